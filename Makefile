@@ -1,0 +1,54 @@
+# The testbed's NAME=x keeps several side by side; KEEP=1 leaves the demo's servers up.
+export NAME KEEP
+CARGO ?= cargo
+TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
+
+.PHONY: help demo test up down run fmt lint generate verify parts tools clean-cache
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: parts ## Show the main job on a real API server and a real broker
+	$(CARGO) build --quiet --bin stream-pipeline-operator
+	@./testbed/demo.sh
+
+test: parts ## Run every check and every test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	$(CARGO) run --quiet --bin crdgen -- --check
+	$(CARGO) test --workspace
+
+up: parts ## Start the testbed and leave it up (NAME=x for one of several)
+	@$(TESTBED) up
+
+down: ## Stop it
+	@$(TESTBED) down
+
+run: ## Run the operator against it in the foreground, under the chart's rights
+	@. target/testbed/$(if $(NAME),$(NAME)/,)env && KUBECONFIG=$$OPERATOR_KUBECONFIG $(CARGO) run --quiet --bin stream-pipeline-operator -- --listen 127.0.0.1:8080 --log-format text
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+lint: ## Check format and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+generate: ## Write the generated files
+	$(CARGO) run --quiet --bin crdgen
+
+verify: ## Fail when a generated file is out of date
+	$(CARGO) run --quiet --bin crdgen -- --check
+
+parts: tools ## Build the servers (cached per version)
+	@$(TESTBED) build
+
+# Before anything is built: the tools that building needs.
+tools:
+	@ok=1; need() { command -v "$$1" >/dev/null 2>&1 || { echo "missing: $$1. Get $$2" >&2; ok=0; }; }; \
+	need cargo "Rust: https://rustup.rs"; need go "Go 1.26 or newer: https://go.dev/dl"; \
+	need javac "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"; need mvn "Maven: apt-get install maven"; \
+	need cc "a C compiler: apt-get install gcc"; need c++ "a C++ compiler: apt-get install g++"; [ $$ok = 1 ]
+
+clean-cache: ## Remove the built servers
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/stream-pipeline-operator"

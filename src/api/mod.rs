@@ -1,0 +1,22 @@
+//! The custom resources as pure data: what a person writes, what the operator writes, and the words of their status.
+//!
+//! Nothing here reads, decides or talks to anybody.
+
+mod offset_reset_record;
+mod reason;
+mod stream_pipeline;
+mod stream_pipeline_status;
+
+pub use offset_reset_record::*;
+pub use reason::{Reason, Stage};
+pub use stream_pipeline::*;
+pub use stream_pipeline_status::*;
+
+/// API group of both resources.
+pub const GROUP: &str = "streampipeline.io";
+/// Label of a record: the name of the StreamPipeline it belongs to.
+pub const PIPELINE_LABEL: &str = "streampipeline.io/pipeline";
+/// Label of a record: 16 hex digits that stand for the backend's identity (cluster id and group).
+pub const BACKEND_LABEL: &str = "streampipeline.io/backend";
+/// Field manager, event source and prefix of the client id.
+pub const OPERATOR: &str = "stream-pipeline-operator";

@@ -1,0 +1,237 @@
+//! `OffsetResetRecord`: what the operator writes, one per request. Write-ahead log, ledger, audit trail and undo.
+
+use jiff::Timestamp;
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+use super::stream_pipeline_status::time_schema;
+use super::{OffsetReset, PlanTotals, Reason};
+
+/// Most rows a plan may have (issue: one object stays below 1 MiB; about 15,000 partitions fit).
+pub const MAX_ROWS: usize = 20_000;
+
+/// The record of one request. Written by the operator only; people read it.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "streampipeline.io",
+    version = "v1alpha1",
+    kind = "OffsetResetRecord",
+    namespaced,
+    cel,
+    status = "OffsetResetRecordStatus",
+    derive = "PartialEq",
+    shortname = "osr",
+    category = "streaming",
+    doc = "OffsetResetRecord is the record of one reset request: the plan, written before anything is sent, and what became of it. Written by the operator only.",
+    printcolumn(name = "Pipeline", type_ = "string", json_path = ".spec.pipeline.name"),
+    printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.id"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".spec.plan.totals.partitions"),
+    printcolumn(name = "Replayed", type_ = "integer", json_path = ".spec.plan.totals.replayed"),
+    printcolumn(name = "Skipped", type_ = "integer", json_path = ".spec.plan.totals.skipped"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.pipeline == oldSelf.pipeline && self.request == oldSelf.request && self.backend == oldSelf.backend && self.createdAt == oldSelf.createdAt && self.deadline == oldSelf.deadline").message("spec of an OffsetResetRecord is immutable but for plan and writer"),
+    validation = Rule::new("!has(self.plan) || !has(oldSelf.plan) || self.plan == oldSelf.plan").message("spec.plan may be put there and dropped, never changed")
+)]
+pub struct OffsetResetRecordSpec {
+    /// The StreamPipeline this was asked by.
+    pub pipeline: PipelineRef,
+    /// The request as it was when the record was made.
+    pub request: OffsetReset,
+    /// Where the reset is carried out.
+    pub backend: BackendIdentity,
+    /// When the operator made this record, by its own clock. Far from metadata.creationTimestamp: a restored record.
+    #[schemars(schema_with = "time_schema")]
+    pub created_at: Timestamp,
+    /// Nothing is sent after this time.
+    #[schemars(schema_with = "time_schema")]
+    pub deadline: Timestamp,
+    /// Who put the plan there. Only that process may send it. Changes with `plan` and with a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<Writer>,
+    /// The absolute targets with the snapshot they were made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<RecordedPlan>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PipelineRef {
+    pub name: String,
+    pub uid: String,
+}
+
+/// Where a reset is carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendIdentity {
+    /// The Kafka cluster's id.
+    #[serde(rename = "clusterID")]
+    pub cluster_id: String,
+    pub consumer_group: String,
+}
+
+/// The process that wrote a plan ahead.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Writer {
+    /// Random, drawn at process start.
+    pub incarnation: String,
+    /// Counts the plans of that process.
+    pub number: i64,
+    /// 1; 2 for the one retry that `onUnknownOutcome: Retry` allows.
+    pub attempt: i32,
+}
+
+/// Targets and snapshot, one table in columns per topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordedPlan {
+    #[schemars(length(max = 1000))]
+    pub topics: Vec<TopicPlan>,
+    pub totals: PlanTotals,
+    /// What a person should know before and after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 512)))]
+    pub warnings: Vec<String>,
+}
+
+/// The rows of one topic, in columns of the same length; a column that says nothing is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicPlan {
+    pub name: String,
+    /// Kafka's topic id (base64): another one means the topic was made anew.
+    #[serde(rename = "topicID")]
+    pub topic_id: String,
+    #[schemars(schema_with = "column32")]
+    pub partition: Vec<i32>,
+    /// Committed offset before; -1: none.
+    #[schemars(schema_with = "column")]
+    pub from: Vec<i64>,
+    /// Leader epoch committed before; -1: none. Left out when all are -1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "column32")]
+    pub from_leader_epoch: Vec<i32>,
+    /// Metadata committed before. Left out when all are empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "text_column")]
+    pub from_metadata: Vec<String>,
+    /// Target offset; -1: left alone.
+    #[schemars(schema_with = "column")]
+    pub to: Vec<i64>,
+    /// Leader epoch of the target, where the look-up gave one; -1: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "column32")]
+    pub to_leader_epoch: Vec<i32>,
+    /// Time of the record found (ms since 1970); -1: none. Left out unless looked up by time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "column")]
+    pub found_time: Vec<i64>,
+    /// Log start offset.
+    #[schemars(schema_with = "column")]
+    pub log_start: Vec<i64>,
+    /// Last stable offset: the end of what a committed reader sees.
+    #[schemars(schema_with = "column")]
+    pub log_end: Vec<i64>,
+    /// High watermark. Left out when it is the last stable offset everywhere (no transaction open).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "column")]
+    pub high_watermark: Vec<i64>,
+    /// Why the target is what it is. Left out when all are Target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "why_column")]
+    pub why: Vec<Why>,
+}
+
+/// Why a partition's target is what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+pub enum Why {
+    /// As asked.
+    #[default]
+    Target,
+    /// The target lay before the log.
+    ClampedToStart,
+    /// The target lay after the log.
+    ClampedToEnd,
+    /// No record at or after the time: the end of the log.
+    NoRecordLatest,
+    /// No record at or after the time: left alone.
+    NoRecordSkipped,
+    /// No committed offset: left alone.
+    NoCommitSkipped,
+    /// An open transaction holds the end back: the last stable offset.
+    TransactionOpen,
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OffsetResetRecordStatus {
+    pub phase: RecordPhase,
+    /// The attempt this phase closes.
+    pub attempt: i32,
+    pub reason: Reason,
+    pub message: String,
+    #[schemars(schema_with = "time_schema")]
+    pub completed_at: Timestamp,
+    /// What was seen when it was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+    /// Partitions the broker refused, the first hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub failures: Vec<PartitionFailure>,
+}
+
+/// Phases of a closed record. A record without a status and with a plan is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+pub enum RecordPhase {
+    /// A dry run: nothing is ever sent from it.
+    Planned,
+    Verified,
+    Held,
+    Abandoned,
+}
+
+/// How many partitions stood where at the last look.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    pub at_target: i64,
+    pub as_before: i64,
+    pub elsewhere: i64,
+}
+
+/// A partition the broker refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PartitionFailure {
+    pub topic: String,
+    pub partition: i32,
+    /// Kafka's error code.
+    pub code: i32,
+}
+
+fn table(items: serde_json::Value) -> Schema {
+    schemars::json_schema!({ "type": "array", "maxItems": MAX_ROWS, "items": items })
+}
+
+fn column(_: &mut SchemaGenerator) -> Schema {
+    table(serde_json::json!({ "type": "integer", "format": "int64" }))
+}
+
+fn column32(_: &mut SchemaGenerator) -> Schema {
+    table(serde_json::json!({ "type": "integer", "format": "int32" }))
+}
+
+fn text_column(_: &mut SchemaGenerator) -> Schema {
+    table(serde_json::json!({ "type": "string", "maxLength": 32768 }))
+}
+
+fn why_column(_: &mut SchemaGenerator) -> Schema {
+    use Why::*;
+    let words = [Target, ClampedToStart, ClampedToEnd, NoRecordLatest, NoRecordSkipped, NoCommitSkipped, TransactionOpen];
+    table(serde_json::json!({ "type": "string", "enum": words }))
+}

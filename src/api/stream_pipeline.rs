@@ -1,0 +1,236 @@
+//! `StreamPipeline`: what a person writes. Every rule that needs no look at the world is here, as schema or CEL.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::core::Duration;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::StreamPipelineStatus;
+
+mod rules;
+
+/// A pipeline that reads from Kafka, and the request to move its read position.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "streampipeline.io",
+    version = "v1alpha1",
+    kind = "StreamPipeline",
+    namespaced,
+    cel,
+    status = "StreamPipelineStatus",
+    derive = "PartialEq",
+    shortname = "sp",
+    category = "streaming",
+    doc = "StreamPipeline names a pipeline that reads from Kafka. spec.offsetReset asks for a new read position; the operator moves it once, proves it and says so in the status.",
+    validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name: at most 63 characters, so that it fits a label; choose a shorter name"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Request", type_ = "string", json_path = ".status.offsetReset.id"),
+    printcolumn(name = "Reset", type_ = "string", json_path = ".status.offsetReset.stage"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Group", type_ = "string", json_path = ".spec.kafka.consumerGroup", priority = 1),
+    printcolumn(name = "Replayed", type_ = "integer", json_path = ".status.offsetReset.plan.replayed", priority = 1),
+    printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.offsetReset.plan.skipped", priority = 1),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag.total", priority = 1),
+    printcolumn(name = "Record", type_ = "string", json_path = ".status.offsetReset.recordRef.name", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::null_is_absent)]
+pub struct StreamPipelineSpec {
+    /// The pipeline is a Kafka consumer group; the operator moves its committed offsets.
+    pub kafka: KafkaBackend,
+    /// The request to move the read position. Omitted: nothing is asked for, and nothing is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_reset: Option<OffsetReset>,
+}
+
+/// A consumer group on a Kafka cluster.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaBackend {
+    /// Addresses (host:port) of some brokers of the cluster. They may change; the cluster they lead to may not.
+    #[schemars(schema_with = "rules::bootstrap_schema")]
+    pub bootstrap_servers: Vec<String>,
+    /// The consumer group (`group.id`), exactly as the consumers spell it. Immutable.
+    #[x_kube(
+        validation = Rule::new("self == oldSelf").message("spec.kafka.consumerGroup is immutable: delete the StreamPipeline and create it anew for another group"),
+        validation = Rule::new(r"!self.matches(r'[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]')").message("spec.kafka.consumerGroup: no control, invisible or line-breaking characters; spell it exactly as the consumers do")
+    )]
+    #[schemars(length(min = 1, max = 255))]
+    pub consumer_group: String,
+}
+
+/// A request: one value of `id` is carried out at most once.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::null_is_absent)]
+#[x_kube(
+    validation = Rule::new("!has(self.missingGroup) || self.missingGroup != 'Create' || has(self.topics)").message("spec.offsetReset.missingGroup: Create needs spec.offsetReset.topics, since a group that does not exist has no topics yet"),
+    validation = Rule::new("!has(self.to.shiftBy) || !has(self.noCommittedOffset) || self.noCommittedOffset != 'Target'").message("spec.offsetReset.noCommittedOffset: Target has no meaning with to.shiftBy, which starts from a committed offset; use Fail or Skip"),
+    validation = Rule::new("!has(self.to.shiftBy) || !has(self.missingGroup) || self.missingGroup != 'Create'").message("spec.offsetReset.missingGroup: Create has no meaning with to.shiftBy, which starts from a committed offset; use to.position or to.timestamp"),
+    validation = Rule::new(rules::quiet_fits_wait()).message("spec.offsetReset.quietPeriod (10s when omitted) is longer than waitTimeout (24h when omitted): the wait would always time out; shorten quietPeriod or lengthen waitTimeout")
+)]
+pub struct OffsetReset {
+    /// Names this request. A new value is a new request; the same value never runs twice. Any printable text.
+    #[x_kube(validation = Rule::new(rules::ID).message("spec.offsetReset.id: printable characters only, without spaces at its ends; choose an id such as replay-2026-11-22"))]
+    #[schemars(length(min = 1, max = 128))]
+    pub id: String,
+    /// Where to move to: exactly one of the fields inside.
+    pub to: Target,
+    /// Which topics. Omitted: every topic the group has committed offsets for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(min = 1, max = 1000))]
+    pub topics: Option<Vec<TopicSelection>>,
+    /// What to do while the pipeline is active. Omitted: Wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_active: Option<WhenActive>,
+    /// How long to wait, from acceptance, such as 90s or 1h30m (no days). Omitted: 24h. Then WaitTimedOut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::wait_timeout()).message("spec.offsetReset.waitTimeout: a duration above 0s and at most 720h, such as 90s, 1h30m or 24h (no days, no sign); not to wait at all is whenActive: Fail"))]
+    #[schemars(schema_with = "rules::duration_schema")]
+    pub wait_timeout: Option<Duration>,
+    /// How long the group must have neither members nor moving offsets. Omitted: 10s; 0s switches the check off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::duration()).message("spec.offsetReset.quietPeriod: a duration such as 500ms, 10s or 1h30m, or 0s to switch it off (no days, no sign)"))]
+    #[schemars(schema_with = "rules::duration_schema")]
+    pub quiet_period: Option<Duration>,
+    /// Whether a request that is already there when the object is created runs. Omitted: Skip, so that a restored
+    /// or copied manifest moves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_created: Option<WhenCreated>,
+    /// Not started by then (RFC 3339, zone required): Expired, never run. In the future it also lets a request run
+    /// that is present at creation, as in Git. Omitted: no such limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::instant()).message("spec.offsetReset.expiresAt: a time of the years 1970 to 2999 in RFC 3339 with its zone, such as 2026-11-22T08:00:00Z or 2026-11-22T08:00:00+08:00"))]
+    #[schemars(schema_with = "rules::instant_schema")]
+    pub expires_at: Option<Timestamp>,
+    /// A target outside of the log. Omitted: Fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_range: Option<OutOfRange>,
+    /// A partition without a record at or after `to.timestamp`. Omitted: Latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_record_at_time: Option<NoRecordAtTime>,
+    /// A selected partition without a committed offset. Omitted: Target, or Fail with `to.shiftBy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_committed_offset: Option<NoCommittedOffset>,
+    /// A group that does not exist. Omitted: Fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_group: Option<MissingGroup>,
+    /// What to do when it cannot be known whether a reset took effect. Omitted: Hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_unknown_outcome: Option<OnUnknownOutcome>,
+    /// true: compute and show the plan, change nothing; the id is not used up. Omitted: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+    /// Free text, kept in the record and in events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub note: Option<String>,
+    /// Fields this version does not know. Kept, so that the operator can refuse them (`UnknownField`): a pruned
+    /// `dryRun` would be a real reset.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// Where to move to.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::null_is_absent)]
+#[x_kube(validation = Rule::new("(has(self.position) ? 1 : 0) + (has(self.timestamp) ? 1 : 0) + (has(self.shiftBy) ? 1 : 0) == 1").message("spec.offsetReset.to: exactly one of position, timestamp, shiftBy is needed; keep the one that is meant"))]
+pub struct Target {
+    /// An end of the log. Latest is the last stable offset: it never jumps over an open transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// The first record at or after this time, per partition (RFC 3339, zone required, in the past).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::instant()).message("spec.offsetReset.to.timestamp: a time of the years 1970 to 2999 in RFC 3339 with its zone, such as 2026-11-22T08:00:00Z or 2026-11-22T08:00:00+08:00"))]
+    #[schemars(schema_with = "rules::instant_schema")]
+    pub timestamp: Option<Timestamp>,
+    /// So many offsets after (or, negative, before) the committed offset of each partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self != 0").message("spec.offsetReset.to.shiftBy: 0 moves nothing; give a number above or below 0"))]
+    #[schemars(range(min = -1_000_000_000_000_000_i64, max = 1_000_000_000_000_000_i64))]
+    pub shift_by: Option<i64>,
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// A topic, or some partitions of it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = rules::null_is_absent)]
+pub struct TopicSelection {
+    /// Name of the topic.
+    #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'").message("spec.offsetReset.topics[].name: letters, digits, '.', '_' and '-' only, as Kafka has it; no patterns, list each topic"))]
+    #[schemars(length(min = 1, max = 249))]
+    pub name: String,
+    /// Its partitions. Omitted: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::partitions_schema")]
+    pub partitions: Option<Vec<i32>>,
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// An end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Position {
+    Earliest,
+    Latest,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenActive {
+    #[default]
+    Wait,
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenCreated {
+    #[default]
+    Skip,
+    Run,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OutOfRange {
+    #[default]
+    Fail,
+    Clamp,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NoRecordAtTime {
+    #[default]
+    Latest,
+    Skip,
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NoCommittedOffset {
+    Target,
+    Skip,
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MissingGroup {
+    #[default]
+    Fail,
+    Create,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnUnknownOutcome {
+    #[default]
+    Hold,
+    Retry,
+}

@@ -1,0 +1,141 @@
+//! The status of a `StreamPipeline`: output only. It may prevent an action or start a clock; it never causes one.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+use super::{Reason, Stage};
+
+/// What the operator saw and did.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamPipelineStatus {
+    /// The generation of the spec this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// What the pipeline was doing when last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Ready always; Reconciling, Stalled, PipelineInactive, OffsetsReset, BackendReachable where they apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The request last dealt with. Stays readable after the request is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_reset: Option<OffsetResetStatus>,
+    /// Lag of the selected partitions when it was last read; written only along with something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<Lag>,
+    /// uid of the object this status was written for; another one means a restored or copied status.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "observedUID")]
+    pub observed_uid: Option<String>,
+    /// The id of the request that was there when this status was written.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "acknowledgedID")]
+    pub acknowledged_id: Option<String>,
+    /// The Kafka cluster id seen first; another one is `ClusterChanged`.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "clusterID")]
+    pub cluster_id: Option<String>,
+}
+
+/// What the pipeline is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+pub enum Phase {
+    /// The group has members, or its offsets move.
+    Running,
+    /// The group is Empty.
+    Stopped,
+    /// There is no such group and it has no committed offsets.
+    NotFound,
+    /// It could not be read.
+    Unknown,
+}
+
+/// A request and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OffsetResetStatus {
+    pub id: String,
+    pub stage: Stage,
+    /// When the operator took the request on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub accepted_at: Option<Timestamp>,
+    /// Nothing is sent after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub deadline: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanTotals>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_ref: Option<RecordRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub completed_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ResetError>,
+}
+
+/// What a plan costs. Offset distances: an upper bound of the records they stand for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanTotals {
+    /// Partitions that get a new position.
+    pub partitions: i64,
+    /// Selected partitions that are left as they are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_alone: i64,
+    /// Offsets that will be read again.
+    pub replayed: i64,
+    /// Offsets that will never be read.
+    pub skipped: i64,
+    /// Partitions whose target was moved to an end of the log.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clamped: i64,
+    /// Offsets between the targets and the log ends.
+    pub lag_after: i64,
+    /// Records per second over the last ten minutes (or since the oldest record kept), all selected partitions together.
+    pub average_rate: f64,
+}
+
+fn is_zero(n: &i64) -> bool {
+    *n == 0
+}
+
+/// Name of an OffsetResetRecord in the same namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordRef {
+    pub name: String,
+}
+
+/// Why a request did not succeed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResetError {
+    /// The documented EnOS code, also on the kafka backend: 61108 (the pipeline does not exist), 61168 (the average rate could not be had).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    pub reason: Reason,
+    /// The broker's own code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_code: Option<i32>,
+    pub message: String,
+    /// Whether the operator goes on by itself.
+    pub retryable: bool,
+}
+
+/// Lag of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lag {
+    pub total: i64,
+    #[schemars(schema_with = "time_schema")]
+    pub at: Timestamp,
+}
+
+pub(super) fn time_schema(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "string", "format": "date-time" })
+}

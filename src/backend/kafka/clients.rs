@@ -1,0 +1,84 @@
+//! The shared Kafka clients: one per namespace, brokers and credentials, replaced when retired, closed when idle.
+//! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::admin::AdminClient;
+use super::admin_types::AdminError;
+
+/// A client that nobody asked for this long is closed.
+pub const IDLE: Duration = Duration::from_secs(300);
+
+const CLIENT_ID: &str = "stream-pipeline-operator";
+
+/// Who may share a client: the same namespace, the same brokers in any order, the same configuration and so the same credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientKey {
+    namespace: String,
+    bootstrap: Vec<String>,
+}
+
+impl ClientKey {
+    pub fn new(namespace: &str, bootstrap: &[String]) -> Self {
+        let mut bootstrap = bootstrap.to_vec();
+        bootstrap.sort();
+        bootstrap.dedup();
+        Self { namespace: namespace.to_owned(), bootstrap }
+    }
+}
+
+struct Shared {
+    client: Arc<AdminClient>,
+    last_used: Instant,
+}
+
+#[derive(Default)]
+pub struct Clients {
+    shared: Mutex<HashMap<ClientKey, Shared>>,
+}
+
+impl Clients {
+    /// The client for `key`, or a new one. `group` becomes the name of a new client's dummy group, which it never joins: librdkafka
+    /// looks its coordinator up, so it should be a group the principal may describe.
+    pub fn get(&self, key: &ClientKey, group: &str, now: Instant) -> Result<Arc<AdminClient>, AdminError> {
+        let mut shared = self.lock();
+        if let Some(known) = shared.get_mut(key)
+            && !known.client.is_retired()
+        {
+            known.last_used = now;
+            return Ok(Arc::clone(&known.client));
+        }
+        let client = Arc::new(AdminClient::new(&key.bootstrap, &[], group, CLIENT_ID)?);
+        let fresh = Shared { client: Arc::clone(&client), last_used: now };
+        shared.insert(key.clone(), fresh);
+        Ok(client)
+    }
+
+    /// Takes no new calls on this client from now on; the next `get` makes another.
+    pub fn retire(&self, client: &Arc<AdminClient>) {
+        client.retire();
+        self.lock().retain(|_, known| !Arc::ptr_eq(&known.client, client));
+    }
+
+    /// Lets go of clients that are retired, or that nobody holds and nobody asked for lately.
+    pub fn sweep(&self, now: Instant) {
+        self.lock().retain(|_, known| {
+            if Arc::strong_count(&known.client) > 1 {
+                known.last_used = now;
+            }
+            let idle = now.saturating_duration_since(known.last_used) >= IDLE;
+            !known.client.is_retired() && !idle
+        });
+    }
+
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, Shared>> {
+        // Nothing under this lock leaves the map half changed, so a panic elsewhere does not make it unusable.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

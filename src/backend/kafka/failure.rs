@@ -1,0 +1,77 @@
+//! Kafka's errors as a person needs them: what failed, and what to check. One place for every message.
+
+use super::admin::AdminClient;
+use super::admin_types::{AdminError, KafkaCode};
+use crate::api::Reason;
+use crate::domain::{Backend, Cause, TopicPartition};
+
+/// Why a whole call failed.
+pub fn cause(error: &AdminError, client: &AdminClient, backend: &Backend) -> Cause {
+    let code = error.code();
+    let with = |reason: Reason, message: String| Cause { backend_code: code.map(|c| c.0), ..Cause::new(reason, message) };
+    match code {
+        Some(code) if code.is_authorization() => {
+            let what = match code.0 {
+                29 => "DESCRIBE on a topic".to_owned(),
+                30 => format!("READ and DESCRIBE on group {}", backend.group),
+                _ => "DESCRIBE on the cluster".to_owned(),
+            };
+            with(Reason::PermissionMissing, format!("the brokers refuse it; this right is missing: {what} ({error})"))
+        }
+        _ if error.is_transport() || code.is_some_and(KafkaCode::coordinator_moved) => {
+            let last = error.broker_error().cloned().or_else(|| client.last_broker_error()).map(|e| e.to_string()).unwrap_or_default();
+            with(Reason::BrokerUnreachable, unreachable(&last, backend, error))
+        }
+        _ => with(Reason::BackendError, error.to_string()),
+    }
+}
+
+/// The usual mistake, said plainly: the bootstrap address answers, and the address it advertises does not.
+fn unreachable(last: &str, backend: &Backend, error: &AdminError) -> String {
+    let given = backend.bootstrap.join(", ");
+    match address(last) {
+        Some(address) if !backend.bootstrap.iter().any(|b| b == address) => format!(
+            "the brokers at {given} answer, but one advertises {address}, which cannot be reached from here: check advertised.listeners and the network ({last})"
+        ),
+        _ if last.is_empty() => format!("no answer from {given}: check spec.kafka.bootstrapServers, the network and the brokers ({error})"),
+        _ => format!("no answer from {given}: check spec.kafka.bootstrapServers, the network and the brokers ({last})"),
+    }
+}
+
+/// The address in librdkafka's "host:port/id: Connect to … failed". Only a learned broker has a number for an id.
+fn address(last: &str) -> Option<&str> {
+    let (name, _) = last.split_once(": ")?;
+    let name = name.rsplit("//").next().unwrap_or(name);
+    let (address, id) = name.rsplit_once('/')?;
+    id.parse::<i32>().is_ok().then_some(address)
+}
+
+/// One partition's committed offset could not be read.
+pub fn of_partition(at: &TopicPartition, code: KafkaCode) -> Cause {
+    of("the committed offset of", &at.to_string(), code)
+}
+
+/// One topic could not be described.
+pub fn of_topic(topic: &str, code: KafkaCode) -> Cause {
+    of("topic", topic, code)
+}
+
+/// One partition's log could not be read, so there is no rate either (61168).
+pub fn of_log(at: &TopicPartition, code: KafkaCode) -> Cause {
+    if code.is_authorization() {
+        return of("the log of", &at.to_string(), code);
+    }
+    let text = format!(
+        "the log of {at} could not be read ({code}), so its average input rate could not be had; nothing was written, it is tried again"
+    );
+    Cause { backend_code: Some(code.0), ..Cause::new(Reason::AverageRateUnavailable, text) }
+}
+
+fn of(what: &str, name: &str, code: KafkaCode) -> Cause {
+    let (reason, text) = if code.is_authorization() {
+        (Reason::PermissionMissing, format!("{what} {name}: the right DESCRIBE is missing ({code})"))
+    } else {
+        (Reason::BackendError, format!("{what} {name} could not be read: {code}"))
+    };
+    Cause { backend_code: Some(code.0), ..Cause::new(reason, text) }
+}

@@ -1,0 +1,215 @@
+//! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the words of `domain`.
+//! Every failure is named here; nothing is decided.
+
+#[allow(unsafe_code)] // The one file that calls librdkafka's admin functions, which the safe crate lacks.
+pub mod admin;
+pub mod admin_types;
+pub mod clients;
+mod failure;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::api::Reason;
+use crate::domain::{Answer, Backend, Cause, Commit, Committed, Goal, Group, GroupState, Log, Member, Topic, TopicPartition, Topics};
+use admin::AdminClient;
+use admin_types::{AdminError, GroupDescription, GroupIdentity, IsolationLevel, KafkaCode, ListedOffset, OffsetCommit, OffsetSpec};
+use clients::{ClientKey, Clients};
+
+/// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
+const RATE_WINDOW_MS: i64 = 600_000;
+
+/// One group on one cluster, for one pass.
+pub struct Kafka {
+    client: Arc<AdminClient>,
+    backend: Backend,
+    deadline: Duration,
+}
+
+impl Kafka {
+    /// # Errors
+    /// The client cannot be made from this configuration.
+    pub fn connect(clients: &Clients, namespace: &str, backend: &Backend, deadline: Duration, now: Instant) -> Result<Self, Cause> {
+        let key = ClientKey::new(namespace, &backend.bootstrap);
+        let client = clients.get(&key, &backend.group, now).map_err(|e| Cause::new(Reason::BackendError, e.to_string()))?;
+        Ok(Self { client, backend: backend.clone(), deadline })
+    }
+
+    fn cause(&self, error: &AdminError) -> Cause {
+        failure::cause(error, &self.client, &self.backend)
+    }
+
+    /// # Errors
+    /// No broker answered in time, or it refused; named as a condition names it. The same for every read below.
+    pub async fn cluster_id(&self) -> Result<String, Cause> {
+        Ok(self.client.describe_cluster(self.deadline).await.map_err(|e| self.cause(&e))?.cluster_id)
+    }
+
+    /// State and members, as the group's coordinator describes them.
+    ///
+    /// # Errors
+    /// As [`Kafka::cluster_id`].
+    pub async fn group(&self) -> Result<Group, Cause> {
+        let identity = self.client.identify_group(&self.backend.group, self.deadline).await.map_err(|e| self.cause(&e))?;
+        Ok(match identity {
+            GroupIdentity::Consumer(described) | GroupIdentity::Absent(described) => group_of(described),
+            GroupIdentity::NotConsumer(kind) => Group { state: GroupState::NotSupported(kind), members: Vec::new() },
+        })
+    }
+
+    /// Committed offsets: of these partitions, or of all that have one. Only asking by name shows a partition whose one
+    /// commit is still in an open transaction.
+    ///
+    /// # Errors
+    /// As [`Kafka::cluster_id`].
+    pub async fn committed(&self, partitions: Option<&[TopicPartition]>) -> Result<Committed, Cause> {
+        let call = self.client.list_consumer_group_offsets(&self.backend.group, partitions, true, self.deadline);
+        let mut committed = Committed::new();
+        for (at, found) in call.await.map_err(|e| self.cause(&e))? {
+            match found.error {
+                Some(KafkaCode::UNSTABLE_OFFSET_COMMIT) => {
+                    let offset = found.offset.unwrap_or(-1);
+                    committed.insert(at, Commit { offset, pending: true, ..Commit::default() });
+                }
+                Some(code) => return Err(failure::of_partition(&at, code)),
+                None => {
+                    if let Some(offset) = found.offset {
+                        committed.insert(at, Commit { offset, leader_epoch: found.leader_epoch, metadata: found.metadata, pending: false });
+                    }
+                }
+            }
+        }
+        Ok(committed)
+    }
+
+    /// Ids, partitions and leaders, asked of the broker each time.
+    ///
+    /// # Errors
+    /// As [`Kafka::cluster_id`].
+    pub async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
+        let described = self.client.describe_topics(names, self.deadline).await.map_err(|e| self.cause(&e))?;
+        let mut topics = Topics::new();
+        for topic in described {
+            let found = match topic.error {
+                None => Some(Topic {
+                    id: topic.topic_id,
+                    partitions: topic.partitions.iter().map(|p| (p.partition, p.leader.is_some())).collect(),
+                }),
+                Some(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION) => None,
+                Some(code) => return Err(failure::of_topic(&topic.name, code)),
+            };
+            topics.insert(topic.name, found);
+        }
+        Ok(topics)
+    }
+
+    /// Start, end and input rate of each log; with `time` also the first record at or after it, and the newest record.
+    ///
+    /// # Errors
+    /// As [`Kafka::cluster_id`]; `AverageRateUnavailable` (61168) where a partition's log cannot be read.
+    pub async fn log(
+        &self,
+        partitions: &[TopicPartition],
+        time: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
+        let now = now.as_millisecond();
+        let uncommitted = IsolationLevel::ReadUncommitted;
+        let by_time = async {
+            let Some(time) = time else { return Ok((BTreeMap::new(), BTreeMap::new())) };
+            let spec = OffsetSpec::Timestamp(time.as_millisecond().max(0));
+            tokio::try_join!(self.list(partitions, spec, uncommitted), self.list(partitions, OffsetSpec::MaxTimestamp, uncommitted))
+        };
+        let (start, end, high, recent, (found, newest)) = tokio::try_join!(
+            self.list(partitions, OffsetSpec::Earliest, uncommitted),
+            self.list(partitions, OffsetSpec::Latest, IsolationLevel::ReadCommitted),
+            self.list(partitions, OffsetSpec::Latest, uncommitted),
+            self.list(partitions, OffsetSpec::Timestamp((now - RATE_WINDOW_MS).max(0)), uncommitted),
+            by_time,
+        )?;
+        let mut logs = BTreeMap::new();
+        for at in partitions {
+            let (Some(start), Some(end), Some(high)) = (start.get(at), end.get(at), high.get(at)) else { continue };
+            let mut log = Log { start: start.offset, end: end.offset, high_watermark: high.offset, ..Log::default() };
+            (log.start_epoch, log.end_epoch) = (start.leader_epoch, end.leader_epoch);
+            log.found = found.get(at).filter(|f| f.offset >= 0).map(|f| (f.offset, f.timestamp, f.leader_epoch));
+            log.newest = newest.get(at).filter(|n| n.offset >= 0).map(|n| n.timestamp);
+            if let Some(first) = recent.get(at).filter(|r| r.offset >= 0) {
+                log.rate_milli = rate_milli(first, &log, now);
+            }
+            logs.insert(at.clone(), log);
+        }
+        Ok(logs)
+    }
+
+    async fn list(
+        &self,
+        partitions: &[TopicPartition],
+        spec: OffsetSpec,
+        isolation: IsolationLevel,
+    ) -> Result<BTreeMap<TopicPartition, ListedOffset>, Cause> {
+        let wanted: Vec<_> = partitions.iter().map(|at| (at.clone(), spec)).collect();
+        let listed = self.client.list_offsets(&wanted, isolation, self.deadline).await.map_err(|e| self.cause(&e))?;
+        listed.into_iter().map(|(at, found)| found.map(|found| (at.clone(), found)).map_err(|code| failure::of_log(&at, code))).collect()
+    }
+
+    /// Commits these offsets, without metadata. The one call that moves a group.
+    pub async fn commit(&self, goals: &[(TopicPartition, Goal)]) -> Answer {
+        let commits: Vec<_> = goals
+            .iter()
+            .map(|(at, goal)| OffsetCommit {
+                topic: at.topic.clone(),
+                partition: at.partition,
+                offset: goal.offset,
+                leader_epoch: goal.leader_epoch,
+                metadata: None,
+            })
+            .collect();
+        let destroyed = self.client.destroyed();
+        let result = self.client.alter_consumer_group_offsets(&self.backend.group, &commits, self.deadline).await;
+        let unclear = |text: String| Cause::new(Reason::OutcomeUnknown, text);
+        let cause = match result {
+            Ok(answers) => match answers.iter().find_map(|(_, r)| r.err().filter(|code| code.may_have_been_applied())) {
+                None => {
+                    let refused = answers.into_iter().filter_map(|(at, r)| r.err().map(|code| (at, code.0))).collect();
+                    return Answer::Definite { refused };
+                }
+                Some(code) => unclear(format!("the broker answered {code}, which does not say whether the offsets were written")),
+            },
+            Err(error) if !error.is_ambiguous() => {
+                let code = error.code().unwrap_or(KafkaCode::INVALID_ARGUMENT).0;
+                return Answer::Definite { refused: goals.iter().map(|(at, _)| (at.clone(), code)).collect() };
+            }
+            Err(error) => {
+                // Only a destroyed client sends nothing more; the wait before judging begins then (protocol.md).
+                self.client.retire();
+                if tokio::time::timeout(2 * self.deadline, destroyed).await.is_err() {
+                    tracing::warn!("A retired Kafka client is not destroyed yet");
+                }
+                unclear(self.cause(&error).message)
+            }
+        };
+        Answer::None { ended: Instant::now(), cause }
+    }
+}
+
+fn group_of(described: GroupDescription) -> Group {
+    use admin_types::GroupState as Raw;
+    let members: Vec<_> = described.members.into_iter().map(|m| Member { client_id: m.client_id, host: m.host }).collect();
+    let state = match described.state {
+        Raw::Empty => GroupState::Empty,
+        Raw::Dead => GroupState::Dead,
+        other => GroupState::Active(format!("{other:?}")),
+    };
+    Group { state, members }
+}
+
+/// Thousandths of a record per second since `first`, the first record of the window.
+fn rate_milli(first: &ListedOffset, log: &Log, now: i64) -> i64 {
+    let records = (log.high_watermark - first.offset).max(0);
+    let since = if first.offset <= log.start { (now - first.timestamp).clamp(1_000, RATE_WINDOW_MS) } else { RATE_WINDOW_MS };
+    records.saturating_mul(1_000_000) / since
+}

@@ -1,0 +1,3 @@
+//! The platforms a position can be moved on. A backend reads and writes; it never decides.
+
+pub mod kafka;

@@ -1,0 +1,60 @@
+//! Flags, each also an environment variable.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use kube::core::Duration;
+
+use crate::domain::Timing;
+use crate::telemetry::LogFormat;
+
+/// Moves the read position of streaming pipelines (StreamPipeline objects), once per request, and proves it.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub struct Config {
+    /// Watch this namespace only; without it, all.
+    #[arg(long, env = "WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
+    /// Address for /livez, /readyz and /metrics.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    #[arg(long, env = "LOG_FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+    /// What to log, as in RUST_LOG.
+    #[arg(long, env = "LOG_FILTER", default_value = "info,kube_runtime::controller=warn")]
+    pub log_filter: String,
+    /// How many StreamPipelines are worked on at once.
+    #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
+    pub concurrency: u16,
+    /// How long after a plan was recorded it may still be sent.
+    #[arg(long, env = "SEND_WINDOW", default_value = "5s")]
+    pub send_window: Duration,
+    /// How long one call to Kafka or to the API server may take.
+    #[arg(long, env = "CALL_DEADLINE", default_value = "10s")]
+    pub call_deadline: Duration,
+    /// A message whose sender timed out or died that long ago is taken as lost.
+    #[arg(long, env = "LATE_BOUND", default_value = "20s")]
+    pub late_bound: Duration,
+    /// How often a pipeline whose request waits is looked at.
+    #[arg(long, env = "RECHECK_WAITING", default_value = "3s")]
+    pub recheck_waiting: Duration,
+    /// How often a pipeline at rest is looked at.
+    #[arg(long, env = "RECHECK_IDLE", default_value = "30s")]
+    pub recheck_idle: Duration,
+    /// Longest delay between two tries while a backend cannot be reached.
+    #[arg(long, env = "MAX_BACKOFF", default_value = "1m")]
+    pub max_backoff: Duration,
+}
+
+impl Config {
+    pub fn timing(&self) -> Timing {
+        Timing {
+            send_window: self.send_window.into(),
+            call_deadline: self.call_deadline.into(),
+            late_bound: self.late_bound.into(),
+            recheck_waiting: self.recheck_waiting.into(),
+            recheck_idle: self.recheck_idle.into(),
+            max_backoff: self.max_backoff.into(),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Watches StreamPipelines and the metadata of records, and runs `reconcile` for each change and each due look.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{OPERATOR, OffsetResetRecord, Reason, StreamPipeline};
+use crate::backend::kafka::clients::Clients;
+use crate::config::Config;
+use crate::context::Context;
+use crate::decide::words;
+use crate::ledger::Ledger;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::reconcile::reconcile;
+use crate::server::Ready;
+
+/// Runs until `shutdown`, then finishes the passes under way.
+///
+/// # Errors
+/// The namespace's objects cannot be watched at all.
+pub async fn run(client: Client, config: &Config, metrics: Arc<Metrics>, ready: Ready, shutdown: CancellationToken) -> Result<()> {
+    let scope = config.watch_namespace.clone();
+    let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
+    let kafka = Arc::new(Clients::default());
+    tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&metrics), shutdown.clone()));
+    let instance = incarnation();
+    let context = Arc::new(Context {
+        ledger: Ledger::new(client.clone(), scope.clone(), config.timing().call_deadline),
+        records,
+        memory: Memory::new(instance.clone()),
+        kafka,
+        timing: config.timing(),
+        recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) }),
+        metrics,
+        shutdown: shutdown.clone(),
+        client: client.clone(),
+    });
+    // Before the records are known a leftover would be overlooked.
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        filled = filled => filled.context("the watch of records ended")?,
+    }
+    let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
+    let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
+    let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
+    let store = controller.store();
+    let mark_ready = async {
+        if store.wait_until_ready().await.is_ok() {
+            ready.store(true, Ordering::Release);
+            tracing::info!("Watching StreamPipelines");
+        }
+        std::future::pending::<()>().await;
+    };
+    let passes = controller
+        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .run(pass, |_, error: &Infallible, _| match *error {}, context)
+        .for_each(|result| async {
+            match result {
+                Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+                Err(error) => tracing::warn!(%error, "The watch of StreamPipelines failed; it is tried again"),
+            }
+        });
+    tokio::select! {
+        () = passes => {}
+        () = mark_ready => {}
+    }
+    Ok(())
+}
+
+async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -> Result<Action, Infallible> {
+    let begun = Instant::now();
+    let action = match Arc::unwrap_or_clone(guard).0 {
+        Ok(pipeline) if pipeline.metadata.deletion_timestamp.is_some() => Action::await_change(),
+        Ok(pipeline) => reconcile(&ctx, &pipeline).await,
+        Err(invalid) => {
+            let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
+            let name = invalid.metadata.name.clone().unwrap_or_default();
+            tracing::warn!(namespace, name, error = %invalid.error, "This StreamPipeline cannot be read; the others are served");
+            refuse(&ctx, &namespace, &name, invalid.metadata.generation, &invalid.error).await;
+            Action::requeue(ctx.timing.recheck_idle)
+        }
+    };
+    ctx.metrics.reconciled(begun.elapsed());
+    Ok(action)
+}
+
+/// Says on an object that cannot be decoded that it cannot, by metadata alone.
+async fn refuse(ctx: &Context, namespace: &str, name: &str, generation: Option<i64>, error: &str) {
+    let resource = ApiResource::erase::<StreamPipeline>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
+    let told = api.get_opt(name).await.ok().flatten().is_none_or(|object| {
+        let status = &object.data["status"];
+        status["observedGeneration"].as_i64() == generation && status["conditions"][0]["reason"] == json!(Reason::InvalidObject)
+    });
+    // A write makes a watch event: once per generation.
+    if told {
+        return;
+    }
+    let message =
+        format!("this object cannot be read by this version of the operator: {}; nothing was done. Correct it", words::cut(error, 1024));
+    let condition = |kind: &str, status: &str| {
+        json!({
+            "type": kind, "status": status, "reason": Reason::InvalidObject, "message": message,
+            "observedGeneration": generation, "lastTransitionTime": Timestamp::now().to_string(),
+        })
+    };
+    let patch = json!({ "status": { "observedGeneration": generation, "conditions": [condition("Ready", "False"), condition("Stalled", "True")] } });
+    let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+    if let Err(error) = api.patch_status(name, &params, &Patch::Merge(&patch)).await {
+        tracing::warn!(namespace, name, %error, "Could not write the status of an unreadable object");
+    }
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |ns| Api::namespaced(client.clone(), ns))
+}
+
+type Records = reflector::Store<PartialObjectMeta<OffsetResetRecord>>;
+
+/// Keeps the metadata of all records; the second value resolves when the first list is there.
+fn watch_records(
+    api: Api<PartialObjectMeta<OffsetResetRecord>>,
+    shutdown: CancellationToken,
+) -> (Records, impl Future<Output = Result<()>>) {
+    let (store, writer) = reflector::store();
+    let changes = watcher(api, watcher::Config::default()).default_backoff().reflect(writer).take_until(shutdown.cancelled_owned());
+    tokio::spawn(async move {
+        let mut changes = pin!(changes);
+        loop {
+            match changes.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(error) => tracing::warn!(%error, "The watch of OffsetResetRecords failed; it is tried again"),
+            }
+        }
+    });
+    let filled = store.clone();
+    (store, async move { filled.wait_until_ready().await.map_err(Into::into) })
+}
+
+/// Closes idle Kafka clients.
+async fn sweep(clients: Arc<Clients>, metrics: Arc<Metrics>, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+        clients.sweep(Instant::now());
+        metrics.kafka_clients.set(i64::try_from(clients.count()).unwrap_or(i64::MAX));
+    }
+}
+
+/// A random name for this process: a plan carries it, so that nobody else ever sends it.
+fn incarnation() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds each RandomState from the system's entropy.
+    let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}-{}", random(), random() ^ u64::from(std::process::id()).rotate_left(32), Timestamp::now().as_second())
+}

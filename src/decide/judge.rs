@@ -1,0 +1,318 @@
+//! A record that is not closed: fire, unload, read back, wait or judge. The same for the first run, after a restart
+//! and for a second replica (protocol.md, steps 2 to 5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::words;
+use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
+use crate::domain::{
+    Answer, Cause, Committed, Now, Observation, Plan, PlanState, Reading, RecordLook, Standing, Step, Timing, TopicPartition,
+};
+
+/// A record made more than this apart from its creation by the API server's clock was restored from a backup.
+const RESTORED: i64 = 60;
+/// The refused partitions are sent again so often within the window.
+const TRIES: u32 = 3;
+
+/// What to do about an open record, what to tell, and when to look again.
+pub struct Judgement {
+    pub step: Option<Step>,
+    pub cause: Cause,
+    pub recheck: Duration,
+}
+
+impl Judgement {
+    fn act(step: Step, cause: Cause) -> Self {
+        Self { step: Some(step), cause, recheck: Duration::ZERO }
+    }
+
+    fn wait(cause: Cause, recheck: Duration) -> Self {
+        Self { step: None, cause, recheck }
+    }
+}
+
+/// What the judge looks at: the record, the commits of its partitions, and, where it may still be sent, everything else.
+pub struct Case<'a> {
+    pub look: &'a RecordLook,
+    pub committed: &'a Reading<Committed>,
+    /// None: nobody wants it any more, so it is never sent.
+    pub second_look: Option<&'a Observation>,
+    pub timing: &'a Timing,
+    pub now: Now,
+}
+
+/// Whether a record that carries no status was put there by a backup tool.
+pub fn is_restored(look: &RecordLook) -> bool {
+    let ours = matches!(look.state, PlanState::OursUnsent { .. } | PlanState::OursSent { .. });
+    let made = look.object.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
+    !ours && made.is_some_and(|made| (made - look.object.spec.created_at.as_second()).abs() > RESTORED)
+}
+
+/// Closes a record of which nothing was sent.
+pub fn abandon(look: &RecordLook, cause: &Cause, now: Now) -> Judgement {
+    Judgement::act(Step::Close(closing(look, RecordPhase::Abandoned, cause, now, None)), cause.clone())
+}
+
+impl Case<'_> {
+    pub fn judge(&self) -> Judgement {
+        if is_restored(self.look) {
+            let text = "this record was restored from a backup, not made here: nothing is sent from it. A new id asks again";
+            return abandon(self.look, &Cause::new(Reason::Restored, text), self.now);
+        }
+        let Some(plan) = self.look.plan() else {
+            let text = "given up before anything was sent: the request was withdrawn or replaced";
+            return abandon(self.look, &Cause::new(Reason::NoLongerRequested, text), self.now);
+        };
+        match &self.look.state {
+            PlanState::OursUnsent { dead: true, .. } => {
+                self.unload(Cause::new(Reason::PlanRecorded, "the plan was given up before it was sent"))
+            }
+            PlanState::OursUnsent { loaded_at, intact, .. } => {
+                let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
+                match self.may_send(&plan, in_window, *intact) {
+                    Ok(only) => {
+                        Judgement::act(Step::Send { plan, only }, Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"))
+                    }
+                    Err(cause) => self.unload(cause),
+                }
+            }
+            PlanState::OursSent { loaded_at, tries, answer: Answer::Definite { refused } } => {
+                let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
+                self.answered(&plan, refused, *tries, in_window)
+            }
+            PlanState::OursSent { answer: Answer::None { ended, cause }, .. } => self.doubt(&plan, *ended, Some(cause)),
+            PlanState::InDoubt { since } => self.doubt(&plan, *since, None),
+            PlanState::Absent | PlanState::Closed => {
+                Judgement::wait(Cause::new(Reason::PlanRecorded, "the record changed while it was read"), Duration::from_millis(200))
+            }
+        }
+    }
+
+    /// The second look (step 2): everything again, live. Ok holds the partitions to send.
+    fn may_send(&self, plan: &Plan, in_window: bool, intact: bool) -> Result<BTreeSet<TopicPartition>, Cause> {
+        let no = |reason: Reason, text: &str| Err(Cause::new(reason, text));
+        let Some(seen) = self.second_look else { return no(Reason::NoLongerRequested, "the request was withdrawn or replaced") };
+        if !intact {
+            return no(
+                Reason::CRDOutdated,
+                "the API server did not keep the record as it was written: the installed CRDs are older than the operator; upgrade them",
+            );
+        }
+        match &seen.wanted {
+            Reading::Read(true) => {}
+            Reading::Unreadable(cause) => return Err(cause.clone()),
+            _ => return no(Reason::NoLongerRequested, "the request was withdrawn or replaced"),
+        }
+        match &seen.rivals {
+            Reading::Read(names) if names.is_empty() => {}
+            Reading::Read(names) => return Err(another_open(names)),
+            reading => return Err(unread(reading)),
+        }
+        if self.now.wall >= self.look.object.spec.deadline {
+            return no(Reason::WaitTimedOut, "the deadline of the request passed before the plan was sent");
+        }
+        match &seen.cluster_id {
+            Reading::Read(id) if *id == self.look.object.spec.backend.cluster_id => {}
+            Reading::Read(id) => return Err(Cause::new(Reason::ClusterChanged, format!("the brokers now answer as cluster {id}"))),
+            reading => return Err(unread(reading)),
+        }
+        let Some(group) = seen.group.get() else { return Err(unread(&seen.group)) };
+        if !group.is_inactive() {
+            return Err(Cause::new(Reason::GroupActive, words::members(group)));
+        }
+        let Some(committed) = self.committed.get() else { return Err(unread(self.committed)) };
+        if committed.values().any(|c| c.pending) {
+            return no(Reason::TransactionOpen, "an open transaction holds offsets of the group");
+        }
+        match &seen.topics {
+            Reading::Read(topics) => {
+                let same = |(name, id): (&String, &String)| topics.get(name).and_then(|t| t.as_ref()).is_some_and(|t| t.id == *id);
+                if let Some((name, _)) = plan.topic_ids.iter().find(|(n, id)| !same((n, id))) {
+                    return Err(Cause::new(Reason::TopicRecreated, format!("topic {name} was deleted or made anew since the plan")));
+                }
+            }
+            reading => return Err(unread(reading)),
+        }
+        // The window is the last thing looked at here, and once more right before the socket.
+        if !in_window {
+            return no(Reason::PlanRecorded, "the send window passed before the second look was done");
+        }
+        let standing = plan.standing(committed);
+        if self.look.attempt() > 1 {
+            // The retry: what reached its target stays, the rest must stand exactly as before.
+            return match standing.elsewhere.first() {
+                Some(at) => Err(moved(at)),
+                None => Ok(standing.as_before),
+            };
+        }
+        match plan.moved_since(committed) {
+            Some(at) => Err(moved(at)),
+            None => Ok(plan.moves().map(|(row, _)| row.at.clone()).collect()),
+        }
+    }
+
+    /// Step 2': nothing of it was sent. The retry is never unloaded.
+    fn unload(&self, cause: Cause) -> Judgement {
+        if self.look.attempt() > 1 {
+            return self.hold(Reason::OutcomeUnknown, &format!("the retry was not sent: {}", cause.message), None, &BTreeMap::new());
+        }
+        Judgement { step: Some(Step::Unload), cause, recheck: Duration::from_secs(1) }
+    }
+
+    /// Step 3: a definite answer for every partition.
+    fn answered(&self, plan: &Plan, refused: &BTreeMap<TopicPartition, i32>, tries: u32, in_window: bool) -> Judgement {
+        let sent = plan.moves().count();
+        if let Some((at, &code)) = refused.first_key_value()
+            && refused.len() == sent
+            && tries == 1
+            && self.look.attempt() == 1
+        {
+            return self.unload(refusal(at, code, sent));
+        }
+        let Some(committed) = self.committed.get() else { return self.unreadable() };
+        let standing = plan.standing(committed);
+        if refused.is_empty() {
+            return if standing.at_target.len() == sent {
+                self.verified(&standing)
+            } else {
+                let text = format!(
+                    "the reset was accepted, then something else moved the group: {}. Nothing more is sent",
+                    words::standing(&standing)
+                );
+                self.hold(Reason::OffsetsMoved, &text, Some(&standing), refused)
+            };
+        }
+        let again: BTreeSet<_> = refused.keys().filter(|at| standing.as_before.contains(at)).cloned().collect();
+        if in_window && tries < TRIES && again.len() == refused.len() && self.second_look.is_some() {
+            let text = format!("{} refused, sent again with the same numbers", words::partitions(again.len()));
+            return Judgement::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
+        }
+        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code})")).collect();
+        let text = format!(
+            "the broker refused {}: {}; {}. Nothing more is sent",
+            words::partitions(refused.len()),
+            words::some_of(&names),
+            words::standing(&standing)
+        );
+        self.hold(Reason::PartlyApplied, &text, Some(&standing), refused)
+    }
+
+    /// Step 4: only look where it hit, and only when nothing can be on its way any more.
+    fn doubt(&self, plan: &Plan, since: std::time::Instant, why: Option<&Cause>) -> Judgement {
+        let waited = self.now.mono.saturating_duration_since(since);
+        if let Some(left) = self.timing.doubt().checked_sub(waited).filter(|left| !left.is_zero()) {
+            let why = why.map_or_else(|| "another process wrote this plan and did not close it".to_owned(), |c| c.message.clone());
+            let text = format!("{why}; what was sent may still land, so the group is looked at in {} s", left.as_secs() + 1);
+            return Judgement::wait(Cause::new(Reason::Sent, text), left);
+        }
+        let Some(committed) = self.committed.get() else { return self.unreadable() };
+        let standing = plan.standing(committed);
+        if standing.as_before.is_empty() && standing.elsewhere.is_empty() {
+            return self.verified(&standing);
+        }
+        let seen = words::standing(&standing);
+        let (reason, text) = if standing.elsewhere.is_empty() {
+            (Reason::OutcomeUnknown, format!("it is not known whether the reset was sent: {seen}. Nothing more is sent"))
+        } else {
+            (
+                Reason::OffsetsMoved,
+                format!("it is not known what the reset did before something else moved the group: {seen}. Nothing more is sent"),
+            )
+        };
+        self.hold(reason, &text, Some(&standing), &BTreeMap::new())
+    }
+
+    fn unreadable(&self) -> Judgement {
+        let cause = unread(self.committed);
+        if self.now.wall >= self.look.object.spec.deadline {
+            let text = format!("it could not be read back until the deadline: {}. Nothing more is sent", cause.message);
+            return self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
+        }
+        Judgement::wait(
+            Cause { message: format!("waiting to read back what was sent: {}", cause.message), ..cause },
+            self.timing.recheck_waiting,
+        )
+    }
+
+    fn verified(&self, standing: &Standing) -> Judgement {
+        let totals = self.look.object.spec.plan.as_ref().map(|p| p.totals.clone()).unwrap_or_default();
+        let n = standing.at_target.len();
+        let text = format!(
+            "{} of {} read back as planned; {} will be replayed, {} skipped; lag after {}, average input {:.1} records/s",
+            words::number(i64::try_from(n).unwrap_or(i64::MAX)),
+            words::partitions(n),
+            words::number(totals.replayed),
+            words::number(totals.skipped),
+            words::number(totals.lag_after),
+            totals.average_rate
+        );
+        let cause = Cause::new(Reason::ResetVerified, text);
+        Judgement::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(standing))), cause)
+    }
+
+    fn hold(&self, reason: Reason, text: &str, standing: Option<&Standing>, refused: &BTreeMap<TopicPartition, i32>) -> Judgement {
+        let retry = if reason == Reason::OutcomeUnknown && self.look.attempt() < 2 {
+            "set onUnknownOutcome: Retry to send the same numbers once more, or "
+        } else {
+            ""
+        };
+        let text = format!(
+            "{text}. Look at the group (kafka-consumer-groups --describe); then {retry}choose a new id, or remove the id to leave it"
+        );
+        let cause = Cause::new(reason, text.replace(".. ", ". "));
+        let mut status = closing(self.look, RecordPhase::Held, &cause, self.now, standing);
+        let failure =
+            |(at, code): (&TopicPartition, &i32)| PartitionFailure { topic: at.topic.clone(), partition: at.partition, code: *code };
+        status.failures = refused.iter().take(100).map(failure).collect();
+        Judgement::act(Step::Close(status), cause)
+    }
+}
+
+fn closing(look: &RecordLook, phase: RecordPhase, cause: &Cause, now: Now, standing: Option<&Standing>) -> OffsetResetRecordStatus {
+    let count = |set: &BTreeSet<TopicPartition>| i64::try_from(set.len()).unwrap_or(i64::MAX);
+    OffsetResetRecordStatus {
+        phase,
+        attempt: look.attempt(),
+        reason: cause.reason,
+        message: words::cut(&cause.message, 1024),
+        completed_at: now.wall,
+        verification: standing.map(|s| Verification {
+            at_target: count(&s.at_target),
+            as_before: count(&s.as_before),
+            elsewhere: count(&s.elsewhere),
+        }),
+        failures: Vec::new(),
+    }
+}
+
+/// The status of a dry run's record.
+pub fn planned(look: &RecordLook, now: Now) -> OffsetResetRecordStatus {
+    closing(look, RecordPhase::Planned, &Cause::new(Reason::PlanReady, "a dry run: nothing was sent"), now, None)
+}
+
+pub fn another_open(names: &[String]) -> Cause {
+    let text = format!("another reset of this group is not closed yet: {}", words::some_of(names));
+    Cause::new(Reason::AnotherResetOpen, text)
+}
+
+fn moved(at: &TopicPartition) -> Cause {
+    Cause::new(Reason::OffsetsMoving, format!("the committed offset of {at} moved after the plan was made"))
+}
+
+fn unread<T>(reading: &Reading<T>) -> Cause {
+    reading.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"))
+}
+
+/// Why the broker refused every partition (Kafka's error codes).
+fn refusal(at: &TopicPartition, code: i32, sent: usize) -> Cause {
+    let (reason, what) = match code {
+        22 | 25 | 27 | 113 => (Reason::GroupActive, "a member joined"),
+        29 => (Reason::PermissionMissing, "READ on the topic is missing"),
+        30 => (Reason::PermissionMissing, "READ on the group is missing"),
+        3 => (Reason::PartitionNotFound, "the partition does not exist"),
+        _ => (Reason::BackendError, "see Kafka's error codes"),
+    };
+    let text = format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
+    Cause { backend_code: Some(code), ..Cause::new(reason, text) }
+}

@@ -1,0 +1,71 @@
+//! The words that travel between the stages: what is asked, what was seen, what to do next. Data only: no client, no
+//! clock of its own.
+
+mod decision;
+mod desired;
+mod observation;
+mod plan;
+mod progress;
+
+pub use decision::{Decision, Ending, Step, Verdict};
+pub use desired::{Backend, Desired, Identity, Request, Selection, Target};
+pub use observation::{
+    Answer, Cause, Commit, Committed, Group, GroupState, Leftover, Log, Member, Observation, PlanState, Quiet, Reading, RecordLook, Topic,
+    Topics, retry_asked,
+};
+pub use plan::{Goal, Plan, Row, Standing};
+pub use progress::Progress;
+
+use jiff::Timestamp;
+use std::time::{Duration, Instant};
+
+/// A partition of a topic. Ordered by topic, then number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    pub topic: String,
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    pub fn new(topic: &str, partition: i32) -> Self {
+        Self { topic: topic.to_owned(), partition }
+    }
+}
+
+/// As Kafka's tools write it: `topic-3`.
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// The time of a pass: waits are measured on the monotonic clock, times people see on the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub mono: Instant,
+    pub wall: Timestamp,
+}
+
+/// The waits of the protocol and of the loop. All are flags.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long after the plan was written ahead its writer may still send it.
+    pub send_window: Duration,
+    /// How long one call to a backend or to the API server may take.
+    pub call_deadline: Duration,
+    /// A message whose sender timed out or died that long ago is taken as lost.
+    pub late_bound: Duration,
+    /// How often a pipeline that waits is looked at.
+    pub recheck_waiting: Duration,
+    /// How often a pipeline at rest is looked at.
+    pub recheck_idle: Duration,
+    /// Longest delay between two tries while a backend cannot be reached.
+    pub max_backoff: Duration,
+}
+
+impl Timing {
+    /// How long a plan in doubt is left alone before it is judged (protocol.md: window, twice the deadline, late bound).
+    pub fn doubt(&self) -> Duration {
+        self.send_window + 2 * self.call_deadline + self.late_bound
+    }
+}

@@ -1,0 +1,169 @@
+//! The plan: the absolute target of every partition with the snapshot it was made from, and how the world compares to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Commit, Committed, TopicPartition};
+use crate::api::{PlanTotals, RecordedPlan, TopicPlan, Why};
+
+/// Targets and snapshot. Rows are ordered by topic and partition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub rows: Vec<Row>,
+    pub topic_ids: BTreeMap<String, String>,
+    pub average_rate: f64,
+    pub warnings: Vec<String>,
+}
+
+/// One partition of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub at: TopicPartition,
+    /// Committed before.
+    pub from: Option<Commit>,
+    /// None: left alone.
+    pub to: Option<Goal>,
+    pub found_time: Option<i64>,
+    pub log_start: i64,
+    pub log_end: i64,
+    pub high_watermark: i64,
+    pub why: Why,
+}
+
+/// Where a partition is to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goal {
+    pub offset: i64,
+    pub leader_epoch: Option<i32>,
+}
+
+/// Where the partitions of a plan stand now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub at_target: BTreeSet<TopicPartition>,
+    pub as_before: BTreeSet<TopicPartition>,
+    pub elsewhere: BTreeSet<TopicPartition>,
+}
+
+impl Plan {
+    /// The rows that are sent.
+    pub fn moves(&self) -> impl Iterator<Item = (&Row, Goal)> {
+        self.rows.iter().filter_map(|row| row.to.map(|goal| (row, goal)))
+    }
+
+    pub fn partitions(&self) -> Vec<TopicPartition> {
+        self.rows.iter().map(|row| row.at.clone()).collect()
+    }
+
+    /// Compares what is committed now with target and snapshot. A target equal to the snapshot counts as reached.
+    pub fn standing(&self, committed: &Committed) -> Standing {
+        let mut standing = Standing::default();
+        for (row, goal) in self.moves() {
+            let now = committed.get(&row.at);
+            let reached =
+                now.is_some_and(|c| c.offset == goal.offset && (goal.leader_epoch.is_none() || c.leader_epoch == goal.leader_epoch));
+            let side = if reached {
+                &mut standing.at_target
+            } else if now == row.from.as_ref() {
+                &mut standing.as_before
+            } else {
+                &mut standing.elsewhere
+            };
+            side.insert(row.at.clone());
+        }
+        standing
+    }
+
+    /// The first partition, sent or left alone, that is not as in the snapshot.
+    pub fn moved_since(&self, committed: &Committed) -> Option<&TopicPartition> {
+        self.rows.iter().find(|row| committed.get(&row.at) != row.from.as_ref()).map(|row| &row.at)
+    }
+
+    pub fn totals(&self) -> PlanTotals {
+        let mut totals = PlanTotals { average_rate: self.average_rate, ..PlanTotals::default() };
+        for row in &self.rows {
+            let Some(goal) = row.to else {
+                totals.left_alone += 1;
+                continue;
+            };
+            totals.partitions += 1;
+            totals.clamped += i64::from(matches!(row.why, Why::ClampedToStart | Why::ClampedToEnd));
+            totals.lag_after += (row.log_end - goal.offset).max(0);
+            if let Some(from) = &row.from {
+                // Offsets before the log start are gone: they are neither replayed nor skipped.
+                let from = from.offset.max(row.log_start);
+                totals.replayed += (from - goal.offset).max(0);
+                totals.skipped += (goal.offset - from).max(0);
+            }
+        }
+        totals
+    }
+
+    /// One table in columns per topic; a column that says nothing is left out.
+    pub fn to_record(&self) -> RecordedPlan {
+        let mut topics: Vec<TopicPlan> = Vec::new();
+        for row in &self.rows {
+            if topics.last().is_none_or(|t| t.name != row.at.topic) {
+                let topic_id = self.topic_ids.get(&row.at.topic).cloned().unwrap_or_default();
+                topics.push(TopicPlan { name: row.at.topic.clone(), topic_id, ..TopicPlan::default() });
+            }
+            let Some(topic) = topics.last_mut() else { continue };
+            topic.partition.push(row.at.partition);
+            topic.from.push(row.from.as_ref().map_or(-1, |c| c.offset));
+            topic.from_leader_epoch.push(row.from.as_ref().and_then(|c| c.leader_epoch).unwrap_or(-1));
+            topic.from_metadata.push(row.from.as_ref().map(|c| c.metadata.clone()).unwrap_or_default());
+            topic.to.push(row.to.map_or(-1, |g| g.offset));
+            topic.to_leader_epoch.push(row.to.and_then(|g| g.leader_epoch).unwrap_or(-1));
+            topic.found_time.push(row.found_time.unwrap_or(-1));
+            topic.log_start.push(row.log_start);
+            topic.log_end.push(row.log_end);
+            topic.high_watermark.push(row.high_watermark);
+            topic.why.push(row.why);
+        }
+        for t in &mut topics {
+            clear_if(&mut t.from_leader_epoch, |&e| e == -1);
+            clear_if(&mut t.from_metadata, String::is_empty);
+            clear_if(&mut t.to_leader_epoch, |&e| e == -1);
+            clear_if(&mut t.found_time, |&f| f == -1);
+            clear_if(&mut t.why, |&w| w == Why::Target);
+            if t.high_watermark == t.log_end {
+                t.high_watermark.clear();
+            }
+        }
+        RecordedPlan { topics, totals: self.totals(), warnings: self.warnings.clone() }
+    }
+
+    /// The inverse of [`Plan::to_record`]. A column that is missing or short reads as "nothing".
+    pub fn of_record(recorded: &RecordedPlan) -> Self {
+        let known = |n: Option<&i64>| n.copied().filter(|&n| n >= 0);
+        let epoch = |n: Option<&i32>| n.copied().filter(|&n| n >= 0);
+        let mut plan = Plan { average_rate: recorded.totals.average_rate, warnings: recorded.warnings.clone(), ..Plan::default() };
+        for t in &recorded.topics {
+            plan.topic_ids.insert(t.name.clone(), t.topic_id.clone());
+            for (i, &partition) in t.partition.iter().enumerate() {
+                let log_end = t.log_end.get(i).copied().unwrap_or_default();
+                plan.rows.push(Row {
+                    at: TopicPartition::new(&t.name, partition),
+                    from: known(t.from.get(i)).map(|offset| Commit {
+                        offset,
+                        leader_epoch: epoch(t.from_leader_epoch.get(i)),
+                        metadata: t.from_metadata.get(i).cloned().unwrap_or_default(),
+                        pending: false,
+                    }),
+                    to: known(t.to.get(i)).map(|offset| Goal { offset, leader_epoch: epoch(t.to_leader_epoch.get(i)) }),
+                    found_time: known(t.found_time.get(i)),
+                    log_start: t.log_start.get(i).copied().unwrap_or_default(),
+                    log_end,
+                    high_watermark: t.high_watermark.get(i).copied().unwrap_or(log_end),
+                    why: t.why.get(i).copied().unwrap_or_default(),
+                });
+            }
+        }
+        plan
+    }
+}
+
+fn clear_if<T>(column: &mut Vec<T>, nothing: impl Fn(&T) -> bool) {
+    if column.iter().all(nothing) {
+        column.clear();
+    }
+}

@@ -1,0 +1,36 @@
+//! What the object's own status tells of the past: enough to prevent an action or to start a clock, never to cause one.
+
+use crate::api::{OffsetResetStatus, StreamPipeline, StreamPipelineStatus};
+
+/// The past of this very object.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// A status of this very object exists: it was seen before.
+    pub seen_before: bool,
+    pub acknowledged_id: Option<String>,
+    pub last: Option<OffsetResetStatus>,
+    pub cluster_id: Option<String>,
+    /// The spec changed since that status.
+    pub spec_changed: bool,
+}
+
+impl Progress {
+    /// A status of another uid (restored, copied, forged) counts as none.
+    pub fn of(pipeline: &StreamPipeline) -> Self {
+        let uid = pipeline.metadata.uid.as_deref();
+        let own = |s: &&StreamPipelineStatus| uid.is_some() && s.observed_uid.as_deref() == uid;
+        let Some(status) = pipeline.status.as_ref().filter(own) else { return Self { spec_changed: true, ..Self::default() } };
+        Self {
+            seen_before: true,
+            acknowledged_id: status.acknowledged_id.clone(),
+            last: status.offset_reset.clone(),
+            cluster_id: status.cluster_id.clone(),
+            spec_changed: status.observed_generation != pipeline.metadata.generation,
+        }
+    }
+
+    /// What became of the request `id`, if this object has acknowledged it.
+    pub fn of_request(&self, id: &str) -> Option<&OffsetResetStatus> {
+        self.last.as_ref().filter(|last| last.id == id)
+    }
+}

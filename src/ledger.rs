@@ -1,0 +1,185 @@
+//! The records on the API server: named, read, and written under guard. Every write names the version it was decided on,
+//! and creation is the gate. Nothing is decided here.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::api::{
+    BACKEND_LABEL, BackendIdentity, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
+    RecordedPlan, StreamPipeline, Writer,
+};
+use crate::domain::{Cause, Identity, Request};
+use crate::memory::{Memory, is_closed};
+
+/// Access to records, and the live read of their StreamPipeline.
+#[derive(Clone)]
+pub struct Ledger {
+    client: Client,
+    /// None: all namespaces.
+    scope: Option<String>,
+    deadline: Duration,
+}
+
+/// The record's name: the pipeline's, and a hash of everything the request is once per.
+pub fn record_name(object: &Identity, backend: &BackendIdentity, request: &Request) -> String {
+    let mut parts = vec![object.namespace.as_str(), &object.name, &backend.cluster_id, &backend.consumer_group, &request.id];
+    // A dry run does not use up the id: its record is named apart, once per id and spec.
+    let written = request.dry_run.then(|| serde_json::to_string(&request.written).unwrap_or_default());
+    parts.extend(written.as_deref());
+    let stem: String = object.name.chars().take(40).collect();
+    format!("{}-{}", stem.trim_end_matches(['.', '-']), digest(&parts))
+}
+
+/// The label that stands for a backend's identity.
+pub fn backend_label(backend: &BackendIdentity) -> String {
+    digest(&[&backend.cluster_id, &backend.consumer_group])
+}
+
+/// 16 hex digits; the lengths keep ("a", "bc") apart from ("ab", "c").
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Ledger {
+    pub fn new(client: Client, scope: Option<String>, deadline: Duration) -> Self {
+        Self { client, scope, deadline }
+    }
+
+    fn records(&self, namespace: &str) -> Api<OffsetResetRecord> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// # Errors
+    /// The API server did not answer in time, or refused.
+    pub async fn get(&self, namespace: &str, name: &str) -> Result<Option<OffsetResetRecord>, Cause> {
+        self.call("reading a record", self.records(namespace).get_opt(name)).await
+    }
+
+    /// Live: the StreamPipeline is the same object, not deleted, and asks for the same id.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn is_wanted(&self, object: &Identity, id: &str) -> Result<bool, Cause> {
+        let pipelines: Api<StreamPipeline> = Api::namespaced(self.client.clone(), &object.namespace);
+        let live = self.call("reading the StreamPipeline", pipelines.get_opt(&object.name)).await?;
+        Ok(live.is_some_and(|p| {
+            let same = p.uid().as_deref() == Some(&object.uid) && p.metadata.deletion_timestamp.is_none();
+            same && p.spec.offset_reset.is_some_and(|r| r.id == id)
+        }))
+    }
+
+    /// Live: the other records of this group that are not closed.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn rivals(&self, backend: &BackendIdentity, own: &str, memory: &Memory) -> Result<Vec<String>, Cause> {
+        let all: Api<OffsetResetRecord> = self.scope.as_ref().map_or_else(|| Api::all(self.client.clone()), |ns| self.records(ns));
+        let selector = ListParams::default().labels(&format!("{BACKEND_LABEL}={}", backend_label(backend)));
+        let listed = self.call("listing the records of the group", all.list_metadata(&selector)).await?;
+        let mut open = Vec::new();
+        for meta in listed.items {
+            let (name, namespace) = (meta.name_any(), meta.namespace().unwrap_or_default());
+            let known = memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default());
+            if name == own || known {
+                continue;
+            }
+            if self.get(&namespace, &name).await?.is_some_and(|record| !is_closed(&record)) {
+                open.push(format!("{namespace}/{name}"));
+            }
+        }
+        Ok(open)
+    }
+
+    /// The gate: of all who try, one creates it.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`]; also where it exists already.
+    pub async fn create(&self, object: &Identity, name: &str, spec: OffsetResetRecordSpec) -> Result<OffsetResetRecord, Cause> {
+        let mut labels = BTreeMap::from([(PIPELINE_LABEL.to_owned(), object.name.clone())]);
+        if spec.request.dry_run != Some(true) {
+            labels.insert(BACKEND_LABEL.to_owned(), backend_label(&spec.backend));
+        }
+        let metadata = ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(object.namespace.clone()),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        };
+        let record = OffsetResetRecord { metadata, spec, status: None };
+        self.call("creating the record", self.records(&object.namespace).create(&post(), &record)).await
+    }
+
+    /// Puts a plan into a record without one.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`]; also where the record changed since it was read.
+    pub async fn put_plan(&self, record: &OffsetResetRecord, plan: &RecordedPlan, writer: &Writer) -> Result<(), Cause> {
+        self.patch_spec(record, "putting the plan into the record", json!({ "plan": plan, "writer": writer })).await
+    }
+
+    /// Drops the plan.
+    ///
+    /// # Errors
+    /// As [`Ledger::put_plan`].
+    pub async fn unload(&self, record: &OffsetResetRecord) -> Result<(), Cause> {
+        self.patch_spec(record, "dropping the plan of the record", json!({ "plan": null, "writer": null })).await
+    }
+
+    /// Opens a held record for its one retry.
+    ///
+    /// # Errors
+    /// As [`Ledger::put_plan`].
+    pub async fn rearm(&self, record: &OffsetResetRecord, writer: &Writer) -> Result<(), Cause> {
+        self.patch_spec(record, "opening the record for its retry", json!({ "writer": writer })).await
+    }
+
+    /// # Errors
+    /// As [`Ledger::put_plan`].
+    pub async fn close(&self, record: &OffsetResetRecord, status: &OffsetResetRecordStatus) -> Result<(), Cause> {
+        let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": status }));
+        let records = self.records(&record.namespace().unwrap_or_default());
+        let name = record.name_any();
+        self.call("closing the record", records.patch_status(&name, &params(), &patch)).await.map(drop)
+    }
+
+    async fn patch_spec(&self, record: &OffsetResetRecord, what: &str, spec: serde_json::Value) -> Result<(), Cause> {
+        let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": record.resource_version() }, "spec": spec }));
+        let records = self.records(&record.namespace().unwrap_or_default());
+        let name = record.name_any();
+        self.call(what, records.patch(&name, &params(), &patch)).await.map(drop)
+    }
+
+    async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Cause> {
+        match tokio::time::timeout(self.deadline, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
+                Reason::PermissionMissing,
+                format!("{what}: {}; the rights in the chart's ClusterRole are needed", status.message),
+            )),
+            Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("{what}: {error}"))),
+            Err(_) => Err(Cause::new(
+                Reason::APIServerError,
+                format!("{what}: no answer from the API server within {} s", self.deadline.as_secs()),
+            )),
+        }
+    }
+}
+
+fn post() -> PostParams {
+    PostParams { field_manager: Some(OPERATOR.to_owned()), ..PostParams::default() }
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() }
+}

@@ -1,0 +1,56 @@
+//! Parses arguments, starts logging, joins controller and server, and ends both in order.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use stream_pipeline_operator::config::Config;
+use stream_pipeline_operator::metrics::Metrics;
+use stream_pipeline_operator::{controller, server, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stream-pipeline-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let config = Config::parse();
+    telemetry::start(config.log_format, &config.log_filter)?;
+    let client = kube::Client::try_default().await.context("no way to the Kubernetes API server (KUBECONFIG, or a service account)")?;
+    let shutdown = CancellationToken::new();
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let on_signal = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("Shutting down: nothing new is started, what was sent is read back");
+        on_signal.cancel();
+    });
+    let metrics = Arc::new(Metrics::default());
+    let ready = Arc::new(AtomicBool::new(false));
+    let stop = shutdown.clone();
+    let serve = async {
+        let result = server::serve(config.listen, Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
+        stop.cancel();
+        result
+    };
+    let control = async {
+        let result = controller::run(client, &config, Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
+        stop.cancel();
+        result
+    };
+    let (served, controlled) = tokio::join!(serve, control);
+    served.and(controlled)
+}

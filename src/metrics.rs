@@ -1,0 +1,61 @@
+//! What is counted. No object names in labels.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::api::{Reason, Stage};
+
+/// The operator's metrics and their registry.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    reconcile_seconds: Histogram,
+    pub kafka_clients: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    stage: String,
+    reason: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("streampipeline");
+        let requests = Family::default();
+        let reconcile_seconds = Histogram::new([0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
+        let kafka_clients = Gauge::default();
+        registry.register("reset_transitions", "Requests that came to a stage, by reason", requests.clone());
+        registry.register("reconcile_time_seconds", "Duration of one reconciliation", reconcile_seconds.clone());
+        registry.register("kafka_clients", "Kafka clients that are open", kafka_clients.clone());
+        Self { registry: Mutex::new(registry), requests, reconcile_seconds, kafka_clients }
+    }
+}
+
+impl Metrics {
+    pub fn request(&self, stage: Stage, reason: Reason) {
+        let stage: &str = stage.into();
+        self.requests.get_or_create(&RequestLabels { stage: stage.to_owned(), reason: reason.as_str().to_owned() }).inc();
+    }
+
+    pub fn reconciled(&self, took: Duration) {
+        self.reconcile_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The OpenMetrics text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Writing into a String does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}

@@ -1,0 +1,114 @@
+//! Does the one step that was decided, under its deadlines. Decides nothing: what it returns is not believed, the next
+//! pass looks.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::api::{BackendIdentity, OffsetResetRecordSpec, PipelineRef, Reason};
+use crate::context::Context;
+use crate::domain::{Answer, Cause, Desired, Observation, Plan, RecordLook, Request, Step, TopicPartition};
+use crate::ledger::record_name;
+
+/// # Errors
+/// The step was not done, or it is not known whether it was: look again.
+pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step: Step) -> Result<(), Cause> {
+    let subject = seen.leftover.as_ref().map(|l| &l.look).or(seen.record.get().and_then(Option::as_ref));
+    let act = Act { ctx, desired, subject };
+    match step {
+        Step::WriteAhead { plan, deadline } => act.write_ahead(seen, &plan, deadline).await,
+        Step::RecordDryRun { plan, deadline } => act.record_dry_run(seen, &plan, deadline).await,
+        Step::Send { plan, only } => act.send(&plan, |at| only.contains(at)).await,
+        Step::Unload => {
+            let record = act.subject()?;
+            // First in memory: once decided, the plan is dead here, whether or not the write is answered.
+            if let Some(writer) = &record.object.spec.writer {
+                ctx.memory.bury(writer);
+            }
+            ctx.ledger.unload(&record.object).await
+        }
+        Step::Close(status) => {
+            let record = act.subject()?;
+            if let Some(writer) = &record.object.spec.writer {
+                ctx.memory.bury(writer);
+            }
+            ctx.ledger.close(&record.object, &status).await
+        }
+        Step::Rearm => {
+            let record = act.subject()?;
+            let Some(plan) = &record.object.spec.plan else { return Err(gone("the record has no plan")) };
+            let writer = ctx.memory.load(record.attempt() + 1, plan, Instant::now());
+            ctx.ledger.rearm(&record.object, &writer).await
+        }
+    }
+}
+
+struct Act<'a> {
+    ctx: &'a Context,
+    desired: &'a Desired,
+    subject: Option<&'a RecordLook>,
+}
+
+impl Act<'_> {
+    fn subject(&self) -> Result<&RecordLook, Cause> {
+        self.subject.ok_or_else(|| gone("there is no record"))
+    }
+
+    async fn write_ahead(&self, seen: &Observation, plan: &Plan, deadline: Timestamp) -> Result<(), Cause> {
+        let recorded = plan.to_record();
+        if let Some(record) = self.subject {
+            let writer = self.ctx.memory.load(1, &recorded, Instant::now());
+            return self.ctx.ledger.put_plan(&record.object, &recorded, &writer).await;
+        }
+        let (name, mut spec) = self.spec(seen, deadline)?;
+        // The window counts from just before the write.
+        spec.writer = Some(self.ctx.memory.load(1, &recorded, Instant::now()));
+        spec.plan = Some(recorded);
+        self.ctx.ledger.create(&self.desired.object, &name, spec).await.map(drop)
+    }
+
+    async fn record_dry_run(&self, seen: &Observation, plan: &Plan, deadline: Timestamp) -> Result<(), Cause> {
+        let (name, mut spec) = self.spec(seen, deadline)?;
+        spec.plan = Some(plan.to_record());
+        self.ctx.ledger.create(&self.desired.object, &name, spec).await.map(drop)
+    }
+
+    fn spec(&self, seen: &Observation, deadline: Timestamp) -> Result<(String, OffsetResetRecordSpec), Cause> {
+        let cluster_id = seen.cluster_id.get().ok_or_else(|| gone("the cluster id is not known"))?.clone();
+        let request: &Request = self.desired.request.as_ref().and_then(|r| r.as_ref().ok()).ok_or_else(|| gone("there is no request"))?;
+        let object = &self.desired.object;
+        let backend = BackendIdentity { cluster_id, consumer_group: self.desired.backend.group.clone() };
+        let name = record_name(object, &backend, request);
+        let pipeline = PipelineRef { name: object.name.clone(), uid: object.uid.clone() };
+        let request = request.written.clone();
+        Ok((name, OffsetResetRecordSpec { pipeline, request, backend, created_at: Timestamp::now(), deadline, writer: None, plan: None }))
+    }
+
+    async fn send(&self, plan: &Plan, only: impl Fn(&TopicPartition) -> bool) -> Result<(), Cause> {
+        let record = self.subject()?;
+        let writer = record.object.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
+        let goals: Vec<_> = plan.moves().filter(|(row, _)| only(&row.at)).map(|(row, goal)| (row.at.clone(), goal)).collect();
+        let kafka = self.ctx.backend(self.desired)?;
+        let now = Instant::now();
+        let open = self.ctx.memory.loaded_at(writer).is_some_and(|at| now.saturating_duration_since(at) < self.ctx.timing.send_window);
+        if !open {
+            return Err(Cause::new(Reason::PlanRecorded, "the send window passed"));
+        }
+        // Should this pass be dropped in the middle, the call may still be under way until its deadline.
+        let ended = now + 3 * self.ctx.timing.call_deadline;
+        let pending = Answer::None { ended, cause: Cause::new(Reason::OutcomeUnknown, "the operator gave up waiting for the answer") };
+        if !self.ctx.memory.begin_send(writer, pending) {
+            return Err(gone("the plan was given up"));
+        }
+        tracing::info!(record = record.object.metadata.name, partitions = goals.len(), "Sending the plan");
+        let answer = if goals.is_empty() { Answer::Definite { refused: [].into() } } else { kafka.commit(&goals).await };
+        self.ctx.memory.note_answer(writer, answer);
+        // What this operator wrote itself is no movement.
+        self.ctx.memory.forget_looks(&self.desired.object.namespace, &self.desired.backend);
+        Ok(())
+    }
+}
+
+fn gone(what: &str) -> Cause {
+    Cause::new(Reason::BackendError, format!("{what} any more; it is looked at again"))
+}

@@ -1,0 +1,89 @@
+//! The only file that knows the order: observe, decide, perform, report. After a step the pass ends, and the next one
+//! looks again at once.
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+
+use crate::api::{Reason, StreamPipeline};
+use crate::context::Context;
+use crate::decide::decide;
+use crate::domain::{Desired, Progress, Step, Verdict};
+use crate::observe::observe;
+use crate::perform::perform;
+use crate::report::{Seen, report};
+
+/// A reset takes five passes; more in one go means that something changes all the time.
+const PASSES: usize = 12;
+
+/// Runs passes until nothing is left to do at once.
+pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
+    let mut told = Seen::default();
+    for _ in 0..PASSES {
+        let now = ctx.now();
+        let desired = Desired::of(pipeline, now.wall);
+        let progress = Progress::of(pipeline);
+        let seen = observe(ctx, &desired, &progress, now).await;
+        told.note(&seen, &desired.backend.group);
+        // The looks take time; the window and the waits are judged by the clock after them.
+        let now = ctx.now();
+        let mut decision = decide(&desired, &progress, &seen, &ctx.timing, now);
+        log(&desired, &decision.verdict, decision.step.as_ref());
+        let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
+        let mut again = decision.recheck;
+        if let Some(step) = decision.step {
+            let pause = matches!(step, Step::Unload);
+            match perform(ctx, &desired, &seen, step).await {
+                Ok(()) if !pause => continue,
+                Ok(()) => return Action::requeue(ctx.jitter(again)),
+                Err(cause) => {
+                    tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
+                    again = ctx.jitter(Duration::from_secs(1));
+                    if let (Verdict::Request(ending), Reason::PermissionMissing) = (&mut decision.verdict, cause.reason) {
+                        ending.cause = cause;
+                    } else {
+                        return Action::requeue(again);
+                    }
+                }
+            }
+        }
+        match report(ctx, pipeline, &desired, &decision.verdict, &told).await {
+            Ok(()) => {}
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => again = again.min(Duration::from_millis(200)),
+            Err(error) => {
+                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, %error, "Could not write the status");
+                again = again.min(ctx.jitter(Duration::from_secs(1)));
+            }
+        }
+        if failures > 0 {
+            again = again.max(backoff(failures, ctx.timing.recheck_waiting, ctx.timing.max_backoff));
+        }
+        return Action::requeue(if again >= ctx.timing.recheck_idle { ctx.jitter(again) } else { again });
+    }
+    Action::requeue(ctx.jitter(Duration::from_secs(1)))
+}
+
+/// Doubles from a fifth of the usual delay up to the cap.
+fn backoff(failures: u32, usual: Duration, cap: Duration) -> Duration {
+    (usual / 5).saturating_mul(2u32.saturating_pow(failures.min(16))).min(cap)
+}
+
+/// One line per decision.
+fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
+    let (namespace, name, id) = (&desired.object.namespace, &desired.object.name, desired.id.as_deref().unwrap_or_default());
+    let step = match step {
+        None => "None",
+        Some(Step::WriteAhead { .. }) => "WriteAhead",
+        Some(Step::RecordDryRun { .. }) => "RecordDryRun",
+        Some(Step::Send { .. }) => "Send",
+        Some(Step::Unload) => "Unload",
+        Some(Step::Close(_)) => "Close",
+        Some(Step::Rearm) => "Rearm",
+    };
+    match verdict {
+        Verdict::Request(e) => {
+            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message)
+        }
+        Verdict::Keep | Verdict::Nothing => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+    }
+}

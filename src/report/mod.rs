@@ -1,0 +1,70 @@
+//! Tells people: the status (computed by a pure function, written when it differs), and one event per change.
+
+mod status;
+
+pub use status::{Seen, status_of};
+
+use kube::api::PostParams;
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource};
+
+use crate::api::{OPERATOR, Stage, StreamPipeline, StreamPipelineStatus};
+use crate::context::Context;
+use crate::decide::words;
+use crate::domain::{Desired, Verdict};
+
+/// Writes the status where it differs from the one that is there.
+///
+/// # Errors
+/// The API server did not take it; the next pass tries again.
+pub async fn report(
+    ctx: &Context,
+    pipeline: &StreamPipeline,
+    desired: &Desired,
+    verdict: &Verdict,
+    seen: &Seen,
+) -> Result<(), kube::Error> {
+    let now = ctx.now().wall;
+    let Some(status) = status_of(pipeline, desired, verdict, seen, now) else { return Ok(()) };
+    let mut next = pipeline.clone();
+    next.status = Some(status);
+    next.metadata.managed_fields = None;
+    let api: Api<StreamPipeline> = Api::namespaced(ctx.client.clone(), &desired.object.namespace);
+    let params = PostParams { field_manager: Some(OPERATOR.to_owned()), ..PostParams::default() };
+    let write = api.replace_status(&desired.object.name, &params, &next);
+    let written = match tokio::time::timeout(ctx.timing.call_deadline, write).await {
+        Ok(result) => result?,
+        Err(_) => return Err(kube::Error::Service("no answer from the API server in time".into())),
+    };
+    if let (Verdict::Request(ending), Some(event)) = (verdict, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
+        ctx.metrics.request(ending.stage, ending.cause.reason);
+        if let Err(error) = ctx.recorder.publish(&event, &pipeline.object_ref(&())).await {
+            tracing::warn!(%error, "Could not write an event");
+        }
+    }
+    Ok(())
+}
+
+/// One event when a request comes to another stage or reason.
+fn event(before: Option<&StreamPipelineStatus>, after: Option<&StreamPipelineStatus>, desired: &Desired) -> Option<Event> {
+    let ready = |s: &StreamPipelineStatus| {
+        let reset = s.offset_reset.as_ref().map(|r| (r.id.clone(), r.stage));
+        s.conditions.iter().find(|c| c.type_ == "Ready").map(|c| (reset, c.reason.clone(), c.message.clone()))
+    };
+    let (reset, reason, message) = after.and_then(ready)?;
+    if before.and_then(ready).is_some_and(|(r, why, _)| (r, why) == (reset.clone(), reason.clone())) {
+        return None;
+    }
+    let bad = matches!(reset.as_ref()?.1, Stage::Failed | Stage::Held | Stage::Skipped);
+    let id = words::cut(desired.id.as_deref().unwrap_or_default(), 64);
+    let note = desired.request.as_ref().and_then(|r| r.as_ref().ok()).and_then(|r| r.written.note.as_deref());
+    let note = note.map(|n| format!(" [{}]", words::cut(n, 200))).unwrap_or_default();
+    Some(Event {
+        type_: if bad { EventType::Warning } else { EventType::Normal },
+        reason,
+        // The note is not part of what makes events the same; the id in the action keeps requests apart.
+        action: format!("Reset {id}"),
+        note: Some(format!("{}{note}", words::cut(&message, 700))),
+        secondary: None,
+    })
+}

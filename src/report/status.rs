@@ -1,0 +1,214 @@
+//! The status as a total function of what was seen and decided. The table is product.md, section 3.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::{Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline, StreamPipelineStatus};
+use crate::decide::words;
+use crate::domain::{Cause, Desired, Ending, GroupState, Observation, Reading, Verdict};
+
+/// What the passes of one run saw that the status tells. A later look replaces an earlier one; what was not looked at
+/// again stays.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub cluster_id: Option<String>,
+    pub phase: Option<Phase>,
+    /// Whether the pipeline is inactive, and why (not).
+    pub inactive: Option<(bool, Cause)>,
+    /// None: reached. Only set where the backend was asked.
+    pub reached: Option<Result<(), Cause>>,
+    pub lag: Option<i64>,
+}
+
+impl Seen {
+    /// Takes over what one pass saw.
+    pub fn note(&mut self, seen: &Observation, group: &str) {
+        if let Some(id) = seen.cluster_id.get() {
+            self.cluster_id = Some(id.clone());
+        }
+        let failed = [seen.cluster_id.cause(), seen.group.cause(), seen.committed.cause(), seen.topics.cause(), seen.log.cause()]
+            .into_iter()
+            .flatten()
+            .next();
+        if let Some(cause) = failed {
+            self.reached = Some(Err(cause.clone()));
+        } else if seen.group.get().is_some() || seen.committed.get().is_some() {
+            self.reached = Some(Ok(()));
+        }
+        match &seen.group {
+            Reading::Read(found) => {
+                let moving = seen.quiet.moved.is_some_and(|m| m < std::time::Duration::from_secs(60))
+                    && !seen.quiet.is_enough(std::time::Duration::from_secs(10));
+                let none = seen.committed.get().is_some_and(|c| c.is_empty());
+                self.phase = Some(match &found.state {
+                    GroupState::NotSupported(_) => Phase::Unknown,
+                    GroupState::Dead if none => Phase::NotFound,
+                    GroupState::Empty | GroupState::Dead if moving => Phase::Running,
+                    GroupState::Empty | GroupState::Dead => Phase::Stopped,
+                    GroupState::Active(_) => Phase::Running,
+                });
+                self.inactive = Some(if !found.is_inactive() {
+                    (false, Cause::new(Reason::GroupActive, words::members(found)))
+                } else if moving {
+                    (false, Cause::new(Reason::OffsetsMoving, format!("committed offsets of {group} move although it has no members")))
+                } else {
+                    (true, Cause::new(Reason::GroupInactive, format!("{group} has no members")))
+                });
+            }
+            Reading::Unreadable(_) => self.phase = Some(Phase::Unknown),
+            Reading::Unread if seen.cluster_id.cause().is_some() => self.phase = Some(Phase::Unknown),
+            Reading::Unread => {}
+        }
+        if let (Some(log), Some(committed)) = (seen.log.get(), seen.committed.get()) {
+            let lag = |(at, log): (&crate::domain::TopicPartition, &crate::domain::Log)| {
+                committed.get(at).map_or(0, |c| (log.end - c.offset.max(log.start)).max(0))
+            };
+            self.lag = Some(log.iter().map(lag).sum());
+        }
+    }
+}
+
+/// The new status; None where it says nothing that the present one does not say, times apart.
+pub fn status_of(
+    pipeline: &StreamPipeline,
+    desired: &Desired,
+    verdict: &Verdict,
+    seen: &Seen,
+    now: Timestamp,
+) -> Option<StreamPipelineStatus> {
+    let uid = Some(desired.object.uid.clone());
+    let before = pipeline.status.clone().filter(|s| s.observed_uid == uid);
+    if before.is_none() && matches!(verdict, Verdict::Keep) {
+        // Without a verdict nothing is acknowledged: an object not seen before stays so.
+        return None;
+    }
+    let mut status = before.clone().unwrap_or_default();
+    status.observed_uid = uid;
+    status.observed_generation = pipeline.metadata.generation;
+    status.cluster_id = status.cluster_id.or_else(|| seen.cluster_id.clone());
+    status.phase = seen.phase.or(status.phase);
+    let mut conditions = Conditions { list: status.conditions, generation: pipeline.metadata.generation, now };
+    match verdict {
+        Verdict::Keep => conditions.refresh(),
+        Verdict::Nothing => {
+            status.acknowledged_id = None;
+            conditions.set("Ready", "True", Reason::NothingRequested, "no reset is requested");
+            conditions.remove("Reconciling");
+            conditions.remove("Stalled");
+        }
+        Verdict::Request(ending) => {
+            status.acknowledged_id.clone_from(&desired.id);
+            let known = status.offset_reset.take().filter(|r| Some(&r.id) == desired.id.as_ref());
+            status.offset_reset = desired.id.as_ref().map(|id| reset_status(id, ending, known));
+            conditions.of_request(ending);
+        }
+    }
+    if let Some((inactive, cause)) = &seen.inactive {
+        conditions.set("PipelineInactive", if *inactive { "True" } else { "False" }, cause.reason, &cause.message);
+    }
+    match &seen.reached {
+        Some(Ok(())) => conditions.set("BackendReachable", "True", Reason::Reachable, "the brokers answer"),
+        Some(Err(cause)) => conditions.set("BackendReachable", "False", cause.reason, &cause.message),
+        None => {}
+    }
+    status.conditions = conditions.list;
+    if before.as_ref() == Some(&status) {
+        return None;
+    }
+    // Written along with something else only: a lag that changes all the time is no reason to write.
+    if let Some(total) = seen.lag {
+        status.lag = Some(Lag { total, at: now });
+    }
+    Some(status)
+}
+
+fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>) -> OffsetResetStatus {
+    let failed = matches!(ending.stage, Stage::Waiting | Stage::Failed | Stage::Held);
+    let error = failed.then(|| ResetError {
+        code: ending.cause.reason.code(),
+        reason: ending.cause.reason,
+        backend_code: ending.cause.backend_code,
+        message: message(&ending.cause),
+        retryable: !ending.stage.is_final(),
+    });
+    OffsetResetStatus {
+        id: id.to_owned(),
+        stage: ending.stage,
+        accepted_at: ending.accepted_at.or(known.as_ref().and_then(|k| k.accepted_at)),
+        deadline: ending.deadline.or(known.as_ref().and_then(|k| k.deadline)),
+        plan: ending.totals.clone(),
+        record_ref: ending.record.clone().map(|name| RecordRef { name }),
+        attempts: ending.attempts,
+        completed_at: ending.completed_at,
+        error,
+    }
+}
+
+/// With a platform code the message begins with it.
+fn message(cause: &Cause) -> String {
+    let text = words::cut(&cause.message, 2000);
+    cause.reason.code().map_or(text.clone(), |code| format!("{code}: {text}"))
+}
+
+struct Conditions {
+    list: Vec<Condition>,
+    generation: Option<i64>,
+    now: Timestamp,
+}
+
+impl Conditions {
+    fn of_request(&mut self, ending: &Ending) {
+        let (ready, reconciling, stalled, reset) = match ending.stage {
+            Stage::Waiting | Stage::Sending => ("False", true, false, "False"),
+            Stage::Planned | Stage::Skipped => ("True", false, false, "False"),
+            Stage::Verified => ("True", false, false, "True"),
+            Stage::Failed => ("False", false, true, "False"),
+            Stage::Held => ("False", false, true, "Unknown"),
+        };
+        let (reason, message) = (ending.cause.reason, message(&ending.cause));
+        if ending.edited && ending.stage == Stage::Verified {
+            let note = format!(
+                "the request was edited after it ended; under the same id nothing runs. Choose a new id to run it. The result before: {message}"
+            );
+            self.set("Ready", ready, Reason::RequestEditedWithoutNewId, &note);
+        } else {
+            self.set("Ready", ready, reason, &message);
+        }
+        for (kind, speaks) in [("Reconciling", reconciling), ("Stalled", stalled)] {
+            if speaks {
+                self.set(kind, "True", reason, &message);
+            } else {
+                self.remove(kind);
+            }
+        }
+        self.set("OffsetsReset", reset, reason, &message);
+    }
+
+    /// The transition time moves only when the status does (Kubernetes API conventions).
+    fn set(&mut self, kind: &str, status: &str, reason: Reason, message: &str) {
+        let since =
+            self.list.iter().find(|c| c.type_ == kind && c.status == status).map_or(Time(self.now), |c| c.last_transition_time.clone());
+        let condition = Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_string(),
+            message: message.to_owned(),
+            last_transition_time: since,
+            observed_generation: self.generation,
+        };
+        match self.list.iter_mut().find(|c| c.type_ == kind) {
+            Some(known) => *known = condition,
+            None => self.list.push(condition),
+        }
+    }
+
+    fn remove(&mut self, kind: &str) {
+        self.list.retain(|c| c.type_ != kind);
+    }
+
+    fn refresh(&mut self) {
+        for condition in &mut self.list {
+            condition.observed_generation = self.generation;
+        }
+    }
+}

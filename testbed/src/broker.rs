@@ -1,0 +1,155 @@
+//! A Kafka broker (KRaft, one node) of its own.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::parts::Parts;
+use crate::process::{Server, free_port, retrying};
+use crate::scratch::Scratch;
+
+const TOOLS: [(&str, &str); 5] = [
+    ("kafka-consumer-groups.sh", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+    ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
+    ("kafka-console-producer.sh", "org.apache.kafka.tools.ConsoleProducer"),
+    ("kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
+    ("kafka-console-share-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleShareConsumer"),
+];
+
+/// A broker that ends with its owner.
+pub struct Broker {
+    server: Option<Server>,
+    dir: Scratch,
+    jars: PathBuf,
+    port: u16,
+    second: Option<u16>,
+}
+
+impl Broker {
+    pub fn start(parts: &Parts) -> Result<Self> {
+        Self::start_with(parts, |_| None)
+    }
+
+    /// `advertise` may give, for the port of a second listener, the address that one advertises.
+    pub fn start_with(parts: &Parts, advertise: impl Fn(u16) -> Option<String>) -> Result<Self> {
+        retrying(|| {
+            let dir = Scratch::new("kafka")?;
+            let (port, controller, second) = (free_port()?, free_port()?, free_port()?);
+            let advertised = advertise(second);
+            configure(dir.path(), port, controller, advertised.as_deref().map(|a| (second, a)))?;
+            format(dir.path(), &parts.jars)?;
+            let mut broker = Self { server: None, dir, jars: parts.jars.clone(), port, second: advertised.map(|_| second) };
+            broker.run()?;
+            Ok(broker)
+        })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let mut command = java(&self.jars);
+        command.args(["-Xmx512m", "kafka.Kafka"]).arg(self.dir.path().join("server.properties"));
+        let mut server = Server::start("kafka", command, &self.dir.path().join("kafka.log"))?;
+        let port = self.port;
+        server.wait(Duration::from_secs(90), || TcpStream::connect(("127.0.0.1", port)).is_ok() && answers(port))?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The second listener, as bound.
+    pub fn second(&self) -> String {
+        format!("127.0.0.1:{}", self.second.unwrap_or_default())
+    }
+
+    pub fn kill(&mut self) {
+        self.server = None;
+    }
+
+    /// SIGSTOP: it keeps its connections and answers nothing.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    /// Again, on the same port with the same data.
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill();
+        self.run()
+    }
+
+    fn signal(&self, signal: i32) {
+        if let Some(server) = &self.server {
+            server.signal(signal);
+        }
+    }
+}
+
+/// The broker's metadata is served: a request is answered, not only a connection taken.
+fn answers(port: u16) -> bool {
+    crate::kafka::ready(&format!("127.0.0.1:{port}"))
+}
+
+fn java(jars: &Path) -> Command {
+    let mut command = Command::new("java");
+    command
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])
+        .arg(format!("{}/*", jars.display()));
+    command
+}
+
+fn configure(dir: &Path, port: u16, controller: u16, second: Option<(u16, &str)>) -> Result<()> {
+    let (mut listeners, mut advertised) = (format!("PLAINTEXT://127.0.0.1:{port}"), format!("PLAINTEXT://127.0.0.1:{port}"));
+    if let Some((second, address)) = second {
+        listeners += &format!(",SECOND://127.0.0.1:{second}");
+        advertised += &format!(",SECOND://{address}");
+    }
+    let data = dir.join("data");
+    let text = format!(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+         listeners={listeners},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={advertised}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\n\
+         offsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n\
+         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=2\n\
+         share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\nshare.coordinator.state.topic.num.partitions=1\n\
+         group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=1000\ngroup.consumer.min.session.timeout.ms=1000\n\
+         group.consumer.min.heartbeat.interval.ms=500\ngroup.consumer.heartbeat.interval.ms=500\n\
+         auto.create.topics.enable=false\nlog.retention.ms=-1\nlog.message.timestamp.after.max.ms=9223372036854775807\n\
+         num.network.threads=2\nnum.io.threads=4\n",
+        data.display()
+    );
+    fs::write(dir.join("server.properties"), text).context("writing server.properties")
+}
+
+fn format(dir: &Path, jars: &Path) -> Result<()> {
+    let id = java(jars).args(["kafka.tools.StorageTool", "random-uuid"]).output().context("starting java")?;
+    let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
+    let done = java(jars).args(["kafka.tools.StorageTool", "format", "-t", &id, "-c"]).arg(dir.join("server.properties")).output()?;
+    ensure!(done.status.success(), "formatting Kafka's storage: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
+/// Writes Kafka's command-line tools as scripts.
+pub fn write_tools(dir: &Path, parts: &Parts) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(dir)?;
+    for (name, class) in TOOLS {
+        let path = dir.join(name);
+        let text = format!(
+            "#!/bin/sh\nexec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp '{}/*' {class} \"$@\"\n",
+            parts.jars.display()
+        );
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! A Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager. No kubelet: pods stay Pending.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::parts::Parts;
+use crate::process::{Server, free_port, retrying};
+use crate::scratch::Scratch;
+
+const ADMIN_TOKEN: &str = "testbed-admin";
+/// Where the chart is installed.
+pub const SYSTEM_NAMESPACE: &str = "stream-pipeline-system";
+pub const RELEASE: &str = "stream-pipeline-operator";
+
+/// A control plane that ends with its owner.
+pub struct Cluster {
+    // Stopped in this order.
+    _controllers: Server,
+    pub api_server: Server,
+    _etcd: Server,
+    dir: Scratch,
+    bin: PathBuf,
+}
+
+impl Cluster {
+    pub fn start(parts: &Parts) -> Result<Self> {
+        retrying(|| Self::try_start(parts))
+    }
+
+    fn try_start(parts: &Parts) -> Result<Self> {
+        let scratch = Scratch::new("cluster")?;
+        let dir = scratch.path();
+        let (client, peer, secure) = (free_port()?, free_port()?, free_port()?);
+        let etcd_url = format!("http://127.0.0.1:{client}");
+        let mut command = Command::new(parts.bin.join("etcd"));
+        command.arg("--unsafe-no-fsync").arg("--data-dir").arg(dir.join("etcd"));
+        command.args(["--listen-client-urls", &etcd_url, "--advertise-client-urls", &etcd_url, "--log-level", "error"]);
+        command.args(["--listen-peer-urls", &format!("http://127.0.0.1:{peer}")]);
+        let etcd = Server::start("etcd", command, &dir.join("etcd.log"))?;
+        service_account_key(dir)?;
+        fs::write(dir.join("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
+        fs::write(dir.join("audit.yaml"), AUDIT)?;
+        let mut command = Command::new(parts.bin.join("kube-apiserver"));
+        let file = |name: &str| dir.join(name).display().to_string();
+        command.args([
+            "--etcd-servers",
+            &etcd_url,
+            "--bind-address",
+            "127.0.0.1",
+            "--authorization-mode",
+            "RBAC",
+            "--service-cluster-ip-range",
+            "10.96.0.0/24",
+        ]);
+        command.args(["--secure-port", &secure.to_string(), "--cert-dir", &file("certs"), "--service-account-issuer", "https://testbed"]);
+        command.args(["--service-account-key-file", &file("sa.key"), "--service-account-signing-key-file", &file("sa.key")]);
+        command.args([
+            "--token-auth-file",
+            &file("tokens.csv"),
+            "--audit-policy-file",
+            &file("audit.yaml"),
+            "--audit-log-path",
+            &file("audit.log"),
+        ]);
+        let mut api_server = Server::start("kube-apiserver", command, &dir.join("kube-apiserver.log"))?;
+        let kubeconfig = dir.join("admin.kubeconfig");
+        api_server.wait(Duration::from_secs(60), || dir.join("certs/apiserver.crt").is_file())?;
+        write_kubeconfig(&kubeconfig, dir, secure, ADMIN_TOKEN)?;
+        let kubectl = parts.bin.join("kubectl");
+        let ready = |path: &str| {
+            Command::new(&kubectl)
+                .arg("--kubeconfig")
+                .arg(&kubeconfig)
+                .args(["get", "--raw", path])
+                .output()
+                .is_ok_and(|o| o.status.success())
+        };
+        api_server.wait(Duration::from_secs(60), || ready("/readyz"))?;
+        let mut command = Command::new(parts.bin.join("kube-controller-manager"));
+        command.args(["--kubeconfig", &file("admin.kubeconfig"), "--service-account-private-key-file", &file("sa.key")]);
+        command.args([
+            "--root-ca-file",
+            &file("certs/apiserver.crt"),
+            "--secure-port",
+            "0",
+            "--leader-elect=false",
+            "--use-service-account-credentials",
+        ]);
+        let controllers = Server::start("kube-controller-manager", command, &dir.join("kube-controller-manager.log"))?;
+        Ok(Self { _controllers: controllers, api_server, _etcd: etcd, bin: parts.bin.clone(), dir: scratch })
+    }
+
+    /// CRDs and the rights of the chart, and a kubeconfig under its ServiceAccount. The Deployment is left out.
+    pub fn install(&self) -> Result<()> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let chart = source.join("charts/stream-pipeline-operator");
+        let rendered = Command::new(self.bin.join("helm"))
+            .args(["template", RELEASE])
+            .arg(&chart)
+            .args(["-n", SYSTEM_NAMESPACE])
+            .output()
+            .context("running helm")?;
+        ensure!(rendered.status.success(), "helm template: {}", String::from_utf8_lossy(&rendered.stderr));
+        let text = String::from_utf8(rendered.stdout).context("helm wrote no UTF-8")?;
+        let rights: Vec<_> = text
+            .split("\n---")
+            .filter(|part| !part.contains("kind: Deployment") && !part.contains("kind: CustomResourceDefinition"))
+            .collect();
+        let file = self.dir.path().join("rights.yaml");
+        fs::write(&file, rights.join("\n---"))?;
+        let crds = source.join("crds");
+        let (crds, file) = (crds.display().to_string(), file.display().to_string());
+        self.admin(&["apply", "--server-side", "-f", &crds])?;
+        self.admin(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds])?;
+        self.admin(&["create", "namespace", SYSTEM_NAMESPACE])?;
+        self.admin(&["apply", "--server-side", "-n", SYSTEM_NAMESPACE, "-f", &file])?;
+        let token = self.admin(&["create", "token", RELEASE, "-n", SYSTEM_NAMESPACE, "--duration", "24h"])?;
+        let port = self.port()?;
+        write_kubeconfig(&self.operator_kubeconfig(), self.dir.path(), port, token.trim())
+    }
+
+    fn port(&self) -> Result<u16> {
+        let text = fs::read_to_string(self.kubeconfig())?;
+        let port = text.split("127.0.0.1:").nth(1).and_then(|rest| rest.split('"').next()).context("no port in the kubeconfig")?;
+        Ok(port.parse()?)
+    }
+
+    fn admin(&self, args: &[&str]) -> Result<String> {
+        let begun = Instant::now();
+        loop {
+            let output = self.kubectl(args)?;
+            if output.status.success() {
+                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            }
+            // What was created an instant ago is not known everywhere at once.
+            if begun.elapsed() > Duration::from_secs(20) {
+                bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    pub fn kubectl(&self, args: &[&str]) -> Result<Output> {
+        let mut command = Command::new(self.bin.join("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig()).args(args).stdin(std::process::Stdio::null()).output().context("running kubectl")
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("admin.kubeconfig")
+    }
+
+    pub fn operator_kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("operator.kubeconfig")
+    }
+
+    pub fn audit_log(&self) -> PathBuf {
+        self.dir.path().join("audit.log")
+    }
+
+    pub fn ca(&self) -> PathBuf {
+        self.dir.path().join("certs/apiserver.crt")
+    }
+}
+
+/// Who wrote what: enough to count the writes of one reset.
+const AUDIT: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n  verbs: [create, update, patch, delete]\n- level: None\n";
+
+fn service_account_key(dir: &Path) -> Result<()> {
+    let key = dir.join("sa.key");
+    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output();
+    if made.is_ok_and(|o| o.status.success()) {
+        return Ok(());
+    }
+    // Without openssl the JDK makes one.
+    let class = dir.join("Key.java");
+    fs::write(&class, KEY_PROGRAM)?;
+    let made = Command::new("java").arg(&class).output().context("running java")?;
+    ensure!(made.status.success(), "making a key: {}", String::from_utf8_lossy(&made.stderr));
+    fs::write(key, made.stdout).context("writing the key")
+}
+
+const KEY_PROGRAM: &str = r#"class Key { public static void main(String[] a) throws Exception {
+    var g = java.security.KeyPairGenerator.getInstance("RSA"); g.initialize(2048);
+    System.out.println("-----BEGIN PRIVATE KEY-----\n" + java.util.Base64.getMimeEncoder(64, new byte[]{10}).encodeToString(g.generateKeyPair().getPrivate().getEncoded()) + "\n-----END PRIVATE KEY-----");
+} }
+"#;
+
+fn write_kubeconfig(to: &Path, dir: &Path, port: u16, token: &str) -> Result<()> {
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: testbed\n\
+         clusters: [{{name: testbed, cluster: {{server: \"https://127.0.0.1:{port}\", certificate-authority: \"{}\"}}}}]\n\
+         users: [{{name: testbed, user: {{token: \"{token}\"}}}}]\n\
+         contexts: [{{name: testbed, context: {{cluster: testbed, user: testbed}}}}]\n",
+        dir.join("certs/apiserver.crt").display()
+    );
+    fs::write(to, text).with_context(|| format!("writing {}", to.display()))
+}

@@ -1,0 +1,112 @@
+//! Real consumers, in threads that end with their handle.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::kafka::client;
+
+/// A consumer that runs until it is stopped or dropped; it leaves its group cleanly.
+pub struct Consumer {
+    stop: Arc<AtomicBool>,
+    /// Member: partitions assigned. assign(): commits made.
+    progress: Arc<AtomicI64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Consumer {
+    /// Subscribes with the classic group protocol.
+    pub fn classic(bootstrap: &str, group: &str, topic: &str, client_id: &str) -> Self {
+        let mut config = client(bootstrap);
+        config.set("session.timeout.ms", "6000");
+        Self::subscribed(config, group, topic, client_id)
+    }
+
+    /// Subscribes with the group protocol of KIP-848.
+    pub fn kip848(bootstrap: &str, group: &str, topic: &str, client_id: &str) -> Self {
+        let mut config = client(bootstrap);
+        config.set("group.protocol", "consumer");
+        Self::subscribed(config, group, topic, client_id)
+    }
+
+    fn subscribed(mut config: ClientConfig, group: &str, topic: &str, client_id: &str) -> Self {
+        config.set("group.id", group).set("client.id", client_id).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
+        let topic = topic.to_owned();
+        Self::run(config, move |consumer, stop, progress| {
+            consumer.subscribe(&[&topic]).expect("a subscription");
+            while !stop.load(Ordering::Acquire) {
+                let _ = consumer.poll(Duration::from_millis(50));
+                let assigned = consumer.assignment().map_or(0, |a| a.count());
+                progress.store(i64::try_from(assigned).unwrap_or_default(), Ordering::Release);
+            }
+            consumer.unsubscribe();
+        })
+    }
+
+    /// Reads one partition by assign() and commits an offset that advances by one: never a member.
+    pub fn assigned(bootstrap: &str, group: &str, topic: &str, partition: i32, every: Duration) -> Self {
+        let mut config = client(bootstrap);
+        config.set("group.id", group).set("enable.auto.commit", "false");
+        let topic = topic.to_owned();
+        Self::run(config, move |consumer, stop, progress| {
+            let mut next = Instant::now();
+            while !stop.load(Ordering::Acquire) {
+                if Instant::now() < next {
+                    std::thread::park_timeout(Duration::from_millis(20));
+                    continue;
+                }
+                next += every;
+                let offset = progress.load(Ordering::Acquire) + 1;
+                let mut list = TopicPartitionList::new();
+                list.add_partition_offset(&topic, partition, Offset::Offset(offset)).expect("a valid offset");
+                if consumer.commit(&list, CommitMode::Sync).is_ok() {
+                    progress.store(offset, Ordering::Release);
+                }
+            }
+        })
+    }
+
+    fn run(config: ClientConfig, body: impl FnOnce(&BaseConsumer, &AtomicBool, &AtomicI64) + Send + 'static) -> Self {
+        let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
+        let (stopped, reached) = (Arc::clone(&stop), Arc::clone(&progress));
+        let thread = std::thread::spawn(move || {
+            let consumer: BaseConsumer = config.create().expect("a consumer is made");
+            body(&consumer, &stopped, &reached);
+        });
+        Self { stop, progress, thread: Some(thread) }
+    }
+
+    /// Waits until it has partitions, or has committed.
+    pub async fn wait(&self) -> &Self {
+        crate::eventually("a consumer to be assigned partitions, or to commit", Duration::from_secs(40), async || {
+            match self.progress.load(Ordering::Acquire) {
+                0 => Err("nothing yet".to_owned()),
+                _ => Ok(()),
+            }
+        })
+        .await;
+        self
+    }
+
+    /// Leaves the group and ends.
+    pub async fn stop(mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            crate::kafka::blocking(move || thread.join().expect("the consumer does not panic")).await;
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

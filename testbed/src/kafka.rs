@@ -1,0 +1,181 @@
+//! Topics, records and commits for tests, through the ordinary client.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) fn client(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("allow.auto.create.topics", "false").set("reconnect.backoff.ms", "20");
+    config.set_log_level(rdkafka::config::RDKafkaLogLevel::Emerg);
+    config
+}
+
+/// Whether the broker answers, groups included.
+pub(crate) fn ready(bootstrap: &str) -> bool {
+    let Ok(consumer) = client(bootstrap).set("group.id", "testbed-ready").create::<BaseConsumer>() else { return false };
+    let mut list = TopicPartitionList::new();
+    list.add_partition("testbed-ready", 0);
+    // The first question about a group makes the broker create its offsets topic.
+    consumer.committed_offsets(list, Duration::from_secs(10)).is_ok()
+}
+
+fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+    client(bootstrap).create().expect("an admin client is made")
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(LIMIT))
+}
+
+/// Creates a topic, waits until every partition has a leader.
+pub async fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    for (key, value) in settings {
+        topic = topic.set(key, value);
+    }
+    let results = admin(bootstrap).create_topics(&[topic], &options()).await.expect("topics can be created");
+    results[0].as_ref().expect("the topic is created");
+    let (bootstrap, name) = (bootstrap.to_owned(), name.to_owned());
+    crate::eventually("leaders of a new topic", LIMIT, || {
+        let (bootstrap, name) = (bootstrap.clone(), name.clone());
+        async move {
+            let found = blocking(move || {
+                let consumer: BaseConsumer = client(&bootstrap).create().expect("a client is made");
+                let metadata = consumer.fetch_metadata(Some(&name), Duration::from_secs(5)).map_err(|e| e.to_string())?;
+                let topic = &metadata.topics()[0];
+                Ok::<_, String>(topic.partitions().iter().filter(|p| p.leader() >= 0).count())
+            });
+            match found.await? {
+                n if n == usize::try_from(partitions).unwrap_or_default() => Ok(()),
+                n => Err(format!("{n} partitions have a leader")),
+            }
+        }
+    })
+    .await;
+}
+
+pub async fn delete_topic(bootstrap: &str, name: &str) {
+    let results = admin(bootstrap).delete_topics(&[name], &options()).await.expect("topics can be deleted");
+    results[0].as_ref().expect("the topic is deleted");
+}
+
+pub async fn create_partitions(bootstrap: &str, name: &str, total: usize) {
+    let results =
+        admin(bootstrap).create_partitions(&[NewPartitions::new(name, total)], &options()).await.expect("partitions can be added");
+    results[0].as_ref().expect("the partitions are added");
+}
+
+/// Moves the log start.
+pub async fn delete_records(bootstrap: &str, before: &[(&str, i32, i64)]) {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, offset) in before {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).expect("a valid offset");
+    }
+    admin(bootstrap).delete_records(&list, &options()).await.expect("records can be deleted");
+}
+
+/// Writes `count` records whose n-th is stamped `timestamp_ms(n)`.
+pub async fn produce(bootstrap: &str, topic: &str, partition: i32, count: i64, timestamp_ms: impl Fn(i64) -> i64 + Send + 'static) {
+    let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+    blocking(move || {
+        let producer: BaseProducer = client(&bootstrap).set("linger.ms", "5").create().expect("a producer is made");
+        for n in 0..count {
+            let record = BaseRecord::<str, str>::to(&topic).partition(partition).payload("x").timestamp(timestamp_ms(n));
+            producer.send(record).map_err(|(e, _)| e).expect("the record is queued");
+            if n % 1000 == 999 {
+                producer.flush(LIMIT).expect("the records are written");
+            }
+        }
+        producer.flush(LIMIT).expect("the records are written");
+    })
+    .await;
+}
+
+/// A transaction that has written `count` records and is still open. Ends with [`OpenTransaction::commit`], or is
+/// aborted by the broker.
+pub struct OpenTransaction(BaseProducer);
+
+impl OpenTransaction {
+    pub async fn begin(bootstrap: &str, topic: &str, partition: i32, count: i64) -> Self {
+        let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+        blocking(move || {
+            let producer: BaseProducer =
+                client(&bootstrap).set("transactional.id", format!("tx-{topic}-{partition}")).create().expect("a producer is made");
+            producer.init_transactions(LIMIT).expect("transactions work");
+            producer.begin_transaction().expect("a transaction begins");
+            for _ in 0..count {
+                producer
+                    .send(BaseRecord::<str, str>::to(&topic).partition(partition).payload("x"))
+                    .map_err(|(e, _)| e)
+                    .expect("the record is queued");
+            }
+            producer.flush(LIMIT).expect("the records are written");
+            Self(producer)
+        })
+        .await
+    }
+
+    pub async fn commit(self) {
+        blocking(move || self.0.commit_transaction(LIMIT).expect("the transaction commits")).await;
+    }
+}
+
+/// Commits offsets with metadata, as a consumer that uses assign() does.
+pub async fn commit(bootstrap: &str, group: &str, offsets: &[(&str, i32, i64, &str)]) {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, offset, metadata) in offsets {
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(*offset)).expect("a valid offset");
+        element.set_metadata(*metadata);
+    }
+    let consumer: BaseConsumer =
+        client(bootstrap).set("group.id", group).set("enable.auto.commit", "false").create().expect("a consumer is made");
+    blocking(move || consumer.commit(&list, CommitMode::Sync).expect("the offsets are committed")).await;
+}
+
+/// Committed offset and metadata per partition; a partition without a commit is not in it.
+pub async fn committed(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, (i64, String)> {
+    let consumer: BaseConsumer = client(bootstrap).set("group.id", group).create().expect("a consumer is made");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition(topic, partition);
+    }
+    let found = blocking(move || consumer.committed_offsets(list, LIMIT).expect("committed offsets can be read")).await;
+    let of = |e: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match e.offset() {
+        Offset::Offset(offset) => Some((e.partition(), (offset, e.metadata().to_owned()))),
+        _ => None,
+    };
+    found.elements().into_iter().filter_map(of).collect()
+}
+
+/// Only the numbers of [`committed`].
+pub async fn offsets(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
+    let found = committed(bootstrap, group, topic, partitions).await;
+    (0..partitions).map(|p| found.get(&p).map(|(offset, _)| *offset)).collect()
+}
+
+/// Log start and end.
+pub async fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, i64) {
+    let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+    blocking(move || {
+        let consumer: BaseConsumer = client(&bootstrap).create().expect("a client is made");
+        consumer.fetch_watermarks(&topic, partition, LIMIT).expect("watermarks can be read")
+    })
+    .await
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,155 @@
+//! The real servers behind the demo and the tests: a Kubernetes API server and a Kafka broker, started by the process
+//! that needs them and ended with it. No container, no root, no mock.
+
+mod broker;
+mod cluster;
+pub mod consumer;
+pub mod kafka;
+mod operator;
+mod parts;
+mod process;
+mod scratch;
+
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+pub use broker::Broker;
+pub use cluster::{Cluster, RELEASE, SYSTEM_NAMESPACE};
+pub use operator::Operator;
+pub use parts::{Parts, check_tools, ensure};
+pub use scratch::{Scratch, base};
+
+/// A control plane and a broker.
+pub struct Testbed {
+    pub cluster: Cluster,
+    pub broker: Broker,
+    pub parts: Parts,
+    tools: Scratch,
+}
+
+/// The testbed of this process, started at the first call.
+///
+/// # Panics
+/// When it cannot be started; the message says which server, and shows the end of its log.
+pub async fn start() -> &'static Testbed {
+    static TESTBED: OnceLock<Testbed> = OnceLock::new();
+    tokio::task::spawn_blocking(|| TESTBED.get_or_init(|| Testbed::start().expect("the testbed starts")))
+        .await
+        .expect("the start does not panic")
+}
+
+impl Testbed {
+    pub fn start() -> Result<Self> {
+        let parts = ensure()?;
+        let (cluster, broker) = std::thread::scope(|scope| {
+            let broker = scope.spawn(|| Broker::start(&parts));
+            let cluster = Cluster::start(&parts).and_then(|cluster| cluster.install().map(|()| cluster));
+            (cluster, broker.join().expect("the broker's start does not panic"))
+        });
+        let tools = Scratch::new("tools")?;
+        broker::write_tools(tools.path(), &parts)?;
+        Ok(Self { cluster: cluster?, broker: broker?, parts, tools })
+    }
+
+    pub fn bootstrap(&self) -> String {
+        self.broker.bootstrap()
+    }
+
+    /// A client of its own: a client belongs to the runtime it was made on.
+    pub async fn client(&self) -> kube::Client {
+        let config = kube::config::Kubeconfig::read_from(self.cluster.kubeconfig()).expect("the kubeconfig was written");
+        let config = kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default())
+            .await
+            .expect("the kubeconfig is whole");
+        kube::Client::try_from(config).expect("a client is made")
+    }
+
+    /// A fresh namespace, `<test>-<number>`.
+    pub fn namespace(&self, test: &str) -> Namespace<'_> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{}-{}-{}", test.replace('_', "-"), std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let output = self.kubectl(&["create", "namespace", &name]);
+        assert!(output.status.success(), "creating namespace {name}: {}", String::from_utf8_lossy(&output.stderr));
+        Namespace { testbed: self, name }
+    }
+
+    pub fn kubectl(&self, args: &[&str]) -> Output {
+        self.cluster.kubectl(args).expect("kubectl is there")
+    }
+
+    /// Kafka's command-line tools.
+    pub fn kafka_bin(&self) -> &Path {
+        self.tools.path()
+    }
+
+    pub fn kafka_consumer_groups(&self, args: &[&str]) -> String {
+        let tool = self.tools.path().join("kafka-consumer-groups.sh");
+        let output = Command::new(tool).args(["--bootstrap-server", &self.bootstrap()]).args(args).output().expect("the tool is there");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What a shell needs to work with it.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let show = |p: &Path| p.display().to_string();
+        vec![
+            ("KUBECONFIG", show(&self.cluster.kubeconfig())),
+            ("OPERATOR_KUBECONFIG", show(&self.cluster.operator_kubeconfig())),
+            ("KAFKA_BOOTSTRAP", self.bootstrap()),
+            ("KAFKA_BIN", show(self.kafka_bin())),
+            ("PATH", format!("{}:{}:{path}", show(&self.parts.bin), show(self.kafka_bin()))),
+        ]
+    }
+
+    pub fn write_env(&self, to: &Path) -> Result<PathBuf> {
+        fs::create_dir_all(to)?;
+        let lines: Vec<_> = self.env().into_iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        let file = to.join("env");
+        fs::write(&file, lines.concat()).context("writing the env file")?;
+        Ok(file)
+    }
+}
+
+/// A namespace that is deleted when the test ends.
+pub struct Namespace<'a> {
+    testbed: &'a Testbed,
+    name: String,
+}
+
+impl Namespace<'_> {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Namespace<'_> {
+    fn drop(&mut self) {
+        let _ = self.testbed.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+    }
+}
+
+/// Waits for a condition, and says what it waited for when it does not come.
+///
+/// # Panics
+/// After `limit`, with `what` and the last thing seen.
+pub async fn eventually<T, F, Fut>(what: &str, limit: Duration, mut look: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, String>>,
+{
+    let begun = Instant::now();
+    loop {
+        match look().await {
+            Ok(value) => return value,
+            Err(seen) if begun.elapsed() > limit => panic!("waited {limit:?} for {what}; last seen: {seen}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}

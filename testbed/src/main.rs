@@ -1,0 +1,115 @@
+//! The testbed from the command line: `up`, `down`, `exec`, `build`.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use testbed::{Testbed, base, check_tools, ensure};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("build") => ensure().map(drop)?,
+        Some("tools") => check_tools()?,
+        Some("up") => up()?,
+        Some("down") => down()?,
+        Some("serve") => serve()?,
+        Some("exec") => return exec(&args[1..]),
+        _ => bail!("usage: testbed build | tools | up | down | exec COMMAND… (NAME=x for one of several)"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `target/testbed`, or `target/testbed/x` with NAME=x.
+fn home() -> PathBuf {
+    std::env::var("NAME").ok().filter(|n| !n.is_empty()).map_or_else(base, |name| base().join(name))
+}
+
+fn alive(pid: &str) -> bool {
+    let command = fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+    String::from_utf8_lossy(&command).contains("serve")
+}
+
+fn up() -> Result<()> {
+    ensure()?;
+    let home = home();
+    fs::create_dir_all(&home)?;
+    let (pid_file, env) = (home.join("pid"), home.join("env"));
+    if fs::read_to_string(&pid_file).is_ok_and(|pid| alive(&pid)) {
+        println!("up already: . {}", env.display());
+        return Ok(());
+    }
+    let _ = fs::remove_file(&env);
+    let log = home.join("log");
+    let file = fs::File::create(&log)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve").stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    // SAFETY: setsid is async-signal-safe and touches only the child.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+    }
+    let mut child = command.spawn().context("starting the testbed")?;
+    fs::write(&pid_file, child.id().to_string())?;
+    let begun = Instant::now();
+    while !env.is_file() {
+        if child.try_wait()?.is_some() || begun.elapsed() > Duration::from_secs(180) {
+            bail!("the testbed did not come up:\n{}", fs::read_to_string(&log).unwrap_or_default());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("up after {:.1} s. To use it: . {}", begun.elapsed().as_secs_f32(), env.display());
+    Ok(())
+}
+
+fn down() -> Result<()> {
+    let pid_file = home().join("pid");
+    let Ok(pid) = fs::read_to_string(&pid_file) else { return Ok(()) };
+    if alive(&pid) {
+        // SAFETY: a plain system call; the process was checked to be a testbed.
+        unsafe { libc::kill(pid.trim().parse()?, libc::SIGTERM) };
+        let begun = Instant::now();
+        while alive(&pid) {
+            if begun.elapsed() > Duration::from_secs(30) {
+                bail!("process {} did not end within 30 s", pid.trim());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let _ = (fs::remove_file(home().join("env")), fs::remove_file(pid_file));
+    println!("down");
+    Ok(())
+}
+
+/// Holds the servers until SIGTERM.
+fn serve() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let testbed = tokio::task::spawn_blocking(Testbed::start).await??;
+        testbed.write_env(&home())?;
+        term.recv().await;
+        Ok(())
+    })
+}
+
+/// Runs a command beside servers that end with it.
+fn exec(command: &[String]) -> Result<ExitCode> {
+    let (program, args) = command.split_first().context("exec needs a command")?;
+    let testbed = Testbed::start()?;
+    let status = Command::new(program).args(args).envs(testbed.env()).status().with_context(|| format!("running {program}"))?;
+    drop(testbed);
+    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
+}

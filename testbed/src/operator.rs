@@ -1,0 +1,79 @@
+//! The operator under test, as a process of its own under its own rights.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use crate::Testbed;
+use crate::process::{Server, tail};
+use crate::scratch::Scratch;
+
+/// A running operator that watches one namespace. When the test fails, its log is shown.
+pub struct Operator {
+    server: Server,
+    dir: Scratch,
+}
+
+impl Operator {
+    /// Starts `exe` under the ServiceAccount of the chart.
+    pub fn start(testbed: &Testbed, exe: &Path, namespace: &str, args: &[&str]) -> Self {
+        Self::start_with(&testbed.cluster.operator_kubeconfig(), exe, namespace, args)
+    }
+
+    pub fn start_with(kubeconfig: &Path, exe: &Path, namespace: &str, args: &[&str]) -> Self {
+        let dir = Scratch::new("operator").expect("a directory for the operator's log");
+        let mut command = Command::new(exe);
+        command
+            .env("KUBECONFIG", kubeconfig)
+            .args(["--watch-namespace", namespace, "--listen", "127.0.0.1:0", "--log-format", "text"])
+            .args(args);
+        let server = Server::start("operator", command, &dir.path().join("log")).expect("the operator starts");
+        Self { server, dir }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.server.ended().is_none()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    pub fn signal(&self, signal: i32) {
+        self.server.signal(signal);
+    }
+
+    /// SIGTERM; waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.server.signal(libc::SIGTERM);
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.server.ended() {
+                return status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "the operator did not end within 60 s of SIGTERM");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the operator's log ---\n{}\n---", tail(&self.log_file(), 200));
+        }
+    }
+}

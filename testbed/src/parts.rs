@@ -1,0 +1,152 @@
+//! The servers' programs: built or fetched from the ordinary package registries, once per version, into a cache that
+//! all clones share.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+pub const KUBERNETES: &str = "1.37.2";
+pub const ETCD: &str = "3.7.3";
+pub const HELM: &str = "4.3.1";
+pub const KAFKA: &str = "4.3.1";
+
+/// Where the programs are.
+pub struct Parts {
+    /// kube-apiserver, kube-controller-manager, kubectl, etcd, helm.
+    pub bin: PathBuf,
+    /// Kafka's jars.
+    pub jars: PathBuf,
+}
+
+/// Programs needed to build, and how to get them.
+const TOOLS: [(&str, &str); 5] = [
+    ("go", "Go 1.26 or newer: https://go.dev/dl"),
+    ("java", "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"),
+    ("mvn", "Maven: apt-get install maven"),
+    ("cc", "a C compiler: apt-get install gcc"),
+    ("make", "make: apt-get install make"),
+];
+
+/// One line per missing tool, before anything is built.
+pub fn check_tools() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !std::env::split_paths(&path).any(|dir| dir.join(tool).is_file())).collect();
+    for (tool, how) in &missing {
+        eprintln!("missing: {tool}. Get {how}");
+    }
+    if !missing.is_empty() {
+        bail!("{} of {} tools are missing", missing.len(), TOOLS.len());
+    }
+    Ok(())
+}
+
+fn cache() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME").filter(|v| !v.is_empty()) {
+        Some(dir) => PathBuf::from(dir),
+        None => PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache"),
+    };
+    let dir = base.join("stream-pipeline-operator");
+    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// Builds what is not there yet.
+pub fn ensure() -> Result<Parts> {
+    let cache = cache()?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let versions = format!("kubernetes-{KUBERNETES}-etcd-{ETCD}-helm-{HELM}");
+    let parts = Parts { bin: cache.join(versions), jars: cache.join(format!("kafka-{KAFKA}")) };
+    if parts.bin.is_dir() && parts.jars.is_dir() {
+        return Ok(parts);
+    }
+    check_tools()?;
+    // Two builds at once would do everything twice.
+    let lock = File::create(cache.join("lock")).context("creating the lock of the cache")?;
+    lock.lock().context("locking the cache")?;
+    if !parts.jars.is_dir() {
+        install(&parts.jars, |dir| {
+            step(
+                "Kafka's jars",
+                Command::new("mvn")
+                    .args(["-q", "-B", "-f"])
+                    .arg(source.join("kafka/pom.xml"))
+                    .arg("dependency:copy-dependencies")
+                    .arg(format!("-DoutputDirectory={}", dir.display())),
+            )
+        })?;
+    }
+    if !parts.bin.is_dir() {
+        let flag = |package: &str| format!("-X {package}/version.gitVersion=v{KUBERNETES}");
+        let flags = format!("-s -w {} {}", flag("k8s.io/component-base"), flag("k8s.io/client-go/pkg"));
+        install(&parts.bin, |dir| {
+            for (n, program) in ["kube-apiserver", "kube-controller-manager", "kubectl"].iter().enumerate() {
+                let package = format!("k8s.io/kubernetes/cmd/{program}");
+                step(
+                    &format!("{program} {KUBERNETES} (step {} of 5)", n + 1),
+                    go(&source.join("kubernetes"), dir)
+                        .args(["build", "-v", "-trimpath", "-ldflags", &flags, "-o"])
+                        .arg(dir.join(program))
+                        .arg(package),
+                )?;
+            }
+            step(
+                &format!("etcd {ETCD} (step 4 of 5)"),
+                go(&source.join("etcd"), dir)
+                    .args(["build", "-v", "-trimpath", "-ldflags", "-s -w", "-o"])
+                    .arg(dir.join("etcd"))
+                    .arg("go.etcd.io/etcd/server/v3"),
+            )?;
+            step(
+                &format!("helm {HELM} (step 5 of 5)"),
+                go(source, dir).args(["install", "-v", "-trimpath", "-ldflags", "-s -w"]).arg(format!("helm.sh/helm/v4/cmd/helm@v{HELM}")),
+            )
+        })?;
+    }
+    Ok(parts)
+}
+
+fn go(module: &Path, bin: &Path) -> Command {
+    let mut command = Command::new("go");
+    command.current_dir(module).env("CGO_ENABLED", "0").env("GOBIN", bin);
+    command
+}
+
+/// Fills a directory under a temporary name and renames it, so that a half-filled one is never taken for whole.
+fn install(to: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let partial = to.with_extension("partial");
+    fs::create_dir_all(&partial)?;
+    fill(&partial)?;
+    fs::rename(&partial, to).with_context(|| format!("renaming to {}", to.display()))
+}
+
+/// Runs a build, showing how far it is: Go prints each package it compiles.
+fn step(what: &str, command: &mut Command) -> Result<()> {
+    let begun = Instant::now();
+    eprintln!("building {what} …");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {command:?}"))?;
+    let mut tail = Vec::new();
+    for (n, line) in BufReader::new(child.stderr.take().context("no stderr")?).lines().map_while(std::result::Result::ok).enumerate() {
+        if n % 200 == 199 {
+            eprintln!("  {} packages, {} s", n + 1, begun.elapsed().as_secs());
+        }
+        tail.push(line);
+        if tail.len() > 30 {
+            tail.remove(0);
+        }
+    }
+    if !child.wait()?.success() {
+        let _ = writeln!(std::io::stderr(), "{}", tail.join("\n"));
+        bail!("building {what} failed");
+    }
+    eprintln!("built {what} in {} s", begun.elapsed().as_secs());
+    Ok(())
+}

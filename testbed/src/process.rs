@@ -1,0 +1,120 @@
+//! Child processes that end with this process, in whatever way it ends.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+type Job = (Command, Sender<std::io::Result<Child>>);
+
+/// Starts a command that the kernel kills when this process dies.
+///
+/// The death signal follows the *thread* that forked, and test threads end early: one thread that lives as long as the
+/// process forks for all.
+pub fn spawn(mut command: Command) -> std::io::Result<Child> {
+    static SPAWNER: OnceLock<std::sync::Mutex<Sender<Job>>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (jobs, inbox) = channel::<Job>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in inbox {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        std::sync::Mutex::new(jobs)
+    });
+    command.stdin(Stdio::null());
+    // SAFETY: prctl is async-signal-safe and touches only the child.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        });
+    }
+    let (reply, answer) = channel();
+    spawner.lock().expect("the spawner does not panic").send((command, reply)).expect("the spawner lives as long as the process");
+    answer.recv().expect("the spawner answers each job")
+}
+
+/// A server with its log. Dropping it kills it.
+pub struct Server {
+    name: &'static str,
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl Server {
+    pub fn start(name: &'static str, mut command: Command, log: &Path) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(log).with_context(|| format!("opening {}", log.display()))?;
+        command.stdout(file.try_clone()?).stderr(file);
+        let child = spawn(command).with_context(|| format!("starting {name}"))?;
+        Ok(Self { name, child, log: log.to_owned() })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `ready`; says what was waited for, and the end of the server's log, when it ends or takes too long.
+    pub fn wait(&mut self, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
+        let begun = Instant::now();
+        while !ready() {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || begun.elapsed() > limit {
+                let what = ended.map_or_else(|| format!("not ready within {limit:?}"), |status| format!("ended with {status}"));
+                bail!("{} {what}; the end of its log:\n{}", self.name, tail(&self.log, 25));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: the child has not been waited for, so the pid is still its own.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
+    pub fn kill(&mut self) -> ExitStatus {
+        let _ = self.child.kill();
+        self.child.wait().unwrap_or(ExitStatus::from_raw(0))
+    }
+
+    /// None while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn tail(log: &Path, lines: usize) -> String {
+    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let all: Vec<_> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Runs a start that may lose the race for its ports, up to three times.
+pub fn retrying<T>(mut start: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut last = None;
+    for _ in 0..3 {
+        match start() {
+            Ok(value) => return Ok(value),
+            Err(error) if format!("{error:#}").to_lowercase().contains("address already in use") => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.expect("three tries, three errors"))
+}
