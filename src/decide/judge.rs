@@ -247,6 +247,8 @@ impl Case<'_> {
             words::number(totals.lag_after),
             totals.average_rate
         );
+        let warnings = self.look.object.spec.plan.as_ref().map_or(0, |p| p.warnings.len());
+        let text = if warnings > 0 { format!("{text}; {warnings} warning(s) in the record") } else { text };
         let cause = Cause::new(Reason::ResetVerified, text);
         Judgement::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(standing))), cause)
     }

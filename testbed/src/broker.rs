@@ -12,8 +12,9 @@ use crate::parts::Parts;
 use crate::process::{Server, free_port, retrying};
 use crate::scratch::Scratch;
 
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("kafka-consumer-groups.sh", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+    ("kafka-groups.sh", "org.apache.kafka.tools.GroupsCommand"),
     ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
     ("kafka-console-producer.sh", "org.apache.kafka.tools.ConsoleProducer"),
     ("kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
@@ -98,7 +99,7 @@ fn answers(port: u16) -> bool {
     crate::kafka::ready(&format!("127.0.0.1:{port}"))
 }
 
-fn java(jars: &Path) -> Command {
+pub fn java(jars: &Path) -> Command {
     let mut command = Command::new("java");
     command
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])

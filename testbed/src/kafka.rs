@@ -100,6 +100,21 @@ pub async fn produce(bootstrap: &str, topic: &str, partition: i32, count: i64, t
     .await;
 }
 
+/// Like [`produce`], each record with a key of its own.
+pub async fn produce_keyed(bootstrap: &str, topic: &str, partition: i32, count: i64, timestamp_ms: impl Fn(i64) -> i64 + Send + 'static) {
+    let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+    blocking(move || {
+        let producer: BaseProducer = client(&bootstrap).create().expect("a producer is made");
+        for n in 0..count {
+            let key = n.to_string();
+            let record = BaseRecord::to(&topic).partition(partition).key(&key).payload("x").timestamp(timestamp_ms(n));
+            producer.send(record).map_err(|(e, _)| e).expect("the record is queued");
+        }
+        producer.flush(LIMIT).expect("the records are written");
+    })
+    .await;
+}
+
 /// A transaction that has written `count` records and is still open. Ends with [`OpenTransaction::commit`], or is
 /// aborted by the broker.
 pub struct OpenTransaction(BaseProducer);

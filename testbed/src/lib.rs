@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 
 pub use broker::Broker;
 pub use cluster::{Cluster, RELEASE, SYSTEM_NAMESPACE};
-pub use operator::Operator;
+pub use operator::{Operator, Program};
 pub use parts::{Parts, check_tools, ensure};
 pub use scratch::{Scratch, base};
 
@@ -93,6 +93,20 @@ impl Testbed {
         let tool = self.tools.path().join("kafka-consumer-groups.sh");
         let output = Command::new(tool).args(["--bootstrap-server", &self.bootstrap()]).args(args).output().expect("the tool is there");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// All groups of every type.
+    pub fn kafka_groups(&self) -> String {
+        let tool = self.tools.path().join("kafka-groups.sh");
+        let output = Command::new(tool).args(["--bootstrap-server", &self.bootstrap(), "--list"]).output().expect("the tool is there");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A Kafka Streams application that uses the streams group protocol (KIP-1071).
+    pub fn streams_application(&self, id: &str, topic: &str) -> Command {
+        let mut command = broker::java(&self.parts.jars);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/StreamsApp.java")).args([&self.bootstrap(), id, topic]);
+        command
     }
 
     /// What a shell needs to work with it.

@@ -1,4 +1,4 @@
-//! The operator under test, as a process of its own under its own rights.
+//! The operator under test, as a process of its own under its own rights; and other programs that end with the test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -75,5 +75,19 @@ impl Drop for Operator {
         if std::thread::panicking() {
             eprintln!("--- the operator's log ---\n{}\n---", tail(&self.log_file(), 200));
         }
+    }
+}
+
+/// Another program that ends with its handle.
+pub struct Program {
+    _server: Server,
+    _dir: Scratch,
+}
+
+impl Program {
+    pub fn start(name: &'static str, command: Command) -> Self {
+        let dir = Scratch::new("program").expect("a directory for the program's log");
+        let server = Server::start(name, command, &dir.path().join("log")).expect("the program starts");
+        Self { _server: server, _dir: dir }
     }
 }

@@ -59,7 +59,7 @@ pub fn ensure() -> Result<Parts> {
     let cache = cache()?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let versions = format!("kubernetes-{KUBERNETES}-etcd-{ETCD}-helm-{HELM}");
-    let parts = Parts { bin: cache.join(versions), jars: cache.join(format!("kafka-{KAFKA}")) };
+    let parts = Parts { bin: cache.join(versions), jars: cache.join(format!("kafka-{KAFKA}-with-streams")) };
     if parts.bin.is_dir() && parts.jars.is_dir() {
         return Ok(parts);
     }

@@ -3,4 +3,5 @@
 
 mod world;
 
+mod kafka_groups;
 mod kafka_targets;
