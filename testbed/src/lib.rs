@@ -8,7 +8,9 @@ pub mod kafka;
 mod operator;
 mod parts;
 mod process;
+pub mod proxy;
 mod scratch;
+pub mod trap;
 
 use std::fs;
 use std::future::Future;

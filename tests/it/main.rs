@@ -1,6 +1,7 @@
 //! The contract, row by row, on a real API server and a real broker. Each test has its own namespace, topics, groups and
 //! operator, so all run side by side.
 
+mod crash;
 mod world;
 
 mod kafka_groups;

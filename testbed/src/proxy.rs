@@ -1,0 +1,150 @@
+//! Two proxies that count calls and can stop one: in front of a broker, and in front of the API server.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::scratch::Scratch;
+use crate::trap::{Side, Traps};
+
+/// Kafka's API key of OffsetCommit.
+pub const OFFSET_COMMIT: &str = "8";
+
+/// In front of a broker. The broker must advertise this address on the listener that is behind it.
+pub struct KafkaProxy {
+    pub traps: Arc<Traps>,
+    pub address: String,
+}
+
+impl KafkaProxy {
+    /// Listens first, so that the broker can be told the address; then [`KafkaProxy::serve`].
+    pub async fn bind() -> Result<(Self, TcpListener)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        Ok((Self { traps: Arc::default(), address }, listener))
+    }
+
+    pub fn serve(&self, listener: TcpListener, broker: String) {
+        let traps = Arc::clone(&self.traps);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (traps, broker) = (Arc::clone(&traps), broker.clone());
+                tokio::spawn(async move {
+                    let Ok(server) = TcpStream::connect(broker).await else { return };
+                    let calls: Calls = Arc::default();
+                    let (from_client, to_client) = client.into_split();
+                    let (from_server, to_server) = server.into_split();
+                    tokio::select! {
+                        _ = requests(from_client, to_server, &traps, &calls) => {}
+                        _ = answers(from_server, to_client, &traps, &calls) => {}
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// API key by correlation id.
+type Calls = Arc<Mutex<HashMap<[u8; 4], String>>>;
+
+async fn frame(from: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
+    let size = from.read_i32().await?;
+    let mut bytes = vec![0; usize::try_from(size).map_err(std::io::Error::other)?];
+    from.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+async fn forward(to: &mut OwnedWriteHalf, bytes: &[u8]) -> std::io::Result<()> {
+    to.write_i32(i32::try_from(bytes.len()).map_err(std::io::Error::other)?).await?;
+    to.write_all(bytes).await
+}
+
+/// A request begins with API key, version and correlation id.
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, traps: &Traps, calls: &Calls) -> std::io::Result<()> {
+    loop {
+        let bytes = frame(&mut from).await?;
+        if let (Some(key), Some(id)) = (bytes.first_chunk::<2>(), bytes.get(4..8).and_then(|id| id.first_chunk::<4>())) {
+            let key = i16::from_be_bytes(*key).to_string();
+            traps.note(&key);
+            calls.lock().expect("no panic under this lock").insert(*id, key.clone());
+            traps.pass(Side::Before, &key).await;
+        }
+        forward(&mut to, &bytes).await?;
+    }
+}
+
+/// An answer begins with the correlation id.
+async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, traps: &Traps, calls: &Calls) -> std::io::Result<()> {
+    loop {
+        let bytes = frame(&mut from).await?;
+        let key = bytes.first_chunk::<4>().and_then(|id| calls.lock().expect("no panic under this lock").remove(id));
+        if let Some(key) = key {
+            traps.pass(Side::After, &key).await;
+        }
+        forward(&mut to, &bytes).await?;
+    }
+}
+
+/// In front of the API server: plain HTTP on this side, the operator's own rights on the other.
+pub struct ApiProxy {
+    pub traps: Arc<Traps>,
+    dir: Scratch,
+}
+
+#[derive(Clone)]
+struct Upstream {
+    client: kube::Client,
+    traps: Arc<Traps>,
+}
+
+impl ApiProxy {
+    pub async fn start(operator_kubeconfig: &Path) -> Result<Self> {
+        let config = kube::config::Kubeconfig::read_from(operator_kubeconfig)?;
+        let mut config = kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default()).await?;
+        // What the operator would not be told is not to be hidden here either.
+        config.default_retry = false;
+        let upstream = Upstream { client: kube::Client::try_from(config)?, traps: Arc::default() };
+        let traps = Arc::clone(&upstream.traps);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let dir = Scratch::new("api-proxy")?;
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: proxy\nclusters: [{{name: proxy, cluster: {{server: \"http://{}\"}}}}]\nusers: [{{name: proxy, user: {{}}}}]\ncontexts: [{{name: proxy, context: {{cluster: proxy, user: proxy}}}}]\n",
+            listener.local_addr()?
+        );
+        std::fs::write(dir.path().join("kubeconfig"), text).context("writing a kubeconfig")?;
+        let app = axum::Router::new().fallback(pass_on).with_state(upstream);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(Self { traps, dir })
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("kubeconfig")
+    }
+}
+
+async fn pass_on(State(upstream): State<Upstream>, request: Request) -> Response {
+    let call = format!("{} {}", request.method(), request.uri().path());
+    upstream.traps.note(&call);
+    upstream.traps.pass(Side::Before, &call).await;
+    let (mut parts, body) = request.into_parts();
+    parts.headers.remove("host");
+    let failed = |status: u16, text: String| Response::builder().status(status).body(Body::from(text)).expect("a valid response");
+    let body = match axum::body::to_bytes(body, 16 << 20).await {
+        Ok(bytes) => kube::client::Body::from(bytes.to_vec()),
+        Err(error) => return failed(400, error.to_string()),
+    };
+    let answer = upstream.client.send(axum::http::Request::from_parts(parts, body)).await;
+    upstream.traps.pass(Side::After, &call).await;
+    match answer {
+        Ok(answer) => answer.map(Body::new),
+        Err(error) => failed(502, error.to_string()),
+    }
+}

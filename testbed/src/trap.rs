@@ -1,0 +1,67 @@
+//! A point between the operator and a server at which a call is stopped for ever: before it reaches the server, or
+//! after the server has done it and before the answer comes back. The test then kills the operator, or goes on.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// On which side of the server the call is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Before,
+    After,
+}
+
+/// What stops: a call is named "POST /apis/…" or by Kafka's API key, "8".
+type Rule = (Side, Box<dyn Fn(&str) -> bool + Send>);
+
+/// The traps and the counters of one proxy.
+pub struct Traps {
+    armed: Mutex<Option<Rule>>,
+    sprung: watch::Sender<bool>,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Default for Traps {
+    fn default() -> Self {
+        Self { armed: Mutex::default(), sprung: watch::Sender::new(false), seen: Mutex::default() }
+    }
+}
+
+impl Traps {
+    /// The first call from now on that matches is stopped, and every later one with it.
+    pub fn arm(&self, side: Side, matches: impl Fn(&str) -> bool + Send + 'static) {
+        self.sprung.send_replace(false);
+        *self.armed.lock().expect("no panic under this lock") = Some((side, Box::new(matches)));
+    }
+
+    pub fn disarm(&self) {
+        *self.armed.lock().expect("no panic under this lock") = None;
+    }
+
+    /// Waits until a call was stopped.
+    pub async fn sprung(&self) {
+        let mut sprung = self.sprung.subscribe();
+        let wait = sprung.wait_for(|sprung| *sprung);
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("a call to be stopped within 60 s").expect("the sender lives as long as this");
+    }
+
+    /// Every call that came, in order.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().expect("no panic under this lock").clone()
+    }
+
+    pub(crate) fn note(&self, call: &str) {
+        self.seen.lock().expect("no panic under this lock").push(call.to_owned());
+    }
+
+    /// Never returns where the call is to be stopped here.
+    pub(crate) async fn pass(&self, side: Side, call: &str) {
+        let stop = self.armed.lock().expect("no panic under this lock").as_ref().is_some_and(|(at, matches)| *at == side && matches(call));
+        if stop {
+            self.sprung.send_replace(true);
+            std::future::pending::<()>().await;
+        }
+    }
+}
