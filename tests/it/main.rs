@@ -2,7 +2,12 @@
 //! operator, so all run side by side.
 
 mod crash;
+mod faults;
 mod world;
+
+mod chart;
+mod manifests;
+mod record_rules;
 
 mod kafka_groups;
 mod kafka_targets;

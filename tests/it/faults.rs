@@ -1,0 +1,205 @@
+//! F: brokers that are down, unreachable or restarted, objects that cannot be read, names that are odd.
+
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::Stage;
+use testbed::{Broker, kafka};
+
+use crate::world::{World, condition, reset, says};
+
+async fn own_broker(world: &mut World, advertise: Option<String>) -> Broker {
+    let parts = &world.testbed.parts;
+    let start = move || Broker::start_with(parts, |_| advertise.clone());
+    let broker = tokio::task::spawn_blocking(start).await.expect("no panic").expect("a broker starts");
+    world.bootstrap = broker.bootstrap();
+    broker
+}
+
+async fn restart(mut broker: Broker) -> Broker {
+    let again = move || broker.restart().map(|()| broker);
+    tokio::task::spawn_blocking(again).await.expect("no panic").expect("the broker starts again")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f01_a_broker_that_is_down_is_waited_for_and_the_reset_completes_when_it_is_back() {
+    let mut world = World::without_operator("f01").await;
+    let mut broker = own_broker(&mut world, None).await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.start_operator();
+    world.known("p", &group).await;
+    broker.kill();
+    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+    let status = world.reaches("p", "r1", Stage::Waiting, "BrokerUnreachable").await;
+    let (reachable, _, message) = says(&status, "BackendReachable");
+    assert_eq!(reachable, "False");
+    assert!(message.contains(&world.bootstrap), "{message}");
+    assert!(reset(&status).error.as_ref().is_some_and(|e| e.retryable));
+    let broker = restart(broker).await;
+    let status = world.verified("p", "r1").await;
+    assert_eq!(says(&status, "BackendReachable").0, "True");
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
+    drop(broker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f01_a_broker_stopped_under_the_commit_is_judged_when_it_is_back() {
+    let mut world = World::without_operator("f01b").await;
+    let broker = own_broker(&mut world, None).await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.start_operator();
+    world.known("p", &group).await;
+    // Stopped while the request runs, whatever it is at: nothing is believed until the group can be looked at again.
+    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "1s", "to": { "position": "Earliest" } })).await;
+    world.reaches("p", "r1", Stage::Waiting, "QuietPeriod").await;
+    broker.pause();
+    let status = world.wait("p", "the broker to be found unreachable", |s| condition(s, "BackendReachable").is_some_and(|c| c.status == "False")).await;
+    assert_ne!(reset(&status).stage, Stage::Verified);
+    broker.resume();
+    world.verified("p", "r1").await;
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f09_an_object_that_cannot_be_read_is_told_so_and_the_others_are_served() {
+    let world = World::new("f09").await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    // Unknown fields inside offsetReset are kept and refused: a pruned dryRun would be a real reset.
+    world.known("typo", &group).await;
+    let fields: [(&str, Value); 3] = [
+        ("dryrun", json!({ "id": "a", "quietPeriod": "0s", "to": { "position": "Earliest" }, "dryrun": true })),
+        ("to.offfset", json!({ "id": "b", "quietPeriod": "0s", "to": { "position": "Earliest", "offfset": 5 } })),
+        ("topics", json!({ "id": "c", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": topic, "partition": 0 }] })),
+    ];
+    for (field, asked) in fields {
+        let id = asked["id"].as_str().expect("an id").to_owned();
+        world.apply("typo", &group, asked).await;
+        let status = world.reaches("typo", &id, Stage::Failed, "UnknownField").await;
+        assert!(says(&status, "Stalled").2.contains(field), "{}", says(&status, "Stalled").2);
+    }
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)]);
+    assert!(world.all_records().await.is_empty());
+    // What the API server takes and Rust's types do not: 30 February.
+    let kind = GroupVersionKind::gvk("streampipeline.io", "v1alpha1", "StreamPipeline");
+    let raw: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), world.namespace.name(), &ApiResource::from_gvk(&kind));
+    let odd: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "odd" },
+        "spec": { "kafka": { "bootstrapServers": [world.bootstrap], "consumerGroup": group },
+                  "offsetReset": { "id": "x", "to": { "timestamp": "2026-01-01T23:59:60Z" }, "quietPeriod": "0s", "expiresAt": "2026-01-01T23:59:60Z" } }
+    }))
+    .expect("a valid object");
+    let _ = raw.create(&kube::api::PostParams::default(), &odd).await;
+    world.known("good", &group).await;
+    world.apply("good", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+    world.verified("good", "r1").await;
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f12_an_advertised_address_that_cannot_be_reached_is_named() {
+    let mut world = World::without_operator("f12").await;
+    // A port of this machine where nobody listens.
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
+    let broker = own_broker(&mut world, Some(nowhere.clone())).await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.bootstrap = broker.second();
+    world.start_operator();
+    world.apply("p", &group, Value::Null).await;
+    let status = world.wait("p", "the advertised address to be named", |s| condition(s, "BackendReachable").is_some_and(|c| c.message.contains(&nowhere))).await;
+    let (reachable, reason, message) = says(&status, "BackendReachable");
+    assert_eq!((reachable, reason), ("False", "BrokerUnreachable"));
+    assert!(message.contains("advertises") && message.contains("advertised.listeners"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f17_odd_names_work_exactly() {
+    let world = World::new("f17").await;
+    let topic = world.topic(&[10]).await;
+    let dotted = format!("{}.{}", "a".repeat(39), "b".repeat(23));
+    assert_eq!(dotted.len(), 63);
+    let names = [("one".to_owned(), "a/b@c:d"), (dotted, "x y"), ("c".repeat(63), "größe")];
+    for (name, group) in &names {
+        let group = &format!("{group} {}", world.namespace.name());
+        kafka::commit(&world.bootstrap, group, &[(&topic, 0, 7, "")]).await;
+        world.known(name, group).await;
+        world.apply(name, group, json!({ "id": "größe 1/2", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+        let status = world.verified(name, "größe 1/2").await;
+        assert_eq!(world.offsets(group, &topic, 1).await, [Some(0)]);
+        let record = world.record(&status).await;
+        assert_eq!(&record.spec.backend.consumer_group, group);
+        let stem = record.metadata.name.as_deref().unwrap_or_default().rsplit_once('-').expect("a hash").0;
+        assert!(stem.len() <= 40 && !stem.ends_with(['.', '-']), "{stem}");
+        let selector = ListParams::default().labels(&format!("streampipeline.io/pipeline={name}"));
+        assert_eq!(world.records().list(&selector).await.expect("a list").items.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_lives_through_twenty_broker_restarts_under_load() {
+    let mut world = World::without_operator("restarts").await;
+    let mut broker = own_broker(&mut world, None).await;
+    let topic = world.topic(&[10, 10, 10]).await;
+    let mut groups = Vec::new();
+    for _ in 0..6 {
+        groups.push(world.group(&topic, &[1, 2, 3]).await);
+    }
+    world.start_operator();
+    let pid = world.operator().pid();
+    for (n, group) in groups.iter().enumerate() {
+        world.known(&format!("p{n}"), group).await;
+    }
+    for round in 0..20 {
+        for (n, group) in groups.iter().enumerate() {
+            let position = if round % 2 == 0 { "Earliest" } else { "Latest" };
+            let ask = json!({ "id": format!("r{round}"), "quietPeriod": "0s", "to": { "position": position } });
+            world.apply(&format!("p{n}"), group, ask).await;
+        }
+        // Killed with the requests in every state; every third time stopped and continued first.
+        if round % 3 == 0 {
+            broker.pause();
+            broker.resume();
+        }
+        broker = restart(broker).await;
+        assert!(world.operator().is_running(), "the operator died in round {round}");
+    }
+    let topic_end = kafka::watermarks(&world.bootstrap, &topic, 0).await.1;
+    assert_eq!(topic_end, 10);
+    for (n, group) in groups.iter().enumerate() {
+        let name = format!("p{n}");
+        let ask = json!({ "id": "last", "quietPeriod": "0s", "to": { "position": "Earliest" } });
+        world.apply(&name, group, ask).await;
+        let ends = |s: &stream_pipeline_operator::api::StreamPipelineStatus| s.offset_reset.as_ref().is_some_and(|r| r.id == "last" && r.stage == Stage::Verified);
+        world.wait(&name, "the last request to be verified", ends).await;
+        assert_eq!(world.offsets(group, &topic, 3).await, [Some(0), Some(0), Some(0)]);
+    }
+    assert_eq!(world.operator().pid(), pid);
+    assert!(world.operator().is_running());
+    // Every record is closed: nothing stays in doubt.
+    let records = world.all_records().await;
+    assert!(records.iter().all(stream_pipeline_operator::memory::is_closed), "{} records", records.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_the_operator_in_order_and_probes_tell_the_truth() {
+    let mut world = World::new("sigterm").await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.known("p", &group).await;
+    let log = world.operator().log();
+    let address = log.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("the address is logged").to_owned();
+    for (path, expected) in [("/livez", "ok"), ("/readyz", "ok"), ("/metrics", "streampipeline_reconcile_time_seconds")] {
+        let body = testbed::http_get(&address, path).await;
+        assert!(body.starts_with("HTTP/1.1 200") && body.contains(expected), "{path}: {body}");
+    }
+    let status = world.operator().terminate();
+    assert!(status.success(), "{status}");
+    // Nothing new is started by one that was asked to end; the next one does it.
+    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)]);
+    world.start_operator();
+    world.verified("p", "r1").await;
+}

@@ -1,0 +1,266 @@
+//! The API on a real API server: the table of manifests, the examples, what the operator's account may do.
+
+use std::fs;
+use std::process::Output;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipeline};
+use testbed::{Testbed, eventually};
+
+use crate::world::LIMIT;
+use table::{Acceptance, By, Refusal, Row, table};
+
+#[path = "../manifests/mod.rs"]
+mod table;
+
+fn untyped(client: Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client, namespace, &ApiResource::erase::<StreamPipeline>(&()))
+}
+
+/// The operator's own account, with the rights of the chart.
+pub async fn operator_client(testbed: &Testbed) -> Client {
+    let config = kube::config::Kubeconfig::read_from(testbed.cluster.operator_kubeconfig()).expect("the kubeconfig was written");
+    let config =
+        kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default()).await.expect("the kubeconfig is whole");
+    Client::try_from(config).expect("a client is made")
+}
+
+/// Creates the object of a row, and updates it where the row is about an update.
+async fn send(api: &Api<DynamicObject>, row: &Row, name: &str) -> Result<DynamicObject, kube::Error> {
+    let created = serde_json::from_value(row.manifest(name)).expect("an object");
+    let created = api.create(&PostParams::default(), &created).await;
+    let Some(mut updated) = row.updated(name) else { return created };
+    let created = created.unwrap_or_else(|e| panic!("{}: refused before the update: {e}", row.name));
+    updated["metadata"]["resourceVersion"] = json!(created.metadata.resource_version);
+    api.replace(name, &PostParams::default(), &serde_json::from_value(updated).expect("an object")).await
+}
+
+fn refusal_is_wrong(refusal: &Refusal, answer: &str) -> Option<String> {
+    let missing: Vec<_> = refusal.says.iter().filter(|part| !answer.contains(part.as_str())).collect();
+    // One mistake against a rule gets one message, or it is not clear which one is meant.
+    if refusal.by == By::Cel && answer.contains("is invalid: [") {
+        return Some(format!("more than one message: {answer}"));
+    }
+    if missing.is_empty() { None } else { Some(format!("the message lacks {missing:?}: {answer}")) }
+}
+
+fn acceptance_is_wrong(acceptance: &Acceptance, sent: &Value, stored: &Value) -> Option<String> {
+    let at = |at: &String| format!("{at} is {:?}", stored.pointer(at));
+    let changed = acceptance.kept.iter().find(|p| sent.pointer(p).is_none() || sent.pointer(p) != stored.pointer(p)).map(at);
+    let there = acceptance.dropped.iter().find(|p| stored.pointer(p).is_some()).map(at);
+    let other = acceptance.becomes.iter().find(|(p, value)| stored.pointer(p) != Some(value)).map(|(p, _)| at(p));
+    let unread = serde_json::from_value::<StreamPipeline>(stored.clone()).err().map(|e| format!("stored, but not decoded: {e}"));
+    changed.or(there).or(other).or(unread)
+}
+
+#[tokio::test]
+async fn f08_every_row_of_the_table_is_refused_or_accepted_by_the_api_server() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("f08-table");
+    let api = untyped(testbed.client().await, namespace.name());
+    let (mut wrong, mut accepted) = (Vec::new(), 0);
+    for (n, row) in table().into_iter().enumerate() {
+        let name = format!("row-{n}");
+        let sent = row.updated(&name).unwrap_or_else(|| row.manifest(&name));
+        let problem = match (&row.refused, &row.accepted, send(&api, &row, &name).await) {
+            (Some(_), _, Ok(_)) => Some("accepted".to_owned()),
+            (Some(refusal), _, Err(e)) => {
+                println!("{}\n    {e}", row.name);
+                refusal_is_wrong(refusal, &e.to_string())
+            }
+            (_, Some(acceptance), Ok(stored)) => {
+                accepted += 1;
+                acceptance_is_wrong(acceptance, &sent, &serde_json::to_value(stored).expect("an object is JSON"))
+            }
+            (_, _, Err(e)) => Some(format!("refused: {e}")),
+            (None, None, Ok(_)) => Some("no expectation".to_owned()),
+        };
+        wrong.extend(problem.map(|p| format!("{}: {p}", row.name)));
+        if row.accepted.is_none() && row.updated(&name).is_some() {
+            api.delete(&name, &DeleteParams::default()).await.expect("the object before the update is there");
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    // F09: one object that could not be read would break the list, and so the watch, of all.
+    let all: Api<StreamPipeline> = Api::namespaced(testbed.client().await, namespace.name());
+    assert_eq!(all.list(&ListParams::default()).await.expect("every stored object is decoded").items.len(), accepted);
+}
+
+fn kubectl_create(testbed: &Testbed, namespace: &str, text: &str) -> Output {
+    let path = std::env::temp_dir().join(format!("{namespace}.yaml"));
+    fs::write(&path, text).expect("a temporary file is written");
+    let file = path.display().to_string();
+    let output = testbed.kubectl(&["create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", &file]);
+    let _ = fs::remove_file(&path);
+    output
+}
+
+/// kubectl reads YAML in its own way (`1.8e6`, times and numbers without quotes).
+#[tokio::test]
+async fn f08_rows_about_spelling_get_the_same_verdict_from_kubectl() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("f08-kubectl");
+    let mut wrong = Vec::new();
+    for row in table() {
+        let Some(text) = row.file("row") else { continue };
+        let output = kubectl_create(testbed, namespace.name(), &text);
+        let answer = String::from_utf8_lossy(&output.stderr);
+        let problem = match (&row.refused, &row.accepted) {
+            (Some(_), _) if output.status.success() => Some("accepted".to_owned()),
+            (Some(refusal), _) => refusal_is_wrong(refusal, &answer),
+            (_, Some(acceptance)) if output.status.success() => {
+                let stored: Value = serde_json::from_slice(&output.stdout).expect("kubectl prints JSON");
+                acceptance_is_wrong(acceptance, &stored, &stored)
+            }
+            _ => Some(format!("refused: {answer}")),
+        };
+        wrong.extend(problem.map(|p| format!("{}: {p}", row.name)));
+    }
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Other clients than kubectl may send a number as a floating one; that is refused, by name, and never read as another.
+#[tokio::test]
+async fn f08_a_floating_number_for_an_integer_is_refused_by_name() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("f08-float");
+    let mut object = table().remove(0).manifest("row");
+    object["spec"]["offsetReset"]["to"] = json!({ "shiftBy": 1.8e6 });
+    assert!(object.to_string().contains("1800000.0"));
+    let api = untyped(testbed.client().await, namespace.name());
+    let answer = api.create(&PostParams::default(), &serde_json::from_value(object).expect("an object")).await;
+    let answer = answer.expect_err("a floating number").to_string();
+    assert!(answer.contains("spec.offsetReset.to.shiftBy") && answer.contains("expected int, got float64"), "{answer}");
+}
+
+/// As `kubectl create -f` does by default.
+#[tokio::test]
+async fn f09_unknown_fields_are_kept_inside_the_request_and_named_to_strict_clients_elsewhere() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("f09-strict");
+    let (mut kept, mut told) = (0, 0);
+    for row in table().iter().filter(|r| r.name.starts_with("unknown field")) {
+        let acceptance = row.accepted.as_ref().expect("unknown fields are not refused by the schema");
+        let sent = row.manifest("row");
+        let output = kubectl_create(testbed, namespace.name(), &sent.to_string());
+        let answer = String::from_utf8_lossy(&output.stderr);
+        match &acceptance.strict {
+            Some(says) => {
+                assert!(!output.status.success() && answer.contains(says), "{}: {answer}", row.name);
+                told += 1;
+            }
+            None => {
+                assert!(output.status.success(), "{}: {answer}", row.name);
+                let stored = serde_json::from_slice(&output.stdout).expect("kubectl prints JSON");
+                assert_eq!(acceptance_is_wrong(acceptance, &sent, &stored), None, "{}", row.name);
+                kept += 1;
+            }
+        }
+    }
+    assert_eq!((kept, told), (4, 2));
+}
+
+/// As Helm 4, Flux and Argo CD may do. It takes neither null for absent nor a field that is not declared, and names both.
+#[tokio::test]
+async fn f08_accepted_rows_are_accepted_by_server_side_apply() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("f08-apply");
+    let api = untyped(testbed.client().await, namespace.name());
+    for row in table() {
+        let Some(acceptance) = &row.accepted else { continue };
+        let manifest = row.manifest("row");
+        let name = manifest["metadata"]["name"].as_str().expect("a name");
+        let answer = api.patch(name, &PatchParams::apply("test").dry_run(), &Patch::Apply(&manifest)).await.map_err(|e| e.to_string());
+        let undeclared = acceptance.strict.is_some();
+        let null = manifest.to_string().contains("null");
+        match answer {
+            Ok(_) => assert!(!undeclared, "{}: an undeclared field was dropped without a word", row.name),
+            Err(e) if undeclared => assert!(e.contains("field not declared in schema"), "{}: {e}", row.name),
+            Err(e) if null => assert!(e.contains("must be of type"), "{}: {e}", row.name),
+            Err(e) => panic!("{}: {e}", row.name),
+        }
+    }
+}
+
+#[tokio::test]
+async fn f08_the_api_server_takes_the_definitions_without_a_remark() {
+    let api: Api<CustomResourceDefinition> = Api::all(testbed::start().await.client().await);
+    for name in ["streampipelines.streampipeline.io", "offsetresetrecords.streampipeline.io"] {
+        let crd = api.get(name).await.expect("the testbed has installed it");
+        let conditions = crd.status.and_then(|s| s.conditions).unwrap_or_default();
+        let states: Vec<_> = conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
+        assert!(states.contains(&("Established", "True")), "{name}: {states:?}");
+        assert!(!states.iter().any(|s| s.0 == "NonStructuralSchema"), "{name}: {states:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_example_is_taken_by_the_api_server() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("examples");
+    let api = untyped(testbed.client().await, namespace.name());
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).expect("there are examples") {
+        let path = entry.expect("the folder can be read").path();
+        let text = fs::read_to_string(&path).expect("an example can be read");
+        let mut object: Value = serde_saphyr::from_str(&text).expect("an example is YAML");
+        object["metadata"]["namespace"] = json!(namespace.name());
+        let name = object["metadata"]["name"].as_str().expect("an example has a name").to_owned();
+        let params = PatchParams::apply("test").validation_strict().dry_run();
+        api.patch(&name, &params, &Patch::Apply(&object)).await.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+}
+
+#[tokio::test]
+async fn f08_the_operator_cannot_edit_a_request_nor_delete_anything() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("f08-rights");
+    let row = table().remove(0);
+    untyped(testbed.client().await, namespace.name())
+        .create(&PostParams::default(), &serde_json::from_value(row.manifest("p")).expect("an object"))
+        .await
+        .expect("an admin creates a StreamPipeline");
+    let client = operator_client(testbed).await;
+    let pipelines: Api<StreamPipeline> = Api::namespaced(client.clone(), namespace.name());
+    let records: Api<OffsetResetRecord> = Api::namespaced(client, namespace.name());
+    let params = PatchParams::default();
+    let forbidden = |what: &str, answer: Option<kube::Error>| {
+        let answer = answer.map(|e| e.to_string()).unwrap_or_default();
+        assert!(answer.contains("is forbidden") && answer.contains("system:serviceaccount:stream-pipeline-system:"), "{what}: {answer}");
+    };
+    pipelines.get("p").await.expect("the operator reads");
+    let patch = Patch::Merge(json!({ "status": { "observedUID": "0815" } }));
+    pipelines.patch_status("p", &params, &patch).await.expect("the operator writes the status");
+    let patch = Patch::Merge(json!({ "spec": { "offsetReset": { "id": "another" } } }));
+    forbidden("edit", pipelines.patch("p", &params, &patch).await.err());
+    forbidden("delete", pipelines.delete("p", &DeleteParams::default()).await.err());
+    forbidden("delete a record", records.delete("r", &DeleteParams::default()).await.err());
+}
+
+#[tokio::test]
+async fn f08_people_with_the_edit_role_write_requests_and_only_read_records() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("f08-people");
+    let made = testbed.kubectl(&["create", "rolebinding", "alice", "--clusterrole=edit", "--user=alice", "-n", namespace.name()]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let may = |verb: &str, what: &str| {
+        let output = testbed.kubectl(&["auth", "can-i", verb, what, "--as=alice", "-n", namespace.name()]);
+        String::from_utf8_lossy(&output.stdout).trim() == "yes"
+    };
+    // The controller puts the chart's rights into the cluster's own roles.
+    eventually("alice to be allowed to create StreamPipelines", LIMIT, async || {
+        if may("create", "streampipelines.streampipeline.io") { Ok(()) } else { Err("no".to_owned()) }
+    })
+    .await;
+    assert!(may("patch", "streampipelines.streampipeline.io") && may("delete", "streampipelines.streampipeline.io"));
+    assert!(may("list", "offsetresetrecords.streampipeline.io"));
+    for verb in ["create", "patch", "update", "delete"] {
+        assert!(!may(verb, "offsetresetrecords.streampipeline.io"), "{verb} a record");
+    }
+    let status =
+        ["auth", "can-i", "patch", "streampipelines.streampipeline.io", "--subresource=status", "--as=alice", "-n", namespace.name()];
+    assert!(!testbed.kubectl(&status).status.success(), "patch a status");
+}
