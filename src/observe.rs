@@ -69,18 +69,8 @@ impl Look<'_> {
         let request = self.desired.request.as_ref().and_then(|r| r.as_ref().ok());
         let Some(request) = request.filter(|r| seen.record.get().is_some() || !self.is_settled(r)) else { return self.at_rest(seen).await };
         seen.cluster_id = self.kafka.cluster_id().await.into();
-        if matches!(seen.record, Reading::Unread) {
-            if let Some(cluster_id) = self.progress.cluster_id.as_ref().or(seen.cluster_id.get()) {
-                let backend = BackendIdentity { cluster_id: cluster_id.clone(), consumer_group: self.desired.backend.group.clone() };
-                let name = record_name(&self.desired.object, &backend, request);
-                let found = self.ctx.ledger.get(&self.desired.object.namespace, &name).await;
-                // A name says nothing: the record is adopted only if the id stored in it is the same.
-                let adopt = |record: crate::api::OffsetResetRecord| {
-                    let state = self.ctx.memory.state_of(&record, self.now.mono);
-                    (record.spec.request.id == request.id).then_some(RecordLook { object: record, state })
-                };
-                seen.record = found.map(|record| record.and_then(adopt)).into();
-            }
+        if let (Reading::Unread, Some(cluster_id)) = (&seen.record, self.progress.cluster_id.as_ref().or(seen.cluster_id.get())) {
+            seen.record = self.record(request, cluster_id).await.into();
         }
         match seen.record.get().cloned().flatten() {
             Some(record) => self.with_record(seen, request, &record).await,
@@ -88,11 +78,20 @@ impl Look<'_> {
         }
     }
 
+    /// The record of this request, open or closed.
+    async fn record(&self, request: &Request, cluster_id: &str) -> Result<Option<RecordLook>, Cause> {
+        let backend = BackendIdentity { cluster_id: cluster_id.to_owned(), consumer_group: self.desired.backend.group.clone() };
+        let name = record_name(&self.desired.object, &backend, request);
+        // A name says nothing: the record is adopted only if the id stored in it is the same.
+        let found = self.ctx.ledger.get(&self.desired.object.namespace, &name).await?.filter(|record| record.spec.request.id == request.id);
+        Ok(found.map(|object| RecordLook { state: self.ctx.memory.state_of(&object, self.now.mono), object }))
+    }
+
     /// It ended, and nothing was changed since: nothing needs to be known about it.
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
         let last = self.progress.of_request(&request.id).filter(|last| last.stage.is_final());
-        last.is_some_and(|last| !self.progress.spec_changed && !(retry && last.stage == Stage::Held))
+        last.is_some_and(|last| !(self.progress.spec_changed || retry && last.stage == Stage::Held))
     }
 
     /// What the pipeline does, and the looks that count towards a later quiet period.

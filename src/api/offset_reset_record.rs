@@ -1,5 +1,8 @@
 //! `OffsetResetRecord`: what the operator writes, one per request. Write-ahead log, ledger, audit trail and undo.
 
+// Each printer column repeats the attribute's words.
+#![allow(clippy::duplicated_attributes)]
+
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator};

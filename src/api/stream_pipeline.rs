@@ -1,5 +1,7 @@
 //! `StreamPipeline`: what a person writes. Every rule that needs no look at the world is here, as schema or CEL.
 
+#![allow(clippy::duplicated_attributes, reason = "columns share the words of their attributes")]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -77,8 +79,8 @@ pub struct KafkaBackend {
 )]
 pub struct OffsetReset {
     /// Names this request. A new value is a new request; the same value never runs twice. Any printable text.
-    #[x_kube(validation = Rule::new(rules::ID).message("spec.offsetReset.id: printable characters only, without spaces at its ends; choose an id such as replay-2026-11-22"))]
-    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new(rules::ID).message("spec.offsetReset.id: printable characters, at least one, without spaces at its ends; choose an id such as replay-2026-11-22"))]
+    #[schemars(length(max = 128))]
     pub id: String,
     /// Where to move to: exactly one of the fields inside.
     pub to: Target,
@@ -168,7 +170,7 @@ pub struct Target {
 pub struct TopicSelection {
     /// Name of the topic.
     #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'").message("spec.offsetReset.topics[].name: letters, digits, '.', '_' and '-' only, as Kafka has it; no patterns, list each topic"))]
-    #[schemars(length(min = 1, max = 249))]
+    #[schemars(length(max = 249))]
     pub name: String,
     /// Its partitions. Omitted: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

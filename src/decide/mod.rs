@@ -3,6 +3,7 @@
 //! A chain of guards, each yielding the reason that becomes the condition's, the event's and the metric's.
 
 mod accept;
+mod guards;
 mod judge;
 mod target;
 #[cfg(test)]
@@ -13,20 +14,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{MissingGroup, Reason, RecordPhase, Stage, WhenActive};
+use crate::api::{Reason, RecordPhase, Stage};
 use crate::domain::{
-    Cause, Decision, Desired, Ending, GroupState, Now, Observation, Plan, PlanState, Progress, Reading, RecordLook, Request, Step, Timing,
-    Verdict, retry_asked,
+    Cause, Decision, Desired, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request, Step, Timing, Verdict,
+    retry_asked,
 };
 use accept::Acceptance;
+use guards::Hindrance;
 use judge::{Case, Judgement};
-
-/// Above this a group's commit does not fit in one batch of the broker (testbed.md: about 1 MiB), names counted in.
-const BATCH: usize = 1_000_000;
-/// Bytes of one partition in that batch, apart from the names of group and topic (measured: 70 with short names).
-const BATCH_ROW: usize = 72;
-/// Most bytes of a plan as JSON, so that its record stays below 1 MiB.
-const OBJECT: usize = 1_000_000;
 
 pub fn decide(desired: &Desired, progress: &Progress, seen: &Observation, timing: &Timing, now: Now) -> Decision {
     Pass { desired, progress, seen, timing, now }.decide()
@@ -64,10 +59,10 @@ impl Pass<'_> {
             };
         }
         let Some(asked) = &self.desired.request else { return self.done(Verdict::Nothing, None, self.timing.recheck_idle) };
-        if let Reading::Read(Some(record)) = &self.seen.record {
-            if let Some(decision) = self.with_record(asked.as_ref().ok(), record) {
-                return decision;
-            }
+        if let Reading::Read(Some(record)) = &self.seen.record
+            && let Some(decision) = self.with_record(asked.as_ref().ok(), record)
+        {
+            return decision;
         }
         match asked {
             Err(refusal) => self.refused(refusal.clone()),
@@ -81,7 +76,7 @@ impl Pass<'_> {
         if record.object.spec.request.dry_run == Some(true) {
             let step = record.object.status.is_none().then(|| Step::Close(judge::planned(record, self.now)));
             return Some(self.done(
-                Verdict::Request(self.ending(record, Stage::Planned, self.plan_ready(record))),
+                Verdict::request(self.ending(record, Stage::Planned, self.plan_ready(record))),
                 step,
                 self.timing.recheck_idle,
             ));
@@ -98,7 +93,7 @@ impl Pass<'_> {
                 let case = Case { look: record, committed: &self.seen.committed, second_look, timing: self.timing, now: self.now };
                 let judged = case.judge();
                 let ending = self.ending(record, Stage::Sending, judged.cause);
-                Some(self.done(Verdict::Request(ending), judged.step, judged.recheck))
+                Some(self.done(Verdict::request(ending), judged.step, judged.recheck))
             }
         }
     }
@@ -120,10 +115,10 @@ impl Pass<'_> {
         ending.edited = request.is_some_and(|r| !r.same_as(&record.object.spec.request));
         let Some(request) = request.filter(|r| retry_asked(r, record)) else { return self.end(ending) };
         match self.may_retry(request, record) {
-            Ok(()) => self.done(Verdict::Request(ending), Some(Step::Rearm), Duration::ZERO),
+            Ok(()) => self.done(Verdict::request(ending), Some(Step::Rearm), Duration::ZERO),
             Err(cause) => {
                 ending.cause.message = format!("{} (Retry waits: {})", ending.cause.message, cause.message);
-                self.done(Verdict::Request(ending), None, self.timing.recheck_waiting)
+                self.done(Verdict::request(ending), None, self.timing.recheck_waiting)
             }
         }
     }
@@ -186,7 +181,7 @@ impl Pass<'_> {
             Ok(plan) => {
                 let ending = self.clocked(self.bare(Stage::Waiting, Cause::new(Reason::PlanRecorded, "the plan is being recorded")), clock);
                 let step = if request.dry_run { Step::RecordDryRun { plan, deadline } } else { Step::WriteAhead { plan, deadline } };
-                self.done(Verdict::Request(ending), Some(step), Duration::ZERO)
+                self.done(Verdict::request(ending), Some(step), Duration::ZERO)
             }
             Err(Hindrance::Ends(cause)) => failed(cause),
             Err(Hindrance::Passes(cause)) if self.now.wall >= deadline => failed(self.timed_out(request, &cause.message)),
@@ -200,153 +195,6 @@ impl Pass<'_> {
             Reason::WaitTimedOut,
             format!("waitTimeout ({timeout} s) passed; nothing was sent. Last seen: {last}. A new id asks again"),
         )
-    }
-
-    /// The guards between a request and its plan.
-    fn plan(&self, request: &Request) -> Result<Plan, Hindrance> {
-        use Hindrance::{Ends, Passes};
-        if self.seen.draining {
-            return Err(Passes(Cause::new(Reason::ShuttingDown, "the operator is shutting down")));
-        }
-        let (Reading::Read(cluster), Reading::Read(_)) = (&self.seen.cluster_id, &self.seen.record) else {
-            return Err(Passes(self.unread()));
-        };
-        if let Some(first) = self.progress.cluster_id.as_ref().filter(|first| *first != cluster) {
-            let text = format!(
-                "bootstrapServers lead to cluster {cluster}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it"
-            );
-            return Err(Passes(Cause::new(Reason::ClusterChanged, text)));
-        }
-        let (Reading::Read(group), Reading::Read(committed)) = (&self.seen.group, &self.seen.committed) else {
-            return Err(Passes(self.unread()));
-        };
-        let id = &self.desired.backend.group;
-        if let GroupState::NotSupported(kind) = &group.state {
-            let text = format!("{id} is a {kind} group; only consumer groups (classic and KIP-848) can be reset. Nothing was sent");
-            return Err(Ends(Cause::new(Reason::GroupTypeNotSupported, text)));
-        }
-        if group.state == GroupState::Dead && committed.is_empty() && request.missing_group == MissingGroup::Fail {
-            let text = format!(
-                "consumer group {id} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id"
-            );
-            return Err(Ends(Cause::new(Reason::PipelineNotFound, text)));
-        }
-        if !request.dry_run {
-            self.inactive(request).map_err(|cause| match (request.when_active, cause.reason) {
-                (WhenActive::Fail, Reason::GroupActive | Reason::OffsetsMoving) => Ends(Cause {
-                    message: format!("{} whenActive is Fail: nothing was sent; stop it and choose a new id", cause.message),
-                    ..cause
-                }),
-                _ => Passes(cause),
-            })?;
-            self.alone().map_err(Passes)?;
-        }
-        let Reading::Read(topics) = &self.seen.topics else { return Err(Passes(self.unread())) };
-        self.selection(request, topics).map_err(Ends)?;
-        let leaderless: Vec<_> = topics
-            .iter()
-            .flat_map(|(n, t)| t.iter().flat_map(|t| &t.partitions).filter(|(_, led)| !**led).map(move |(p, _)| format!("{n}-{p}")))
-            .collect();
-        if !leaderless.is_empty() {
-            let text = format!(
-                "no leader for {}: its log cannot be read and the average input rate cannot be had. Nothing was sent; it is tried again",
-                words::some_of(&leaderless)
-            );
-            return Err(Passes(Cause::new(Reason::AverageRateUnavailable, text)));
-        }
-        let Reading::Read(log) = &self.seen.log else { return Err(Passes(self.unread())) };
-        let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
-        let batch: usize = plan.moves().map(|(row, _)| BATCH_ROW + id.len() + row.at.topic.len()).sum();
-        let object = serde_json::to_vec(&plan.to_record()).map_or(usize::MAX, |json| json.len());
-        if batch > BATCH || object > OBJECT {
-            let text = format!(
-                "the plan has {}, more than fit in one commit and one record; nothing was sent. Select fewer topics or partitions, with a new id",
-                words::partitions(plan.moves().count())
-            );
-            return Err(Ends(Cause::new(Reason::PlanTooLarge, text)));
-        }
-        Ok(plan)
-    }
-
-    /// Promise 2: described Empty or Dead, no open transaction, and quiet for as long as asked.
-    fn inactive(&self, request: &Request) -> Result<(), Cause> {
-        let (Reading::Read(group), Reading::Read(committed)) = (&self.seen.group, &self.seen.committed) else { return Err(self.unread()) };
-        if !group.is_inactive() {
-            return Err(Cause::new(Reason::GroupActive, format!("{}. Stop them; the reset starts by itself.", words::members(group))));
-        }
-        let quiet = self.seen.quiet;
-        if !quiet.is_enough(request.quiet_period) {
-            if quiet.moved.is_some_and(|m| m < request.quiet_period) {
-                let text = "committed offsets move although the group has no members: a consumer that uses assign(), or another tool. Stop it; the reset starts by itself.";
-                return Err(Cause::new(Reason::OffsetsMoving, text));
-            }
-            let text = format!(
-                "the group is Empty; watching for {} s that it stays so and that its offsets do not move.",
-                request.quiet_period.as_secs_f32()
-            );
-            return Err(Cause::new(Reason::QuietPeriod, text));
-        }
-        if committed.values().any(|c| c.pending) {
-            return Err(Cause::new(Reason::TransactionOpen, "an open transaction holds offsets of the group; it is waited for."));
-        }
-        Ok(())
-    }
-
-    fn alone(&self) -> Result<(), Cause> {
-        match &self.seen.rivals {
-            Reading::Read(names) if names.is_empty() => Ok(()),
-            Reading::Read(names) => Err(judge::another_open(names)),
-            _ => Err(self.unread()),
-        }
-    }
-
-    /// Which topics: those named, or those the group has commits for, all of which must exist.
-    fn selection(&self, request: &Request, topics: &crate::domain::Topics) -> Result<(), Cause> {
-        if topics.is_empty() {
-            return Err(Cause::new(
-                Reason::InvalidTarget,
-                "the group has no committed offsets, so it is not known which topics it reads; name them in spec.offsetReset.topics, with a new id",
-            ));
-        }
-        let prefix = format!("{}-", self.desired.backend.group);
-        let internal = |name: &&String| name.starts_with(&prefix) && (name.ends_with("-repartition") || name.ends_with("-changelog"));
-        let internal: Vec<_> = topics.keys().filter(internal).collect();
-        if request.topics.is_none() && !internal.is_empty() {
-            let text = format!(
-                "a Kafka Streams group: it also reads its internal topics ({}), which must not be moved alone. Name the input topics in spec.offsetReset.topics, with a new id",
-                words::some_of(&internal)
-            );
-            return Err(Cause::new(Reason::InvalidTarget, text));
-        }
-        let mut missing: Vec<String> = topics.iter().filter(|(_, t)| t.is_none()).map(|(name, _)| name.clone()).collect();
-        for (name, wanted) in request.topics.iter().flatten() {
-            if let (Some(Some(topic)), Some(wanted)) = (topics.get(name), wanted) {
-                missing.extend(wanted.iter().filter(|p| !topic.partitions.contains_key(p)).map(|p| format!("{name}-{p}")));
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let text = format!(
-            "does not exist on this cluster: {}. Nothing was sent; correct spec.offsetReset.topics, with a new id",
-            words::some_of(&missing)
-        );
-        Err(Cause::new(Reason::PartitionNotFound, text))
-    }
-
-    /// The first thing that could not be read.
-    fn unread(&self) -> Cause {
-        let s = self.seen;
-        let causes = [
-            s.cluster_id.cause(),
-            s.group.cause(),
-            s.committed.cause(),
-            s.record.cause(),
-            s.rivals.cause(),
-            s.topics.cause(),
-            s.log.cause(),
-        ];
-        causes.into_iter().flatten().next().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not everything could be read"))
     }
 
     fn settled(&self) -> bool {
@@ -364,7 +212,7 @@ impl Pass<'_> {
             _ => self.timing.recheck_waiting,
         };
         let (step, recheck) = judged.map_or((None, recheck), |j| (j.step, j.recheck));
-        self.done(Verdict::Request(ending), step, recheck)
+        self.done(Verdict::request(ending), step, recheck)
     }
 
     /// Ends a request of which nothing was sent; its record, if there is one, is closed first.
@@ -372,7 +220,7 @@ impl Pass<'_> {
         match &self.seen.record {
             Reading::Read(Some(record)) if matches!(record.state, PlanState::Absent) => {
                 let judged = judge::abandon(record, &ending.cause, self.now);
-                self.done(Verdict::Request(ending), judged.step, judged.recheck)
+                self.done(Verdict::request(ending), judged.step, judged.recheck)
             }
             _ => self.end(ending),
         }
@@ -431,20 +279,12 @@ impl Pass<'_> {
     }
 
     fn end(&self, ending: Ending) -> Decision {
-        self.done(Verdict::Request(ending), None, self.timing.recheck_idle)
+        self.done(Verdict::request(ending), None, self.timing.recheck_idle)
     }
 
     fn done(&self, verdict: Verdict, step: Option<Step>, recheck: Duration) -> Decision {
         Decision { verdict, step, recheck }
     }
-}
-
-/// Why there is no plan.
-enum Hindrance {
-    /// Heals by itself.
-    Passes(Cause),
-    /// Nothing was sent; a new id asks again.
-    Ends(Cause),
 }
 
 fn name(record: &RecordLook) -> String {

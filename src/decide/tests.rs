@@ -1,1 +1,492 @@
+//! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::api::ObjectMeta;
+use serde_json::{Value, json};
+
+use super::decide;
+use crate::api::{
+    BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PipelineRef, Reason, RecordPhase, Stage,
+    StreamPipeline, Writer,
+};
+use crate::domain::{
+    Answer, Cause, Commit, Committed, Decision, Desired, Group, GroupState, Leftover, Log, Member, Now, Observation, Plan, PlanState,
+    Progress, Quiet, Reading, RecordLook, Step, Timing, Topic, TopicPartition, Verdict,
+};
+
+fn timing() -> Timing {
+    let s = Duration::from_secs;
+    Timing { send_window: s(5), call_deadline: s(10), late_bound: s(20), recheck_waiting: s(3), recheck_idle: s(30), max_backoff: s(60) }
+}
+
+/// 2026-01-01T12:00:00Z, a minute after "the beginning".
+fn now() -> Now {
+    Now { mono: *BEGINNING + Duration::from_secs(60), wall: "2026-01-01T12:00:00Z".parse().unwrap() }
+}
+
+static BEGINNING: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+
+fn pipeline(reset: Value, status: Value) -> StreamPipeline {
+    let mut object = json!({
+        "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
+        "metadata": { "name": "p", "namespace": "n", "uid": "u", "generation": 2 },
+        "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" } }
+    });
+    if !reset.is_null() {
+        object["spec"]["offsetReset"] = reset;
+    }
+    if !status.is_null() {
+        object["status"] = status;
+    }
+    serde_json::from_value(object).unwrap()
+}
+
+fn at(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+/// Commits 7 and 8 on a topic whose logs are 0 to 10.
+fn committed(offsets: &[i64]) -> Committed {
+    (0..).zip(offsets).map(|(p, offset)| (at(p), Commit { offset: *offset, ..Commit::default() })).collect()
+}
+
+fn topics() -> BTreeMap<String, Option<Topic>> {
+    BTreeMap::from([("t".to_owned(), Some(Topic { id: "topic-id".to_owned(), partitions: BTreeMap::from([(0, true), (1, true)]) }))])
+}
+
+/// An Empty, quiet group and everything readable.
+fn ready() -> Observation {
+    let log = Log { start: 0, end: 10, high_watermark: 10, ..Log::default() };
+    Observation {
+        cluster_id: Reading::Read("c".to_owned()),
+        group: Reading::Read(Group { state: GroupState::Empty, members: vec![] }),
+        committed: Reading::Read(committed(&[7, 8])),
+        quiet: Quiet { since: Some(Duration::from_secs(11)), moved: None },
+        topics: Reading::Read(topics()),
+        log: Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)])),
+        record: Reading::Read(None),
+        rivals: Reading::Read(vec![]),
+        wanted: Reading::Read(true),
+        ..Observation::default()
+    }
+}
+
+fn known() -> Value {
+    json!({ "observedUID": "u", "observedGeneration": 1 })
+}
+
+fn earliest() -> Value {
+    json!({ "id": "r1", "to": { "position": "Earliest" } })
+}
+
+fn run(reset: Value, status: Value, seen: &Observation) -> Decision {
+    let object = pipeline(reset, status);
+    decide(&Desired::of(&object, now().wall), &Progress::of(&object), seen, &timing(), now())
+}
+
+fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
+    match &decision.verdict {
+        Verdict::Request(ending) => Some((ending.stage, ending.cause.reason)),
+        Verdict::Keep | Verdict::Nothing => None,
+    }
+}
+
+/// The recorded plan that `ready` leads to, in this state.
+fn record(state: PlanState) -> RecordLook {
+    let Some(Step::WriteAhead { plan, deadline }) = run(earliest(), known(), &ready()).step else { panic!("a plan is made") };
+    let mut look = RecordLook { object: bare_record(&plan, deadline), state };
+    if matches!(look.state, PlanState::Absent) {
+        (look.object.spec.plan, look.object.spec.writer) = (None, None);
+    }
+    look
+}
+
+fn bare_record(plan: &Plan, deadline: Timestamp) -> OffsetResetRecord {
+    let request = pipeline(earliest(), Value::Null).spec.offset_reset.unwrap();
+    let metadata = ObjectMeta {
+        name: Some("p-1".to_owned()),
+        creation_timestamp: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now().wall)),
+        ..ObjectMeta::default()
+    };
+    let spec = OffsetResetRecordSpec {
+        pipeline: PipelineRef { name: "p".to_owned(), uid: "u".to_owned() },
+        request,
+        backend: BackendIdentity { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() },
+        created_at: now().wall,
+        deadline,
+        writer: Some(Writer { incarnation: "i".to_owned(), number: 1, attempt: 1 }),
+        plan: Some(plan.to_record()),
+    };
+    OffsetResetRecord { metadata, spec, status: None }
+}
+
+fn unsent(age: u64) -> PlanState {
+    PlanState::OursUnsent { loaded_at: now().mono - Duration::from_secs(age), intact: true, dead: false }
+}
+
+fn sent(refused: &[(i32, i32)], age: u64, tries: u32) -> PlanState {
+    let refused = refused.iter().map(|(partition, code)| (at(*partition), *code)).collect();
+    PlanState::OursSent { loaded_at: now().mono - Duration::from_secs(age), tries, answer: Answer::Definite { refused } }
+}
+
+fn with(look: RecordLook, offsets: &[i64]) -> Observation {
+    Observation { record: Reading::Read(Some(look)), committed: Reading::Read(committed(offsets)), ..ready() }
+}
+
+fn closes_as(decision: &Decision) -> Option<(RecordPhase, Reason)> {
+    match &decision.step {
+        Some(Step::Close(status)) => Some((status.phase, status.reason)),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_a_request_without_a_record_comes_to() {
+    use Reason::*;
+    use Stage::{Failed, Skipped, Waiting};
+    let member = |n: i32| Member { client_id: format!("turbine-{n}"), host: "/10.0.3.7".to_owned() };
+    let active = Group { state: GroupState::Active("Stable".to_owned()), members: vec![member(1), member(2)] };
+    let unreachable = || Reading::Unreadable(Cause::new(BrokerUnreachable, "no answer"));
+    let ask = |extra: Value| {
+        let mut reset = earliest();
+        for (key, value) in extra.as_object().unwrap() {
+            reset[key] = value.clone();
+        }
+        reset
+    };
+    let set = |change: &dyn Fn(&mut Observation)| {
+        let mut seen = ready();
+        change(&mut seen);
+        seen
+    };
+    let pending = BTreeMap::from([(at(0), Commit { pending: true, ..Commit::default() })]);
+    let waiting = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Waiting", "acceptedAt": "2025-12-30T00:00:00Z" } });
+    type Row = (&'static str, Value, Value, Observation, Option<(Stage, Reason)>);
+    let table: Vec<Row> = vec![
+        ("O28 there when first seen: skipped, loudly", earliest(), Value::Null, ready(), Some((Skipped, SkippedAtCreation))),
+        (
+            "O25 a status of another uid counts as none",
+            earliest(),
+            json!({ "observedUID": "other" }),
+            ready(),
+            Some((Skipped, SkippedAtCreation)),
+        ),
+        ("O18 run at creation by whenCreated", ask(json!({ "whenCreated": "Run" })), Value::Null, ready(), Some((Waiting, PlanRecorded))),
+        (
+            "O18 run at creation by expiresAt",
+            ask(json!({ "expiresAt": "2026-01-02T00:00:00Z" })),
+            Value::Null,
+            ready(),
+            Some((Waiting, PlanRecorded)),
+        ),
+        (
+            "O16 expiresAt that has passed does not run it",
+            ask(json!({ "expiresAt": "2026-01-01T00:00:00Z" })),
+            Value::Null,
+            ready(),
+            Some((Skipped, SkippedAtCreation)),
+        ),
+        (
+            "P04 expired before it could start",
+            ask(json!({ "expiresAt": "2026-01-01T00:00:00Z" })),
+            known(),
+            ready(),
+            Some((Failed, Expired)),
+        ),
+        (
+            "K06 a time in the future",
+            json!({ "id": "r1", "to": { "timestamp": "2027-01-01T00:00:00Z" } }),
+            known(),
+            ready(),
+            Some((Failed, InvalidTarget)),
+        ),
+        ("F09 an unknown field", ask(json!({ "dryrun": true })), known(), ready(), Some((Failed, UnknownField))),
+        ("F01 brokers that do not answer", earliest(), known(), set(&|s| s.cluster_id = unreachable()), Some((Waiting, BrokerUnreachable))),
+        (
+            "F13 another cluster than before",
+            earliest(),
+            json!({ "observedUID": "u", "clusterID": "d" }),
+            ready(),
+            Some((Waiting, ClusterChanged)),
+        ),
+        (
+            "K18 no such group",
+            earliest(),
+            known(),
+            set(&|s| {
+                (s.group, s.committed) =
+                    (Reading::Read(Group { state: GroupState::Dead, members: vec![] }), Reading::Read(Committed::new()))
+            }),
+            Some((Failed, PipelineNotFound)),
+        ),
+        (
+            "K27 a share group",
+            earliest(),
+            known(),
+            set(&|s| s.group = Reading::Read(Group { state: GroupState::NotSupported("share".to_owned()), members: vec![] })),
+            Some((Failed, GroupTypeNotSupported)),
+        ),
+        ("A01 members", earliest(), known(), set(&|s| s.group = Reading::Read(active.clone())), Some((Waiting, GroupActive))),
+        (
+            "A03 members, and Fail",
+            ask(json!({ "whenActive": "Fail" })),
+            known(),
+            set(&|s| s.group = Reading::Read(active.clone())),
+            Some((Failed, GroupActive)),
+        ),
+        (
+            "A15 not quiet for long enough",
+            earliest(),
+            known(),
+            set(&|s| s.quiet.since = Some(Duration::from_secs(9))),
+            Some((Waiting, QuietPeriod)),
+        ),
+        (
+            "A06 moving without members",
+            earliest(),
+            known(),
+            set(&|s| s.quiet = Quiet { since: Some(Duration::ZERO), moved: Some(Duration::ZERO) }),
+            Some((Waiting, OffsetsMoving)),
+        ),
+        (
+            "A07 an open transaction",
+            earliest(),
+            known(),
+            set(&|s| s.committed = Reading::Read(pending.clone())),
+            Some((Waiting, TransactionOpen)),
+        ),
+        (
+            "O36 another reset of the group is open",
+            earliest(),
+            known(),
+            set(&|s| s.rivals = Reading::Read(vec!["n/other".to_owned()])),
+            Some((Waiting, AnotherResetOpen)),
+        ),
+        (
+            "K10 a topic that does not exist",
+            earliest(),
+            known(),
+            set(&|s| s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), None)]))),
+            Some((Failed, PartitionNotFound)),
+        ),
+        ("A14 the deadline", earliest(), waiting, set(&|s| s.group = Reading::Read(active.clone())), Some((Failed, WaitTimedOut))),
+        ("nothing new is started on the way out", earliest(), known(), set(&|s| s.draining = true), Some((Waiting, ShuttingDown))),
+        (
+            "O20 sent by its status, and the record gone",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Sending" } }),
+            ready(),
+            Some((Stage::Held, RecordMissing)),
+        ),
+        (
+            "O01 verified before: kept",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Verified" } }),
+            ready(),
+            None,
+        ),
+        ("O06 nothing asked", Value::Null, known(), ready(), None),
+    ];
+    for (sentence, reset, status, seen, expected) in table {
+        let decision = run(reset, status, &seen);
+        assert_eq!(stands(&decision), expected, "{sentence}: {decision:?}");
+        let plans = matches!(decision.step, Some(Step::WriteAhead { .. }));
+        assert_eq!(plans, expected == Some((Waiting, PlanRecorded)), "{sentence}: {:?}", decision.step);
+    }
+}
+
+#[test]
+fn k21_a_partition_without_a_leader_is_61168_and_waits() {
+    let mut seen = ready();
+    let topic = Topic { id: "topic-id".to_owned(), partitions: BTreeMap::from([(0, true), (1, false)]) };
+    seen.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(topic))]));
+    let decision = run(earliest(), known(), &seen);
+    assert_eq!(stands(&decision), Some((Stage::Waiting, Reason::AverageRateUnavailable)));
+    assert_eq!(Reason::AverageRateUnavailable.code(), Some(61168));
+}
+
+#[test]
+fn k30_a_look_up_that_contradicts_the_newest_record_is_not_believed() {
+    let mut seen = ready();
+    let log = Log { start: 0, end: 10, high_watermark: 10, newest: Some(now().wall.as_millisecond()), ..Log::default() };
+    seen.log = Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
+    let decision = run(json!({ "id": "r1", "to": { "timestamp": "2026-01-01T00:00:00Z" } }), known(), &seen);
+    assert_eq!(stands(&decision), Some((Stage::Failed, Reason::LookupInconsistent)));
+    assert!(decision.step.is_none());
+}
+
+#[test]
+fn the_second_look_sends_only_what_is_still_as_planned() {
+    let decision = run(earliest(), known(), &with(record(unsent(1)), &[7, 8]));
+    assert!(matches!(&decision.step, Some(Step::Send { only, .. }) if only.len() == 2), "{:?}", decision.step);
+    let moved = |change: &dyn Fn(&mut Observation)| {
+        let mut seen = with(record(unsent(1)), &[7, 8]);
+        change(&mut seen);
+        run(earliest(), known(), &seen)
+    };
+    let member = Group { state: GroupState::Active("Stable".to_owned()), members: vec![] };
+    let other =
+        BTreeMap::from([("t".to_owned(), Some(Topic { id: "another".to_owned(), partitions: BTreeMap::from([(0, true), (1, true)]) }))]);
+    let unloads: Vec<(&str, Decision)> = vec![
+        ("the window passed", run(earliest(), known(), &with(record(unsent(6)), &[7, 8]))),
+        ("the group moved", moved(&|s| s.committed = Reading::Read(committed(&[7, 9])))),
+        ("a commit vanished", moved(&|s| s.committed = Reading::Read(committed(&[7])))),
+        ("a member joined", moved(&|s| s.group = Reading::Read(member.clone()))),
+        ("the id changed meanwhile", moved(&|s| s.wanted = Reading::Read(false))),
+        ("the API server does not say", moved(&|s| s.wanted = Reading::Unreadable(Cause::new(Reason::APIServerError, "no answer")))),
+        ("two in doubt at once", moved(&|s| s.rivals = Reading::Read(vec!["n/x".to_owned()]))),
+        ("another cluster", moved(&|s| s.cluster_id = Reading::Read("d".to_owned()))),
+        ("the topic was made anew", moved(&|s| s.topics = Reading::Read(other.clone()))),
+        (
+            "the record is not as written",
+            moved(&|s| s.record = Reading::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: false, dead: false })))),
+        ),
+        (
+            "given up before",
+            moved(&|s| s.record = Reading::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: true, dead: true })))),
+        ),
+    ];
+    for (sentence, decision) in unloads {
+        assert!(matches!(decision.step, Some(Step::Unload)), "{sentence}: {:?}", decision.step);
+    }
+}
+
+#[test]
+fn an_answer_is_read_back_and_never_believed() {
+    use Reason::{OffsetsMoved, PartlyApplied, ResetVerified};
+    let closed = |state: PlanState, offsets: &[i64]| closes_as(&run(earliest(), known(), &with(record(state), offsets)));
+    assert_eq!(closed(sent(&[], 1, 1), &[0, 0]), Some((RecordPhase::Verified, ResetVerified)));
+    assert_eq!(closed(sent(&[], 1, 1), &[0, 3]), Some((RecordPhase::Held, OffsetsMoved)), "O12");
+    let all_refused = run(earliest(), known(), &with(record(sent(&[(0, 25), (1, 25)], 1, 1)), &[7, 8]));
+    assert!(matches!(all_refused.step, Some(Step::Unload)), "A10: {:?}", all_refused.step);
+    let some = run(earliest(), known(), &with(record(sent(&[(1, 29)], 1, 1)), &[0, 8]));
+    assert!(matches!(&some.step, Some(Step::Send { only, .. }) if only.iter().eq([&at(1)])), "O13: {:?}", some.step);
+    assert_eq!(closed(sent(&[(1, 29)], 1, 3), &[0, 8]), Some((RecordPhase::Held, PartlyApplied)), "twice at most");
+    assert_eq!(closed(sent(&[(1, 29)], 6, 1), &[0, 8]), Some((RecordPhase::Held, PartlyApplied)), "inside the window only");
+    assert_eq!(closed(sent(&[(1, 29)], 1, 1), &[0, 9]), Some((RecordPhase::Held, PartlyApplied)), "only what stands as before");
+}
+
+#[test]
+fn a_plan_in_doubt_is_judged_by_looking_after_the_wait() {
+    let doubt = timing().doubt();
+    let aged = |age: Duration| record(PlanState::InDoubt { since: now().mono.checked_sub(age).unwrap() });
+    let early = run(earliest(), known(), &with(aged(doubt - Duration::from_secs(1)), &[0, 0]));
+    assert!(early.step.is_none() && early.recheck == Duration::from_secs(1), "{early:?}");
+    let judged = |offsets: &[i64]| closes_as(&run(earliest(), known(), &with(aged(doubt), offsets)));
+    assert_eq!(judged(&[0, 0]), Some((RecordPhase::Verified, Reason::ResetVerified)));
+    assert_eq!(judged(&[7, 8]), Some((RecordPhase::Held, Reason::OutcomeUnknown)));
+    assert_eq!(judged(&[0, 8]), Some((RecordPhase::Held, Reason::OutcomeUnknown)));
+    assert_eq!(judged(&[0, 9]), Some((RecordPhase::Held, Reason::OffsetsMoved)));
+}
+
+#[test]
+fn o19_retry_sends_what_is_left_once_and_is_never_unloaded() {
+    let retry = json!({ "id": "r1", "to": { "position": "Earliest" }, "onUnknownOutcome": "Retry" });
+    let held = |reason: Reason, attempt: i32| {
+        let mut look = record(PlanState::Closed);
+        look.object.spec.writer.as_mut().unwrap().attempt = attempt;
+        look.object.status = Some(OffsetResetRecordStatus {
+            phase: RecordPhase::Held,
+            attempt,
+            reason,
+            message: "held".to_owned(),
+            completed_at: now().wall,
+            verification: None,
+            failures: vec![],
+        });
+        look
+    };
+    let rearms = |look: RecordLook, offsets: &[i64]| matches!(run(retry.clone(), known(), &with(look, offsets)).step, Some(Step::Rearm));
+    assert!(rearms(held(Reason::OutcomeUnknown, 1), &[0, 8]));
+    assert!(!rearms(held(Reason::OutcomeUnknown, 1), &[0, 9]), "only from target or snapshot");
+    assert!(!rearms(held(Reason::OutcomeUnknown, 2), &[0, 8]), "once");
+    assert!(!rearms(held(Reason::OffsetsMoved, 1), &[0, 8]), "never for what is known to have moved");
+    let mut second = record(unsent(1));
+    second.object.spec.writer.as_mut().unwrap().attempt = 2;
+    let decision = run(retry.clone(), known(), &with(second.clone(), &[0, 8]));
+    assert!(matches!(&decision.step, Some(Step::Send { only, .. }) if only.iter().eq([&at(1)])), "{:?}", decision.step);
+    assert_eq!(closes_as(&run(retry.clone(), known(), &with(second, &[0, 9]))), Some((RecordPhase::Held, Reason::OutcomeUnknown)));
+}
+
+#[test]
+fn a_record_nobody_asks_for_is_never_sent() {
+    let leftover = |state: PlanState| Observation {
+        leftover: Some(Leftover { look: record(state), committed: Reading::Read(committed(&[7, 8])) }),
+        ..ready()
+    };
+    let asked = json!({ "id": "r2", "to": { "position": "Latest" } });
+    for (state, unload) in [(unsent(1), true), (PlanState::Absent, false)] {
+        let decision = run(asked.clone(), known(), &leftover(state));
+        let expected = if unload {
+            matches!(decision.step, Some(Step::Unload))
+        } else {
+            closes_as(&decision) == Some((RecordPhase::Abandoned, Reason::NoLongerRequested))
+        };
+        assert!(expected, "O05: {:?}", decision.step);
+        assert_eq!(stands(&decision), Some((Stage::Waiting, Reason::AnotherResetOpen)));
+    }
+    // First seen along with a leftover: what would be skipped must not become accepted by waiting for it.
+    let decision = run(asked, Value::Null, &leftover(unsent(1)));
+    assert_eq!(stands(&decision), None);
+}
+
+#[test]
+fn o02_o30_records_of_other_objects_and_restored_ones_are_only_closed() {
+    let mut other = record(PlanState::InDoubt { since: now().mono - timing().doubt() });
+    other.object.spec.pipeline.uid = "older".to_owned();
+    assert_eq!(closes_as(&run(earliest(), Value::Null, &with(other.clone(), &[7, 8]))), Some((RecordPhase::Held, Reason::OutcomeUnknown)));
+    other.object.spec.created_at = "2026-01-01T11:00:00Z".parse().unwrap();
+    assert_eq!(closes_as(&run(earliest(), Value::Null, &with(other, &[7, 8]))), Some((RecordPhase::Abandoned, Reason::Restored)));
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever is asked of whatever log: each target lies in it, the totals add up, and the record gives back the plan.
+        #[test]
+        fn targets_lie_in_the_log(
+            logs in prop::collection::vec((0i64..1000, 0i64..1000, prop::option::of(0i64..3000)), 1..20),
+            shift in -2500i64..2500,
+            kind in 0..3,
+        ) {
+            let to = match kind { 0 => json!({ "position": "Earliest" }), 1 => json!({ "position": "Latest" }), _ => json!({ "shiftBy": if shift == 0 { 1 } else { shift } }) };
+            let mut seen = ready();
+            let (mut commits, mut log, mut partitions) = (Committed::new(), BTreeMap::new(), BTreeMap::new());
+            for (p, (start, length, commit)) in (0..).zip(&logs) {
+                log.insert(at(p), Log { start: *start, end: start + length, high_watermark: start + length, ..Log::default() });
+                partitions.insert(p, true);
+                if let Some(offset) = commit {
+                    commits.insert(at(p), Commit { offset: *offset, ..Commit::default() });
+                }
+            }
+            prop_assume!(!commits.is_empty());
+            seen.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
+            seen.committed = Reading::Read(commits);
+            seen.log = Reading::Read(log.clone());
+            let policy = if kind == 2 { "Skip" } else { "Target" };
+            let decision = run(json!({ "id": "r1", "to": to, "outOfRange": "Clamp", "noCommittedOffset": policy }), known(), &seen);
+            let Some(Step::WriteAhead { plan, .. }) = decision.step else { panic!("a plan: {decision:?}") };
+            prop_assert_eq!(&Plan::of_record(&plan.to_record()), &plan);
+            let totals = plan.totals();
+            prop_assert_eq!(totals.partitions + totals.left_alone, i64::try_from(logs.len()).unwrap());
+            for (row, goal) in plan.moves() {
+                let bounds = log[&row.at];
+                prop_assert!((bounds.start..=bounds.end).contains(&goal.offset), "{:?} {:?}", row, bounds);
+            }
+            prop_assert!(totals.replayed >= 0 && totals.skipped >= 0 && totals.lag_after >= 0);
+        }
+
+        /// No text a platform or a person gives makes a message too long or breaks it.
+        #[test]
+        fn words_are_cut_clean(text in any::<String>(), limit in 3usize..200) {
+            let cut = super::super::words::cut(&text, limit);
+            prop_assert!(cut.len() <= limit.max(3) && !cut.chars().any(char::is_control));
+        }
+    }
+}

@@ -42,7 +42,7 @@ pub enum Verdict {
     /// Nothing is asked for.
     Nothing,
     /// Where the request stands.
-    Request(Ending),
+    Request(Box<Ending>),
 }
 
 /// A stage of a request, with everything the status says about it.
@@ -58,4 +58,10 @@ pub struct Ending {
     pub completed_at: Option<Timestamp>,
     /// The request was edited under its id after it ended.
     pub edited: bool,
+}
+
+impl Verdict {
+    pub fn request(ending: Ending) -> Self {
+        Verdict::Request(Box::new(ending))
+    }
 }

@@ -1,12 +1,11 @@
 //! F: brokers that are down, unreachable or restarted, objects that cannot be read, names that are odd.
 
-use kube::api::{Api, DynamicObject, ListParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
 use testbed::{Broker, kafka};
 
-use crate::world::{World, condition, reset, says};
+use crate::world::{LIMIT, World, condition, reset, says};
 
 async fn own_broker(world: &mut World, advertise: Option<String>) -> Broker {
     let parts = &world.testbed.parts;
@@ -55,7 +54,9 @@ async fn f01_a_broker_stopped_under_the_commit_is_judged_when_it_is_back() {
     world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "1s", "to": { "position": "Earliest" } })).await;
     world.reaches("p", "r1", Stage::Waiting, "QuietPeriod").await;
     broker.pause();
-    let status = world.wait("p", "the broker to be found unreachable", |s| condition(s, "BackendReachable").is_some_and(|c| c.status == "False")).await;
+    let status = world
+        .wait("p", "the broker to be found unreachable", |s| condition(s, "BackendReachable").is_some_and(|c| c.status == "False"))
+        .await;
     assert_ne!(reset(&status).stage, Stage::Verified);
     broker.resume();
     world.verified("p", "r1").await;
@@ -72,7 +73,10 @@ async fn f09_an_object_that_cannot_be_read_is_told_so_and_the_others_are_served(
     let fields: [(&str, Value); 3] = [
         ("dryrun", json!({ "id": "a", "quietPeriod": "0s", "to": { "position": "Earliest" }, "dryrun": true })),
         ("to.offfset", json!({ "id": "b", "quietPeriod": "0s", "to": { "position": "Earliest", "offfset": 5 } })),
-        ("topics", json!({ "id": "c", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": topic, "partition": 0 }] })),
+        (
+            "topics",
+            json!({ "id": "c", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": topic, "partition": 0 }] }),
+        ),
     ];
     for (field, asked) in fields {
         let id = asked["id"].as_str().expect("an id").to_owned();
@@ -82,20 +86,27 @@ async fn f09_an_object_that_cannot_be_read_is_told_so_and_the_others_are_served(
     }
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)]);
     assert!(world.all_records().await.is_empty());
-    // What the API server takes and Rust's types do not: 30 February.
-    let kind = GroupVersionKind::gvk("streampipeline.io", "v1alpha1", "StreamPipeline");
-    let raw: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), world.namespace.name(), &ApiResource::from_gvk(&kind));
-    let odd: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "odd" },
-        "spec": { "kafka": { "bootstrapServers": [world.bootstrap], "consumerGroup": group },
-                  "offsetReset": { "id": "x", "to": { "timestamp": "2026-01-01T23:59:60Z" }, "quietPeriod": "0s", "expiresAt": "2026-01-01T23:59:60Z" } }
-    }))
-    .expect("a valid object");
-    let _ = raw.create(&kube::api::PostParams::default(), &odd).await;
+    // What the API server takes and no calendar does: an hour of 99 in a zone. The object cannot be decoded.
+    let raw = world.untyped();
+    world.known("odd", &group).await;
+    let lag = |at: Value| Patch::Merge(json!({ "status": { "lag": at } }));
+    let params = PatchParams::default();
+    raw.patch_status("odd", &params, &lag(json!({ "total": 1, "at": "2026-01-01T00:00:00+99:99" })))
+        .await
+        .expect("the API server takes it");
+    let ready = async || raw.get("odd").await.map_err(|e| e.to_string()).map(|o| o.data["status"]["conditions"].clone());
+    testbed::eventually("the object to be told that it cannot be read", LIMIT, async || {
+        let conditions = ready().await?;
+        if conditions[0]["reason"] == "InvalidObject" && conditions[0]["status"] == "False" { Ok(()) } else { Err(conditions.to_string()) }
+    })
+    .await;
     world.known("good", &group).await;
     world.apply("good", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
     world.verified("good", "r1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
+    // Corrected, it is served again.
+    raw.patch_status("odd", &params, &lag(Value::Null)).await.expect("the API server takes it");
+    world.wait("odd", "the corrected object to be served", |s| condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +120,9 @@ async fn f12_an_advertised_address_that_cannot_be_reached_is_named() {
     world.bootstrap = broker.second();
     world.start_operator();
     world.apply("p", &group, Value::Null).await;
-    let status = world.wait("p", "the advertised address to be named", |s| condition(s, "BackendReachable").is_some_and(|c| c.message.contains(&nowhere))).await;
+    let status = world
+        .wait("p", "the advertised address to be named", |s| condition(s, "BackendReachable").is_some_and(|c| c.message.contains(&nowhere)))
+        .await;
     let (reachable, reason, message) = says(&status, "BackendReachable");
     assert_eq!((reachable, reason), ("False", "BrokerUnreachable"));
     assert!(message.contains("advertises") && message.contains("advertised.listeners"), "{message}");
@@ -172,7 +185,9 @@ async fn the_operator_lives_through_twenty_broker_restarts_under_load() {
         let name = format!("p{n}");
         let ask = json!({ "id": "last", "quietPeriod": "0s", "to": { "position": "Earliest" } });
         world.apply(&name, group, ask).await;
-        let ends = |s: &stream_pipeline_operator::api::StreamPipelineStatus| s.offset_reset.as_ref().is_some_and(|r| r.id == "last" && r.stage == Stage::Verified);
+        let ends = |s: &stream_pipeline_operator::api::StreamPipelineStatus| {
+            s.offset_reset.as_ref().is_some_and(|r| r.id == "last" && r.stage == Stage::Verified)
+        };
         world.wait(&name, "the last request to be verified", ends).await;
         assert_eq!(world.offsets(group, &topic, 3).await, [Some(0), Some(0), Some(0)]);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{OffsetResetRecord, OffsetResetStatus, Stage, StreamPipeline, StreamPipelineStatus};
@@ -77,6 +77,11 @@ impl World {
 
     pub fn pipelines(&self) -> Api<StreamPipeline> {
         Api::namespaced(self.client.clone(), self.namespace.name())
+    }
+
+    /// StreamPipelines as the API server has them, decoded or not.
+    pub fn untyped(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), self.namespace.name(), &ApiResource::erase::<StreamPipeline>(&()))
     }
 
     pub fn records(&self) -> Api<OffsetResetRecord> {

@@ -69,7 +69,7 @@ pub fn bootstrap_schema(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({
         "type": "array", "minItems": 1, "maxItems": 32, "x-kubernetes-list-type": "set",
         "items": {
-            "type": "string", "minLength": 1, "maxLength": 261,
+            "type": "string", "maxLength": 261,
             "x-kubernetes-validations": [{ "rule": BROKER, "message": message }]
         }
     })

@@ -1,0 +1,169 @@
+//! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
+
+use super::{Pass, judge, target, words};
+use crate::api::{MissingGroup, Reason, WhenActive};
+use crate::domain::{Cause, GroupState, Plan, Reading, Request, Topics};
+
+/// Above this a group's commit does not fit in one batch of the broker (testbed.md: about 1 MiB), names counted in.
+const BATCH: usize = 1_000_000;
+/// Bytes of one partition in that batch, apart from the names of group and topic (measured: 70 with short names).
+const BATCH_ROW: usize = 72;
+/// Most bytes of a plan as JSON, so that its record stays below 1 MiB.
+const OBJECT: usize = 1_000_000;
+
+/// Why there is no plan.
+pub(super) enum Hindrance {
+    /// Heals by itself.
+    Passes(Cause),
+    /// Nothing was sent; a new id asks again.
+    Ends(Cause),
+}
+
+impl Pass<'_> {
+    /// The guards between a request and its plan.
+    pub(super) fn plan(&self, request: &Request) -> Result<Plan, Hindrance> {
+        use Hindrance::{Ends, Passes};
+        if self.seen.draining {
+            return Err(Passes(Cause::new(Reason::ShuttingDown, "the operator is shutting down")));
+        }
+        let (Reading::Read(cluster), Reading::Read(_)) = (&self.seen.cluster_id, &self.seen.record) else {
+            return Err(Passes(self.unread()));
+        };
+        if let Some(first) = self.progress.cluster_id.as_ref().filter(|first| *first != cluster) {
+            let text = format!(
+                "bootstrapServers lead to cluster {cluster}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it"
+            );
+            return Err(Passes(Cause::new(Reason::ClusterChanged, text)));
+        }
+        let (Reading::Read(group), Reading::Read(committed)) = (&self.seen.group, &self.seen.committed) else {
+            return Err(Passes(self.unread()));
+        };
+        let id = &self.desired.backend.group;
+        if let GroupState::NotSupported(kind) = &group.state {
+            let text = format!("{id} is a {kind} group; only consumer groups (classic and KIP-848) can be reset. Nothing was sent");
+            return Err(Ends(Cause::new(Reason::GroupTypeNotSupported, text)));
+        }
+        if group.state == GroupState::Dead && committed.is_empty() && request.missing_group == MissingGroup::Fail {
+            let text = format!(
+                "consumer group {id} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id"
+            );
+            return Err(Ends(Cause::new(Reason::PipelineNotFound, text)));
+        }
+        if !request.dry_run {
+            self.inactive(request).map_err(|cause| match (request.when_active, cause.reason) {
+                (WhenActive::Fail, Reason::GroupActive | Reason::OffsetsMoving) => Ends(Cause {
+                    message: format!("{} whenActive is Fail: nothing was sent; stop it and choose a new id", cause.message),
+                    ..cause
+                }),
+                _ => Passes(cause),
+            })?;
+            self.alone().map_err(Passes)?;
+        }
+        let Reading::Read(topics) = &self.seen.topics else { return Err(Passes(self.unread())) };
+        self.selection(request, topics).map_err(Ends)?;
+        let leaderless: Vec<_> = topics
+            .iter()
+            .flat_map(|(n, t)| t.iter().flat_map(|t| &t.partitions).filter(|(_, led)| !**led).map(move |(p, _)| format!("{n}-{p}")))
+            .collect();
+        if !leaderless.is_empty() {
+            let text = format!(
+                "no leader for {}: its log cannot be read and the average input rate cannot be had. Nothing was sent; it is tried again",
+                words::some_of(&leaderless)
+            );
+            return Err(Passes(Cause::new(Reason::AverageRateUnavailable, text)));
+        }
+        let Reading::Read(log) = &self.seen.log else { return Err(Passes(self.unread())) };
+        let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
+        let batch: usize = plan.moves().map(|(row, _)| BATCH_ROW + id.len() + row.at.topic.len()).sum();
+        let object = serde_json::to_vec(&plan.to_record()).map_or(usize::MAX, |json| json.len());
+        if batch > BATCH || object > OBJECT {
+            let text = format!(
+                "the plan has {}, more than fit in one commit and one record; nothing was sent. Select fewer topics or partitions, with a new id",
+                words::partitions(plan.moves().count())
+            );
+            return Err(Ends(Cause::new(Reason::PlanTooLarge, text)));
+        }
+        Ok(plan)
+    }
+
+    /// Promise 2: described Empty or Dead, no open transaction, and quiet for as long as asked.
+    pub(super) fn inactive(&self, request: &Request) -> Result<(), Cause> {
+        let (Reading::Read(group), Reading::Read(committed)) = (&self.seen.group, &self.seen.committed) else { return Err(self.unread()) };
+        if !group.is_inactive() {
+            return Err(Cause::new(Reason::GroupActive, format!("{}. Stop them; the reset starts by itself.", words::members(group))));
+        }
+        let quiet = self.seen.quiet;
+        if !quiet.is_enough(request.quiet_period) {
+            if quiet.moved.is_some_and(|m| m < request.quiet_period) {
+                let text = "committed offsets move although the group has no members: a consumer that uses assign(), or another tool. Stop it; the reset starts by itself.";
+                return Err(Cause::new(Reason::OffsetsMoving, text));
+            }
+            let text = format!(
+                "the group is Empty; watching for {} s that it stays so and that its offsets do not move.",
+                request.quiet_period.as_secs_f32()
+            );
+            return Err(Cause::new(Reason::QuietPeriod, text));
+        }
+        if committed.values().any(|c| c.pending) {
+            return Err(Cause::new(Reason::TransactionOpen, "an open transaction holds offsets of the group; it is waited for."));
+        }
+        Ok(())
+    }
+
+    pub(super) fn alone(&self) -> Result<(), Cause> {
+        match &self.seen.rivals {
+            Reading::Read(names) if names.is_empty() => Ok(()),
+            Reading::Read(names) => Err(judge::another_open(names)),
+            _ => Err(self.unread()),
+        }
+    }
+
+    /// Which topics: those named, or those the group has commits for, all of which must exist.
+    fn selection(&self, request: &Request, topics: &Topics) -> Result<(), Cause> {
+        if topics.is_empty() {
+            return Err(Cause::new(
+                Reason::InvalidTarget,
+                "the group has no committed offsets, so it is not known which topics it reads; name them in spec.offsetReset.topics, with a new id",
+            ));
+        }
+        let prefix = format!("{}-", self.desired.backend.group);
+        let internal = |name: &&String| name.starts_with(&prefix) && (name.ends_with("-repartition") || name.ends_with("-changelog"));
+        let internal: Vec<_> = topics.keys().filter(internal).collect();
+        if request.topics.is_none() && !internal.is_empty() {
+            let text = format!(
+                "a Kafka Streams group: it also reads its internal topics ({}), which must not be moved alone. Name the input topics in spec.offsetReset.topics, with a new id",
+                words::some_of(&internal)
+            );
+            return Err(Cause::new(Reason::InvalidTarget, text));
+        }
+        let mut missing: Vec<String> = topics.iter().filter(|(_, t)| t.is_none()).map(|(name, _)| name.clone()).collect();
+        for (name, wanted) in request.topics.iter().flatten() {
+            if let (Some(Some(topic)), Some(wanted)) = (topics.get(name), wanted) {
+                missing.extend(wanted.iter().filter(|p| !topic.partitions.contains_key(p)).map(|p| format!("{name}-{p}")));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "does not exist on this cluster: {}. Nothing was sent; correct spec.offsetReset.topics, with a new id",
+            words::some_of(&missing)
+        );
+        Err(Cause::new(Reason::PartitionNotFound, text))
+    }
+
+    /// The first thing that could not be read.
+    pub(super) fn unread(&self) -> Cause {
+        let s = self.seen;
+        let causes = [
+            s.cluster_id.cause(),
+            s.group.cause(),
+            s.committed.cause(),
+            s.record.cause(),
+            s.rivals.cause(),
+            s.topics.cause(),
+            s.log.cause(),
+        ];
+        causes.into_iter().flatten().next().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not everything could be read"))
+    }
+}
