@@ -74,6 +74,8 @@ impl Case<'_> {
                     Ok(only) => {
                         Judgement::act(Step::Send { plan, only }, Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"))
                     }
+                    // Of this topic there is nothing left to plan from: the request ends.
+                    Err(cause) if cause.reason == Reason::TopicRecreated && self.look.attempt() == 1 => abandon(self.look, &cause, self.now),
                     Err(cause) => self.unload(cause),
                 }
             }
@@ -129,7 +131,7 @@ impl Case<'_> {
             Reading::Read(topics) => {
                 let same = |(name, id): (&String, &String)| topics.get(name).and_then(|t| t.as_ref()).is_some_and(|t| t.id == *id);
                 if let Some((name, _)) = plan.topic_ids.iter().find(|(n, id)| !same((n, id))) {
-                    return Err(Cause::new(Reason::TopicRecreated, format!("topic {name} was deleted or made anew since the plan")));
+                    return Err(Cause::new(Reason::TopicRecreated, format!("topic {name} was deleted or made anew since the plan; nothing was sent. A new id asks again")));
                 }
             }
             reading => return Err(unread(reading)),

@@ -339,7 +339,6 @@ fn the_second_look_sends_only_what_is_still_as_planned() {
         ("the API server does not say", moved(&|s| s.wanted = Reading::Unreadable(Cause::new(Reason::APIServerError, "no answer")))),
         ("two in doubt at once", moved(&|s| s.rivals = Reading::Read(vec!["n/x".to_owned()]))),
         ("another cluster", moved(&|s| s.cluster_id = Reading::Read("d".to_owned()))),
-        ("the topic was made anew", moved(&|s| s.topics = Reading::Read(other.clone()))),
         (
             "the record is not as written",
             moved(&|s| s.record = Reading::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: false, dead: false })))),
@@ -349,6 +348,8 @@ fn the_second_look_sends_only_what_is_still_as_planned() {
             moved(&|s| s.record = Reading::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: true, dead: true })))),
         ),
     ];
+    let anew = moved(&|s| s.topics = Reading::Read(other.clone()));
+    assert_eq!(closes_as(&anew), Some((RecordPhase::Abandoned, Reason::TopicRecreated)), "K26");
     for (sentence, decision) in unloads {
         assert!(matches!(decision.step, Some(Step::Unload)), "{sentence}: {:?}", decision.step);
     }

@@ -26,6 +26,7 @@ pub use broker::Broker;
 pub use cluster::{Cluster, RELEASE, SYSTEM_NAMESPACE};
 pub use operator::{Operator, Program};
 pub use parts::{Parts, check_tools, ensure};
+pub use process::{spawn, tie_to_parent};
 pub use scratch::{Scratch, base};
 
 /// A control plane and a broker.

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use testbed::{Testbed, base, check_tools, ensure};
+use testbed::{Testbed, base, check_tools, ensure, spawn, tie_to_parent};
 
 fn main() -> ExitCode {
     match run() {
@@ -27,8 +27,9 @@ fn run() -> Result<ExitCode> {
         Some("up") => up()?,
         Some("down") => down()?,
         Some("serve") => serve()?,
+        Some("run") => return run_tied(&args[1..]),
         Some("exec") => return exec(&args[1..]),
-        _ => bail!("usage: testbed build | tools | up | down | exec COMMAND… (NAME=x for one of several)"),
+        _ => bail!("usage: testbed build | tools | up | down | exec COMMAND… | run COMMAND… (NAME=x for one of several)"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -105,11 +106,20 @@ fn serve() -> Result<()> {
     })
 }
 
+/// Becomes a command that ends with whoever started it.
+fn run_tied(command: &[String]) -> Result<ExitCode> {
+    let (program, args) = command.split_first().context("run needs a command")?;
+    tie_to_parent()?;
+    Err(Command::new(program).args(args).exec()).with_context(|| format!("running {program}"))
+}
+
 /// Runs a command beside servers that end with it.
 fn exec(command: &[String]) -> Result<ExitCode> {
     let (program, args) = command.split_first().context("exec needs a command")?;
     let testbed = Testbed::start()?;
-    let status = Command::new(program).args(args).envs(testbed.env()).status().with_context(|| format!("running {program}"))?;
+    let mut command = Command::new(program);
+    command.args(args).envs(testbed.env());
+    let status = spawn(command).and_then(|mut child| child.wait()).with_context(|| format!("running {program}"))?;
     drop(testbed);
     Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }

@@ -29,15 +29,19 @@ pub fn spawn(mut command: Command) -> std::io::Result<Child> {
         std::sync::Mutex::new(jobs)
     });
     command.stdin(Stdio::null());
-    // SAFETY: prctl is async-signal-safe and touches only the child.
+    // SAFETY: the call is async-signal-safe and touches only the child.
     unsafe {
-        command.pre_exec(|| {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-        });
+        command.pre_exec(tie_to_parent);
     }
     let (reply, answer) = channel();
     spawner.lock().expect("the spawner does not panic").send((command, reply)).expect("the spawner lives as long as the process");
     answer.recv().expect("the spawner answers each job")
+}
+
+/// From now on the kernel kills this process when the thread that started it ends.
+pub fn tie_to_parent() -> std::io::Result<()> {
+    // SAFETY: prctl takes plain numbers and changes an attribute of this process only.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// A server with its log. Dropping it kills it.

@@ -44,7 +44,10 @@ impl Traps {
     pub async fn sprung(&self) {
         let mut sprung = self.sprung.subscribe();
         let wait = sprung.wait_for(|sprung| *sprung);
-        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("a call to be stopped within 60 s").expect("the sender lives as long as this");
+        tokio::time::timeout(Duration::from_secs(60), wait)
+            .await
+            .expect("a call to be stopped within 60 s")
+            .expect("the sender lives as long as this");
     }
 
     /// Every call that came, in order.

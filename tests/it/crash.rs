@@ -71,7 +71,10 @@ impl Wired {
         assert_eq!(says(&status, "OffsetsReset").0, "Unknown");
         assert_eq!(says(&status, "Stalled").0, "True");
         let message = says(&status, "Ready").2;
-        assert!(message.contains("0 of 3 partitions at their target, 3 as before, 0 elsewhere") && message.contains("onUnknownOutcome: Retry"), "{message}");
+        assert!(
+            message.contains("0 of 3 partitions at their target, 3 as before, 0 elsewhere") && message.contains("onUnknownOutcome: Retry"),
+            "{message}"
+        );
         assert_eq!(self.offsets().await, [Some(7), Some(8), Some(9)], "nothing was sent");
         status
     }
@@ -114,7 +117,10 @@ async fn o10_killed_between_plan_and_send_is_held_and_retry_sends_the_same_numbe
     wired.crash();
     let status = wired.held().await;
     assert_eq!(reset(&status).attempts, Some(1));
-    wired.world.apply("p", &wired.group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" }, "onUnknownOutcome": "Retry" })).await;
+    wired
+        .world
+        .apply("p", &wired.group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" }, "onUnknownOutcome": "Retry" }))
+        .await;
     let status = wired.world.verified("p", "r1").await;
     assert_eq!(reset(&status).attempts, Some(2));
     assert_eq!(wired.offsets().await, [Some(0), Some(0), Some(0)]);
@@ -153,7 +159,11 @@ async fn o12_another_tool_moves_the_group_between_plan_and_send_and_between_send
     wired.api.traps.disarm();
     // The stopped answer never comes: the call times out, nothing is believed, and the group is looked at anew.
     let status = wired.world.verified("p", "r1").await;
-    assert_eq!(wired.world.record(&status).await.spec.plan.expect("a plan").topics[0].from, [7, 3, 9], "planned anew from where it was moved");
+    assert_eq!(
+        wired.world.record(&status).await.spec.plan.expect("a plan").topics[0].from,
+        [7, 3, 9],
+        "planned anew from where it was moved"
+    );
     assert_eq!(wired.commits(), 1);
     // After the send: held, and not repeated.
     wired.kafka.traps.arm(Side::After, |call| call == OFFSET_COMMIT);
@@ -162,7 +172,11 @@ async fn o12_another_tool_moves_the_group_between_plan_and_send_and_between_send
     kafka::commit(&direct, &wired.group, &[(&wired.topic, 1, 4, "")]).await;
     wired.kafka.traps.disarm();
     let status = wired.world.reaches("p", "r2", Stage::Held, "OffsetsMoved").await;
-    assert!(says(&status, "Ready").2.contains("2 of 3 partitions at their target, 0 as before, 1 elsewhere"), "{}", says(&status, "Ready").2);
+    assert!(
+        says(&status, "Ready").2.contains("2 of 3 partitions at their target, 0 as before, 1 elsewhere"),
+        "{}",
+        says(&status, "Ready").2
+    );
     assert_eq!(wired.offsets().await, [Some(10), Some(4), Some(10)]);
     assert_eq!(wired.commits(), 2);
 }

@@ -13,9 +13,20 @@ async fn k16_topics_selects_and_the_others_stay_byte_for_byte() {
     let world = World::new("k16").await;
     let (one, two) = (world.topic(&[10, 10, 10]).await, world.topic(&[10]).await);
     let group = world.unique("g");
-    kafka::commit(&world.bootstrap, &group, &[(&one, 0, 5, "a"), (&one, 1, 5, "b"), (&one, 2, 5, "c"), (&two, 0, 5, "{\"keep\":\"größe\"}")]).await;
+    kafka::commit(
+        &world.bootstrap,
+        &group,
+        &[(&one, 0, 5, "a"), (&one, 1, 5, "b"), (&one, 2, 5, "c"), (&two, 0, 5, "{\"keep\":\"größe\"}")],
+    )
+    .await;
     world.known("p", &group).await;
-    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": one, "partitions": [0, 2] }] })).await;
+    world
+        .apply(
+            "p",
+            &group,
+            json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": one, "partitions": [0, 2] }] }),
+        )
+        .await;
     let status = world.verified("p", "r1").await;
     assert_eq!(reset(&status).plan.as_ref().map(|p| p.partitions), Some(2));
     assert_eq!(world.offsets(&group, &one, 3).await, [Some(0), Some(5), Some(0)]);
@@ -35,7 +46,8 @@ async fn k17_partitions_without_a_commit_follow_no_committed_offset() {
     let topic = world.topic(&[10, 10]).await;
     let group = world.group(&topic, &[5]).await;
     world.known("p", &group).await;
-    let ask = |id: &str, policy: &str| json!({ "id": id, "quietPeriod": "0s", "to": { "position": "Latest" }, "noCommittedOffset": policy });
+    let ask =
+        |id: &str, policy: &str| json!({ "id": id, "quietPeriod": "0s", "to": { "position": "Latest" }, "noCommittedOffset": policy });
     world.apply("p", &group, ask("fail", "Fail")).await;
     let status = world.reaches("p", "fail", Stage::Failed, "NoCommittedOffset").await;
     assert!(says(&status, "Ready").2.contains(&format!("{topic}-1 has no committed offset")));
@@ -57,7 +69,9 @@ async fn k18_a_group_that_does_not_exist_is_61108_and_is_created_only_on_purpose
     let topic = world.topic(&[10]).await;
     let group = world.unique("nobody");
     world.known("p", &group).await;
-    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Latest" }, "topics": [{ "name": topic }] })).await;
+    world
+        .apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Latest" }, "topics": [{ "name": topic }] }))
+        .await;
     let status = world.reaches("p", "r1", Stage::Failed, "PipelineNotFound").await;
     let error = reset(&status).error.clone().expect("an error");
     assert_eq!((error.code, error.retryable), (Some(61108), false));
@@ -113,7 +127,10 @@ async fn k27_share_and_streams_groups_are_refused_and_a_classic_streams_group_ne
     // A share group, while its member runs.
     let share = world.unique("share");
     let mut tool = std::process::Command::new(world.testbed.kafka_bin().join("kafka-console-share-consumer.sh"));
-    tool.args(["--bootstrap-server", &world.bootstrap, "--topic", &topic, "--group", &share]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    tool.args(["--bootstrap-server", &world.bootstrap, "--topic", &topic, "--group", &share])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let _share = testbed::Program::start("share consumer", tool);
     // A streams group (KIP-1071).
     let streams = world.unique("streams");
@@ -139,7 +156,13 @@ async fn k27_share_and_streams_groups_are_refused_and_a_classic_streams_group_ne
     world.apply("classic", &classic, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
     let status = world.reaches("classic", "r1", Stage::Failed, "InvalidTarget").await;
     assert!(says(&status, "Stalled").2.contains(&internal));
-    world.apply("classic", &classic, json!({ "id": "r2", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": topic }] })).await;
+    world
+        .apply(
+            "classic",
+            &classic,
+            json!({ "id": "r2", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": topic }] }),
+        )
+        .await;
     world.verified("classic", "r2").await;
     assert_eq!(world.offsets(&classic, &topic, 1).await, [Some(0)]);
     assert!(world.all_records().await.iter().all(|r| r.spec.pipeline.name == "classic"));
@@ -156,7 +179,11 @@ async fn k28_latest_never_jumps_over_an_open_transaction() {
     let status = world.verified("p", "r1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(10)], "the last stable offset");
     let plan = world.record(&status).await.spec.plan.expect("a plan");
-    assert_eq!((plan.topics[0].log_end.as_slice(), plan.topics[0].high_watermark.as_slice()), ([10].as_slice(), [15].as_slice()), "both ends");
+    assert_eq!(
+        (plan.topics[0].log_end.as_slice(), plan.topics[0].high_watermark.as_slice()),
+        ([10].as_slice(), [15].as_slice()),
+        "both ends"
+    );
     assert_eq!(plan.topics[0].why, [Why::TransactionOpen]);
     open.commit().await;
 }

@@ -77,7 +77,10 @@ async fn k04_a_timestamp_after_the_last_record_follows_no_record_at_time() {
     let status = world.verified("p", "skip").await;
     assert_eq!(world.offsets(&group, &topic, 2).await, [Some(5), Some(1)]);
     let plan = world.record(&status).await.spec.plan.expect("a plan");
-    assert_eq!((plan.topics[0].to.as_slice(), plan.topics[0].why.as_slice()), ([5, -1].as_slice(), [Why::Target, Why::NoRecordSkipped].as_slice()));
+    assert_eq!(
+        (plan.topics[0].to.as_slice(), plan.topics[0].why.as_slice()),
+        ([5, -1].as_slice(), [Why::Target, Why::NoRecordSkipped].as_slice())
+    );
     assert_eq!((plan.totals.partitions, plan.totals.left_alone), (1, 1));
     world.apply("p", &group, json!({ "id": "latest", "quietPeriod": "0s", "to": to })).await;
     let status = world.verified("p", "latest").await;
@@ -117,7 +120,10 @@ async fn k08_a_shift_past_an_end_fails_or_is_clamped_as_asked() {
     world.apply("p", &group, json!({ "id": "back", "quietPeriod": "0s", "to": { "shiftBy": -20 } })).await;
     let status = world.reaches("p", "back", Stage::Failed, "OutOfRange").await;
     let message = says(&status, "Stalled").2;
-    assert!(message.contains(&format!("{topic}-1 would be at -10, its log is 0 to 100")) && message.contains(&format!("{topic}-2")), "{message}");
+    assert!(
+        message.contains(&format!("{topic}-1 would be at -10, its log is 0 to 100")) && message.contains(&format!("{topic}-2")),
+        "{message}"
+    );
     assert_eq!(world.offsets(&group, &topic, 3).await, [Some(50), Some(10), Some(5)], "nothing written");
     world.apply("p", &group, json!({ "id": "clamped", "quietPeriod": "0s", "to": { "shiftBy": -20 }, "outOfRange": "Clamp" })).await;
     let status = world.verified("p", "clamped").await;

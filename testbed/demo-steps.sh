@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# The demo itself; needs the environment of a testbed, TESTBED and OPERATOR. Each step fails loudly.
+set -euo pipefail
+work=$(mktemp -d)
+trap 'jobs -p | xargs -r kill 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
+
+say() { printf '\n\033[1m== %s\033[0m\n' "$1"; }
+look() { printf '   (%s)\n' "$1"; }
+fail() { printf '\nThe demo failed: %s\n' "$1" >&2; [ ! -f "$work/operator.log" ] || tail -20 "$work/operator.log" >&2; exit 1; }
+groups_tool() { "$KAFKA_BIN/kafka-consumer-groups.sh" --bootstrap-server "$KAFKA_BOOTSTRAP" "$@"; }
+positions() { groups_tool --describe --group "$1" 2>/dev/null | awk 'BEGIN {print "topic", "partition", "committed", "end", "lag"} $1==g {print $2, $3, $4, $5, $6}' g="$1" | column -t; }
+sum() { groups_tool --describe --group "$1" 2>/dev/null | awk '$1==g {n+=$4} END {print n+0}' g="$1"; }
+apply() { sed "s/kafka.example.com:9092/$KAFKA_BOOTSTRAP/; s/turbine-cleaning/$2/g" "$1" | kubectl apply -f -; }
+state() { kubectl get sp "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].reason}'; }
+message() { kubectl get sp "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].message}'; }
+until_state() {
+  for _ in $(seq 300); do [ "$(state "$1")" = "$2" ] && return; sleep 0.2; done
+  fail "$1 is $(state "$1") and not $2: $(message "$1")"
+}
+fill() {
+  "$KAFKA_BIN/kafka-topics.sh" --bootstrap-server "$KAFKA_BOOTSTRAP" --create --topic "$1" --partitions 3 >/dev/null
+  seq 1 600 | awk '{print "turbine" $1 ":reading " $1}' | "$KAFKA_BIN/kafka-console-producer.sh" --bootstrap-server "$KAFKA_BOOTSTRAP" --topic "$1" --reader-property parse.key=true --reader-property key.separator=: 2>/dev/null
+}
+consume() { "$KAFKA_BIN/kafka-console-consumer.sh" --bootstrap-server "$KAFKA_BOOTSTRAP" --topic "$1" --group "$2" --from-beginning "${@:3}" >/dev/null 2>&1; }
+
+say "A topic with 600 records; a consumer reads 300 of them and stops"
+fill readings
+consume readings turbine-cleaning --max-messages 300
+before=$(sum turbine-cleaning)
+[ "$before" -gt 0 ] || fail "the consumer committed nothing"
+positions turbine-cleaning | tee "$work/before"
+
+say "The operator starts, under the rights of the chart"
+KUBECONFIG="$OPERATOR_KUBECONFIG" "$TESTBED" run "$OPERATOR" --listen 127.0.0.1:0 --log-format text >"$work/operator.log" 2>&1 &
+look "it may read StreamPipelines, write their status, and write records; nothing else"
+
+say "kubectl apply -f examples/earliest.yaml (with this broker's address): read it all again"
+sed -n '/^apiVersion/,$p' examples/earliest.yaml
+apply examples/earliest.yaml turbine-cleaning
+look "it watches the group for ten seconds first: an Empty group is not yet a stopped one"
+kubectl get sp turbine-cleaning -w & watch=$!
+kubectl wait sp/turbine-cleaning --for=condition=OffsetsReset=True --timeout=60s >/dev/null || fail "$(message turbine-cleaning)"
+sleep 0.3; kill "$watch" 2>/dev/null || true
+printf '\n%s\n' "$(message turbine-cleaning)"
+
+say "Before and after, by Kafka's own tool"
+positions turbine-cleaning >"$work/after"
+pr -m -t -w 130 "$work/before" "$work/after"
+[ "$(sum turbine-cleaning)" = 0 ] || fail "the group is at $(sum turbine-cleaning), not at 0"
+
+say "The record: the plan, written before anything was sent, and what became of it"
+kubectl get osr
+kubectl get osr -o jsonpath='{range .items[0].spec.plan.topics[*]}{.name}{"  partition "}{.partition}{"  from "}{.from}{"  to "}{.to}{"\n"}{end}'
+
+say "A second pipeline, whose consumer is running"
+fill panels
+"$TESTBED" run "$KAFKA_BIN/kafka-console-consumer.sh" --bootstrap-server "$KAFKA_BOOTSTRAP" --topic panels --group solar --from-beginning --command-property client.id=solar-1 >/dev/null 2>&1 & consumer=$!
+for _ in $(seq 150); do groups_tool --describe --group solar --members 2>/dev/null | grep -q solar-1 && break; sleep 0.2; done
+apply examples/earliest.yaml solar
+until_state solar GroupActive
+kubectl get sp solar
+printf '%s\n' "$(message solar)"
+message solar | grep -q 'solar-1' || fail "the member is not named"
+look "nothing was sent; now the consumer is stopped, and the reset goes through by itself"
+kill "$consumer"; wait "$consumer" 2>/dev/null || true
+until_state solar ResetVerified
+kubectl get sp
+[ "$(sum solar)" = 0 ] || fail "the group is at $(sum solar), not at 0"
+
+say "The same manifest applied again, after the consumer went on: nothing moves"
+consume readings turbine-cleaning --max-messages 100
+there=$(sum turbine-cleaning)
+apply examples/earliest.yaml turbine-cleaning
+# As long as the quiet period of a new request, and a bit: were it new, it would have run.
+sleep 12
+[ "$(sum turbine-cleaning)" = "$there" ] || fail "the group moved from $there to $(sum turbine-cleaning)"
+[ "$(kubectl get osr --no-headers | wc -l)" = 2 ] || fail "there is a record too many"
+positions turbine-cleaning
+kubectl get sp turbine-cleaning
+look "the same id never runs twice; a new spec.offsetReset.id is a new request"
+
+say "Done: every step was as expected"
