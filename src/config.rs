@@ -24,7 +24,7 @@ pub struct Config {
     #[arg(long, env = "LOG_FILTER", default_value = "info,kube_runtime::controller=warn")]
     pub log_filter: String,
     /// How many StreamPipelines are worked on at once.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
+    #[arg(long, env = "CONCURRENCY", default_value_t = 64)]
     pub concurrency: u16,
     /// How long after a plan was recorded it may still be sent.
     #[arg(long, env = "SEND_WINDOW", default_value = "5s")]

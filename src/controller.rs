@@ -22,7 +22,7 @@ use crate::api::{OPERATOR, OffsetResetRecord, Reason, StreamPipeline};
 use crate::backend::kafka::clients::Clients;
 use crate::config::Config;
 use crate::context::Context;
-use crate::decide::words;
+use crate::domain::words;
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;

@@ -4,12 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 
 use crate::api::{OffsetResetRecord, RecordedPlan, Writer};
 use crate::domain::{Answer, Backend, Committed, Group, Identity, PlanState, Quiet};
+
+/// A plan this old is past every window; its write was refused, or its record went away.
+const KEPT: Duration = Duration::from_secs(3600);
 
 /// See the module.
 pub struct Memory {
@@ -66,7 +69,10 @@ impl Memory {
     pub fn load(&self, attempt: i32, plan: &RecordedPlan, now: Instant) -> Writer {
         let number = self.plans_written.fetch_add(1, Ordering::Relaxed) + 1;
         let writer = Writer { incarnation: self.incarnation.clone(), number, attempt };
-        self.inner().ours.insert(writer.clone(), OurPlan { loaded_at: now, written: plan.clone(), sent: Sent::No });
+        let mut inner = self.inner();
+        // Forgetting is always safe: what is not known to be ours is only looked at.
+        inner.ours.retain(|_, ours| now.saturating_duration_since(ours.loaded_at) < KEPT);
+        inner.ours.insert(writer.clone(), OurPlan { loaded_at: now, written: plan.clone(), sent: Sent::No });
         writer
     }
 

@@ -1,6 +1,6 @@
 //! Looks at what this pass needs, and at nothing else. Reads only; a failed read is a value in the `Observation`.
 
-use crate::api::{BackendIdentity, Stage};
+use crate::api::{BackendIdentity, Reason, Stage};
 use crate::backend::kafka::Kafka;
 use crate::context::Context;
 use crate::domain::{
@@ -172,7 +172,26 @@ impl Look<'_> {
         if doubt_ends.is_some_and(|end| end > self.now.mono) || plan == Plan::default() {
             return Reading::Unread;
         }
-        self.kafka.committed(Some(&plan.partitions())).await.into()
+        self.where_it_hit(record, &plan, doubt_ends.is_some()).await.into()
+    }
+
+    /// The commits of the record's own group, which an earlier object of this name may have chosen otherwise.
+    async fn where_it_hit(&self, record: &RecordLook, plan: &Plan, in_doubt: bool) -> Result<Committed, Cause> {
+        let BackendIdentity { cluster_id, consumer_group } = &record.object.spec.backend;
+        let mut desired = self.desired.clone();
+        desired.backend.group.clone_from(consumer_group);
+        let kafka = self.ctx.backend(&desired)?;
+        if in_doubt {
+            // Long after the send the brokers may be others.
+            let found = kafka.cluster_id().await?;
+            if found != *cluster_id {
+                let text = format!(
+                    "the record is of cluster {cluster_id}, the brokers now answer as {found}: what was sent there cannot be looked at"
+                );
+                return Err(Cause::new(Reason::ClusterChanged, text));
+            }
+        }
+        kafka.committed(Some(&plan.partitions())).await
     }
 
     /// What a plan is made from; the log only when it could be made now.

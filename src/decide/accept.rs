@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::words;
 use crate::api::{Reason, RecordPhase, Stage, WhenCreated};
-use crate::domain::{Cause, Now, Progress, RecordLook, Request};
+use crate::domain::{Cause, Now, Progress, RecordLook, Request, words};
 
 /// What the object's past says about a request that has no open record.
 #[derive(Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
 
-use super::{Pass, judge, target, words};
+use super::{Pass, judge, target};
 use crate::api::{MissingGroup, Reason, WhenActive};
-use crate::domain::{Cause, GroupState, Plan, Reading, Request, Topics};
+use crate::domain::{Cause, GroupState, Plan, Reading, Request, Topics, words};
 
 /// Above this a group's commit does not fit in one batch of the broker (testbed.md: about 1 MiB), names counted in.
 const BATCH: usize = 1_000_000;
@@ -23,9 +23,6 @@ impl Pass<'_> {
     /// The guards between a request and its plan.
     pub(super) fn plan(&self, request: &Request) -> Result<Plan, Hindrance> {
         use Hindrance::{Ends, Passes};
-        if self.seen.draining {
-            return Err(Passes(Cause::new(Reason::ShuttingDown, "the operator is shutting down")));
-        }
         let (Reading::Read(cluster), Reading::Read(_)) = (&self.seen.cluster_id, &self.seen.record) else {
             return Err(Passes(self.unread()));
         };

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::words;
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 use crate::domain::{
-    Answer, Cause, Committed, Now, Observation, Plan, PlanState, Reading, RecordLook, Standing, Step, Timing, TopicPartition,
+    Answer, Cause, Committed, Now, Observation, Plan, PlanState, Reading, RecordLook, Standing, Step, Timing, TopicPartition, words,
 };
 
 /// A record made more than this apart from its creation by the API server's clock was restored from a backup.
@@ -75,7 +74,9 @@ impl Case<'_> {
                         Judgement::act(Step::Send { plan, only }, Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"))
                     }
                     // Of this topic there is nothing left to plan from: the request ends.
-                    Err(cause) if cause.reason == Reason::TopicRecreated && self.look.attempt() == 1 => abandon(self.look, &cause, self.now),
+                    Err(cause) if cause.reason == Reason::TopicRecreated && self.look.attempt() == 1 => {
+                        abandon(self.look, &cause, self.now)
+                    }
                     Err(cause) => self.unload(cause),
                 }
             }
@@ -131,7 +132,10 @@ impl Case<'_> {
             Reading::Read(topics) => {
                 let same = |(name, id): (&String, &String)| topics.get(name).and_then(|t| t.as_ref()).is_some_and(|t| t.id == *id);
                 if let Some((name, _)) = plan.topic_ids.iter().find(|(n, id)| !same((n, id))) {
-                    return Err(Cause::new(Reason::TopicRecreated, format!("topic {name} was deleted or made anew since the plan; nothing was sent. A new id asks again")));
+                    return Err(Cause::new(
+                        Reason::TopicRecreated,
+                        format!("topic {name} was deleted or made anew since the plan; nothing was sent. A new id asks again"),
+                    ));
                 }
             }
             reading => return Err(unread(reading)),
@@ -227,7 +231,7 @@ impl Case<'_> {
 
     fn unreadable(&self) -> Judgement {
         let cause = unread(self.committed);
-        if self.now.wall >= self.look.object.spec.deadline {
+        if self.committed.cause().is_some() && self.now.wall >= self.look.object.spec.deadline {
             let text = format!("it could not be read back until the deadline: {}. Nothing more is sent", cause.message);
             return self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
         }

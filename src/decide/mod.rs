@@ -8,7 +8,6 @@ mod judge;
 mod target;
 #[cfg(test)]
 mod tests;
-pub mod words;
 
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use jiff::Timestamp;
 use crate::api::{Reason, RecordPhase, Stage};
 use crate::domain::{
     Cause, Decision, Desired, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request, Step, Timing, Verdict,
-    retry_asked,
+    retry_asked, words,
 };
 use accept::Acceptance;
 use guards::Hindrance;
@@ -159,7 +158,8 @@ impl Pass<'_> {
     fn without_plan(&self, request: &Request) -> Decision {
         let own = self.seen.record.get().and_then(Option::as_ref);
         let sent = self.progress.of_request(&request.id).is_some_and(|last| last.stage == Stage::Sending);
-        if sent && self.seen.record.get().is_none() {
+        // On the way out nothing new is started; the next process goes on.
+        if self.seen.draining || sent && self.seen.record.get().is_none() {
             return self.done(Verdict::Keep, None, self.timing.recheck_waiting);
         }
         match accept::accept(request, self.progress, own, self.now) {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::words;
 use crate::api::{NoCommittedOffset, NoRecordAtTime, OutOfRange, Reason, Why};
-use crate::domain::{Cause, Commit, Committed, Goal, Log, Plan, Request, Row, Target, TopicPartition, Topics};
+use crate::domain::{Cause, Commit, Committed, Goal, Log, Plan, Request, Row, Target, TopicPartition, Topics, words};
 
 /// A found record further from the time asked for is warned about: clocks of producers are often wrong by whole units.
 const FAR: i64 = 24 * 3600 * 1000;

@@ -273,7 +273,7 @@ fn what_a_request_without_a_record_comes_to() {
             Some((Failed, PartitionNotFound)),
         ),
         ("A14 the deadline", earliest(), waiting, set(&|s| s.group = Reading::Read(active.clone())), Some((Failed, WaitTimedOut))),
-        ("nothing new is started on the way out", earliest(), known(), set(&|s| s.draining = true), Some((Waiting, ShuttingDown))),
+        ("nothing new is started on the way out", earliest(), known(), set(&|s| s.draining = true), None),
         (
             "O20 sent by its status, and the record gone",
             earliest(),
@@ -486,7 +486,7 @@ mod properties {
         /// No text a platform or a person gives makes a message too long or breaks it.
         #[test]
         fn words_are_cut_clean(text in any::<String>(), limit in 3usize..200) {
-            let cut = super::super::words::cut(&text, limit);
+            let cut = crate::domain::words::cut(&text, limit);
             prop_assert!(cut.len() <= limit.max(3) && !cut.chars().any(char::is_control));
         }
     }

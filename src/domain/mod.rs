@@ -6,6 +6,7 @@ mod desired;
 mod observation;
 mod plan;
 mod progress;
+pub mod words;
 
 pub use decision::{Decision, Ending, Step, Verdict};
 pub use desired::{Backend, Desired, Identity, Request, Selection, Target};

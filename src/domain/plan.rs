@@ -59,11 +59,13 @@ impl Plan {
         let mut standing = Standing::default();
         for (row, goal) in self.moves() {
             let now = committed.get(&row.at);
-            let reached =
-                now.is_some_and(|c| c.offset == goal.offset && (goal.leader_epoch.is_none() || c.leader_epoch == goal.leader_epoch));
+            let unchanged = now == row.from.as_ref();
+            // A target equal to the snapshot counts, whatever epoch the snapshot had.
+            let same_epoch = |c: &Commit| goal.leader_epoch.is_none() || c.leader_epoch == goal.leader_epoch || unchanged;
+            let reached = now.is_some_and(|c| c.offset == goal.offset && same_epoch(c));
             let side = if reached {
                 &mut standing.at_target
-            } else if now == row.from.as_ref() {
+            } else if unchanged {
                 &mut standing.as_before
             } else {
                 &mut standing.elsewhere

@@ -10,7 +10,7 @@ use kube::{Api, Resource};
 
 use crate::api::{OPERATOR, Stage, StreamPipeline, StreamPipelineStatus};
 use crate::context::Context;
-use crate::decide::words;
+use crate::domain::words;
 use crate::domain::{Desired, Verdict};
 
 /// Writes the status where it differs from the one that is there.
@@ -38,8 +38,10 @@ pub async fn report(
     };
     if let (Verdict::Request(ending), Some(event)) = (verdict, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
         ctx.metrics.request(ending.stage, ending.cause.reason);
-        if let Err(error) = ctx.recorder.publish(&event, &pipeline.object_ref(&())).await {
-            tracing::warn!(%error, "Could not write an event");
+        match tokio::time::timeout(ctx.timing.call_deadline, ctx.recorder.publish(&event, &pipeline.object_ref(&()))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "Could not write an event"),
+            Err(_) => tracing::warn!("Could not write an event: no answer from the API server in time"),
         }
     }
     Ok(())

@@ -1,11 +1,17 @@
 //! The status as a total function of what was seen and decided. The table is product.md, section 3.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline, StreamPipelineStatus};
-use crate::decide::words;
+use crate::domain::words;
 use crate::domain::{Cause, Desired, Ending, GroupState, Observation, Reading, Verdict};
+
+/// Offsets that moved without a member so lately, and have not rested since, mean a pipeline that runs.
+const MOVING: Duration = Duration::from_secs(60);
+const RESTING: Duration = Duration::from_secs(10);
 
 /// What the passes of one run saw that the status tells. A later look replaces an earlier one; what was not looked at
 /// again stays.
@@ -37,8 +43,7 @@ impl Seen {
         }
         match &seen.group {
             Reading::Read(found) => {
-                let moving = seen.quiet.moved.is_some_and(|m| m < std::time::Duration::from_secs(60))
-                    && !seen.quiet.is_enough(std::time::Duration::from_secs(10));
+                let moving = seen.quiet.moved.is_some_and(|m| m < MOVING) && !seen.quiet.is_enough(RESTING);
                 let none = seen.committed.get().is_some_and(|c| c.is_empty());
                 self.phase = Some(match &found.state {
                     GroupState::NotSupported(_) => Phase::Unknown,
@@ -92,6 +97,11 @@ pub fn status_of(
         Verdict::Keep => conditions.refresh(),
         Verdict::Nothing => {
             status.acknowledged_id = None;
+            // The last result stays readable; what came to none leaves nothing behind.
+            if status.offset_reset.as_ref().is_some_and(|r| !r.stage.is_final()) {
+                status.offset_reset = None;
+                conditions.remove("OffsetsReset");
+            }
             conditions.set("Ready", "True", Reason::NothingRequested, "no reset is requested");
             conditions.remove("Reconciling");
             conditions.remove("Stalled");

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Group, Standing};
+use super::{Group, Standing};
 
 /// At most this many names in one sentence.
 const NAMES: usize = 12;
