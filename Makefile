@@ -16,7 +16,7 @@ test: parts ## Run every check and every test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --bin crdgen -- --check
-	$(CARGO) test --workspace
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --workspace
 
 up: parts ## Start the testbed and leave it up (NAME=x for one of several)
 	@$(TESTBED) up

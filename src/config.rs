@@ -38,8 +38,8 @@ pub struct Config {
     /// How often a pipeline whose request waits is looked at.
     #[arg(long, env = "RECHECK_WAITING", default_value = "3s")]
     pub recheck_waiting: Duration,
-    /// How often a pipeline at rest is looked at.
-    #[arg(long, env = "RECHECK_IDLE", default_value = "30s")]
+    /// How often a pipeline at rest is looked at; above 5s these looks no longer count towards a quiet period.
+    #[arg(long, env = "RECHECK_IDLE", default_value = "4s")]
     pub recheck_idle: Duration,
     /// Longest delay between two tries while a backend cannot be reached.
     #[arg(long, env = "MAX_BACKOFF", default_value = "1m")]

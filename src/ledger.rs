@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
@@ -14,8 +14,8 @@ use crate::api::{
     BACKEND_LABEL, BackendIdentity, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
     RecordedPlan, StreamPipeline, Writer,
 };
-use crate::domain::{Cause, Identity, Request};
-use crate::memory::{Memory, is_closed};
+use crate::domain::{Cause, Identity, PlanState, RecordLook, Request};
+use crate::memory::Memory;
 
 /// Access to records, and the live read of their StreamPipeline.
 #[derive(Clone)]
@@ -94,7 +94,10 @@ impl Ledger {
             if name == own || known {
                 continue;
             }
-            if self.get(&namespace, &name).await?.is_some_and(|record| !is_closed(&record)) {
+            let Some(record) = self.get(&namespace, &name).await? else { continue };
+            let look = RecordLook { state: memory.state_of(&record, Instant::now()), object: record };
+            // A restored record is no work, so it is nobody's rival either.
+            if !matches!(look.state, PlanState::Closed) && !look.is_restored() {
                 open.push(format!("{namespace}/{name}"));
             }
         }

@@ -11,6 +11,9 @@ use kube::ResourceExt;
 use crate::api::{OffsetResetRecord, RecordedPlan, Writer};
 use crate::domain::{Answer, Backend, Committed, Group, Identity, PlanState, Quiet};
 
+/// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
+const GAP: Duration = Duration::from_secs(10);
+
 /// A plan this old is past every window; its write was refused, or its record went away.
 const KEPT: Duration = Duration::from_secs(3600);
 
@@ -51,8 +54,27 @@ enum Sent {
 struct Look {
     committed: Committed,
     inactive: bool,
+    /// The looks of the last while, oldest first.
+    recent: Vec<Instant>,
     same_since: Instant,
     moved_at: Option<Instant>,
+}
+
+impl Look {
+    /// Since when no two looks were further apart than the period asked for, nor than [`GAP`].
+    fn watched_since(&self, period: Duration) -> Instant {
+        if period >= GAP {
+            return self.same_since;
+        }
+        let mut since = None;
+        for look in self.recent.iter().rev() {
+            if since.is_some_and(|later: Instant| later.saturating_duration_since(*look) > period) {
+                break;
+            }
+            since = Some(*look);
+        }
+        since.unwrap_or(self.same_since)
+    }
 }
 
 impl Memory {
@@ -137,14 +159,24 @@ impl Memory {
         self.inner().closed.contains(&(uid.to_owned(), resource_version.to_owned()))
     }
 
-    /// Notes a look at the group and says how long it has looked the same. `namespace` keeps tenants apart.
-    pub fn note_look(&self, namespace: &str, backend: &Backend, group: &Group, committed: &Committed, now: Instant) -> Quiet {
+    /// Notes a look at the group and says how long it has looked the same, as far as a quiet period of this length can be
+    /// told from the looks. `namespace` keeps tenants apart.
+    pub fn note_look(
+        &self,
+        namespace: &str,
+        backend: &Backend,
+        group: &Group,
+        committed: &Committed,
+        period: Duration,
+        now: Instant,
+    ) -> Quiet {
         let mut inner = self.inner();
         let inactive = group.is_inactive();
-        let fresh = || Look { committed: committed.clone(), inactive, same_since: now, moved_at: None };
+        let fresh = || Look { committed: committed.clone(), inactive, recent: Vec::new(), same_since: now, moved_at: None };
         let look = inner.looks.entry((namespace.to_owned(), backend.clone())).or_insert_with(fresh);
         let moved = look.committed != *committed;
-        if moved || !inactive || !look.inactive {
+        let unwatched = look.recent.last().is_some_and(|last| now.saturating_duration_since(*last) > GAP);
+        if moved || !inactive || !look.inactive || unwatched {
             if moved && inactive && look.inactive {
                 look.moved_at = Some(now);
             }
@@ -153,7 +185,12 @@ impl Memory {
             look.committed.clone_from(committed);
         }
         let ago = |t: Instant| now.saturating_duration_since(t);
-        Quiet { since: inactive.then(|| ago(look.same_since)), moved: look.moved_at.map(ago) }
+        if look.same_since == now {
+            look.recent.clear();
+        }
+        look.recent.retain(|t| ago(*t) <= 2 * GAP);
+        look.recent.push(now);
+        Quiet { since: inactive.then(|| ago(look.watched_since(period))), moved: look.moved_at.map(ago) }
     }
 
     /// What this operator itself wrote is no movement: the looks begin anew.
@@ -178,4 +215,36 @@ impl Memory {
 pub fn is_closed(record: &OffsetResetRecord) -> bool {
     let attempt = record.spec.writer.as_ref().map_or(0, |w| w.attempt);
     record.status.as_ref().is_some_and(|s| s.attempt >= attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::GroupState;
+
+    /// Looks at these seconds of an Empty group that never moves; how long it is known to be quiet at the last of them.
+    fn quiet(period: u64, looks: &[u64]) -> u64 {
+        let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+        let backend = Backend { bootstrap: vec![], group: "g".to_owned() };
+        let group = Group { state: GroupState::Empty, members: vec![] };
+        let look = |at: &u64| {
+            memory.note_look("n", &backend, &group, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
+        };
+        looks.iter().map(look).last().and_then(|q| q.since).map_or(0, |since| since.as_secs())
+    }
+
+    #[test]
+    fn a15_only_looks_close_to_each_other_count() {
+        for (period, looks, expected) in [
+            (10, &[0, 4, 8, 12][..], 12),
+            (10, &[0, 11][..], 0),
+            (10, &[0, 11, 15][..], 4),
+            (5, &[0, 8, 10][..], 2),
+            (5, &[0, 4, 8, 12][..], 12),
+            (60, &[0, 9, 18, 27][..], 27),
+            (0, &[0][..], 0),
+        ] {
+            assert_eq!(quiet(period, looks), expected, "period {period}, looks {looks:?}");
+        }
+    }
 }

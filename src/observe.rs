@@ -1,5 +1,7 @@
 //! Looks at what this pass needs, and at nothing else. Reads only; a failed read is a value in the `Observation`.
 
+use std::time::Duration;
+
 use crate::api::{BackendIdentity, Reason, Stage};
 use crate::backend::kafka::Kafka;
 use crate::context::Context;
@@ -117,7 +119,8 @@ impl Look<'_> {
     }
 
     fn note(&self, group: &Group, committed: &Committed) -> crate::domain::Quiet {
-        self.ctx.memory.note_look(&self.desired.object.namespace, &self.desired.backend, group, committed, self.now.mono)
+        let period = self.desired.request.as_ref().and_then(|r| r.as_ref().ok()).map_or(Duration::MAX, |r| r.quiet_period);
+        self.ctx.memory.note_look(&self.desired.object.namespace, &self.desired.backend, group, committed, period, self.now.mono)
     }
 
     async fn with_record(&self, seen: &mut Observation, request: &Request, record: &RecordLook) {

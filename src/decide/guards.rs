@@ -8,8 +8,8 @@ use crate::domain::{Cause, GroupState, Plan, Reading, Request, Topics, words};
 const BATCH: usize = 1_000_000;
 /// Bytes of one partition in that batch, apart from the names of group and topic (measured: 70 with short names).
 const BATCH_ROW: usize = 72;
-/// Most bytes of a plan as JSON, so that its record stays below 1 MiB.
-const OBJECT: usize = 1_000_000;
+/// Most bytes of plan and request as JSON, so that their record stays below 1 MiB.
+const OBJECT: usize = 1_040_000;
 
 /// Why there is no plan.
 pub(super) enum Hindrance {
@@ -47,12 +47,17 @@ impl Pass<'_> {
             return Err(Ends(Cause::new(Reason::PipelineNotFound, text)));
         }
         if !request.dry_run {
-            self.inactive(request).map_err(|cause| match (request.when_active, cause.reason) {
-                (WhenActive::Fail, Reason::GroupActive | Reason::OffsetsMoving) => Ends(Cause {
-                    message: format!("{} whenActive is Fail: nothing was sent; stop it and choose a new id", cause.message),
-                    ..cause
-                }),
-                _ => Passes(cause),
+            self.inactive(request).map_err(|mut cause| {
+                let active = matches!(cause.reason, Reason::GroupActive | Reason::OffsetsMoving);
+                if active && request.when_active == WhenActive::Fail {
+                    cause.message += ". whenActive is Fail: nothing was sent; stop it and choose a new id";
+                    return Ends(cause);
+                }
+                if active {
+                    let whom = if cause.reason == Reason::GroupActive { "them" } else { "it" };
+                    cause.message += &format!(". Stop {whom}; the reset starts by itself.");
+                }
+                Passes(cause)
             })?;
             self.alone().map_err(Passes)?;
         }
@@ -72,7 +77,7 @@ impl Pass<'_> {
         let Reading::Read(log) = &self.seen.log else { return Err(Passes(self.unread())) };
         let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
         let batch: usize = plan.moves().map(|(row, _)| BATCH_ROW + id.len() + row.at.topic.len()).sum();
-        let object = serde_json::to_vec(&plan.to_record()).map_or(usize::MAX, |json| json.len());
+        let object = serde_json::to_vec(&(&request.written, plan.to_record())).map_or(usize::MAX, |json| json.len());
         if batch > BATCH || object > OBJECT {
             let text = format!(
                 "the plan has {}, more than fit in one commit and one record; nothing was sent. Select fewer topics or partitions, with a new id",
@@ -87,12 +92,12 @@ impl Pass<'_> {
     pub(super) fn inactive(&self, request: &Request) -> Result<(), Cause> {
         let (Reading::Read(group), Reading::Read(committed)) = (&self.seen.group, &self.seen.committed) else { return Err(self.unread()) };
         if !group.is_inactive() {
-            return Err(Cause::new(Reason::GroupActive, format!("{}. Stop them; the reset starts by itself.", words::members(group))));
+            return Err(Cause::new(Reason::GroupActive, words::members(group)));
         }
         let quiet = self.seen.quiet;
         if !quiet.is_enough(request.quiet_period) {
             if quiet.moved.is_some_and(|m| m < request.quiet_period) {
-                let text = "committed offsets move although the group has no members: a consumer that uses assign(), or another tool. Stop it; the reset starts by itself.";
+                let text = "committed offsets move although the group has no members: a consumer that uses assign(), or another tool";
                 return Err(Cause::new(Reason::OffsetsMoving, text));
             }
             let text = format!(

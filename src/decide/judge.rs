@@ -9,8 +9,6 @@ use crate::domain::{
     Answer, Cause, Committed, Now, Observation, Plan, PlanState, Reading, RecordLook, Standing, Step, Timing, TopicPartition, words,
 };
 
-/// A record made more than this apart from its creation by the API server's clock was restored from a backup.
-const RESTORED: i64 = 60;
 /// The refused partitions are sent again so often within the window.
 const TRIES: u32 = 3;
 
@@ -41,13 +39,6 @@ pub struct Case<'a> {
     pub now: Now,
 }
 
-/// Whether a record that carries no status was put there by a backup tool.
-pub fn is_restored(look: &RecordLook) -> bool {
-    let ours = matches!(look.state, PlanState::OursUnsent { .. } | PlanState::OursSent { .. });
-    let made = look.object.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
-    !ours && made.is_some_and(|made| (made - look.object.spec.created_at.as_second()).abs() > RESTORED)
-}
-
 /// Closes a record of which nothing was sent.
 pub fn abandon(look: &RecordLook, cause: &Cause, now: Now) -> Judgement {
     Judgement::act(Step::Close(closing(look, RecordPhase::Abandoned, cause, now, None)), cause.clone())
@@ -55,7 +46,7 @@ pub fn abandon(look: &RecordLook, cause: &Cause, now: Now) -> Judgement {
 
 impl Case<'_> {
     pub fn judge(&self) -> Judgement {
-        if is_restored(self.look) {
+        if self.look.is_restored() {
             let text = "this record was restored from a backup, not made here: nothing is sent from it. A new id asks again";
             return abandon(self.look, &Cause::new(Reason::Restored, text), self.now);
         }

@@ -86,7 +86,7 @@ impl Pass<'_> {
                 Some(self.end(Ending { record: Some(name(record)), ..self.bare(stage, cause) }))
             }
             (PlanState::Closed, _) => Some(self.closed(request, record)),
-            (PlanState::Absent, _) if own && !judge::is_restored(record) => None,
+            (PlanState::Absent, _) if own && !record.is_restored() => None,
             _ => {
                 let second_look = own.then_some(self.seen);
                 let case = Case { look: record, committed: &self.seen.committed, second_look, timing: self.timing, now: self.now };

@@ -56,6 +56,9 @@ impl<T> From<Result<T, Cause>> for Reading<T> {
     }
 }
 
+/// Seconds between the times of a record, above which it was restored.
+const RESTORED: i64 = 60;
+
 /// Everything one pass looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
@@ -216,6 +219,13 @@ impl RecordLook {
     /// The plan, where there is one.
     pub fn plan(&self) -> Option<Plan> {
         self.object.spec.plan.as_ref().map(Plan::of_record)
+    }
+
+    /// Whether a backup tool put it there: it was made more than a minute apart from its creation, by the API server's clock.
+    pub fn is_restored(&self) -> bool {
+        let ours = matches!(self.state, PlanState::OursUnsent { .. } | PlanState::OursSent { .. });
+        let made = self.object.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
+        !ours && made.is_some_and(|made| (made - self.object.spec.created_at.as_second()).abs() > RESTORED)
     }
 
     pub fn attempt(&self) -> i32 {

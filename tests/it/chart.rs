@@ -28,6 +28,10 @@ fn ok(output: &Output) -> String {
     text
 }
 
+fn kept(rendered: &str, crd: &str) -> bool {
+    rendered.contains(&format!("helm.sh/resource-policy: keep\n  name: {crd}\n"))
+}
+
 #[tokio::test]
 async fn chart_is_clean_and_refuses_values_that_it_does_not_have() {
     let testbed = testbed::start().await;
@@ -35,7 +39,7 @@ async fn chart_is_clean_and_refuses_values_that_it_does_not_have() {
     let template = |set: &[&str]| helm(testbed, &[&["template", RELEASE, CHART, "-n", SYSTEM_NAMESPACE], set].concat());
     let rendered = ok(&template(&[]));
     for crd in CRDS {
-        assert!(rendered.contains(&format!("helm.sh/resource-policy: keep\n  name: {crd}\n")), "{crd} is not kept");
+        assert!(kept(&rendered, crd), "{crd} is not kept");
     }
     assert!(ok(&template(&["--set=image.repository=r.example.com/o,image.tag=1.2"])).contains("image: \"r.example.com/o:1.2\""));
     for set in ["replicas=2", "image.tga=1", "image.pullPolicy=Sometimes", "image.repository="] {
@@ -108,12 +112,17 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
 
     // The same release again, and gone.
     ok(&helm(testbed, &["upgrade", name, CHART, "-n", name, "--set", "image.tag=other", "--force-conflicts"]));
+    // Other tests are served by the same definitions: no uninstall unless helm has been told to keep them.
+    let manifest = ok(&helm(testbed, &["get", "manifest", name, "-n", name]));
+    for crd in CRDS {
+        assert!(kept(&manifest, crd), "{crd} would be deleted");
+    }
     ok(&helm(testbed, &["uninstall", name, "-n", name, "--wait"]));
     let gone = Api::<Deployment>::namespaced(client.clone(), name).get_opt(name).await.expect("the API server answers");
     assert!(gone.is_none_or(|d| d.metadata.deletion_timestamp.is_some()), "the Deployment is still there");
     for crd in CRDS {
-        let kept = Api::<CustomResourceDefinition>::all(client.clone()).get(crd).await.expect("the definition is kept");
-        assert!(kept.metadata.deletion_timestamp.is_none(), "{crd} is being deleted");
+        let definition = Api::<CustomResourceDefinition>::all(client.clone()).get(crd).await.expect("the definition is kept");
+        assert!(definition.metadata.deletion_timestamp.is_none(), "{crd} is being deleted");
     }
     // Whoever serves the testbed's own release is not disturbed.
     let own = Api::<ClusterRole>::all(client).get(RELEASE).await.expect("the testbed's own rights");

@@ -5,6 +5,9 @@ mod crash;
 mod faults;
 mod world;
 
+mod active;
+mod once;
+
 mod chart;
 mod manifests;
 mod record_rules;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Output;
 
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
@@ -58,7 +59,7 @@ fn acceptance_is_wrong(acceptance: &Acceptance, sent: &Value, stored: &Value) ->
 }
 
 #[tokio::test]
-async fn f08_every_row_of_the_table_is_refused_or_accepted_by_the_api_server() {
+async fn f08_every_row_of_the_table_is_refused_or_accepted_as_it_says() {
     let testbed = testbed::start().await;
     let namespace = testbed.namespace("f08-table");
     let api = untyped(testbed.client().await, namespace.name());
@@ -215,7 +216,7 @@ async fn every_example_is_taken_by_the_api_server() {
 }
 
 #[tokio::test]
-async fn f08_the_operator_cannot_edit_a_request_nor_delete_anything() {
+async fn f08_the_operator_may_write_neither_requests_nor_other_things() {
     let testbed = testbed::start().await;
     let namespace = testbed.namespace("f08-rights");
     let row = table().remove(0);
@@ -225,7 +226,9 @@ async fn f08_the_operator_cannot_edit_a_request_nor_delete_anything() {
         .expect("an admin creates a StreamPipeline");
     let client = operator_client(testbed).await;
     let pipelines: Api<StreamPipeline> = Api::namespaced(client.clone(), namespace.name());
-    let records: Api<OffsetResetRecord> = Api::namespaced(client, namespace.name());
+    let records: Api<OffsetResetRecord> = Api::namespaced(client.clone(), namespace.name());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace.name());
+    let config_maps: Api<ConfigMap> = Api::namespaced(client, namespace.name());
     let params = PatchParams::default();
     let forbidden = |what: &str, answer: Option<kube::Error>| {
         let answer = answer.map(|e| e.to_string()).unwrap_or_default();
@@ -236,8 +239,14 @@ async fn f08_the_operator_cannot_edit_a_request_nor_delete_anything() {
     pipelines.patch_status("p", &params, &patch).await.expect("the operator writes the status");
     let patch = Patch::Merge(json!({ "spec": { "offsetReset": { "id": "another" } } }));
     forbidden("edit", pipelines.patch("p", &params, &patch).await.err());
+    let other = serde_json::from_value(row.manifest("other")).expect("a StreamPipeline");
+    forbidden("create", pipelines.create(&PostParams::default(), &other).await.err());
     forbidden("delete", pipelines.delete("p", &DeleteParams::default()).await.err());
     forbidden("delete a record", records.delete("r", &DeleteParams::default()).await.err());
+    forbidden("delete all records", records.delete_collection(&DeleteParams::default(), &ListParams::default()).await.err());
+    forbidden("read a Secret", secrets.get("s").await.err());
+    forbidden("list Secrets", secrets.list(&ListParams::default()).await.err());
+    forbidden("read a ConfigMap", config_maps.get("c").await.err());
 }
 
 #[tokio::test]

@@ -38,12 +38,13 @@ fn unreachable(last: &str, backend: &Backend, error: &AdminError) -> String {
     }
 }
 
-/// The address in librdkafka's "host:port/id: Connect to … failed". Only a learned broker has a number for an id.
+/// The broker's address in librdkafka's "host:port/id: Connect to … failed" or "GroupCoordinator: host:port: Connect …".
 fn address(last: &str) -> Option<&str> {
-    let (name, _) = last.split_once(": ")?;
-    let name = name.rsplit("//").next().unwrap_or(name);
-    let (address, id) = name.rsplit_once('/')?;
-    id.parse::<i32>().is_ok().then_some(address)
+    let of_broker = |part: &'_ str| part.rsplit_once(':').is_some_and(|(host, port)| !host.contains(' ') && port.parse::<u16>().is_ok());
+    last.split(": ")
+        .map(|part| part.rsplit("//").next().unwrap_or(part))
+        .map(|part| part.split('/').next().unwrap_or(part))
+        .find(|part| of_broker(part))
 }
 
 /// One partition's committed offset could not be read.
@@ -74,4 +75,31 @@ fn of(what: &str, name: &str, code: KafkaCode) -> Cause {
         (Reason::BackendError, format!("{what} {name} could not be read: {code}"))
     };
     Cause { backend_code: Some(code.0), ..Cause::new(reason, text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn the_address_is_found_in_what_librdkafka_says() {
+        for (said, expected) in [
+            (
+                "10.0.3.7:9092/2: Connect to ipv4#10.0.3.7:9092 failed: Connection refused (after 0ms in state CONNECT)",
+                Some("10.0.3.7:9092"),
+            ),
+            (
+                "GroupCoordinator: kafka-0.internal:9092: Connect to ipv4#10.0.3.7:9092 failed: Connection refused",
+                Some("kafka-0.internal:9092"),
+            ),
+            (
+                "sasl_ssl://b.example.com:9093/bootstrap: Failed to resolve 'b.example.com:9093': Name or service not known",
+                Some("b.example.com:9093"),
+            ),
+            ("1/1 brokers are down", None),
+            ("", None),
+        ] {
+            assert_eq!(address(said), expected, "{said}");
+        }
+    }
 }
