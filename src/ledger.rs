@@ -170,6 +170,10 @@ impl Ledger {
                 Reason::PermissionMissing,
                 format!("{what}: {}; the rights in the chart's ClusterRole are needed", status.message),
             )),
+            Ok(Err(kube::Error::Api(status))) => Err(Cause {
+                backend_code: Some(i32::from(status.code)),
+                ..Cause::new(Reason::APIServerError, format!("{what}: {}", status.message))
+            }),
             Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("{what}: {error}"))),
             Err(_) => Err(Cause::new(
                 Reason::APIServerError,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 
-use crate::api::{Reason, StreamPipeline};
+use crate::api::{Stage, StreamPipeline};
 use crate::context::Context;
 use crate::decide::decide;
 use crate::domain::{Desired, Progress, Step, Verdict};
@@ -15,6 +15,9 @@ use crate::report::{Seen, report};
 
 /// A reset takes five passes; more in one go means that something changes all the time.
 const PASSES: usize = 12;
+
+/// HTTP status of a write that met a newer version, or an object that is there already.
+const CONFLICT: i32 = 409;
 
 /// Runs passes until nothing is left to do at once.
 pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
@@ -32,18 +35,21 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
         if let Some(step) = decision.step {
-            let pause = matches!(step, Step::Unload);
-            match perform(ctx, &desired, &seen, step).await {
-                Ok(()) if !pause => continue,
-                Ok(()) => return Action::requeue(ctx.jitter(again)),
-                Err(cause) => {
+            let unload = matches!(step, Step::Unload);
+            let undone = match perform(ctx, &desired, &seen, step).await {
+                Ok(()) if !unload => continue,
+                // Somebody else was faster: look again.
+                Err(cause) if cause.backend_code == Some(CONFLICT) => return Action::requeue(ctx.jitter(Duration::from_millis(200))),
+                Ok(()) => None,
+                Err(cause) => Some(cause),
+            };
+            // What keeps the plan from being sent is told, and not tried again at once.
+            again = ctx.jitter(again.max(ctx.timing.recheck_waiting));
+            if let Verdict::Request(ending) = &mut decision.verdict {
+                ending.stage = if unload { Stage::Waiting } else { ending.stage };
+                if let Some(cause) = undone {
                     tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
-                    again = ctx.jitter(Duration::from_secs(1));
-                    if let (Verdict::Request(ending), Reason::PermissionMissing) = (&mut decision.verdict, cause.reason) {
-                        ending.cause = cause;
-                    } else {
-                        return Action::requeue(again);
-                    }
+                    ending.cause = cause;
                 }
             }
         }

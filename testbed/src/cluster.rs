@@ -1,6 +1,7 @@
 //! A Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager. No kubelet: pods stay Pending.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -40,7 +41,8 @@ impl Cluster {
         command.arg("--unsafe-no-fsync").arg("--data-dir").arg(dir.join("etcd"));
         command.args(["--listen-client-urls", &etcd_url, "--advertise-client-urls", &etcd_url, "--log-level", "error"]);
         command.args(["--listen-peer-urls", &format!("http://127.0.0.1:{peer}")]);
-        let etcd = Server::start("etcd", command, &dir.join("etcd.log"))?;
+        let mut etcd = Server::start("etcd", command, &dir.join("etcd.log"))?;
+        etcd.wait(Duration::from_secs(60), || TcpStream::connect(("127.0.0.1", client)).is_ok())?;
         service_account_key(dir)?;
         fs::write(dir.join("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
         fs::write(dir.join("audit.yaml"), AUDIT)?;
@@ -167,7 +169,7 @@ impl Cluster {
 }
 
 /// Who wrote what: enough to count the writes of one reset.
-const AUDIT: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n  verbs: [create, update, patch, delete]\n- level: None\n";
+const AUDIT: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n  verbs: [create, update, patch, delete, deletecollection]\n- level: None\n";
 
 fn service_account_key(dir: &Path) -> Result<()> {
     let key = dir.join("sa.key");

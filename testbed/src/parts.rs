@@ -117,7 +117,12 @@ fn go(module: &Path, bin: &Path) -> Command {
 
 /// Fills a directory under a temporary name and renames it, so that a half-filled one is never taken for whole.
 fn install(to: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let partial = to.with_extension("partial");
+    // Not with_extension(): the name ends in a version, whose last number that would replace.
+    let mut partial = to.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    // What an interrupted build left may be incomplete or of another version.
+    let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial)?;
     fill(&partial)?;
     fs::rename(&partial, to).with_context(|| format!("renaming to {}", to.display()))

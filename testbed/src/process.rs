@@ -29,9 +29,14 @@ pub fn spawn(mut command: Command) -> std::io::Result<Child> {
         std::sync::Mutex::new(jobs)
     });
     command.stdin(Stdio::null());
-    // SAFETY: the call is async-signal-safe and touches only the child.
+    let parent = std::process::id();
+    // SAFETY: both calls are async-signal-safe and touch only the child.
     unsafe {
-        command.pre_exec(tie_to_parent);
+        command.pre_exec(move || {
+            tie_to_parent()?;
+            // The parent may have died before the tie was made.
+            if libc::getppid().unsigned_abs() == parent { Ok(()) } else { Err(std::io::ErrorKind::BrokenPipe.into()) }
+        });
     }
     let (reply, answer) = channel();
     spawner.lock().expect("the spawner does not panic").send((command, reply)).expect("the spawner lives as long as the process");

@@ -24,6 +24,8 @@ impl Scratch {
             unsafe { libc::atexit(remove_all) };
         });
         let dir = base.join(format!("tmp-{}-{}-{what}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        // Process ids come again, in containers soon: what an earlier owner of this one left behind is not ours.
+        let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         MINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(dir.clone());
         Ok(Self(dir))

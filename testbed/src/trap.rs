@@ -1,5 +1,5 @@
-//! A point between the operator and a server at which a call is stopped for ever: before it reaches the server, or
-//! after the server has done it and before the answer comes back. The test then kills the operator, or goes on.
+//! A point between the operator and a server at which a call is stopped: before it reaches the server, or after the
+//! server has done it and before the answer comes back. The test then kills the operator, waits it out, or lets it go on.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -20,12 +20,14 @@ type Rule = (Side, Box<dyn Fn(&str) -> bool + Send>);
 pub struct Traps {
     armed: Mutex<Option<Rule>>,
     sprung: watch::Sender<bool>,
+    /// Counts the times that stopped calls were let go.
+    released: watch::Sender<u32>,
     seen: Mutex<Vec<String>>,
 }
 
 impl Default for Traps {
     fn default() -> Self {
-        Self { armed: Mutex::default(), sprung: watch::Sender::new(false), seen: Mutex::default() }
+        Self { armed: Mutex::default(), sprung: watch::Sender::new(false), released: watch::Sender::new(0), seen: Mutex::default() }
     }
 }
 
@@ -36,8 +38,15 @@ impl Traps {
         *self.armed.lock().expect("no panic under this lock") = Some((side, Box::new(matches)));
     }
 
+    /// Stops no call any more; what was stopped stays stopped.
     pub fn disarm(&self) {
         *self.armed.lock().expect("no panic under this lock") = None;
+    }
+
+    /// Lets go on what was stopped, and stops no call any more.
+    pub fn release(&self) {
+        self.disarm();
+        self.released.send_modify(|n| *n += 1);
     }
 
     /// Waits until a call was stopped.
@@ -59,12 +68,14 @@ impl Traps {
         self.seen.lock().expect("no panic under this lock").push(call.to_owned());
     }
 
-    /// Never returns where the call is to be stopped here.
+    /// Returns at once, or, where the call is to be stopped here, when it is let go.
     pub(crate) async fn pass(&self, side: Side, call: &str) {
         let stop = self.armed.lock().expect("no panic under this lock").as_ref().is_some_and(|(at, matches)| *at == side && matches(call));
         if stop {
+            let mut released = self.released.subscribe();
             self.sprung.send_replace(true);
-            std::future::pending::<()>().await;
+            // The sender lives as long as this.
+            let _ = released.changed().await;
         }
     }
 }

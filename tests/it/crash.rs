@@ -4,11 +4,14 @@ use std::path::Path;
 
 use serde_json::json;
 use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
+use testbed::consumer::Consumer;
 use testbed::proxy::{ApiProxy, KafkaProxy, OFFSET_COMMIT};
 use testbed::trap::Side;
 use testbed::{Broker, Operator, kafka};
 
-use crate::world::{EXE, FAST, World, reset, says};
+use crate::world::{EXE, World, flags, reset, says};
+
+const SIGTERM: i32 = 15;
 
 /// A world whose calls to broker and API server go through proxies.
 struct Wired {
@@ -18,7 +21,7 @@ struct Wired {
     topic: String,
     group: String,
     operator: Option<Operator>,
-    _broker: Broker,
+    broker: Broker,
 }
 
 impl Wired {
@@ -35,14 +38,19 @@ impl Wired {
         let group = world.group(&topic, &[7, 8, 9]).await;
         world.bootstrap = kafka.address.clone();
         let api = ApiProxy::start(&world.testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
-        let mut wired = Self { world, kafka, api, topic, group, operator: None, _broker: broker };
+        let mut wired = Self { world, kafka, api, topic, group, operator: None, broker };
         wired.start_operator();
         wired.world.known("p", &wired.group).await;
         wired
     }
 
     fn start_operator(&mut self) {
-        let args: Vec<&str> = FAST.iter().filter(|f| !f.starts_with("--listen") && !f.starts_with("--log-format")).copied().collect();
+        self.restart_with(&[]);
+    }
+
+    fn restart_with(&mut self, extra: &[&str]) {
+        let args = flags(extra);
+        self.operator = None;
         self.operator = Some(Operator::start_with(&self.api.kubeconfig(), Path::new(EXE), self.world.namespace.name(), &args));
     }
 
@@ -149,15 +157,15 @@ async fn o10_killed_before_the_close_is_verified_by_looking() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o12_another_tool_moves_the_group_between_plan_and_send_and_between_send_and_read_back() {
-    let wired = Wired::new("o12").await;
-    let direct = wired._broker.bootstrap();
+    let mut wired = Wired::new("o12").await;
+    wired.restart_with(&["--call-deadline=60s"]);
+    let direct = wired.broker.bootstrap();
     // The answer to the plan's write is stopped for a moment: the second look must see what happened meanwhile.
     wired.api.traps.arm(Side::After, |call| records(call, "POST"));
     wired.ask().await;
     wired.api.traps.sprung().await;
     kafka::commit(&direct, &wired.group, &[(&wired.topic, 1, 3, "")]).await;
-    wired.api.traps.disarm();
-    // The stopped answer never comes: the call times out, nothing is believed, and the group is looked at anew.
+    wired.api.traps.release();
     let status = wired.world.verified("p", "r1").await;
     assert_eq!(
         wired.world.record(&status).await.spec.plan.expect("a plan").topics[0].from,
@@ -170,7 +178,7 @@ async fn o12_another_tool_moves_the_group_between_plan_and_send_and_between_send
     wired.world.apply("p", &wired.group, json!({ "id": "r2", "quietPeriod": "0s", "to": { "position": "Latest" } })).await;
     wired.kafka.traps.sprung().await;
     kafka::commit(&direct, &wired.group, &[(&wired.topic, 1, 4, "")]).await;
-    wired.kafka.traps.disarm();
+    wired.kafka.traps.release();
     let status = wired.world.reaches("p", "r2", Stage::Held, "OffsetsMoved").await;
     assert!(
         says(&status, "Ready").2.contains("2 of 3 partitions at their target, 0 as before, 1 elsewhere"),
@@ -179,6 +187,45 @@ async fn o12_another_tool_moves_the_group_between_plan_and_send_and_between_send
     );
     assert_eq!(wired.offsets().await, [Some(10), Some(4), Some(10)]);
     assert_eq!(wired.commits(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a10_a_member_that_joins_after_the_second_look_is_refused_by_the_broker_and_nothing_is_half_done() {
+    let mut wired = Wired::new("a10").await;
+    wired.restart_with(&["--call-deadline=60s"]);
+    let direct = wired.broker.bootstrap();
+    wired.kafka.traps.arm(Side::Before, |call| call == OFFSET_COMMIT);
+    wired.ask().await;
+    wired.kafka.traps.sprung().await;
+    let member = Consumer::classic(&direct, &wired.group, &wired.topic, "late-comer");
+    member.wait().await;
+    wired.kafka.traps.release();
+    let status = wired.world.reaches("p", "r1", Stage::Waiting, "GroupActive").await;
+    assert!(says(&status, "PipelineInactive").2.contains("late-comer") || says(&status, "Ready").2.contains("25"), "{status:?}");
+    assert_eq!(wired.offsets().await, [Some(7), Some(8), Some(9)], "nothing was written");
+    assert_eq!(wired.world.all_records().await[0].spec.plan, None, "the plan is unloaded");
+    member.stop().await;
+    wired.world.verified("p", "r1").await;
+    assert_eq!(wired.offsets().await, [Some(0), Some(0), Some(0)]);
+    assert_eq!(wired.world.all_records().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_after_the_send_reads_back_and_closes_before_the_end() {
+    let mut wired = Wired::new("drain").await;
+    wired.restart_with(&["--call-deadline=60s"]);
+    wired.kafka.traps.arm(Side::After, |call| call == OFFSET_COMMIT);
+    wired.ask().await;
+    wired.kafka.traps.sprung().await;
+    let operator = wired.operator.as_mut().expect("an operator");
+    operator.signal(SIGTERM);
+    wired.kafka.traps.release();
+    let status = tokio::task::block_in_place(|| operator.terminate());
+    assert!(status.success(), "{status}");
+    // Nobody runs any more, and the record is closed.
+    let records = wired.world.all_records().await;
+    assert_eq!(records[0].status.as_ref().map(|s| s.phase), Some(RecordPhase::Verified));
+    assert_eq!(wired.commits(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ pub const EXE: &str = env!("CARGO_BIN_EXE_stream-pipeline-operator");
 /// Long enough for a busy machine; a test that needs it fails.
 pub const LIMIT: Duration = Duration::from_secs(90);
 /// Short waits, the protocol's proportions kept.
-pub const FAST: [&str; 10] = [
+pub const FAST: [&str; 8] = [
     "--send-window=5s",
     "--call-deadline=3s",
     "--late-bound=1s",
@@ -25,8 +25,6 @@ pub const FAST: [&str; 10] = [
     "--max-backoff=2s",
     "--concurrency=4",
     "--log-filter=info,kube_runtime::controller=warn",
-    "--log-format=text",
-    "--listen=127.0.0.1:0",
 ];
 
 /// One test's part of the world.
@@ -59,11 +57,7 @@ impl World {
 
     /// Later flags win over those of [`FAST`].
     pub fn start_operator_with(&mut self, extra: &[&str]) {
-        let known = |flag: &&&str| !extra.iter().any(|e| e.split('=').next() == flag.split('=').next());
-        // The harness gives these two itself.
-        let own = |flag: &&&str| !flag.starts_with("--listen") && !flag.starts_with("--log-format");
-        let args: Vec<&str> = FAST.iter().filter(known).filter(own).copied().chain(extra.iter().copied()).collect();
-        self.operator = Some(Operator::start(self.testbed, Path::new(EXE), self.namespace.name(), &args));
+        self.operator = Some(Operator::start(self.testbed, Path::new(EXE), self.namespace.name(), &flags(extra)));
     }
 
     pub fn operator(&mut self) -> &mut Operator {
@@ -186,6 +180,12 @@ impl World {
         let touched = self.pipelines().patch(name, &PatchParams::default(), &patch).await.expect("the object can be edited");
         self.wait(name, "the operator to look at an edit", |s| s.observed_generation == touched.metadata.generation).await;
     }
+}
+
+/// [`FAST`], and these instead of the same ones there.
+pub fn flags<'a>(extra: &[&'a str]) -> Vec<&'a str> {
+    let known = |flag: &&&str| !extra.iter().any(|e| e.split('=').next() == flag.split('=').next());
+    FAST.iter().filter(known).copied().chain(extra.iter().copied()).collect()
 }
 
 /// Time stamp of the first record of a test topic: 2026-01-01T00:00:00Z.
