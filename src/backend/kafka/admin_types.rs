@@ -1,5 +1,5 @@
-//! What goes into and comes out of the calls of [`super::admin`]: plain data in Kafka's own terms, and the error of a call.
-//! No `unsafe`, no I/O. Error codes are raw numbers here, because brokers know more of them than librdkafka does.
+//! What goes into and comes out of an [`AdminClient`](super::clients::client::AdminClient)'s calls: plain data in Kafka's own terms,
+//! and the error of a call. No `unsafe`, no I/O. Error codes are raw numbers here, because brokers know more of them than librdkafka does.
 
 use std::fmt;
 use std::time::Duration;
@@ -80,70 +80,16 @@ impl From<i32> for GroupState {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupType {
-    Unknown,
-    Consumer,
-    Classic,
-    Other(i32),
-}
-
-impl From<i32> for GroupType {
-    fn from(raw: i32) -> Self {
-        match raw {
-            0 => Self::Unknown,
-            1 => Self::Consumer,
-            2 => Self::Classic,
-            other => Self::Other(other),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AclOperation {
-    Read,
-    Delete,
-    Describe,
-    Other(i32),
-}
-
-impl From<i32> for AclOperation {
-    fn from(raw: i32) -> Self {
-        match raw {
-            3 => Self::Read,
-            6 => Self::Delete,
-            8 => Self::Describe,
-            other => Self::Other(other),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    pub id: i32,
-    pub host: String,
-    pub port: u16,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupMember {
     pub client_id: String,
     pub host: String,
-    pub member_id: String,
-    pub group_instance_id: Option<String>,
-    pub assigned_partitions: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupDescription {
     pub state: GroupState,
-    pub group_type: GroupType,
-    /// No group protocol was ever spoken: only offsets were written, or there is no such group.
-    pub is_simple: bool,
-    pub coordinator: Option<Node>,
     pub members: Vec<GroupMember>,
-    /// Present when asked for.
-    pub authorized_operations: Option<Vec<AclOperation>>,
 }
 
 /// What a group's name stands for. librdkafka describes a share or a streams group exactly like a group that does not exist.
@@ -158,19 +104,10 @@ pub enum GroupIdentity {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupListing {
-    pub group_id: String,
-    pub state: GroupState,
-    pub group_type: GroupType,
-    pub is_simple: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDescription {
     pub name: String,
     /// Kafka's own spelling: 22 characters of URL-safe base64.
     pub topic_id: String,
-    pub is_internal: bool,
     pub partitions: Vec<PartitionInfo>,
     /// For example 3, `UNKNOWN_TOPIC_OR_PARTITION`.
     pub error: Option<KafkaCode>,
@@ -186,24 +123,20 @@ pub struct PartitionInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterDescription {
     pub cluster_id: String,
-    pub controller: Option<i32>,
-    pub brokers: Vec<Node>,
 }
 
 /// The raw number of an error: positive from a broker, negative from librdkafka.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KafkaCode(pub i32);
 
 impl KafkaCode {
     pub const INVALID_ARGUMENT: Self = Self(-186);
     pub const TIMED_OUT: Self = Self(-185);
-    pub const TRANSPORT: Self = Self(-195);
     pub const ALL_BROKERS_DOWN: Self = Self(-187);
     pub const UNKNOWN: Self = Self(-1);
     pub const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
     pub const NOT_COORDINATOR: Self = Self(16);
-    pub const UNKNOWN_MEMBER_ID: Self = Self(25);
     pub const UNSTABLE_OFFSET_COMMIT: Self = Self(88);
 
     /// For one partition of an alter: may the offset be, or still become, committed in spite of this code? When in doubt, yes.
@@ -217,18 +150,9 @@ impl KafkaCode {
         matches!(self, Self::COORDINATOR_NOT_AVAILABLE | Self::NOT_COORDINATOR)
     }
 
-    /// Wrong or missing credentials.
-    pub fn is_authentication(self) -> bool {
-        matches!(self.0, -169 | 33 | 34 | 58)
-    }
-
     /// The principal lacks a permission: topic, group, cluster, transactional id, delegation token.
     pub fn is_authorization(self) -> bool {
         matches!(self.0, 29 | 30 | 31 | 53 | 65)
-    }
-
-    pub fn is_tls(self) -> bool {
-        self.0 == -181
     }
 
     /// No answer from a broker: connection, name look-up, time-out.
@@ -295,7 +219,7 @@ impl AdminError {
     }
 
     /// True only where no request of this call can have left the process.
-    pub fn nothing_sent(&self) -> bool {
+    fn nothing_sent(&self) -> bool {
         match self {
             Self::Retired | Self::Argument { .. } | Self::Config(_) => true,
             Self::DeadlineExceeded { handed_over, .. } => !handed_over,

@@ -1,19 +1,22 @@
-//! The shared Kafka clients: one per namespace, brokers and credentials, replaced when retired, closed when idle.
+//! The shared Kafka clients: one per namespace and brokers, replaced when retired, closed when idle.
 //! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
+
+pub mod client;
+mod poller;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::admin::AdminClient;
 use super::admin_types::AdminError;
+use client::AdminClient;
 
 /// A client that nobody asked for this long is closed.
-pub const IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_secs(300);
 
 const CLIENT_ID: &str = "stream-pipeline-operator";
 
-/// Who may share a client: the same namespace, the same brokers in any order, the same configuration and so the same credentials.
+/// Who may share a client: the same namespace, the same brokers in any order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientKey {
     namespace: String,
@@ -50,16 +53,10 @@ impl Clients {
             known.last_used = now;
             return Ok(Arc::clone(&known.client));
         }
-        let client = Arc::new(AdminClient::new(&key.bootstrap, &[], group, CLIENT_ID)?);
+        let client = Arc::new(AdminClient::new(&key.bootstrap, group, CLIENT_ID)?);
         let fresh = Shared { client: Arc::clone(&client), last_used: now };
         shared.insert(key.clone(), fresh);
         Ok(client)
-    }
-
-    /// Takes no new calls on this client from now on; the next `get` makes another.
-    pub fn retire(&self, client: &Arc<AdminClient>) {
-        client.retire();
-        self.lock().retain(|_, known| !Arc::ptr_eq(&known.client, client));
     }
 
     /// Lets go of clients that are retired, or that nobody holds and nobody asked for lately.

@@ -1,7 +1,7 @@
 //! Kafka's errors as a person needs them: what failed, and what to check. One place for every message.
 
-use super::admin::AdminClient;
 use super::admin_types::{AdminError, KafkaCode};
+use super::clients::client::AdminClient;
 use crate::api::Reason;
 use crate::domain::{Backend, Cause, TopicPartition};
 

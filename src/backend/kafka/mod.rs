@@ -15,8 +15,8 @@ use jiff::Timestamp;
 
 use crate::api::Reason;
 use crate::domain::{Answer, Backend, Cause, Commit, Committed, Goal, Group, GroupState, Log, Member, Topic, TopicPartition, Topics};
-use admin::AdminClient;
 use admin_types::{AdminError, GroupDescription, GroupIdentity, IsolationLevel, KafkaCode, ListedOffset, OffsetCommit, OffsetSpec};
+use clients::client::AdminClient;
 use clients::{ClientKey, Clients};
 
 /// The average input rate is taken over this window (or since the oldest record kept, where that is younger).

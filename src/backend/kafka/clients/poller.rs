@@ -1,0 +1,166 @@
+//! The thread that owns one librdkafka handle. It hands calls over, takes the answers, keeps the deadlines and finally destroys the
+//! handle; other threads only send it messages. A client whose call missed its deadline, or that asked the wrong coordinator, is
+//! retired: it takes no new calls and ends when the last one in flight is answered or overdue.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::backend::kafka::admin::{Answer, Native, Ticket};
+use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
+
+/// The other side of a thread: what both see, its inbox, and a channel that closes when the handle has been destroyed.
+type Started = (Arc<Shared>, Sender<Msg>, watch::Receiver<()>);
+
+/// Starts a thread with a handle of this configuration. It runs until it is retired.
+pub(super) fn start(settings: &[(&str, &str)]) -> Result<Started, AdminError> {
+    let (calls, inbox) = channel();
+    let waker = calls.clone();
+    // The wake-up fails only where the thread is ending.
+    let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))))?;
+    let shared = Arc::new(Shared::default());
+    let (keep, alive) = watch::channel(());
+    let poller = Poller { shared: Arc::clone(&shared), pending: HashMap::new(), next_id: 1, native, inbox, _alive: keep };
+    std::thread::Builder::new()
+        .name("kafka-admin".into())
+        .spawn(move || poller.run())
+        .map_err(|e| AdminError::Config(format!("no thread: {e}")))?;
+    Ok((shared, calls, alive))
+}
+
+/// What both sides see.
+#[derive(Default)]
+pub(super) struct Shared {
+    retired: AtomicBool,
+    broker_error: Mutex<Option<BrokerError>>,
+}
+
+impl Shared {
+    pub(super) fn broker_error(&self) -> Option<BrokerError> {
+        self.broker_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+}
+
+pub(super) enum Msg {
+    Call(Call),
+    /// Look at the queue and at the flag.
+    Wake,
+    /// The answer of the one call that has no event.
+    Listed(usize, Result<bool, KafkaCode>),
+}
+
+type Submit = Box<dyn FnOnce(&mut Native, &Ticket) -> Result<(), AdminError> + Send>;
+type Finish = Box<dyn FnOnce(Result<&Answer, AdminError>, &Shared) + Send>;
+
+pub(super) struct Call {
+    pub(super) name: &'static str,
+    pub(super) after: Duration,
+    pub(super) deadline: Instant,
+    pub(super) submit: Submit,
+    pub(super) finish: Finish,
+}
+
+struct Pending {
+    ticket: Ticket,
+    after: Duration,
+    finish: Finish,
+}
+
+/// The fields are dropped in this order: whoever waits for `_alive` to end knows that the handle has been destroyed.
+struct Poller {
+    shared: Arc<Shared>,
+    pending: HashMap<usize, Pending>,
+    next_id: usize,
+    native: Native,
+    inbox: Receiver<Msg>,
+    _alive: watch::Sender<()>,
+}
+
+impl Poller {
+    fn run(mut self) {
+        while !(self.shared.is_retired() && self.pending.is_empty()) {
+            let next = self.pending.values().map(|p| p.ticket.deadline).min();
+            let received = match next {
+                Some(at) => self.inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+                None => self.inbox.recv().map_err(RecvTimeoutError::from),
+            };
+            match received {
+                Ok(Msg::Call(call)) => self.submit(call),
+                Ok(Msg::Listed(id, found)) => self.finish(id, &Answer::Listed(found)),
+                Ok(Msg::Wake) | Err(RecvTimeoutError::Timeout) => {}
+                // Cannot be: `native` holds a sender. No reason to spin if it were.
+                Err(RecvTimeoutError::Disconnected) => self.shared.retire(),
+            }
+            self.drain();
+            self.expire();
+        }
+        while let Ok(message) = self.inbox.try_recv() {
+            if let Msg::Call(call) = message {
+                (call.finish)(Err(AdminError::Retired), &self.shared);
+            }
+        }
+    }
+
+    fn submit(&mut self, call: Call) {
+        if self.shared.is_retired() {
+            return (call.finish)(Err(AdminError::Retired), &self.shared);
+        }
+        let ticket = Ticket { call: call.name, id: self.next_id, deadline: call.deadline };
+        if ticket.deadline <= Instant::now() {
+            let missed = self.missed(&ticket, call.after, false);
+            return (call.finish)(Err(missed), &self.shared);
+        }
+        self.next_id += 1;
+        if let Err(error) = (call.submit)(&mut self.native, &ticket) {
+            return (call.finish)(Err(error), &self.shared);
+        }
+        let pending = Pending { after: call.after, finish: call.finish, ticket };
+        self.pending.insert(pending.ticket.id, pending);
+    }
+
+    fn drain(&mut self) {
+        while let Some(event) = self.native.poll() {
+            if let Some(error) = event.broker_error() {
+                let mut last = (self.shared.broker_error.lock()).unwrap_or_else(PoisonError::into_inner);
+                // "All brokers down" says less than the complaint before it.
+                if error.code != KafkaCode::ALL_BROKERS_DOWN || last.is_none() {
+                    *last = Some(error);
+                }
+            } else if let Some(Pending { ticket, .. }) = self.pending.get(&event.id()) {
+                self.finish(ticket.id, &event.answer_to(ticket.call));
+            }
+        }
+    }
+
+    fn finish(&mut self, id: usize, answer: &Answer) {
+        if let Some(pending) = self.pending.remove(&id) {
+            (pending.finish)(Ok(answer), &self.shared);
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let late: Vec<_> = (self.pending).extract_if(|_, p| p.ticket.deadline <= now).map(|(_, p)| p).collect();
+        for Pending { ticket, after, finish } in late {
+            tracing::debug!(call = ticket.call, ?after, "no answer: the Kafka client is retired");
+            self.shared.retire();
+            finish(Err(self.missed(&ticket, after, true)), &self.shared);
+        }
+    }
+
+    fn missed(&self, ticket: &Ticket, after: Duration, handed_over: bool) -> AdminError {
+        AdminError::DeadlineExceeded { call: ticket.call, after, handed_over, broker: self.shared.broker_error() }
+    }
+}
