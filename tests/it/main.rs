@@ -1,12 +1,8 @@
 //! The contract, row by row, on a real API server and a real broker. Each test has its own namespace, topics, groups and
 //! operator, so all run side by side.
 
-mod crash;
-mod faults;
+mod watching;
 mod world;
-
-mod active;
-mod once;
 
 mod chart;
 mod manifests;
@@ -14,3 +10,10 @@ mod record_rules;
 
 mod kafka_groups;
 mod kafka_targets;
+
+mod active;
+mod crash;
+mod created;
+mod faults;
+mod once;
+mod restored;
