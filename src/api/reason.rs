@@ -68,6 +68,7 @@ pub enum Reason {
     PartitionNotFound,
     PipelineNotFound,
     TopicRecreated,
+    ClockSkew,
     GroupTypeNotSupported,
     LookupInconsistent,
     PlanTooLarge,
@@ -137,6 +138,9 @@ impl Reason {
                 "The consumer group does not exist. Correct its name, or `missingGroup: Create` with `topics` and a new id."
             }
             TopicRecreated => "A topic was deleted and made anew since the plan. Nothing was sent; a new id asks again.",
+            ClockSkew => {
+                "The operator's clock is more than a minute off the API server's. Nothing was sent; correct the clock, then a new id."
+            }
             GroupTypeNotSupported => "A share or streams group, or one of another protocol (Kafka Connect). It cannot be reset here.",
             LookupInconsistent => {
                 "The look-up by time contradicts the newest record (tiered storage does so). Choose a position or shiftBy, with a new id."

@@ -64,8 +64,8 @@ impl Case<'_> {
                     Ok(only) => {
                         Judgement::act(Step::Send { plan, only }, Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"))
                     }
-                    // Of this topic there is nothing left to plan from: the request ends.
-                    Err(cause) if cause.reason == Reason::TopicRecreated && self.look.attempt() == 1 => {
+                    // There is nothing to plan from any more, or no record that could be told from a restored one: the request ends.
+                    Err(cause) if matches!(cause.reason, Reason::TopicRecreated | Reason::ClockSkew) && self.look.attempt() == 1 => {
                         abandon(self.look, &cause, self.now)
                     }
                     Err(cause) => self.unload(cause),
@@ -92,6 +92,14 @@ impl Case<'_> {
                 Reason::CRDOutdated,
                 "the API server did not keep the record as it was written: the installed CRDs are older than the operator; upgrade them",
             );
+        }
+        if self.look.is_skewed() {
+            let text = format!(
+                "the clocks of operator and API server are {} s apart; after a restart this record would be taken for a restored one, \
+                 so nothing was sent. Correct the clock, then choose a new id",
+                self.look.clock_gap()
+            );
+            return no(Reason::ClockSkew, &text);
         }
         match &seen.wanted {
             Reading::Read(true) => {}

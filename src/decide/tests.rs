@@ -350,6 +350,10 @@ fn the_second_look_sends_only_what_is_still_as_planned() {
     ];
     let anew = moved(&|s| s.topics = Reading::Read(other.clone()));
     assert_eq!(closes_as(&anew), Some((RecordPhase::Abandoned, Reason::TopicRecreated)), "K26");
+    let mut skewed = record(unsent(1));
+    skewed.object.spec.created_at = "2026-01-01T11:50:00Z".parse().unwrap();
+    let skewed = run(earliest(), known(), &with(skewed, &[7, 8]));
+    assert_eq!(closes_as(&skewed), Some((RecordPhase::Abandoned, Reason::ClockSkew)), "F22");
     for (sentence, decision) in unloads {
         assert!(matches!(decision.step, Some(Step::Unload)), "{sentence}: {:?}", decision.step);
     }

@@ -224,8 +224,18 @@ impl RecordLook {
     /// Whether a backup tool put it there: it was made more than a minute apart from its creation, by the API server's clock.
     pub fn is_restored(&self) -> bool {
         let ours = matches!(self.state, PlanState::OursUnsent { .. } | PlanState::OursSent { .. });
+        !ours && self.clock_gap() > RESTORED
+    }
+
+    /// Whether this process would take its own record for a restored one: then nothing may be sent from it.
+    pub fn is_skewed(&self) -> bool {
+        self.clock_gap() > RESTORED
+    }
+
+    /// Seconds between the operator's and the API server's time of its creation.
+    pub fn clock_gap(&self) -> i64 {
         let made = self.object.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
-        !ours && made.is_some_and(|made| (made - self.object.spec.created_at.as_second()).abs() > RESTORED)
+        made.map_or(0, |made| (made - self.object.spec.created_at.as_second()).abs())
     }
 
     pub fn attempt(&self) -> i32 {
