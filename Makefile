@@ -25,7 +25,7 @@ down: ## Stop it
 	@$(TESTBED) down
 
 run: ## Run the operator against it in the foreground, under the chart's rights
-	@. target/testbed/$(if $(NAME),$(NAME)/,)env && KUBECONFIG=$$OPERATOR_KUBECONFIG $(CARGO) run --quiet --bin stream-pipeline-operator -- --listen 127.0.0.1:8080 --log-format text
+	@. $${CARGO_TARGET_DIR:-target}/testbed/$(if $(NAME),$(NAME)/,)env && KUBECONFIG=$$OPERATOR_KUBECONFIG $(CARGO) run --quiet --bin stream-pipeline-operator -- --listen 127.0.0.1:8080 --log-format text
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
@@ -48,7 +48,9 @@ tools:
 	@ok=1; need() { command -v "$$1" >/dev/null 2>&1 || { echo "missing: $$1. Get $$2" >&2; ok=0; }; }; \
 	need cargo "Rust: https://rustup.rs"; need go "Go 1.26 or newer: https://go.dev/dl"; \
 	need javac "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"; need mvn "Maven: apt-get install maven"; \
-	need cc "a C compiler: apt-get install gcc"; need c++ "a C++ compiler: apt-get install g++"; [ $$ok = 1 ]
+	need cc "a C compiler: apt-get install gcc"; need c++ "a C++ compiler: apt-get install g++"; \
+	jdk=$$(javac -version 2>&1 | sed -n "s/^javac \([0-9]*\).*/\1/p"); \
+	[ "$${jdk:-17}" -ge 17 ] || { echo "too old: javac $$jdk. Get a JDK, 17 or newer" >&2; ok=0; }; [ $$ok = 1 ]
 
 clean-cache: ## Remove the built servers
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/stream-pipeline-operator"

@@ -12,11 +12,12 @@ use crate::parts::Parts;
 use crate::process::{Server, free_port, retrying};
 use crate::scratch::Scratch;
 
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("kafka-consumer-groups.sh", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("kafka-groups.sh", "org.apache.kafka.tools.GroupsCommand"),
     ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
     ("kafka-console-producer.sh", "org.apache.kafka.tools.ConsoleProducer"),
+    ("kafka-producer-perf-test.sh", "org.apache.kafka.tools.ProducerPerformance"),
     ("kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("kafka-console-share-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleShareConsumer"),
 ];
@@ -25,6 +26,8 @@ const TOOLS: [(&str, &str); 6] = [
 pub struct Broker {
     server: Option<Server>,
     dir: Scratch,
+    /// Of its cluster.
+    id: String,
     jars: PathBuf,
     port: u16,
     second: Option<u16>,
@@ -42,8 +45,8 @@ impl Broker {
             let (port, controller, second) = (free_port()?, free_port()?, free_port()?);
             let advertised = advertise(second);
             configure(dir.path(), port, controller, advertised.as_deref().map(|a| (second, a)))?;
-            format(dir.path(), &parts.jars)?;
-            let mut broker = Self { server: None, dir, jars: parts.jars.clone(), port, second: advertised.map(|_| second) };
+            let id = format(dir.path(), &parts.jars)?;
+            let mut broker = Self { server: None, dir, id, jars: parts.jars.clone(), port, second: advertised.map(|_| second) };
             broker.run()?;
             Ok(broker)
         })
@@ -53,8 +56,10 @@ impl Broker {
         let mut command = java(&self.jars);
         command.args(["-Xmx512m", "kafka.Kafka"]).arg(self.dir.path().join("server.properties"));
         let mut server = Server::start("kafka", command, &self.dir.path().join("kafka.log"))?;
-        let port = self.port;
-        server.wait(Duration::from_secs(90), || TcpStream::connect(("127.0.0.1", port)).is_ok() && answers(port))?;
+        let (port, id) = (self.port, &self.id);
+        // A request is answered, not only a connection taken, and by this broker and no other.
+        let answers = || crate::kafka::ready(&format!("127.0.0.1:{port}"), id);
+        server.wait(Duration::from_secs(90), || TcpStream::connect(("127.0.0.1", port)).is_ok() && answers())?;
         self.server = Some(server);
         Ok(())
     }
@@ -68,6 +73,12 @@ impl Broker {
         format!("127.0.0.1:{}", self.second.unwrap_or_default())
     }
 
+    /// None while it is stopped.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Server::pid)
+    }
+
+    /// SIGKILL.
     pub fn kill(&mut self) {
         self.server = None;
     }
@@ -92,11 +103,6 @@ impl Broker {
             server.signal(signal);
         }
     }
-}
-
-/// The broker's metadata is served: a request is answered, not only a connection taken.
-fn answers(port: u16) -> bool {
-    crate::kafka::ready(&format!("127.0.0.1:{port}"))
 }
 
 pub fn java(jars: &Path) -> Command {
@@ -131,12 +137,13 @@ fn configure(dir: &Path, port: u16, controller: u16, second: Option<(u16, &str)>
     fs::write(dir.join("server.properties"), text).context("writing server.properties")
 }
 
-fn format(dir: &Path, jars: &Path) -> Result<()> {
+/// Returns the id of the cluster.
+fn format(dir: &Path, jars: &Path) -> Result<String> {
     let id = java(jars).args(["kafka.tools.StorageTool", "random-uuid"]).output().context("starting java")?;
     let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
     let done = java(jars).args(["kafka.tools.StorageTool", "format", "-t", &id, "-c"]).arg(dir.join("server.properties")).output()?;
     ensure!(done.status.success(), "formatting Kafka's storage: {}", String::from_utf8_lossy(&done.stderr));
-    Ok(())
+    Ok(id)
 }
 
 /// Writes Kafka's command-line tools as scripts.

@@ -81,7 +81,10 @@ impl Cluster {
                 .output()
                 .is_ok_and(|o| o.status.success())
         };
-        api_server.wait(Duration::from_secs(60), || ready("/readyz"))?;
+        let served = api_server.wait(Duration::from_secs(60), || ready("/readyz"));
+        // Without its own etcd, that is the one to hear.
+        etcd.check()?;
+        served?;
         let mut command = Command::new(parts.bin.join("kube-controller-manager"));
         command.args(["--kubeconfig", &file("admin.kubeconfig"), "--service-account-private-key-file", &file("sa.key")]);
         command.args([

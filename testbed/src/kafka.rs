@@ -19,9 +19,12 @@ pub(crate) fn client(bootstrap: &str) -> ClientConfig {
     config
 }
 
-/// Whether the broker answers, groups included.
-pub(crate) fn ready(bootstrap: &str) -> bool {
+/// Whether the broker of this cluster answers, groups included.
+pub(crate) fn ready(bootstrap: &str, cluster: &str) -> bool {
     let Ok(consumer) = client(bootstrap).set("group.id", "testbed-ready").create::<BaseConsumer>() else { return false };
+    if consumer.client().fetch_cluster_id(Duration::from_secs(5)).is_none_or(|id| id != cluster) {
+        return false;
+    }
     let mut list = TopicPartitionList::new();
     list.add_partition("testbed-ready", 0);
     // The first question about a group makes the broker create its offsets topic.

@@ -42,10 +42,13 @@ pub struct Testbed {
 /// # Panics
 /// When it cannot be started; the message says which server, and shows the end of its log.
 pub async fn start() -> &'static Testbed {
-    static TESTBED: OnceLock<Testbed> = OnceLock::new();
-    tokio::task::spawn_blocking(|| TESTBED.get_or_init(|| Testbed::start().expect("the testbed starts")))
-        .await
-        .expect("the start does not panic")
+    static TESTBED: OnceLock<Result<Testbed, String>> = OnceLock::new();
+    // A failure is kept too: it is tried once, not once a test.
+    let started = tokio::task::spawn_blocking(|| TESTBED.get_or_init(|| Testbed::start().map_err(|e| format!("{e:#}"))));
+    match started.await.expect("the start does not panic") {
+        Ok(testbed) => testbed,
+        Err(error) => panic!("the testbed did not start: {error}"),
+    }
 }
 
 impl Testbed {
@@ -163,7 +166,9 @@ where
 {
     let begun = Instant::now();
     loop {
-        match look().await {
+        // A look that hangs is a thing seen, too.
+        let seen = tokio::time::timeout(limit, look()).await;
+        match seen.unwrap_or_else(|_| Err(format!("no answer within {limit:?}"))) {
             Ok(value) => return value,
             Err(seen) if begun.elapsed() > limit => panic!("waited {limit:?} for {what}; last seen: {seen}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -39,9 +39,10 @@ fn home() -> PathBuf {
     std::env::var("NAME").ok().filter(|n| !n.is_empty()).map_or_else(base, |name| base().join(name))
 }
 
+/// Whether the process is a testbed, and not one that has taken its number since.
 fn alive(pid: &str) -> bool {
     let command = fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
-    String::from_utf8_lossy(&command).contains("serve")
+    command.ends_with(b"testbed\0serve\0")
 }
 
 fn up() -> Result<()> {
@@ -49,6 +50,9 @@ fn up() -> Result<()> {
     let home = home();
     fs::create_dir_all(&home)?;
     let (pid_file, env) = (home.join("pid"), home.join("env"));
+    // Two at once under one name: the second finds the first's.
+    let lock = fs::File::create(home.join("lock"))?;
+    lock.lock().context("locking the testbed's directory")?;
     if fs::read_to_string(&pid_file).is_ok_and(|pid| alive(&pid)) {
         println!("up already: . {}", env.display());
         return Ok(());
@@ -67,6 +71,8 @@ fn up() -> Result<()> {
     let begun = Instant::now();
     while !env.is_file() {
         if child.try_wait()?.is_some() || begun.elapsed() > Duration::from_secs(180) {
+            // Its servers go with it.
+            let _ = (child.kill(), child.wait(), fs::remove_file(&pid_file));
             bail!("the testbed did not come up:\n{}", fs::read_to_string(&log).unwrap_or_default());
         }
         std::thread::sleep(Duration::from_millis(100));

@@ -3,11 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+
+use crate::process::tie_to_parent;
 
 pub const KUBERNETES: &str = "1.37.2";
 pub const ETCD: &str = "3.7.3";
@@ -25,7 +28,7 @@ pub struct Parts {
 /// Programs needed to build, and how to get them.
 const TOOLS: [(&str, &str); 5] = [
     ("go", "Go 1.26 or newer: https://go.dev/dl"),
-    ("java", "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"),
+    ("javac", "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"),
     ("mvn", "Maven: apt-get install maven"),
     ("cc", "a C compiler: apt-get install gcc"),
     ("make", "make: apt-get install make"),
@@ -70,7 +73,7 @@ pub fn ensure() -> Result<Parts> {
     if !parts.jars.is_dir() {
         install(&parts.jars, |dir| {
             step(
-                "Kafka's jars",
+                &format!("Kafka {KAFKA}, its jars (step 1 of 6)"),
                 Command::new("mvn")
                     .args(["-q", "-B", "-f"])
                     .arg(source.join("kafka/pom.xml"))
@@ -86,7 +89,7 @@ pub fn ensure() -> Result<Parts> {
             for (n, program) in ["kube-apiserver", "kube-controller-manager", "kubectl"].iter().enumerate() {
                 let package = format!("k8s.io/kubernetes/cmd/{program}");
                 step(
-                    &format!("{program} {KUBERNETES} (step {} of 5)", n + 1),
+                    &format!("{program} {KUBERNETES} (step {} of 6)", n + 2),
                     go(&source.join("kubernetes"), dir)
                         .args(["build", "-v", "-trimpath", "-ldflags", &flags, "-o"])
                         .arg(dir.join(program))
@@ -94,14 +97,14 @@ pub fn ensure() -> Result<Parts> {
                 )?;
             }
             step(
-                &format!("etcd {ETCD} (step 4 of 5)"),
+                &format!("etcd {ETCD} (step 5 of 6)"),
                 go(&source.join("etcd"), dir)
                     .args(["build", "-v", "-trimpath", "-ldflags", "-s -w", "-o"])
                     .arg(dir.join("etcd"))
                     .arg("go.etcd.io/etcd/server/v3"),
             )?;
             step(
-                &format!("helm {HELM} (step 5 of 5)"),
+                &format!("helm {HELM} (step 6 of 6)"),
                 go(source, dir).args(["install", "-v", "-trimpath", "-ldflags", "-s -w"]).arg(format!("helm.sh/helm/v4/cmd/helm@v{HELM}")),
             )
         })?;
@@ -111,7 +114,7 @@ pub fn ensure() -> Result<Parts> {
 
 fn go(module: &Path, bin: &Path) -> Command {
     let mut command = Command::new("go");
-    command.current_dir(module).env("CGO_ENABLED", "0").env("GOBIN", bin);
+    command.current_dir(module).env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOBIN", bin);
     command
 }
 
@@ -132,25 +135,30 @@ fn install(to: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 fn step(what: &str, command: &mut Command) -> Result<()> {
     let begun = Instant::now();
     eprintln!("building {what} …");
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("starting {command:?}"))?;
-    let mut tail = Vec::new();
-    for (n, line) in BufReader::new(child.stderr.take().context("no stderr")?).lines().map_while(std::result::Result::ok).enumerate() {
+    // Go reports on standard error, Maven on standard output.
+    let (output, input) = std::io::pipe()?;
+    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+    // SAFETY: the call is async-signal-safe and touches only the child. The thread that forks waits here for its end.
+    unsafe {
+        command.pre_exec(tie_to_parent);
+    }
+    let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+    // Closes this side's copies, else the output would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut said = Vec::new();
+    for (n, line) in BufReader::new(output).lines().map_while(std::result::Result::ok).enumerate() {
         if n % 200 == 199 {
             eprintln!("  {} packages, {} s", n + 1, begun.elapsed().as_secs());
         }
-        tail.push(line);
-        if tail.len() > 30 {
-            tail.remove(0);
+        // A bare word is a package that was compiled: Go compiles on after an error, which the names must not push out.
+        if line.contains(char::is_whitespace) && !line.starts_with("go: downloading") {
+            said.push(line);
         }
     }
-    if !child.wait()?.success() {
-        let _ = writeln!(std::io::stderr(), "{}", tail.join("\n"));
-        bail!("building {what} failed");
+    let status = child.wait()?;
+    if !status.success() {
+        let _ = writeln!(std::io::stderr(), "{}", said[said.len().saturating_sub(40)..].join("\n"));
+        bail!("building {what} failed: {status}");
     }
     eprintln!("built {what} in {} s", begun.elapsed().as_secs());
     Ok(())

@@ -54,6 +54,7 @@ pub struct Server {
     name: &'static str,
     child: Child,
     log: std::path::PathBuf,
+    ended: Option<ExitStatus>,
 }
 
 impl Server {
@@ -61,7 +62,7 @@ impl Server {
         let file = File::options().create(true).append(true).open(log).with_context(|| format!("opening {}", log.display()))?;
         command.stdout(file.try_clone()?).stderr(file);
         let child = spawn(command).with_context(|| format!("starting {name}"))?;
-        Ok(Self { name, child, log: log.to_owned() })
+        Ok(Self { name, child, log: log.to_owned(), ended: None })
     }
 
     pub fn pid(&self) -> u32 {
@@ -72,29 +73,40 @@ impl Server {
     pub fn wait(&mut self, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let begun = Instant::now();
         while !ready() {
-            let ended = self.child.try_wait()?;
-            if ended.is_some() || begun.elapsed() > limit {
-                let what = ended.map_or_else(|| format!("not ready within {limit:?}"), |status| format!("ended with {status}"));
-                bail!("{} {what}; the end of its log:\n{}", self.name, tail(&self.log, 25));
+            self.check()?;
+            if begun.elapsed() > limit {
+                bail!("{} was not ready within {limit:?}; the end of its log:\n{}", self.name, tail(&self.log, 25));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(())
+        // Somebody else may answer on its port.
+        self.check()
+    }
+
+    /// Fails when it has ended, with the end of its log.
+    pub fn check(&mut self) -> Result<()> {
+        match self.ended() {
+            Some(status) => bail!("{} ended with {status}; the end of its log:\n{}", self.name, tail(&self.log, 25)),
+            None => Ok(()),
+        }
     }
 
     pub fn signal(&self, signal: i32) {
-        // SAFETY: the child has not been waited for, so the pid is still its own.
-        unsafe { libc::kill(self.child.id() as i32, signal) };
+        if self.ended.is_none() {
+            // SAFETY: the child has not been waited for, so the pid is still its own.
+            unsafe { libc::kill(self.child.id() as i32, signal) };
+        }
     }
 
     pub fn kill(&mut self) -> ExitStatus {
         let _ = self.child.kill();
-        self.child.wait().unwrap_or(ExitStatus::from_raw(0))
+        *self.ended.insert(self.child.wait().unwrap_or(ExitStatus::from_raw(0)))
     }
 
     /// None while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        self.ended = self.child.try_wait().ok().flatten();
+        self.ended
     }
 }
 
