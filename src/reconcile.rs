@@ -46,7 +46,11 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
             // What keeps the plan from being sent is told, and not tried again at once.
             again = ctx.jitter(again.max(ctx.timing.recheck_waiting));
             if let Verdict::Request(ending) = &mut decision.verdict {
-                ending.stage = if unload { Stage::Waiting } else { ending.stage };
+                // An end is told only once its record is closed: what is told as ended is not looked at again.
+                let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
+                if unload || not_ended {
+                    ending.stage = Stage::Waiting;
+                }
                 if let Some(cause) = undone {
                     tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
                     ending.cause = cause;
