@@ -3,10 +3,10 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
 
-.PHONY: help demo test up down run fmt lint generate verify parts tools clean-cache
+.PHONY: help demo test up down enos-simulator run fmt lint generate verify parts tools clean-cache
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: parts ## Show the main job on a real API server and a real broker
 	$(CARGO) build --quiet --bin stream-pipeline-operator
@@ -23,6 +23,9 @@ up: parts ## Start the testbed and leave it up (NAME=x for one of several)
 
 down: ## Stop it
 	@$(TESTBED) down
+
+enos-simulator: ## Run a simulated EnOS alone (ENOS_PORT, ENOS_ORG, ENOS_ACCESS_KEY, ENOS_SECRET_KEY)
+	@$(TESTBED) enos-simulator $(ARGS)
 
 run: ## Run the operator against it in the foreground, under the chart's rights
 	@. $${CARGO_TARGET_DIR:-target}/testbed/$(if $(NAME),$(NAME)/,)env && KUBECONFIG=$$OPERATOR_KUBECONFIG $(CARGO) run --quiet --bin stream-pipeline-operator -- --listen 127.0.0.1:8080 --log-format text

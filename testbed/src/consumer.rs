@@ -34,6 +34,32 @@ impl Consumer {
         Self::subscribed(config, group, topic, client_id)
     }
 
+    /// Reads at most so many records a second, and commits what it has read; without a commit it begins at `from`,
+    /// `latest` or `earliest`.
+    pub fn committing(bootstrap: &str, group: &str, topic: &str, client_id: &str, from: &str, per_second: u32) -> Self {
+        let mut config = client(bootstrap);
+        config.set("session.timeout.ms", "6000").set("group.id", group).set("client.id", client_id).set("auto.offset.reset", from);
+        config.set("enable.auto.commit", "true").set("auto.commit.interval.ms", "100");
+        let topic = topic.to_owned();
+        Self::run(config, move |consumer, stop, progress| {
+            consumer.subscribe(&[&topic]).expect("a subscription");
+            let (mut second, mut read) = (Instant::now(), 0);
+            while !stop.load(Ordering::Acquire) {
+                if second.elapsed() > Duration::from_secs(1) {
+                    (second, read) = (Instant::now(), 0);
+                }
+                if read >= per_second {
+                    std::thread::park_timeout(Duration::from_millis(10));
+                    continue;
+                }
+                read += u32::from(consumer.poll(Duration::from_millis(50)).is_some_and(|r| r.is_ok()));
+                let assigned = consumer.assignment().map_or(0, |a| a.count());
+                progress.store(i64::try_from(assigned).unwrap_or_default(), Ordering::Release);
+            }
+            consumer.unsubscribe();
+        })
+    }
+
     fn subscribed(mut config: ClientConfig, group: &str, topic: &str, client_id: &str) -> Self {
         config.set("group.id", group).set("client.id", client_id).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
         let topic = topic.to_owned();

@@ -191,6 +191,49 @@ pub async fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, i
     .await
 }
 
+/// Where a group stands in a partition, and what the partition holds.
+pub struct Position {
+    pub partition: i32,
+    pub committed: Option<i64>,
+    pub start: i64,
+    pub end: i64,
+}
+
+/// Of every partition of the topic.
+pub async fn positions(bootstrap: &str, group: &str, topic: &str) -> Result<Vec<Position>, String> {
+    let (config, topic) = (client(bootstrap).set("group.id", group).clone(), topic.to_owned());
+    blocking(move || {
+        let consumer: BaseConsumer = config.create()?;
+        let metadata = consumer.fetch_metadata(Some(&topic), LIMIT)?;
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
+            list.add_partition(&topic, partition.id());
+        }
+        let committed = consumer.committed_offsets(list, LIMIT)?;
+        let of = |e: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            let (start, end) = consumer.fetch_watermarks(&topic, e.partition(), LIMIT)?;
+            let committed = if let Offset::Offset(offset) = e.offset() { Some(offset) } else { None };
+            Ok(Position { partition: e.partition(), committed, start, end })
+        };
+        committed.elements().into_iter().map(of).collect::<Result<_, rdkafka::error::KafkaError>>()
+    })
+    .await
+    .map_err(|e| e.to_string())
+}
+
+/// Commits the end or the start of every partition of the topic; the broker refuses while the group has members.
+pub async fn move_offsets(bootstrap: &str, group: &str, topic: &str, to_end: bool) -> Result<(), String> {
+    let mut list = TopicPartitionList::new();
+    for position in positions(bootstrap, group, topic).await? {
+        let offset = if to_end { position.end } else { position.start };
+        list.add_partition_offset(topic, position.partition, Offset::Offset(offset)).map_err(|e| e.to_string())?;
+    }
+    let config = client(bootstrap).set("group.id", group).set("enable.auto.commit", "false").clone();
+    blocking(move || config.create::<BaseConsumer>().and_then(|consumer| consumer.commit(&list, CommitMode::Sync)))
+        .await
+        .map_err(|e| e.to_string())
+}
+
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -4,6 +4,7 @@
 mod broker;
 mod cluster;
 pub mod consumer;
+pub mod enos;
 pub mod kafka;
 mod operator;
 mod parts;
@@ -34,6 +35,8 @@ pub struct Testbed {
     pub cluster: Cluster,
     pub broker: Broker,
     pub parts: Parts,
+    /// For the shell only: tests start their own.
+    enos: Option<enos::Simulator>,
     tools: Scratch,
 }
 
@@ -61,7 +64,14 @@ impl Testbed {
         });
         let tools = Scratch::new("tools")?;
         broker::write_tools(tools.path(), &parts)?;
-        Ok(Self { cluster: cluster?, broker: broker?, parts, tools })
+        Ok(Self { cluster: cluster?, broker: broker?, parts, enos: None, tools })
+    }
+
+    /// With a simulated EnOS beside it, whose pipelines may be backed by groups of the broker.
+    pub fn with_enos(mut self) -> Result<Self> {
+        let options = enos::Options { bootstrap: Some(self.bootstrap()), ..enos::standalone_options()? };
+        self.enos = Some(enos::standalone(options)?);
+        Ok(self)
     }
 
     pub fn bootstrap(&self) -> String {
@@ -119,13 +129,15 @@ impl Testbed {
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let path = std::env::var("PATH").unwrap_or_default();
         let show = |p: &Path| p.display().to_string();
-        vec![
+        let mut env = vec![
             ("KUBECONFIG", show(&self.cluster.kubeconfig())),
             ("OPERATOR_KUBECONFIG", show(&self.cluster.operator_kubeconfig())),
             ("KAFKA_BOOTSTRAP", self.bootstrap()),
             ("KAFKA_BIN", show(self.kafka_bin())),
             ("PATH", format!("{}:{}:{path}", show(&self.parts.bin), show(self.kafka_bin()))),
-        ]
+        ];
+        env.extend(self.enos.iter().flat_map(enos::Simulator::env));
+        env
     }
 
     pub fn write_env(&self, to: &Path) -> Result<PathBuf> {

@@ -1,4 +1,4 @@
-//! The testbed from the command line: `up`, `down`, `exec`, `build`.
+//! The testbed from the command line: `up`, `down`, `exec`, `build`, `enos-simulator`.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use testbed::{Testbed, base, check_tools, ensure, spawn, tie_to_parent};
+use testbed::{Testbed, base, check_tools, enos, ensure, spawn, tie_to_parent};
 
 fn main() -> ExitCode {
     match run() {
@@ -27,9 +27,12 @@ fn run() -> Result<ExitCode> {
         Some("up") => up()?,
         Some("down") => down()?,
         Some("serve") => serve()?,
+        Some("enos-simulator") => enos_simulator(&args[1..])?,
         Some("run") => return run_tied(&args[1..]),
         Some("exec") => return exec(&args[1..]),
-        _ => bail!("usage: testbed build | tools | up | down | exec COMMAND… | run COMMAND… (NAME=x for one of several)"),
+        _ => bail!(
+            "usage: testbed build | tools | up | down | exec COMMAND… | run COMMAND… (NAME=x for one of several) | enos-simulator [--accept-sdk-header]"
+        ),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -105,9 +108,30 @@ fn serve() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        let testbed = tokio::task::spawn_blocking(Testbed::start).await??;
+        let testbed = tokio::task::spawn_blocking(|| Testbed::start()?.with_enos()).await??;
         testbed.write_env(&home())?;
         term.recv().await;
+        Ok(())
+    })
+}
+
+/// A simulated EnOS alone, until SIGTERM or Ctrl-C.
+fn enos_simulator(args: &[String]) -> Result<()> {
+    let mut options = enos::standalone_options()?;
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => {}
+        ["--accept-sdk-header"] => options.accept_sdk_header = true,
+        _ => bail!("usage: testbed enos-simulator [--accept-sdk-header]"),
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let simulator = enos::standalone(options)?;
+        println!("ENOS_ENDPOINT={}", simulator.endpoint());
+        tokio::select! {
+            _ = term.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
         Ok(())
     })
 }
@@ -122,7 +146,7 @@ fn run_tied(command: &[String]) -> Result<ExitCode> {
 /// Runs a command beside servers that end with it.
 fn exec(command: &[String]) -> Result<ExitCode> {
     let (program, args) = command.split_first().context("exec needs a command")?;
-    let testbed = Testbed::start()?;
+    let testbed = Testbed::start()?.with_enos()?;
     let mut command = Command::new(program);
     command.args(args).envs(testbed.env());
     let status = spawn(command).and_then(|mut child| child.wait()).with_context(|| format!("running {program}"))?;

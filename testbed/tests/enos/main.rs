@@ -1,0 +1,6 @@
+//! The simulated EnOS, through a small client of its own. No broker.
+
+mod client;
+mod faults;
+mod pipelines;
+mod tokens;
