@@ -1,5 +1,5 @@
 //! The real servers behind the demo and the tests: a Kubernetes API server and a Kafka broker, started by the process
-//! that needs them and ended with it. No container, no root, no mock.
+//! that needs them and ended with it. No container, no root, no mock; and, of the platform that cannot be run here, a simulator.
 
 mod broker;
 mod cluster;
@@ -32,11 +32,11 @@ pub use scratch::{Scratch, base};
 
 /// A control plane and a broker.
 pub struct Testbed {
+    /// For the shell only: tests start their own. It ends before the broker that its consumers read from.
+    enos: Option<enos::Simulator>,
     pub cluster: Cluster,
     pub broker: Broker,
     pub parts: Parts,
-    /// For the shell only: tests start their own.
-    enos: Option<enos::Simulator>,
     tools: Scratch,
 }
 
@@ -67,9 +67,10 @@ impl Testbed {
         Ok(Self { cluster: cluster?, broker: broker?, parts, enos: None, tools })
     }
 
-    /// With a simulated EnOS beside it, whose pipelines may be backed by groups of the broker.
+    /// With a simulated EnOS beside it, whose pipelines may be backed by groups of the broker. Its keys are made up: those
+    /// of the caller's environment may be real, and these are written to a file.
     pub fn with_enos(mut self) -> Result<Self> {
-        let options = enos::Options { bootstrap: Some(self.bootstrap()), ..enos::standalone_options()? };
+        let options = enos::Options { bootstrap: Some(self.bootstrap()), ..enos::Options::default() };
         self.enos = Some(enos::standalone(options)?);
         Ok(self)
     }

@@ -56,6 +56,8 @@ pub struct Received {
     pub body: String,
     pub org: Option<String>,
     pub pipeline: Option<String>,
+    /// `apim-accesstoken`, as it came.
+    pub token: Option<String>,
     /// None: no answer yet, or the connection was closed without one.
     pub status: Option<u16>,
     /// `code`, or `status` of the token service; None where the answer has neither.
@@ -64,11 +66,17 @@ pub struct Received {
     pub effect: bool,
     #[serde(serialize_with = "millis")]
     pub at: SystemTime,
+    /// When it was done with, an answer or not.
+    #[serde(serialize_with = "some_millis")]
+    pub until: Option<SystemTime>,
 }
 
 fn millis<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    to.serialize_u128(since.as_millis())
+    some_millis(&Some(*at), to)
+}
+
+fn some_millis<S: Serializer>(at: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()).serialize(to)
 }
 
 #[derive(Default)]
@@ -101,10 +109,12 @@ impl Log {
             body: String::from_utf8_lossy(&request.body).into_owned(),
             org: request.param("orgId").map(str::to_owned),
             pipeline: request.pipeline.clone(),
+            token: request.header("apim-accesstoken").map(str::to_owned),
             status: None,
             code: None,
             effect: false,
             at: SystemTime::now(),
+            until: None,
         };
         kept.received.push((id, received));
         InFlight { log: self, id }
@@ -148,6 +158,7 @@ impl InFlight<'_> {
         self.note(|r| {
             r.status = answer.sent_status();
             r.code = answer.code;
+            r.until = Some(SystemTime::now());
         });
     }
 }

@@ -1,6 +1,7 @@
 //! What goes wrong on demand, and calls that are stopped until a test lets them go.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -140,6 +141,7 @@ pub(super) struct Faults {
     traps: Mutex<Vec<Trap>>,
     /// Counts the times that hanging calls were let go.
     released: watch::Sender<u64>,
+    hanging: AtomicUsize,
 }
 
 fn fits(wanted: &Option<String>, found: Option<&str>) -> bool {
@@ -160,8 +162,15 @@ impl Faults {
     }
 
     pub async fn hang(&self) {
+        let mut released = self.released.subscribe();
+        self.hanging.fetch_add(1, Ordering::AcqRel);
         // The sender lives as long as this.
-        let _ = self.released.subscribe().changed().await;
+        let _ = released.changed().await;
+        self.hanging.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub fn hanging(&self) -> usize {
+        self.hanging.load(Ordering::Acquire)
     }
 
     /// The fault of this call here, used up by one.

@@ -87,6 +87,8 @@ impl Simulator {
             if let Some(inner) = inner {
                 runtime.block_on(inner.ended());
             }
+            // A broker that is gone may hold a call up.
+            runtime.shutdown_timeout(Duration::from_secs(1));
         });
         let mut simulator = result.recv().context("the simulator's thread")??;
         simulator.thread = Some(thread);
@@ -170,6 +172,11 @@ impl Simulator {
         self.inner.position(id).await.expect("the position can be read")
     }
 
+    /// Takes a point of offset-lag now, beside those of [`Options::lag_sample`].
+    pub async fn sample(&self, id: &str) {
+        self.inner.sample(id).await.expect("the position can be read");
+    }
+
     fn look(&self, id: &str) -> Status {
         self.inner.status(id).expect("there is a pipeline of this id")
     }
@@ -194,6 +201,11 @@ impl Simulator {
     /// Lets all go on that [`Kind::Hang`] has stopped.
     pub fn release_hangs(&self) {
         self.inner.faults.release_hangs();
+    }
+
+    /// So many calls hang.
+    pub fn hanging(&self) -> usize {
+        self.inner.faults.hanging()
     }
 
     /// From now on every token given so far has expired.

@@ -1,5 +1,6 @@
-//! The simulated EnOS, through a small client of its own. No broker.
+//! The simulated EnOS, through a small client of its own.
 
+mod broker;
 mod client;
 mod faults;
 mod pipelines;

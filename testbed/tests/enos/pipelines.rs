@@ -64,7 +64,7 @@ async fn a_start_needs_its_fields() {
 
 #[tokio::test]
 async fn one_start_at_a_time_and_only_with_resources() {
-    let options = Options { transition: Duration::from_millis(300), ..Options::default() };
+    let options = Options { transition: Duration::from_secs(1), ..Options::default() };
     let (first, caller) = simulator(options, "PAUSED").await;
     first.add(Pipeline::new(ORG, "second", "second", "STOPPED"));
     assert_eq!(caller.start(ID).await["code"], 0);
@@ -146,6 +146,17 @@ async fn lag_is_told_of_running_pipelines_in_both_shapes() {
     let options = Options { lag_when_not_running: NotRunning::Empty, ..Options::default() };
     let (_third, caller) = simulator(options, "STOPPED").await;
     assert_eq!(caller.lag().await["data"]["lagAndOffset"], json!([]));
+}
+
+#[tokio::test]
+async fn points_of_lag_may_be_from_before_the_start() {
+    let (simulator, caller) = simulator(Options { lag_sample: Duration::from_secs(3600), ..Options::default() }, "PAUSED").await;
+    simulator.sample(ID).await;
+    let _ = (caller.reset().await, caller.start(ID).await);
+    let newest = async || caller.lag().await["data"]["lagAndOffset"].as_array().and_then(|p| p.last().cloned()).unwrap_or_default();
+    assert_eq!((newest().await["lag"].clone(), simulator.position(ID).await), (json!(600), (1000, 0)));
+    simulator.sample(ID).await;
+    assert_eq!(newest().await["lag"], 0);
 }
 
 #[tokio::test]

@@ -77,10 +77,13 @@ async fn a_call_must_be_signed_now() {
     assert_eq!(wrong.header("apim-signature", "0".repeat(64)).send().await.unwrap().status(), 401);
     // Escaped on the way, signed unescaped.
     assert_eq!(caller.send(Method::POST, &path, &[("orgId", ORG), ("x", "a%20b")], "").await.unwrap().status(), 401);
+    assert_eq!(caller.send(Method::POST, &path, &[("orgId", ORG), ("x", "a b")], "").await.unwrap().status(), 200);
     caller.token = "unknown".to_owned();
     assert_eq!(caller.try_reset().await.unwrap().status(), 401);
-    assert_eq!((simulator.resets(ID), simulator.count(Call::Reset)), (0, 5));
-    assert!(simulator.calls().iter().all(|r| !r.effect || r.call == Call::TokenGet));
+    assert_eq!((simulator.resets(ID), simulator.count(Call::Reset)), (1, 6));
+    let last = simulator.calls().pop().unwrap();
+    assert_eq!((last.token.as_deref(), last.status, last.effect), (Some("unknown"), Some(401), false));
+    assert!(last.until.is_some_and(|until| until >= last.at));
 }
 
 #[tokio::test]
