@@ -1,0 +1,159 @@
+//! One call from waiting for its place to the judged answer: place, token, turn, signature, exchange, judgement.
+
+use std::time::Instant;
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::*;
+
+impl Inner {
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Envelope, Failure> {
+        let lane = if call.not_after.is_some() { Lane::Change } else { Lane::Read };
+        let until = call.not_after.unwrap_or_else(|| Instant::now() + self.call_deadline);
+        let no_place = |why| no_place(call.name, lane, why);
+        let _place = self.limits.place(lane, until).await.map_err(no_place)?;
+        let mut repeated = false;
+        loop {
+            let token = self.tokens.get(self).await?;
+            let turn = self.limits.turn(lane, until).await.map_err(no_place)?;
+            // Only the first page of a poll finds it unset.
+            call.began.inspect(|began| _ = began.set(Instant::now()));
+            let answered = self.send(&call, &token).await;
+            drop(turn);
+            match answered {
+                Ok(envelope) => {
+                    self.tokens.accepted();
+                    return Ok(envelope);
+                }
+                Err(failure) if failure.kind != FailureKind::Unauthorized || failure.effect != Effect::Refused => return Err(failure),
+                Err(failure) if repeated => {
+                    self.tokens.refused(&failure).await;
+                    return Err(failure);
+                }
+                Err(_) => self.tokens.discard(&token).await,
+            }
+            repeated = true;
+        }
+    }
+
+    async fn send(&self, call: &Call<'_>, token: &Token) -> Result<Envelope, Failure> {
+        let timestamp = self.stamps.next(now_ms());
+        let signature = sign::signature(token.value(), call.query, call.body.unwrap_or_default(), timestamp, self.credentials.secret());
+        let secrets = [token.value(), &signature];
+        let out = Outgoing {
+            method: call.method.clone(),
+            path: call.path,
+            query: call.query,
+            headers: vec![
+                ("apim-accesstoken", token.value().to_owned()),
+                ("apim-signature", signature.clone()),
+                ("apim-timestamp", timestamp.to_string()),
+            ],
+            body: call.body.map(<[u8]>::to_vec),
+            limit: call.limit,
+            not_after: call.not_after,
+        };
+        match self.http.exchange(out).await {
+            Ok(answer) => self.judged(call.name, answer, &secrets),
+            Err(broken) => Err(self.broken(call.name, broken, &secrets)),
+        }
+    }
+
+    fn judged(&self, name: &'static str, answer: Answer, secrets: &[&str]) -> Result<Envelope, Failure> {
+        self.limits.heard(answer.http, answer.retry_after, Instant::now());
+        // Without a JSON object the status says all there is; of a success it says nothing.
+        let (envelope, not_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), true), |e| (e, false));
+        let Some((kind, effect)) = codes::judge(answer.http, envelope.code(), envelope.apim_status()) else { return Ok(envelope) };
+        let kind = if not_json && kind == FailureKind::BadAnswer { FailureKind::NotJson } else { kind };
+        let failure = Failure { code: envelope.code(), ..Failure::new(name, kind, effect, "") };
+        Err(self.with_words(failure, &envelope, &answer, secrets))
+    }
+
+    /// The failure with what the answer says besides its verdict.
+    fn with_words(&self, failure: Failure, envelope: &Envelope, answer: &Answer, secrets: &[&str]) -> Failure {
+        let said = match envelope.message() {
+            said if !said.is_empty() => said,
+            _ if answer.content_type.is_empty() => format!("{} bytes", answer.body.len()),
+            _ => format!("{} bytes of {}", answer.body.len(), answer.content_type),
+        };
+        let clock_gap = answer.date.filter(|_| failure.kind == FailureKind::Unauthorized).map(|date| date - now_ms() / 1000);
+        Failure { http: Some(answer.http), retry_after: answer.retry_after, clock_gap, text: self.clean(&said, secrets), ..failure }
+    }
+
+    fn broken(&self, call: &'static str, broken: Broken, secrets: &[&str]) -> Failure {
+        let effect = if broken.handed_over { Effect::Unknown } else { Effect::NotSent };
+        Failure { http: broken.http, ..Failure::new(call, broken.kind, effect, self.clean(&broken.text, secrets)) }
+    }
+
+    /// Scrubbed before it is cut, so that no part of a secret is left at the end.
+    fn clean(&self, text: &str, secrets: &[&str]) -> String {
+        cut(&self.credentials.scrub(text, secrets), MAX_TEXT)
+    }
+
+    /// One page of the list; the first sets when the poll began.
+    pub(super) async fn page(&self, org: &str, number: usize, began: &Began) -> Result<Page, Failure> {
+        let (number, size) = (number.to_string(), PAGE_SIZE.to_string());
+        let query = [("orgId", org), ("pageSize", &size), ("pageNo", &number), ("isSystem", "false"), ("ifReleased", "true")];
+        let call = Call {
+            name: "list",
+            method: Method::GET,
+            path: &PIPELINES,
+            query: &query,
+            body: None,
+            limit: MAX_PAGE_BODY,
+            not_after: None,
+            began: Some(began),
+        };
+        let envelope = self.call(call).await?;
+        answers::page(&envelope).map_err(|e| undecodable("list", &e))
+    }
+}
+
+impl Ask for Inner {
+    async fn ask(&self, refresh: Option<&str>) -> Result<Token, Failure> {
+        let (name, action) = if refresh.is_some() { ("token/refresh", "refresh") } else { ("token/get", "get") };
+        let asked = Instant::now();
+        let until = asked + self.call_deadline;
+        let _turn = self.limits.turn(Lane::Token, until).await.map_err(|why| no_place(name, Lane::Token, why))?;
+        let timestamp = self.stamps.next(now_ms());
+        let encryption = sign::encryption(self.credentials.access_key(), timestamp, self.credentials.secret());
+        let mut body = json!({ "appKey": self.credentials.access_key(), "encryption": encryption, "timestamp": timestamp });
+        if let Some(token) = refresh {
+            body["accessToken"] = token.into();
+        }
+        let secrets = [encryption.as_str(), refresh.unwrap_or_default()];
+        let path = [&TOKEN[..], &[action]].concat();
+        let body = Some(body.to_string().into_bytes());
+        let out = Outgoing { method: Method::POST, path: &path, query: &[], headers: vec![], body, limit: MAX_BODY, not_after: None };
+        let answer = self.http.exchange(out).await.map_err(|broken| self.broken(name, broken, &secrets))?;
+        self.limits.heard(answer.http, answer.retry_after, Instant::now());
+        let (envelope, is_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), false), |e| (e, true));
+        let status = envelope.status();
+        // The published sample misspells `status`, so a token without one counts as well.
+        let judged = match (answers::token(&envelope), codes::judge(answer.http, status.or(Some(0)), None)) {
+            (Some((value, life)), None) => return Ok(Token::new(value, life, asked)),
+            (_, judged) => judged,
+        };
+        let (kind, effect) = match status {
+            Some(status) if status != 0 => judged.unwrap_or((FailureKind::BadAnswer, Effect::Unknown)),
+            _ if (200..300).contains(&answer.http) && !is_json => (FailureKind::NotJson, Effect::Unknown),
+            _ => codes::judge(answer.http, None, None).unwrap_or((FailureKind::BadAnswer, Effect::Unknown)),
+        };
+        let code = status.filter(|status| *status != 0);
+        Err(self.with_words(Failure { code, ..Failure::new(name, kind, effect, "") }, &envelope, &answer, &secrets))
+    }
+}
+
+fn no_place(call: &'static str, lane: Lane, why: NoPlace) -> Failure {
+    match why {
+        NoPlace::Paused(left) => Failure {
+            retry_after: Some(left),
+            ..Failure::unsent(call, FailureKind::RateLimited, "the gateway asked for a pause that is not over")
+        },
+        NoPlace::Late if lane == Lane::Change => {
+            Failure::unsent(call, FailureKind::WindowPassed, "the time to send it passed while it waited for its turn")
+        }
+        NoPlace::Late => Failure::unsent(call, FailureKind::Busy, "no turn within the deadline"),
+    }
+}

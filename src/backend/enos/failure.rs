@@ -1,0 +1,131 @@
+//! How a call failed, and what is certain about its effect. No secret, key, token or signature is ever in it.
+
+use std::fmt;
+use std::time::Duration;
+
+use strum::IntoStaticStr;
+
+/// What is certain about a call that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Effect {
+    /// It certainly never left this process.
+    NotSent,
+    /// The gateway or the platform refused it instead of doing it.
+    Refused,
+    /// It may have been carried out.
+    Unknown,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+pub enum FailureKind {
+    /// The endpoint is no http(s) URL of just a host, port and path.
+    BadEndpoint,
+    /// `http://`, and the operator does not allow it.
+    PlainHttpNotAllowed,
+    /// The CA is no PEM certificate, or the system has none.
+    BadCa,
+    /// An empty key or secret.
+    BadCredentials,
+    /// An organization or pipeline id that cannot be one.
+    BadArgument,
+    /// The policy forbids the host, or the address it resolves to.
+    EndpointNotAllowed,
+    /// `not_after` passed before the request could be handed over.
+    WindowPassed,
+    /// No free place within the deadline: too many calls of this client or endpoint.
+    Busy,
+    /// The gateway asked for fewer calls (429, Retry-After), now or a moment ago.
+    RateLimited,
+    /// The host name does not resolve.
+    Dns,
+    /// No connection.
+    Connect,
+    /// The certificate does not verify, or no TLS at all.
+    Tls,
+    /// No complete answer within the deadline.
+    Timeout,
+    /// The connection ended, or was no HTTP, before the answer was complete.
+    ConnectionLost,
+    /// The answer is larger than the client reads.
+    TooLarge,
+    /// The answer is not a JSON object.
+    NotJson,
+    /// JSON, and not of the documented or any similar shape.
+    BadAnswer,
+    /// A redirect; it is never followed.
+    Redirected,
+    /// The key, the secret, the token or the clock was refused.
+    Unauthorized,
+    /// Authenticated, and not permitted.
+    Forbidden,
+    /// Another HTTP status than 200, without a code.
+    Http,
+    /// The platform's own code other than 0.
+    Platform,
+    /// The list does not end.
+    TooManyPages,
+    /// The task that read the list ended early.
+    Interrupted,
+}
+
+impl FailureKind {
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// A failed call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Failure {
+    /// "reset", "list", "token/get"...: the call that failed, which may be one that was needed first.
+    pub call: &'static str,
+    pub kind: FailureKind,
+    pub effect: Effect,
+    /// The platform's own code.
+    pub code: Option<i64>,
+    /// The HTTP status, where an answer came.
+    pub http: Option<u16>,
+    /// What the platform, or the connection, says itself; at most 200 bytes. May be empty.
+    pub text: String,
+    /// How long the gateway asked to wait.
+    pub retry_after: Option<Duration>,
+    /// Seconds by which the gateway's clock is ahead of ours, where credentials were refused and it told.
+    pub clock_gap: Option<i64>,
+}
+
+impl Failure {
+    pub(super) fn new(call: &'static str, kind: FailureKind, effect: Effect, text: impl Into<String>) -> Self {
+        Self { call, kind, effect, code: None, http: None, text: text.into(), retry_after: None, clock_gap: None }
+    }
+
+    /// Before anything was sent.
+    pub(super) fn unsent(call: &'static str, kind: FailureKind, text: impl Into<String>) -> Self {
+        Self::new(call, kind, Effect::NotSent, text)
+    }
+
+    /// The failure of a call that had to come first: of the call it was for, nothing has left.
+    pub(super) fn before(self) -> Self {
+        Self { effect: Effect::NotSent, ..self }
+    }
+
+    pub fn certainly_not_done(&self) -> bool {
+        self.effect != Effect::Unknown
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call, self.kind.as_str())?;
+        if let Some(code) = self.code {
+            write!(f, ", code {code}")?;
+        }
+        if let Some(http) = self.http {
+            write!(f, ", HTTP {http}")?;
+        }
+        if !self.text.is_empty() {
+            write!(f, ": {}", self.text)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! One HTTP exchange: who is connected to, on which connection, within which bounds, and whether a request that failed can have left.
+//!
+//! HTTP/1.1 over rustls; no redirects, no proxies, no retries, no cookies, no compression. A change gets a connection of its own: none
+//! that the other side may have closed meanwhile, and none on which anything would be sent again. The time is looked at once more when
+//! that connection stands, which is right before the request goes into it. It knows nothing of tokens, envelopes or codes.
+
+mod dial;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Url, redirect, retry};
+
+use super::failure::FailureKind;
+use crate::backend::endpoints::EndpointPolicy;
+use crate::domain::words::cut;
+use dial::{Gate, GateLayer, Guarded};
+
+/// Bytes of the connection's own words that are kept.
+const MAX_TEXT: usize = 200;
+
+/// What an endpoint is reached with.
+pub(super) struct Dial<'a> {
+    pub(super) endpoint: &'a str,
+    /// PEM; None: the system's.
+    pub(super) ca_pem: Option<&'a [u8]>,
+    pub(super) allow_plain_http: bool,
+    pub(super) policy: Arc<EndpointPolicy>,
+    pub(super) connect_deadline: Duration,
+    pub(super) call_deadline: Duration,
+}
+
+pub(super) struct Http {
+    base: Url,
+    tls: rustls::ClientConfig,
+    resolver: Arc<Guarded>,
+    connect_deadline: Duration,
+    call_deadline: Duration,
+    reads: reqwest::Client,
+}
+
+/// A request. Its query and body are what was signed.
+pub(super) struct Outgoing<'a> {
+    pub(super) method: Method,
+    /// Below the endpoint; each segment is escaped.
+    pub(super) path: &'a [&'a str],
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Option<Vec<u8>>,
+    /// Bytes of body that are read.
+    pub(super) limit: usize,
+    /// A change: on a connection of its own, and not after this.
+    pub(super) not_after: Option<Instant>,
+}
+
+/// A complete answer.
+pub(super) struct Answer {
+    pub(super) http: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) retry_after: Option<Duration>,
+    /// Epoch seconds by the gateway's clock.
+    pub(super) date: Option<i64>,
+    /// Cut and cleaned; empty where there is none.
+    pub(super) content_type: String,
+}
+
+/// No complete answer.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) kind: FailureKind,
+    /// False only if the request certainly never left.
+    pub(super) handed_over: bool,
+    /// The status, where its line came.
+    pub(super) http: Option<u16>,
+    pub(super) text: String,
+}
+
+impl Broken {
+    fn unsent(kind: FailureKind, text: impl Into<String>) -> Self {
+        Self { kind, handed_over: false, http: None, text: text.into() }
+    }
+}
+
+impl Http {
+    /// Checks everything that can be checked without connecting.
+    pub(super) fn new(dial: Dial<'_>) -> Result<Self, (FailureKind, String)> {
+        let base = base(dial.endpoint, dial.allow_plain_http)?;
+        let host = base.host_str().unwrap_or_default();
+        dial.policy.permits_host(host).map_err(|e| (FailureKind::EndpointNotAllowed, e.to_string()))?;
+        let tls = dial::tls(dial.ca_pem, base.scheme() == "https").map_err(|text| (FailureKind::BadCa, text))?;
+        let resolver = Arc::new(Guarded(dial.policy));
+        let build = builder(&tls, &resolver, dial.connect_deadline).pool_idle_timeout(Duration::from_secs(20)).pool_max_idle_per_host(4);
+        let reads = build.build().map_err(|e| (FailureKind::BadEndpoint, said(&e)))?;
+        Ok(Self { base, tls, resolver, connect_deadline: dial.connect_deadline, call_deadline: dial.call_deadline, reads })
+    }
+
+    /// Host and port: who shares limits.
+    pub(super) fn authority(&self) -> String {
+        format!("{}:{}", self.base.host_str().unwrap_or_default(), self.base.port_or_known_default().unwrap_or_default())
+    }
+
+    /// Sends once and reads the whole answer. A future dropped before its end may have sent.
+    pub(super) async fn exchange(&self, out: Outgoing<'_>) -> Result<Answer, Broken> {
+        let gate = Arc::new(Gate::new(out.not_after));
+        let client = match out.not_after {
+            None => self.reads.clone(),
+            Some(_) => builder(&self.tls, &self.resolver, self.connect_deadline)
+                .pool_max_idle_per_host(0)
+                .connector_layer(GateLayer(Arc::clone(&gate)))
+                .build()
+                .map_err(|e| Broken::unsent(FailureKind::BadEndpoint, said(&e)))?,
+        };
+        let limit = out.limit;
+        let request = self.request(&client, out)?;
+        let mut http = None;
+        let whole = tokio::time::timeout(self.call_deadline, receive(&client, request, limit, &mut http)).await;
+        // Looked at after the future is gone: what had no connection by then gets none.
+        let opened = gate.opened();
+        let handed_over = |by_error: bool| opened.unwrap_or(by_error);
+        match whole {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Cut::TooLarge)) => {
+                Err(Broken { kind: FailureKind::TooLarge, handed_over: true, http, text: format!("more than {limit} bytes") })
+            }
+            Ok(Err(Cut::Transport(error))) => {
+                let (kind, text) = dial::explain(&error);
+                // A read has no gate; there it decides nothing.
+                Err(Broken { kind, handed_over: handed_over(!error.is_connect()), http, text })
+            }
+            Err(_) => {
+                let text = format!("no complete answer within {:?}", self.call_deadline);
+                Err(Broken { kind: FailureKind::Timeout, handed_over: handed_over(true), http, text })
+            }
+        }
+    }
+
+    fn request(&self, client: &reqwest::Client, out: Outgoing<'_>) -> Result<reqwest::Request, Broken> {
+        let bad = |text: &str| Broken::unsent(FailureKind::BadArgument, text);
+        let mut url = self.base.clone();
+        url.path_segments_mut().map_err(|()| bad("no path"))?.pop_if_empty().extend(out.path);
+        url.query_pairs_mut().extend_pairs(out.query);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
+        for (name, value) in out.headers {
+            let mut value = HeaderValue::from_str(&value).map_err(|_| bad("the token cannot be sent in a header"))?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        // Without a body the length is said all the same: some gateways ask for it on a POST.
+        let body = out.body.unwrap_or_default();
+        let request = client.request(out.method.clone(), url).headers(headers);
+        let request = if out.method == Method::GET { request } else { request.body(body) };
+        request.build().map_err(|e| Broken::unsent(FailureKind::BadArgument, said(&e)))
+    }
+}
+
+enum Cut {
+    TooLarge,
+    Transport(reqwest::Error),
+}
+
+async fn receive(client: &reqwest::Client, request: reqwest::Request, limit: usize, http: &mut Option<u16>) -> Result<Answer, Cut> {
+    let mut response = client.execute(request).await.map_err(|e| Cut::Transport(e.without_url()))?;
+    *http = Some(response.status().as_u16());
+    let header = |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
+    let mut answer = Answer {
+        http: response.status().as_u16(),
+        body: Vec::new(),
+        retry_after: header(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map(Duration::from_secs),
+        date: header(DATE).and_then(|v| jiff::fmt::rfc2822::parse(v).ok()).map(|t| t.timestamp().as_second()),
+        content_type: header(CONTENT_TYPE).map(|v| cut(v, 64)).unwrap_or_default(),
+    };
+    while let Some(chunk) = response.chunk().await.map_err(|e| Cut::Transport(e.without_url()))? {
+        if answer.body.len() + chunk.len() > limit {
+            return Err(Cut::TooLarge);
+        }
+        answer.body.extend_from_slice(&chunk);
+    }
+    Ok(answer)
+}
+
+fn builder(tls: &rustls::ClientConfig, resolver: &Arc<Guarded>, connect_deadline: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(Arc::clone(resolver))
+        .connect_timeout(connect_deadline)
+        .http1_only()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .user_agent(concat!("stream-pipeline-operator/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The endpoint as a URL of a scheme, a host, perhaps a port and a path.
+fn base(endpoint: &str, allow_plain_http: bool) -> Result<Url, (FailureKind, String)> {
+    let bad = |text: &str| (FailureKind::BadEndpoint, text.to_owned());
+    // What was given may hold a password, so it is not repeated.
+    let url = Url::parse(endpoint.trim()).map_err(|e| bad(&e.to_string()))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_plain_http => {}
+        "http" => return Err((FailureKind::PlainHttpNotAllowed, "use https://".to_owned())),
+        _ => return Err(bad("neither https:// nor http://")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("no user or password may be in it"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad("no query and no fragment may be in it"));
+    }
+    if url.host_str().is_none_or(str::is_empty) || url.port() == Some(0) {
+        return Err(bad("there is no host or no port in it"));
+    }
+    Ok(url)
+}
+
+/// The innermost reason, without a URL.
+fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut inner = error;
+    while let Some(next) = inner.source() {
+        inner = next;
+    }
+    cut(&inner.to_string(), MAX_TEXT)
+}

@@ -1,0 +1,186 @@
+//! The list poll that all callers of one client and organization share, and reading a list that may shift while it is read.
+//!
+//! A poll runs in a task of its own: a caller who goes away ends nothing. A caller joins a poll only if its first request began after
+//! what the caller asks for, so nobody is told a status older than their question.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::failure::{Effect, Failure, FailureKind};
+use super::wire::answers::{Item, Page};
+
+pub(super) const PAGE_SIZE: usize = 50;
+
+/// 10,000 pipelines; the vendor speaks of at most 50 an organization.
+const MAX_PAGES: usize = 200;
+
+/// A list that shifted while it was read is read so often at most.
+const MAX_PASSES: usize = 3;
+
+/// A poll takes no longer, however slowly pages come.
+const POLL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The released pipelines of an organization that are not the system's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pipelines {
+    /// By pipeline id.
+    pub items: BTreeMap<String, Item>,
+    /// Right before the first request: every status is of then or later.
+    pub read_from: Instant,
+    /// False where the list shifted each time it was read, so that one that is there may be missing.
+    pub settled: bool,
+}
+
+/// When the first request of a poll began; set right before it is sent.
+pub(super) type Began = Arc<OnceLock<Instant>>;
+
+type Outcome = Result<Arc<Pipelines>, Failure>;
+
+#[derive(Clone)]
+struct Running {
+    began: Began,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+#[derive(Default)]
+struct Org {
+    last: Option<Arc<Pipelines>>,
+    running: Option<Running>,
+}
+
+#[derive(Default)]
+pub(super) struct Polls {
+    orgs: Mutex<HashMap<String, Org>>,
+}
+
+/// What to wait for, and whether its outcome is what was asked for.
+enum Next {
+    Have(Arc<Pipelines>),
+    Join(Running),
+    Outwait(Running),
+}
+
+impl Polls {
+    /// A list read at or after `since`. `read` is called to start a poll, and sets the instant it is given.
+    pub(super) async fn get<F, R>(self: &Arc<Self>, org: &str, since: Instant, read: F) -> Outcome
+    where
+        F: Fn(Began) -> R,
+        R: Future<Output = Result<Pipelines, Failure>> + Send + 'static,
+    {
+        let since = since.min(Instant::now());
+        loop {
+            let (mut running, joined) = match self.next(org, since, &read) {
+                Next::Have(list) => return Ok(list),
+                Next::Join(running) => (running, true),
+                Next::Outwait(running) => (running, false),
+            };
+            let ended = running.outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+            match ended {
+                Some(outcome) if joined => return outcome,
+                Some(_) => {}
+                None => {
+                    self.forget(org, &running);
+                    if joined {
+                        return Err(Failure::new("list", FailureKind::Interrupted, Effect::Unknown, ""));
+                    }
+                }
+            }
+        }
+    }
+
+    fn next<R>(self: &Arc<Self>, org: &str, since: Instant, read: impl Fn(Began) -> R) -> Next
+    where
+        R: Future<Output = Result<Pipelines, Failure>> + Send + 'static,
+    {
+        let mut orgs = self.lock();
+        let of_org = orgs.entry(org.to_owned()).or_default();
+        if let Some(list) = of_org.last.as_ref().filter(|list| list.read_from >= since) {
+            return Next::Have(Arc::clone(list));
+        }
+        match &of_org.running {
+            // Not begun yet is later than now.
+            Some(running) if running.began.get().is_none_or(|began| *began >= since) => Next::Join(running.clone()),
+            Some(running) => Next::Outwait(running.clone()),
+            None => {
+                let began = Began::default();
+                let (tell, outcome) = watch::channel(None);
+                let running = Running { began: Arc::clone(&began), outcome };
+                of_org.running = Some(running.clone());
+                let (polls, org, reading) = (Arc::clone(self), org.to_owned(), read(began));
+                tokio::spawn(async move {
+                    let late =
+                        |_| Err(Failure::new("list", FailureKind::Timeout, Effect::Unknown, format!("not read within {POLL_DEADLINE:?}")));
+                    let outcome = tokio::time::timeout(POLL_DEADLINE, reading).await.unwrap_or_else(late).map(Arc::new);
+                    let mut orgs = polls.lock();
+                    let of_org = orgs.entry(org).or_default();
+                    of_org.running = None;
+                    if let Ok(list) = &outcome {
+                        of_org.last = Some(Arc::clone(list));
+                    }
+                    drop(orgs);
+                    // Fails only where nobody waits any more.
+                    let _ = tell.send(Some(outcome));
+                });
+                Next::Join(running)
+            }
+        }
+    }
+
+    fn forget(&self, org: &str, ended: &Running) {
+        if let Some(of_org) = self.lock().get_mut(org)
+            && of_org.running.as_ref().is_some_and(|r| r.outcome.same_channel(&ended.outcome))
+        {
+            of_org.running = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Org>> {
+        self.orgs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads pages from 1 on. What `count` counts is not documented and the server may cap the page size, so it goes on until a page brings
+/// nothing new, or as many are known as a count says that is larger than its page and therefore a total. A list that moved meanwhile is
+/// read again and everything seen is kept: one that is gone may be listed once more, one that is there is not missed.
+pub(super) async fn read_all<R>(began: &OnceLock<Instant>, mut fetch: impl FnMut(usize) -> R) -> Result<Pipelines, Failure>
+where
+    R: Future<Output = Result<Page, Failure>>,
+{
+    let mut items = BTreeMap::new();
+    let mut settled = false;
+    for _ in 0..MAX_PASSES {
+        let (mut seen, mut total, mut moved) = (BTreeMap::new(), None, false);
+        for number in 1.. {
+            if number > MAX_PAGES {
+                let text = format!("the list does not end within {MAX_PAGES} pages of {PAGE_SIZE}");
+                return Err(Failure::new("list", FailureKind::TooManyPages, Effect::Unknown, text));
+            }
+            let page = fetch(number).await?;
+            let known = seen.len();
+            let length = page.items.len();
+            seen.extend(page.items);
+            let fresh = seen.len() - known;
+            let is_total = page.count.and_then(|c| usize::try_from(c).ok()).filter(|c| *c > length);
+            if fresh == 0 {
+                break;
+            }
+            // Nobody adds and removes in the middle of an unmoved list: no id comes twice, and the total stays.
+            moved |= fresh < length || is_total.zip(total).is_some_and(|(now, before)| now != before);
+            total = is_total.or(total);
+            if is_total.is_some_and(|total| seen.len() >= total) {
+                break;
+            }
+        }
+        moved |= total.is_some_and(|total| seen.len() != total);
+        items.extend(seen);
+        if !moved {
+            settled = true;
+            break;
+        }
+    }
+    let read_from = began.get().copied().unwrap_or_else(Instant::now);
+    Ok(Pipelines { items, read_from, settled })
+}
