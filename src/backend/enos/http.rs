@@ -9,7 +9,7 @@ mod dial;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Url, redirect, retry};
 
 use super::failure::FailureKind;
@@ -147,8 +147,11 @@ impl Http {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static(name), value);
         }
-        // Without a body the length is said all the same: some gateways ask for it on a POST.
         let body = out.body.unwrap_or_default();
+        if body.is_empty() && out.method != Method::GET {
+            // Some gateways answer 411 to a POST that does not say so.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let request = client.request(out.method.clone(), url).headers(headers);
         let request = if out.method == Method::GET { request } else { request.body(body) };
         request.build().map_err(|e| Broken::unsent(FailureKind::BadArgument, said(&e)))
