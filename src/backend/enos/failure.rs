@@ -88,7 +88,7 @@ pub struct Failure {
     pub http: Option<u16>,
     /// What the platform, or the connection, says itself; at most 200 bytes. May be empty.
     pub text: String,
-    /// How long the gateway asked to wait.
+    /// How long the gateway asked to wait, or how long the client asks nothing by itself; at most 60 s.
     pub retry_after: Option<Duration>,
     /// Seconds by which the gateway's clock is ahead of ours, where credentials were refused and it told.
     pub clock_gap: Option<i64>,

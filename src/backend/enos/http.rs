@@ -20,6 +20,9 @@ use dial::{Gate, GateLayer, Guarded};
 /// Bytes of the connection's own words that are kept.
 const MAX_TEXT: usize = 200;
 
+/// The longest pause that a gateway can ask for.
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(60);
+
 /// What an endpoint is reached with.
 pub(super) struct Dial<'a> {
     pub(super) endpoint: &'a str,
@@ -58,6 +61,7 @@ pub(super) struct Outgoing<'a> {
 pub(super) struct Answer {
     pub(super) http: u16,
     pub(super) body: Vec<u8>,
+    /// At most [`MAX_PAUSE`].
     pub(super) retry_after: Option<Duration>,
     /// Epoch seconds by the gateway's clock.
     pub(super) date: Option<i64>,
@@ -167,11 +171,12 @@ async fn receive(client: &reqwest::Client, request: reqwest::Request, limit: usi
     let mut response = client.execute(request).await.map_err(|e| Cut::Transport(e.without_url()))?;
     *http = Some(response.status().as_u16());
     let header = |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
+    let date = header(DATE).and_then(epoch);
     let mut answer = Answer {
         http: response.status().as_u16(),
         body: Vec::new(),
-        retry_after: header(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map(Duration::from_secs),
-        date: header(DATE).and_then(|v| jiff::fmt::rfc2822::parse(v).ok()).map(|t| t.timestamp().as_second()),
+        retry_after: header(RETRY_AFTER).and_then(|v| pause(v, date)),
+        date,
         content_type: header(CONTENT_TYPE).map(|v| cut(v, 64)).unwrap_or_default(),
     };
     while let Some(chunk) = response.chunk().await.map_err(|e| Cut::Transport(e.without_url()))? {
@@ -181,6 +186,17 @@ async fn receive(client: &reqwest::Client, request: reqwest::Request, limit: usi
         answer.body.extend_from_slice(&chunk);
     }
     Ok(answer)
+}
+
+/// Epoch seconds of an HTTP date.
+fn epoch(date: &str) -> Option<i64> {
+    jiff::fmt::rfc2822::parse(date).ok().map(|t| t.timestamp().as_second())
+}
+
+/// Retry-After: seconds, or a date by the gateway's clock (`now`), which is not ours.
+fn pause(text: &str, now: Option<i64>) -> Option<Duration> {
+    let seconds = text.trim().parse().ok().or_else(|| Some(epoch(text)? - now?))?;
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()).min(MAX_PAUSE))
 }
 
 fn builder(tls: &rustls::ClientConfig, resolver: &Arc<Guarded>, connect_deadline: Duration) -> reqwest::ClientBuilder {
@@ -226,4 +242,27 @@ fn said(error: &(dyn std::error::Error + 'static)) -> String {
         inner = next;
     }
     cut(&inner.to_string(), MAX_TEXT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_seconds_or_a_date_and_bounded() {
+        let now = epoch("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(now, Some(784_111_777));
+        for (text, now, seconds) in [
+            ("7", None, Some(7)),
+            (" 0 ", None, Some(0)),
+            ("86400", None, Some(60)),
+            ("-5", None, Some(0)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", now, Some(10)),
+            ("Sun, 06 Nov 1994 08:49:27 GMT", now, Some(0)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", None, None),
+            ("soon", now, None),
+        ] {
+            assert_eq!(pause(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
 }

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The longest pause that a gateway can ask for.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+use super::http::MAX_PAUSE;
 
 /// The pause after a 429 that names none.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ const MAX_LIST: usize = 5_000;
 /// Bytes kept of an id or a name.
 const MAX_NAME: usize = 256;
 
-/// Why a body could not be decoded. The text is the decoder's, cut, and shows positions and types; of the body at most a few bytes.
+/// Why a body could not be decoded. Nothing of the body is in it: a gateway may repeat a token there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
     #[error("the answer is not a JSON object")]
@@ -27,8 +27,8 @@ pub enum Undecodable {
     Shape(String),
 }
 
-/// The envelope of both services; every field may be missing.
-#[derive(Debug, Default, Deserialize)]
+/// The envelope of both services; every field may be missing. It may hold a token, so it shows nothing.
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Envelope {
     code: Scalar,
@@ -76,8 +76,16 @@ impl Envelope {
     pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, Undecodable> {
         match self.data.as_deref().map(RawValue::get) {
             None | Some("null" | "\"\"") => Ok(None),
-            Some(raw) => serde_json::from_str(raw).map(Some).map_err(|e| Undecodable::Shape(cut(&e.to_string(), 160))),
+            Some(raw) => serde_json::from_str(raw)
+                .map(Some)
+                .map_err(|e| Undecodable::Shape(format!("the data is of no known shape (line {}, column {})", e.line(), e.column()))),
         }
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Envelope(…)")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::stub::*;
@@ -193,8 +194,9 @@ async fn endpoints_that_cannot_be_one() {
     }
 }
 
-/// One TLS connection after the other, each answering one request with `{"code":0}` and a token.
-fn tls_gateway(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> u16 {
+/// One TLS connection after the other, each answering one request with `{"code":0}` and a token; the second and later ones begin
+/// their handshake so much later. Its port, and how many requests it read.
+fn tls_gateway(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, later: Duration) -> (u16, Arc<AtomicUsize>) {
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -205,18 +207,41 @@ fn tls_gateway(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> u16 {
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
     std::thread::spawn(move || {
         use std::io::{Read, Write};
-        for stream in listener.incoming().flatten() {
+        for (n, stream) in listener.incoming().flatten().enumerate() {
+            std::thread::sleep(later * n.min(1) as u32);
             let mut tls = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
-            if tls.read(&mut [0; 4096]).is_ok() {
+            if tls.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
+                counted.fetch_add(1, Ordering::SeqCst);
                 let _ = tls.write_all(&http(200, "", r#"{"code":0,"data":{"accessToken":"t"}}"#));
                 tls.conn.send_close_notify();
                 let _ = tls.flush();
             }
         }
     });
-    port
+    (port, requests)
+}
+
+fn tls_client(port: u16, ca: &rcgen::CertifiedKey<rcgen::KeyPair>) -> EnosClient {
+    let ca_pem = Some(ca.cert.pem().into_bytes());
+    EnosClient::new(Settings { ca_pem, ..settings(&format!("https://127.0.0.1:{port}")) }).unwrap()
+}
+
+/// The handshake ends after the time to send, or not before the deadline: the gateway then sees a token call and nothing else.
+#[tokio::test]
+async fn the_time_is_looked_at_after_the_handshake() {
+    let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    for (later, window, kind) in [(300, 150, FailureKind::WindowPassed), (1200, 5000, FailureKind::Connect)] {
+        let (port, requests) = tls_gateway(&certificate, Duration::from_millis(later));
+        let client = tls_client(port, &certificate);
+        let failure = client.reset(ORG, ID, Instant::now() + Duration::from_millis(window)).await.unwrap_err();
+        assert_eq!((failure.call, failure.kind, failure.effect), ("reset", kind, Effect::NotSent), "{failure}");
+        tokio::time::sleep(Duration::from_millis(later)).await;
+        assert_eq!(requests.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[tokio::test]
@@ -224,13 +249,11 @@ async fn a_certificate_that_does_not_verify_is_not_sent_to() {
     let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let other_name = rcgen::generate_simple_self_signed(["gateway.example.com".to_owned()]).unwrap();
-    let pem = |c: &rcgen::CertifiedKey<rcgen::KeyPair>| Some(c.cert.pem().into_bytes());
-    let client = |port: u16, ca_pem| EnosClient::new(Settings { ca_pem, ..settings(&format!("https://127.0.0.1:{port}")) });
-    let port = tls_gateway(&certificate);
-    client(port, pem(&certificate)).unwrap().reset(ORG, ID, soon()).await.unwrap();
-    let bad = reset(&client(port, pem(&stranger)).unwrap()).await;
+    let (port, _) = tls_gateway(&certificate, Duration::ZERO);
+    tls_client(port, &certificate).reset(ORG, ID, soon()).await.unwrap();
+    let bad = reset(&tls_client(port, &stranger)).await;
     assert_eq!((bad.kind, bad.effect), (FailureKind::Tls, Effect::NotSent), "{bad}");
-    let bad = reset(&client(tls_gateway(&other_name), pem(&other_name)).unwrap()).await;
+    let bad = reset(&tls_client(tls_gateway(&other_name, Duration::ZERO).0, &other_name)).await;
     assert_eq!((bad.kind, bad.effect), (FailureKind::Tls, Effect::NotSent), "{bad}");
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = plain.local_addr().unwrap().port();
@@ -238,6 +261,6 @@ async fn a_certificate_that_does_not_verify_is_not_sent_to() {
         use std::io::Write;
         plain.accept().unwrap().0.write_all(&http(400, "", "<html>")).unwrap();
     });
-    let bad = reset(&client(port, pem(&certificate)).unwrap()).await;
+    let bad = reset(&tls_client(port, &certificate)).await;
     assert_eq!((bad.kind, bad.effect), (FailureKind::Tls, Effect::NotSent), "{bad}");
 }
