@@ -225,21 +225,31 @@ fn tls_gateway(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, later: Duratio
     (port, requests)
 }
 
-fn tls_client(port: u16, ca: &rcgen::CertifiedKey<rcgen::KeyPair>) -> EnosClient {
-    let ca_pem = Some(ca.cert.pem().into_bytes());
-    EnosClient::new(Settings { ca_pem, ..settings(&format!("https://127.0.0.1:{port}")) }).unwrap()
+fn tls_settings(port: u16, ca: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Settings {
+    Settings { ca_pem: Some(ca.cert.pem().into_bytes()), ..settings(&format!("https://127.0.0.1:{port}")) }
 }
 
-/// The handshake ends after the time to send, or not before the deadline: the gateway then sees a token call and nothing else.
+fn tls_client(port: u16, ca: &rcgen::CertifiedKey<rcgen::KeyPair>) -> EnosClient {
+    EnosClient::new(tls_settings(port, ca)).unwrap()
+}
+
+/// The handshake ends after the time to send, after the deadline to connect, or after that of the whole call: the gateway then sees a
+/// token call and nothing else.
 #[tokio::test]
 async fn the_time_is_looked_at_after_the_handshake() {
     let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    for (later, window, kind) in [(300, 150, FailureKind::WindowPassed), (1200, 5000, FailureKind::Connect)] {
-        let (port, requests) = tls_gateway(&certificate, Duration::from_millis(later));
-        let client = tls_client(port, &certificate);
-        let failure = client.reset(ORG, ID, Instant::now() + Duration::from_millis(window)).await.unwrap_err();
+    let ms = Duration::from_millis;
+    for (later, window, connect, call, kind) in [
+        (300, 150, 1000, 2000, FailureKind::WindowPassed),
+        (1200, 5000, 500, 2000, FailureKind::Connect),
+        (1200, 5000, 2000, 500, FailureKind::Timeout),
+    ] {
+        let (port, requests) = tls_gateway(&certificate, ms(later));
+        let settings = tls_settings(port, &certificate);
+        let client = EnosClient::new(Settings { connect_deadline: ms(connect), call_deadline: ms(call), ..settings }).unwrap();
+        let failure = client.reset(ORG, ID, Instant::now() + ms(window)).await.unwrap_err();
         assert_eq!((failure.call, failure.kind, failure.effect), ("reset", kind, Effect::NotSent), "{failure}");
-        tokio::time::sleep(Duration::from_millis(later)).await;
+        tokio::time::sleep(ms(later)).await;
         assert_eq!(requests.load(Ordering::SeqCst), 1);
     }
 }
