@@ -44,6 +44,19 @@ pub struct Config {
     /// Longest delay between two tries while a backend cannot be reached.
     #[arg(long, env = "MAX_BACKOFF", default_value = "1m")]
     pub max_backoff: Duration,
+    /// How often the list of an organization's EnOS pipelines is read while none of them is worked on.
+    #[arg(long, env = "LIST_INTERVAL", default_value = "15s")]
+    pub list_interval: Duration,
+    /// How long a pipeline may be kept paused by the operator before it warns; EnOS documents a limit of 24h.
+    #[arg(long, env = "PAUSE_WARNING", default_value = "12h")]
+    pub pause_warning: Duration,
+    /// Where gateways may be: addresses, CIDR ranges, host names, *.suffixes. Without it, anywhere but loopback,
+    /// link-local and the API server.
+    #[arg(long, env = "ALLOWED_ENDPOINTS", value_delimiter = ',')]
+    pub allowed_endpoints: Vec<String>,
+    /// Let StreamPipelines name gateways by http://, where tokens can be read on the way.
+    #[arg(long, env = "ALLOW_PLAIN_HTTP")]
+    pub allow_plain_http: bool,
 }
 
 impl Config {
@@ -55,6 +68,8 @@ impl Config {
             recheck_waiting: self.recheck_waiting.into(),
             recheck_idle: self.recheck_idle.into(),
             max_backoff: self.max_backoff.into(),
+            list_interval: self.list_interval.into(),
+            pause_warning: self.pause_warning.into(),
         }
     }
 }

@@ -11,12 +11,18 @@ use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{OffsetResetRecord, PIPELINE_LABEL};
+use crate::backend::Platform;
+use crate::backend::enos::Gateways;
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::clients::Clients;
-use crate::domain::{Cause, Desired, Identity, Now, Timing};
+use crate::domain::{Backend, Cause, Desired, Identity, Now, Timing};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::secrets::Secrets;
+
+/// Keys of the Secret of an EnOS application.
+const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];
 
 /// See the module.
 pub struct Context {
@@ -26,6 +32,8 @@ pub struct Context {
     pub records: Store<PartialObjectMeta<OffsetResetRecord>>,
     pub memory: Memory,
     pub kafka: Arc<Clients>,
+    pub enos: Arc<Gateways>,
+    pub secrets: Secrets,
     pub timing: Timing,
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
@@ -38,15 +46,26 @@ impl Context {
         Now { mono: Instant::now(), wall: Timestamp::now() }
     }
 
-    /// The backend of this pipeline.
+    /// The pipeline's platform.
     ///
     /// # Errors
-    /// Its client could not be made.
-    pub fn backend(&self, desired: &Desired) -> Result<Kafka, Cause> {
-        Kafka::connect(&self.kafka, &desired.object.namespace, &desired.backend, self.timing.call_deadline, Instant::now())
+    /// Its client could not be made, or its credentials could not be read.
+    pub async fn platform(&self, desired: &Desired) -> Result<Platform, Cause> {
+        let (namespace, now) = (&desired.object.namespace, Instant::now());
+        match &desired.backend {
+            Backend::Kafka(kafka) => Kafka::connect(&self.kafka, namespace, kafka, self.timing.call_deadline, now).map(Platform::Kafka),
+            Backend::Enos(enos) => {
+                let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
+                let ca = match &enos.spec.ca {
+                    Some(source) => Some(self.secrets.ca(namespace, source).await?),
+                    None => None,
+                };
+                self.enos.connect(namespace, enos, (&access, &secret), ca, now).map(|enos| Platform::Enos(Box::new(enos)))
+            }
+        }
     }
 
-    /// Names of this pipeline's records that are not known to be closed.
+    /// Names of this pipeline's records that are not known to be over.
     pub fn open_records(&self, object: &Identity) -> Vec<String> {
         let of_pipeline = |meta: &PartialObjectMeta<OffsetResetRecord>| {
             meta.namespace().as_deref() == Some(&object.namespace)

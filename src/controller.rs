@@ -14,11 +14,13 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{OPERATOR, OffsetResetRecord, Reason, StreamPipeline};
+use crate::api::{FINALIZER, OPERATOR, OffsetResetRecord, Reason, StreamPipeline};
+use crate::backend::endpoints::EndpointPolicy;
+use crate::backend::enos::Gateways;
 use crate::backend::kafka::clients::Clients;
 use crate::config::Config;
 use crate::context::Context;
@@ -27,23 +29,34 @@ use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
+use crate::secrets::Secrets;
 use crate::server::Ready;
 
 /// Runs until `shutdown`, then finishes the passes under way.
 ///
 /// # Errors
 /// The namespace's objects cannot be watched at all.
-pub async fn run(client: Client, config: &Config, metrics: Arc<Metrics>, ready: Ready, shutdown: CancellationToken) -> Result<()> {
+pub async fn run(
+    client: Client,
+    config: &Config,
+    policy: EndpointPolicy,
+    metrics: Arc<Metrics>,
+    ready: Ready,
+    shutdown: CancellationToken,
+) -> Result<()> {
     let scope = config.watch_namespace.clone();
     let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
     let kafka = Arc::new(Clients::default());
-    tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&metrics), shutdown.clone()));
+    let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline));
+    tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation();
     let context = Arc::new(Context {
         ledger: Ledger::new(client.clone(), scope.clone(), config.timing().call_deadline),
         records,
         memory: Memory::new(instance.clone()),
         kafka,
+        enos,
+        secrets: Secrets::new(client.clone(), config.timing().call_deadline),
         timing: config.timing(),
         recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) }),
         metrics,
@@ -85,7 +98,10 @@ pub async fn run(client: Client, config: &Config, metrics: Arc<Metrics>, ready: 
 async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -> Result<Action, Infallible> {
     let begun = Instant::now();
     let action = match Arc::unwrap_or_clone(guard).0 {
-        Ok(pipeline) if pipeline.metadata.deletion_timestamp.is_some() => Action::await_change(),
+        // Without our finalizer there is nothing to bring back, and what is deleted is not begun.
+        Ok(pipeline) if pipeline.metadata.deletion_timestamp.is_some() && !pipeline.finalizers().iter().any(|f| f == FINALIZER) => {
+            Action::await_change()
+        }
         Ok(pipeline) => reconcile(&ctx, &pipeline).await,
         Err(invalid) => {
             let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
@@ -157,12 +173,14 @@ fn watch_records(
     (store, async move { filled.wait_until_ready().await.map_err(Into::into) })
 }
 
-/// Closes idle Kafka clients.
-async fn sweep(clients: Arc<Clients>, metrics: Arc<Metrics>, shutdown: CancellationToken) {
+/// Closes idle clients.
+async fn sweep(clients: Arc<Clients>, gateways: Arc<Gateways>, metrics: Arc<Metrics>, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
         clients.sweep(Instant::now());
+        gateways.sweep(Instant::now());
         metrics.kafka_clients.set(i64::try_from(clients.count()).unwrap_or(i64::MAX));
+        metrics.enos_clients.set(i64::try_from(gateways.count()).unwrap_or(i64::MAX));
     }
 }
 

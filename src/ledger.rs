@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::api::{
-    BACKEND_LABEL, BackendIdentity, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
-    RecordedPlan, StreamPipeline, Writer,
+    BACKEND_LABEL, BackendIdentity, FINALIZER, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL,
+    Reason, RecordedPlan, StreamPipeline, Writer,
 };
-use crate::domain::{Cause, Identity, PlanState, RecordLook, Request};
+use crate::domain::{Cause, Identity, Request};
 use crate::memory::Memory;
 
 /// Access to records, and the live read of their StreamPipeline.
@@ -28,7 +29,8 @@ pub struct Ledger {
 
 /// The record's name: the pipeline's, and a hash of everything the request is once per.
 pub fn record_name(object: &Identity, backend: &BackendIdentity, request: &Request) -> String {
-    let mut parts = vec![object.namespace.as_str(), &object.name, &backend.cluster_id, &backend.consumer_group, &request.id];
+    let [place, what] = backend.parts();
+    let mut parts = vec![object.namespace.as_str(), &object.name, place, what, &request.id];
     // A dry run does not use up the id: its record is named apart, once per id and spec.
     let written = request.dry_run.then(|| serde_json::to_string(&request.written).unwrap_or_default());
     parts.extend(written.as_deref());
@@ -38,7 +40,7 @@ pub fn record_name(object: &Identity, backend: &BackendIdentity, request: &Reque
 
 /// The label that stands for a backend's identity.
 pub fn backend_label(backend: &BackendIdentity) -> String {
-    digest(&[&backend.cluster_id, &backend.consumer_group])
+    digest(&backend.parts())
 }
 
 /// 16 hex digits; the lengths keep ("a", "bc") apart from ("ab", "c").
@@ -95,13 +97,62 @@ impl Ledger {
                 continue;
             }
             let Some(record) = self.get(&namespace, &name).await? else { continue };
-            let look = RecordLook { state: memory.state_of(&record, Instant::now()), object: record };
+            let look = memory.look(record, Instant::now());
             // A restored record is no work, so it is nobody's rival either.
-            if !matches!(look.state, PlanState::Closed) && !look.is_restored() {
+            if !look.is_over() && !look.is_restored() {
                 open.push(format!("{namespace}/{name}"));
             }
         }
         Ok(open)
+    }
+
+    /// Live: this pipeline's records of which something is still to be brought back.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn owing(&self, object: &Identity, memory: &Memory) -> Result<Vec<String>, Cause> {
+        let selector = ListParams::default().labels(&format!("{PIPELINE_LABEL}={}", object.name));
+        let listed = self.call("listing the records of the pipeline", self.records(&object.namespace).list_metadata(&selector)).await?;
+        let mut owing = Vec::new();
+        for meta in listed.items {
+            if memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
+                continue;
+            }
+            let Some(record) = self.get(&object.namespace, &meta.name_any()).await? else { continue };
+            if memory.look(record, Instant::now()).owes_start() {
+                owing.push(meta.name_any());
+            }
+        }
+        Ok(owing)
+    }
+
+    /// Puts our finalizer on the StreamPipeline, or takes it off. Nothing else of what a person wrote is touched.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`]; also where the object changed meanwhile.
+    pub async fn guard(&self, object: &Identity, on: bool) -> Result<(), Cause> {
+        let pipelines: Api<StreamPipeline> = Api::namespaced(self.client.clone(), &object.namespace);
+        let what = "changing the finalizer";
+        let Some(live) = self.call(what, pipelines.get_opt(&object.name)).await?.filter(|p| p.uid().as_deref() == Some(&object.uid)) else {
+            return Ok(());
+        };
+        let mut finalizers = live.finalizers().to_vec();
+        finalizers.retain(|f| f != FINALIZER);
+        finalizers.extend(on.then(|| FINALIZER.to_owned()));
+        let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": live.resource_version(), "finalizers": finalizers } }));
+        self.call(what, pipelines.patch(&object.name, &params(), &patch)).await.map(drop)
+    }
+
+    /// Notes in a closed record that nothing is left to bring back.
+    ///
+    /// # Errors
+    /// As [`Ledger::put_plan`].
+    pub async fn note_brought_back(&self, record: &OffsetResetRecord, at: Timestamp) -> Result<(), Cause> {
+        let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "broughtBackAt": at } });
+        let (records, name) = (self.records(&record.namespace().unwrap_or_default()), record.name_any());
+        self.call("noting in the record that the pipeline runs", records.patch_status(&name, &params(), &Patch::Merge(&patch)))
+            .await
+            .map(drop)
     }
 
     /// The gate: of all who try, one creates it.

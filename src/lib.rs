@@ -18,5 +18,6 @@ pub mod observe;
 pub mod perform;
 pub mod reconcile;
 pub mod report;
+pub mod secrets;
 pub mod server;
 pub mod telemetry;

@@ -1,11 +1,13 @@
 //! Parses arguments, starts logging, joins controller and server, and ends both in order.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
 use stream_pipeline_operator::config::Config;
 use stream_pipeline_operator::metrics::Metrics;
 use stream_pipeline_operator::{controller, server, telemetry};
@@ -26,7 +28,11 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let config = Config::parse();
     telemetry::start(config.log_format, &config.log_filter)?;
-    let client = kube::Client::try_default().await.context("no way to the Kubernetes API server (KUBECONFIG, or a service account)")?;
+    let no_way = "no way to the Kubernetes API server (KUBECONFIG, or a service account)";
+    let kubernetes = kube::Config::infer().await.context(no_way)?;
+    let api_server = addresses(&kubernetes).await;
+    let policy = EndpointPolicy::parse(&config.allowed_endpoints, &api_server).context("--allowed-endpoints")?;
+    let client = kube::Client::try_from(kubernetes).context(no_way)?;
     let shutdown = CancellationToken::new();
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let on_signal = shutdown.clone();
@@ -47,10 +53,23 @@ async fn run() -> Result<()> {
         result
     };
     let control = async {
-        let result = controller::run(client, &config, Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
+        let result = controller::run(client, &config, policy, Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
         stop.cancel();
         result
     };
     let (served, controlled) = tokio::join!(serve, control);
     served.and(controlled)
+}
+
+/// The API server's own addresses: no tenant may have the operator connect there.
+async fn addresses(kubernetes: &kube::Config) -> Vec<IpAddr> {
+    let (Some(host), port) = (kubernetes.cluster_url.host(), kubernetes.cluster_url.port_u16().unwrap_or(443)) else { return Vec::new() };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(found) => found.map(|address| address.ip()).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "The API server's address is not known, so it is not kept from tenants; it should not resolve elsewhere either");
+            Vec::new()
+        }
+    }
 }

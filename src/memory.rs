@@ -6,13 +6,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::{OffsetResetRecord, RecordedPlan, Writer};
-use crate::domain::{Answer, Backend, Committed, Group, Identity, PlanState, Quiet};
+use crate::api::{BackendIdentity, LagReading, OffsetResetRecord, RecordPhase, RecordedPlan, Writer};
+use crate::domain::{Answer, Cause, Committed, Identity, Now, PlanState, Quiet, RecordLook, Switch, Switches};
 
 /// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
 const GAP: Duration = Duration::from_secs(10);
+
+/// A running pipeline whose request waits is asked for its position so often.
+const READING: Duration = Duration::from_secs(60);
 
 /// A plan this old is past every window; its write was refused, or its record went away.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -30,8 +34,13 @@ struct Inner {
     first_seen: HashMap<(String, Option<Writer>), Instant>,
     /// (uid, resourceVersion) of records known to be closed.
     closed: HashSet<(String, String)>,
-    looks: HashMap<(String, Backend), Look>,
+    looks: HashMap<(String, BackendIdentity), Look>,
     failures: HashMap<Identity, u32>,
+    /// By uid of the record.
+    switches: HashMap<String, Switches>,
+    /// When a running pipeline was last asked for its position, and the answer.
+    readings: HashMap<Identity, (Instant, LagReading)>,
+    refusals: HashMap<String, u32>,
 }
 
 struct OurPlan {
@@ -130,13 +139,35 @@ impl Memory {
         self.inner().ours.get(writer).map(|o| o.loaded_at)
     }
 
-    /// What this process knows of a record's plan. Forgets it when the record is closed.
-    pub fn state_of(&self, record: &OffsetResetRecord, now: Instant) -> PlanState {
+    /// A record, with what this process knows of it. What is over is forgotten.
+    pub fn look(&self, record: OffsetResetRecord, now: Instant) -> RecordLook {
+        let state = self.state_of(&record, now);
+        let mut inner = self.inner();
+        let uid = record.uid().unwrap_or_default();
+        let switches = match record.spec.run_state_before {
+            None => Switches::default(),
+            Some(_) => {
+                let known = inner.switches.entry(uid.clone()).or_default();
+                known.first_seen.get_or_insert(now);
+                known.clone()
+            }
+        };
+        let look = RecordLook { object: record, state, switches };
+        if look.is_over() {
+            inner.closed.insert((uid.clone(), look.object.resource_version().unwrap_or_default()));
+            inner.refusals.remove(&uid);
+            if !look.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Sent) {
+                inner.switches.remove(&uid);
+            }
+        }
+        look
+    }
+
+    fn state_of(&self, record: &OffsetResetRecord, now: Instant) -> PlanState {
         let mut inner = self.inner();
         let uid = record.uid().unwrap_or_default();
         let writer = record.spec.writer.clone();
         if is_closed(record) {
-            inner.closed.insert((uid.clone(), record.resource_version().unwrap_or_default()));
             inner.first_seen.retain(|(u, _), _| *u != uid);
             if let Some(writer) = &writer {
                 inner.ours.remove(writer);
@@ -164,14 +195,13 @@ impl Memory {
     pub fn note_look(
         &self,
         namespace: &str,
-        backend: &Backend,
-        group: &Group,
+        backend: &BackendIdentity,
+        inactive: bool,
         committed: &Committed,
         period: Duration,
         now: Instant,
     ) -> Quiet {
         let mut inner = self.inner();
-        let inactive = group.is_inactive();
         let fresh = || Look { committed: committed.clone(), inactive, recent: Vec::new(), same_since: now, moved_at: None };
         let look = inner.looks.entry((namespace.to_owned(), backend.clone())).or_insert_with(fresh);
         let moved = look.committed != *committed;
@@ -194,8 +224,57 @@ impl Memory {
     }
 
     /// What this operator itself wrote is no movement: the looks begin anew.
-    pub fn forget_looks(&self, namespace: &str, backend: &Backend) {
+    pub fn forget_looks(&self, namespace: &str, backend: &BackendIdentity) {
         self.inner().looks.remove(&(namespace.to_owned(), backend.clone()));
+    }
+
+    /// Notes that the pipeline of this record is stopped (`start: false`) or started, just before the call.
+    pub fn note_switch(&self, record: &OffsetResetRecord, start: bool, now: Instant) {
+        let mut inner = self.inner();
+        let known = inner.switches.entry(record.uid().unwrap_or_default()).or_default();
+        let switch = if start { &mut known.start } else { &mut known.stop };
+        let (tries, failure) = switch.as_ref().map_or((0, None), |s| (s.tries, s.failure.clone()));
+        *switch = Some(Switch { last: now, tries: tries.saturating_add(1), failure });
+    }
+
+    /// Notes how that call ended.
+    pub fn note_switched(&self, record: &OffsetResetRecord, start: bool, failed: Option<Cause>) {
+        let mut inner = self.inner();
+        let Some(known) = inner.switches.get_mut(&record.uid().unwrap_or_default()) else { return };
+        if let Some(switch) = if start { known.start.as_mut() } else { known.stop.as_mut() } {
+            switch.failure = failed;
+        }
+    }
+
+    /// The pipeline of this record was seen inactive after it was to be stopped.
+    pub fn note_inactive(&self, record: &OffsetResetRecord) {
+        self.inner().switches.entry(record.uid().unwrap_or_default()).or_default().was_inactive = true;
+    }
+
+    /// Since when the pipeline of this closed record has been seen running, with the newest reading there was then.
+    pub fn note_running(&self, record: &OffsetResetRecord, now: Now, newest: Option<Timestamp>) -> (Now, Option<Timestamp>) {
+        let mut inner = self.inner();
+        *inner.switches.entry(record.uid().unwrap_or_default()).or_default().running.get_or_insert((now, newest))
+    }
+
+    pub fn reading_is_due(&self, object: &Identity, now: Instant) -> bool {
+        self.inner().readings.get(object).is_none_or(|(at, _)| now.saturating_duration_since(*at) >= READING)
+    }
+
+    pub fn note_reading(&self, object: &Identity, reading: LagReading, now: Instant) {
+        self.inner().readings.insert(object.clone(), (now, reading));
+    }
+
+    pub fn reading(&self, object: &Identity) -> Option<LagReading> {
+        self.inner().readings.get(object).map(|(_, reading)| *reading)
+    }
+
+    /// Counts how often the backend refused this record's plan as a whole.
+    pub fn note_refusal(&self, record: &OffsetResetRecord) -> u32 {
+        let mut inner = self.inner();
+        let refusals = inner.refusals.entry(record.uid().unwrap_or_default()).or_default();
+        *refusals = refusals.saturating_add(1);
+        *refusals
     }
 
     /// Counts consecutive passes that could not reach the backend.
@@ -220,15 +299,13 @@ pub fn is_closed(record: &OffsetResetRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::GroupState;
 
     /// Looks at these seconds of an Empty group that never moves; how long it is known to be quiet at the last of them.
     fn quiet(period: u64, looks: &[u64]) -> u64 {
         let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
-        let backend = Backend { bootstrap: vec![], group: "g".to_owned() };
-        let group = Group { state: GroupState::Empty, members: vec![] };
+        let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() };
         let look = |at: &u64| {
-            memory.note_look("n", &backend, &group, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
+            memory.note_look("n", &backend, true, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
         };
         looks.iter().map(look).last().and_then(|q| q.since).map_or(0, |since| since.as_secs())
     }

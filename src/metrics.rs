@@ -19,6 +19,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     reconcile_seconds: Histogram,
     pub kafka_clients: Gauge,
+    pub enos_clients: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,11 +33,12 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("streampipeline");
         let requests = Family::default();
         let reconcile_seconds = Histogram::new([0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
-        let kafka_clients = Gauge::default();
+        let (kafka_clients, enos_clients) = (Gauge::default(), Gauge::default());
         registry.register("reset_transitions", "Requests that came to a stage, by reason", requests.clone());
         registry.register("reconcile_time_seconds", "Duration of one reconciliation", reconcile_seconds.clone());
         registry.register("kafka_clients", "Kafka clients that are open", kafka_clients.clone());
-        Self { registry: Mutex::new(registry), requests, reconcile_seconds, kafka_clients }
+        registry.register("enos_clients", "Clients of EnOS gateways that are open", enos_clients.clone());
+        Self { registry: Mutex::new(registry), requests, reconcile_seconds, kafka_clients, enos_clients }
     }
 }
 

@@ -2,31 +2,33 @@
 
 use std::time::Duration;
 
-use crate::api::{BackendIdentity, Reason, Stage};
-use crate::backend::kafka::Kafka;
+use crate::api::{BackendIdentity, Reason, RecordPhase, Stage};
+use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
-    Answer, Cause, Committed, Desired, Group, Leftover, Now, Observation, Plan, PlanState, Progress, Reading, RecordLook, Request, Target,
-    TopicPartition,
+    Abilities, Activity, Answer, Cause, Committed, Desired, Leftover, Now, Observation, Plan, PlanState, Progress, ReadBack, Reading,
+    RecordLook, Request, Target, TopicPartition, retry_asked,
 };
 use crate::ledger::record_name;
 
 /// See the module.
 pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now: Now) -> Observation {
     let mut seen = Observation { draining: ctx.shutdown.is_cancelled(), ..Observation::default() };
-    let kafka = match ctx.backend(desired) {
-        Ok(kafka) => kafka,
+    if desired.guarded {
+        seen.owing = ctx.ledger.owing(&desired.object, &ctx.memory).await.into();
+    }
+    let platform = match ctx.platform(desired).await {
+        Ok(platform) => platform,
         Err(cause) => {
-            seen.cluster_id = Reading::Unreadable(cause);
+            seen.identity = Reading::Unreadable(cause);
             return seen;
         }
     };
-    let look = Look { ctx, desired, progress, kafka, now };
+    let look = Look { ctx, desired, progress, platform, abilities: desired.backend.abilities(), now };
     match look.open_records().await {
         Err(cause) => seen.record = Reading::Unreadable(cause),
         Ok((_, Some(left))) => {
-            let committed = look.read_back(&left).await;
-            seen.leftover = Some(Leftover { look: left, committed });
+            seen.leftover = Some(look.leftover(left).await);
             return seen;
         }
         Ok((Some(own), None)) => seen.record = Reading::Read(Some(own)),
@@ -40,24 +42,24 @@ struct Look<'a> {
     ctx: &'a Context,
     desired: &'a Desired,
     progress: &'a Progress,
-    kafka: Kafka,
+    platform: Platform,
+    abilities: Abilities,
     now: Now,
 }
 
 impl Look<'_> {
-    /// The open record of the current request, and one that is not of it.
+    /// The record of the current request that is not over, and one that is not of it.
     async fn open_records(&self) -> Result<(Option<RecordLook>, Option<RecordLook>), Cause> {
         let object = &self.desired.object;
         let mut own = None;
         for name in self.ctx.open_records(object) {
             let Some(record) = self.ctx.ledger.get(&object.namespace, &name).await? else { continue };
-            let state = self.ctx.memory.state_of(&record, self.now.mono);
-            let look = RecordLook { object: record, state };
-            if matches!(look.state, PlanState::Closed) {
+            let look = self.ctx.memory.look(record, self.now.mono);
+            if look.is_over() {
                 continue;
             }
             let request = &look.object.spec.request;
-            let same_kind = request.dry_run == self.desired.request.as_ref().and_then(|r| r.as_ref().ok()).and_then(|r| r.written.dry_run);
+            let same_kind = request.dry_run == self.desired.asked().and_then(|r| r.written.dry_run);
             if Some(&request.id) == self.desired.id.as_ref() && same_kind {
                 own = Some(look);
             } else if request.dry_run != Some(true) {
@@ -67,26 +69,52 @@ impl Look<'_> {
         Ok((own, None))
     }
 
+    /// Looked at where the record says it was carried out, which an earlier object of this name may have chosen otherwise.
+    async fn leftover(&self, look: RecordLook) -> Leftover {
+        let identity = &look.object.spec.backend;
+        let at = match self.desired.backend.of_record(identity) {
+            Some(backend) => self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await,
+            None => Err(Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at")),
+        };
+        let (committed, activity) = match at {
+            Err(cause) => (Reading::Unreadable(cause.clone()), Reading::Unreadable(cause)),
+            Ok(at) => (self.read_back(&at, &look).await, self.right_after(&at, &look).await),
+        };
+        Leftover { look, committed, activity }
+    }
+
     async fn request(&self, seen: &mut Observation) {
-        let request = self.desired.request.as_ref().and_then(|r| r.as_ref().ok());
-        let Some(request) = request.filter(|r| seen.record.get().is_some() || !self.is_settled(r)) else { return self.at_rest(seen).await };
-        seen.cluster_id = self.kafka.cluster_id().await.into();
-        if let (Reading::Unread, Some(cluster_id)) = (&seen.record, self.progress.cluster_id.as_ref().or(seen.cluster_id.get())) {
-            seen.record = self.record(request, cluster_id).await.into();
+        let Some(request) = self.desired.asked() else { return self.at_rest(seen).await };
+        if seen.record.get().is_none() && self.is_settled(request) {
+            self.at_rest(seen).await;
+            // It runs again: now the platform can say where it reads.
+            let compare = self.awaits_start() && seen.activity.get().is_some_and(Activity::is_active);
+            if !compare {
+                return;
+            }
+        } else {
+            seen.identity = self.platform.identity(self.now.mono).await.into();
+        }
+        if let (Reading::Unread, Some(identity)) = (&seen.record, self.pinned().as_ref().or(seen.identity.get())) {
+            seen.record = self.record(request, identity).await.into();
         }
         match seen.record.get().cloned().flatten() {
             Some(record) => self.with_record(seen, request, &record).await,
-            None => self.for_plan(seen, request).await,
+            None => self.for_plan(seen, request, None).await,
         }
     }
 
+    /// The identity seen first: what records of this object are named by.
+    fn pinned(&self) -> Option<BackendIdentity> {
+        self.platform.identity_of(self.progress.pinned_cluster.as_deref())
+    }
+
     /// The record of this request, open or closed.
-    async fn record(&self, request: &Request, cluster_id: &str) -> Result<Option<RecordLook>, Cause> {
-        let backend = BackendIdentity { cluster_id: cluster_id.to_owned(), consumer_group: self.desired.backend.group.clone() };
-        let name = record_name(&self.desired.object, &backend, request);
+    async fn record(&self, request: &Request, identity: &BackendIdentity) -> Result<Option<RecordLook>, Cause> {
+        let name = record_name(&self.desired.object, identity, request);
         // A name says nothing: the record is adopted only if the id stored in it is the same.
         let found = self.ctx.ledger.get(&self.desired.object.namespace, &name).await?.filter(|record| record.spec.request.id == request.id);
-        Ok(found.map(|object| RecordLook { state: self.ctx.memory.state_of(&object, self.now.mono), object }))
+        Ok(found.map(|object| self.ctx.memory.look(object, self.now.mono)))
     }
 
     /// It ended, and nothing was changed since: nothing needs to be known about it.
@@ -96,47 +124,75 @@ impl Look<'_> {
         last.is_some_and(|last| !(self.progress.spec_changed || retry && last.stage == Stage::Held))
     }
 
-    /// What the pipeline does, and the looks that count towards a later quiet period.
-    async fn at_rest(&self, seen: &mut Observation) {
-        if let Some(first) = &self.progress.cluster_id {
-            seen.cluster_id = Reading::Read(first.clone());
-        } else {
-            seen.cluster_id = self.kafka.cluster_id().await.into();
-            if seen.cluster_id.get().is_none() {
-                return;
-            }
-        }
-        self.group(seen).await;
+    /// Its reset was accepted and cannot be proven before the pipeline's next start.
+    fn awaits_start(&self) -> bool {
+        let sent = self.progress.last.as_ref().is_some_and(|last| last.stage == Stage::Sent);
+        sent && self.progress.last_reason == Some(Reason::NoReadBackWhilePaused)
     }
 
-    async fn group(&self, seen: &mut Observation) {
-        let (group, committed) = tokio::join!(self.kafka.group(), self.kafka.committed(None));
-        if let (Ok(group), Ok(committed)) = (&group, &committed) {
-            seen.quiet = self.note(group, committed);
+    /// What the pipeline does, and the looks that count towards a later quiet period.
+    async fn at_rest(&self, seen: &mut Observation) {
+        seen.identity = match self.pinned() {
+            Some(first) => Reading::Read(first),
+            None => self.platform.identity(self.now.mono).await.into(),
+        };
+        if seen.identity.get().is_some() {
+            let recent = self.now.mono.checked_sub(self.ctx.timing.list_interval).unwrap_or(self.now.mono);
+            self.activity(seen, recent).await;
         }
-        seen.group = group.into();
+    }
+
+    /// `since`: what is remembered from before does not count.
+    async fn activity(&self, seen: &mut Observation, since: std::time::Instant) {
+        let (activity, committed) = self.platform.activity(since).await;
+        if let (Ok(activity), Ok(committed), Some(identity)) = (&activity, &committed, seen.identity.get())
+            && self.abilities.quiet
+        {
+            let period = self.desired.asked().map_or(Duration::MAX, |r| r.quiet_period);
+            let namespace = &self.desired.object.namespace;
+            let inactive = activity.is_inactive();
+            seen.quiet = self.ctx.memory.note_look(namespace, identity, inactive, committed, period, self.now.mono);
+        }
+        seen.activity = activity.into();
         seen.committed = committed.into();
     }
 
-    fn note(&self, group: &Group, committed: &Committed) -> crate::domain::Quiet {
-        let period = self.desired.request.as_ref().and_then(|r| r.as_ref().ok()).map_or(Duration::MAX, |r| r.quiet_period);
-        self.ctx.memory.note_look(&self.desired.object.namespace, &self.desired.backend, group, committed, period, self.now.mono)
-    }
-
     async fn with_record(&self, seen: &mut Observation, request: &Request, record: &RecordLook) {
+        let since = self.now.mono;
         match &record.state {
-            PlanState::Absent => self.for_plan(seen, request).await,
+            PlanState::Absent => self.for_plan(seen, request, Some(record)).await,
             PlanState::OursUnsent { .. } => self.second_look(seen, record).await,
-            PlanState::OursSent { .. } | PlanState::InDoubt { .. } => seen.committed = self.read_back(record).await,
-            PlanState::Closed if crate::domain::retry_asked(request, record) => {
-                self.group(seen).await;
-                if let (Some(plan), true) = (record.plan(), seen.group.get().is_some()) {
-                    seen.committed = self.kafka.committed(Some(&plan.partitions())).await.into();
+            PlanState::OursSent { .. } | PlanState::InDoubt { .. } => {
+                seen.committed = self.read_back(&self.platform, record).await;
+                seen.activity = self.right_after(&self.platform, record).await;
+            }
+            PlanState::Closed if retry_asked(request, record) => {
+                self.activity(seen, since).await;
+                if let (Some(plan), true) = (record.plan(), seen.activity.get().is_some()) {
+                    seen.committed = self.platform.committed(&plan.partitions()).await.into();
                 }
                 seen.rivals = self.rivals(record).await;
             }
-            PlanState::Closed => {}
+            PlanState::Closed if record.owes_start() => self.activity(seen, since).await,
+            PlanState::Closed => self.after_start(seen, record).await,
         }
+    }
+
+    /// The readings of a pipeline whose reset can only be seen once it runs.
+    async fn after_start(&self, seen: &mut Observation, record: &RecordLook) {
+        if !record.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Sent && s.reason == Reason::NoReadBackWhilePaused) {
+            return;
+        }
+        if seen.activity.get().is_none() {
+            self.activity(seen, self.now.mono).await;
+        }
+        if !seen.activity.get().is_some_and(Activity::is_active) {
+            return;
+        }
+        seen.reading = self.platform.reading().await.ok().flatten();
+        let mut look = record.clone();
+        look.switches.running = Some(self.ctx.memory.note_running(&look.object, self.now, seen.reading.map(|r| r.at)));
+        seen.record = Reading::Read(Some(look));
     }
 
     async fn rivals(&self, record: &RecordLook) -> Reading<Vec<String>> {
@@ -149,77 +205,89 @@ impl Look<'_> {
         let plan = record.plan().unwrap_or_default();
         let (partitions, topics): (Vec<TopicPartition>, Vec<String>) = (plan.partitions(), plan.topic_ids.keys().cloned().collect());
         let id = &record.object.spec.request.id;
-        let (wanted, rivals, group, committed, topics) = tokio::join!(
+        let (wanted, rivals, activity, committed, topics) = tokio::join!(
             self.ctx.ledger.is_wanted(&self.desired.object, id),
             self.rivals(record),
-            self.kafka.group(),
-            self.kafka.committed(Some(&partitions)),
-            self.kafka.topics(&topics),
+            self.platform.activity_alone(self.now.mono),
+            self.platform.committed(&partitions),
+            self.platform.topics(&topics),
         );
         seen.wanted = wanted.into();
         seen.rivals = rivals;
-        seen.group = group.into();
+        seen.activity = activity.into();
         seen.committed = committed.into();
         seen.topics = topics.into();
     }
 
+    /// The state of a pipeline right after its reset, or where it is to be brought back.
+    async fn right_after(&self, at: &Platform, record: &RecordLook) -> Reading<Activity> {
+        let accepted = matches!(&record.state, PlanState::OursSent { answer: Answer::Definite { .. }, .. });
+        let counts = accepted && self.abilities.read_back == ReadBack::AfterStart;
+        if counts || matches!(record.state, PlanState::Closed) { at.activity_alone(self.now.mono).await.into() } else { Reading::Unread }
+    }
+
     /// The commits of a plan's partitions, when it is time to look at them.
-    async fn read_back(&self, record: &RecordLook) -> Reading<Committed> {
+    async fn read_back(&self, at: &Platform, record: &RecordLook) -> Reading<Committed> {
         let doubt_ends = match &record.state {
             PlanState::OursSent { answer: Answer::Definite { .. }, .. } => None,
             PlanState::OursSent { answer: Answer::None { ended, .. }, .. } => Some(*ended + self.ctx.timing.doubt()),
             PlanState::InDoubt { since } => Some(*since + self.ctx.timing.doubt()),
+            PlanState::OursSent { answer: Answer::NotDone(_) | Answer::Unclear(_), .. } => return Reading::Unread,
             PlanState::OursUnsent { .. } | PlanState::Absent | PlanState::Closed => return Reading::Unread,
         };
         let plan = record.plan().unwrap_or_default();
-        if doubt_ends.is_some_and(|end| end > self.now.mono) || plan == Plan::default() {
+        if doubt_ends.is_some_and(|end| end > self.now.mono) || plan.rows.is_empty() {
             return Reading::Unread;
         }
-        self.where_it_hit(record, &plan, doubt_ends.is_some()).await.into()
+        self.where_it_hit(at, record, &plan, doubt_ends.is_some()).await.into()
     }
 
-    /// The commits of the record's own group, which an earlier object of this name may have chosen otherwise.
-    async fn where_it_hit(&self, record: &RecordLook, plan: &Plan, in_doubt: bool) -> Result<Committed, Cause> {
-        let BackendIdentity { cluster_id, consumer_group } = &record.object.spec.backend;
-        let mut desired = self.desired.clone();
-        desired.backend.group.clone_from(consumer_group);
-        let kafka = self.ctx.backend(&desired)?;
+    async fn where_it_hit(&self, at: &Platform, record: &RecordLook, plan: &Plan, in_doubt: bool) -> Result<Committed, Cause> {
         if in_doubt {
             // Long after the send the brokers may be others.
-            let found = kafka.cluster_id().await?;
-            if found != *cluster_id {
+            let (made, found) = (&record.object.spec.backend, at.identity(self.now.mono).await?);
+            if found != *made {
                 let text = format!(
-                    "the record is of cluster {cluster_id}, the brokers now answer as {found}: what was sent there cannot be looked at"
+                    "the record is of {}, the backend now answers as {}: what was sent there cannot be looked at",
+                    made.parts().join("/"),
+                    found.parts().join("/")
                 );
                 return Err(Cause::new(Reason::ClusterChanged, text));
             }
         }
-        kafka.committed(Some(&plan.partitions())).await
+        at.committed(&plan.partitions()).await
     }
 
-    /// What a plan is made from; the log only when it could be made now.
-    async fn for_plan(&self, seen: &mut Observation, request: &Request) {
-        if seen.cluster_id.get().is_none() || seen.draining {
+    /// What a plan is made from; the costly parts only when it could be made now.
+    async fn for_plan(&self, seen: &mut Observation, request: &Request, own: Option<&RecordLook>) {
+        if seen.identity.get().is_none() || seen.draining {
             return;
         }
-        self.group(seen).await;
-        let (Some(group), Some(committed)) = (seen.group.get(), seen.committed.get()) else { return };
-        let ready = group.is_inactive() && seen.quiet.is_enough(request.quiet_period) && !committed.values().any(|c| c.pending);
+        self.activity(seen, self.now.mono).await;
+        let (Some(activity), Some(committed)) = (seen.activity.get(), seen.committed.get()) else { return };
+        if let Some(own) = own.filter(|r| r.stops().is_some() && activity.is_inactive()) {
+            self.ctx.memory.note_inactive(&own.object);
+        }
+        let quiet = !self.abilities.quiet || seen.quiet.is_enough(request.quiet_period);
+        let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
+        let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause && own.is_none();
+        if !request.dry_run && (ready || stops) {
+            let Some(identity) = seen.identity.get() else { return };
+            let name = record_name(&self.desired.object, identity, request);
+            seen.rivals = self.ctx.ledger.rivals(identity, &name, &self.ctx.memory).await.into();
+        }
+        if request.to == Target::Platform {
+            return self.reading(seen, stops || request.dry_run, ready).await;
+        }
         if !ready && !request.dry_run {
             return;
-        }
-        if !request.dry_run {
-            let Some(cluster_id) = seen.cluster_id.get() else { return };
-            let backend = BackendIdentity { cluster_id: cluster_id.clone(), consumer_group: self.desired.backend.group.clone() };
-            let own = record_name(&self.desired.object, &backend, request);
-            seen.rivals = self.ctx.ledger.rivals(&backend, &own, &self.ctx.memory).await.into();
         }
         let mut names: Vec<String> = match &request.topics {
             Some(selection) => selection.keys().cloned().collect(),
             None => committed.keys().map(|at| at.topic.clone()).collect(),
         };
         names.dedup();
-        seen.topics = self.kafka.topics(&names).await.into();
+        seen.topics = self.platform.topics(&names).await.into();
         let Some(topics) = seen.topics.get() else { return };
         let all = topics
             .iter()
@@ -230,8 +298,22 @@ impl Look<'_> {
             return;
         }
         let time = if let Target::Timestamp(time) = request.to { Some(time) } else { None };
-        let (committed, log) = tokio::join!(self.kafka.committed(Some(&selected)), self.kafka.log(&selected, time, self.now.wall));
+        let (committed, log) = tokio::join!(self.platform.committed(&selected), self.platform.log(&selected, time, self.now.wall));
         seen.committed = committed.into();
         seen.log = log.into();
+    }
+
+    /// Where a platform says the pipeline reads: while it runs, now and then; at once before it is stopped or reset. Not
+    /// having it hinders nothing.
+    async fn reading(&self, seen: &mut Observation, at_once: bool, ready: bool) {
+        let object = &self.desired.object;
+        let active = seen.activity.get().is_some_and(Activity::is_active);
+        if ready || at_once || active && self.ctx.memory.reading_is_due(object, self.now.mono) {
+            seen.reading = self.platform.reading().await.ok().flatten();
+            if active && let Some(newest) = seen.reading {
+                self.ctx.memory.note_reading(object, newest, self.now.mono);
+            }
+        }
+        seen.remembered = self.ctx.memory.reading(object);
     }
 }

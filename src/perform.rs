@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::api::{BackendIdentity, OffsetResetRecordSpec, PipelineRef, Reason};
+use crate::api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
 use crate::context::Context;
 use crate::domain::{Answer, Cause, Desired, Observation, Plan, RecordLook, Request, Step, TopicPartition};
 use crate::ledger::record_name;
@@ -16,7 +16,13 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
     let subject = seen.leftover.as_ref().map(|l| &l.look).or(seen.record.get().and_then(Option::as_ref));
     let act = Act { ctx, desired, subject };
     match step {
-        Step::WriteAhead { plan, deadline } => act.write_ahead(seen, &plan, deadline).await,
+        Step::Guard => ctx.ledger.guard(&desired.object, true).await,
+        Step::Unguard => ctx.ledger.guard(&desired.object, false).await,
+        Step::RecordPause { before, deadline } => act.record_pause(seen, before, deadline).await,
+        Step::Stop => act.switch(false).await,
+        Step::BringBack => act.switch(true).await,
+        Step::NoteBroughtBack => ctx.ledger.note_brought_back(&act.subject()?.object, Timestamp::now()).await,
+        Step::WriteAhead { plan, before, deadline } => act.write_ahead(seen, &plan, before, deadline).await,
         Step::RecordDryRun { plan, deadline } => act.record_dry_run(seen, &plan, deadline).await,
         Step::Send { plan, only } => act.send(&plan, |at| only.contains(at)).await,
         Step::Unload => {
@@ -54,13 +60,38 @@ impl Act<'_> {
         self.subject.ok_or_else(|| gone("there is no record"))
     }
 
-    async fn write_ahead(&self, seen: &Observation, plan: &Plan, deadline: Timestamp) -> Result<(), Cause> {
+    async fn record_pause(&self, seen: &Observation, before: RunStateBefore, deadline: Timestamp) -> Result<(), Cause> {
+        let (name, mut spec) = self.spec(seen, deadline)?;
+        spec.run_state_before = Some(RunStateBefore { start: self.desired.backend.start().cloned(), ..before });
+        self.ctx.ledger.create(&self.desired.object, &name, spec).await.map(drop)
+    }
+
+    /// Stops the pipeline, or starts it again. Noted before the call: what times out may still land.
+    async fn switch(&self, start: bool) -> Result<(), Cause> {
+        let record = &self.subject()?.object;
+        let backend = self.desired.backend.of_record(&record.spec.backend).ok_or_else(|| gone("the backend is of another kind"))?;
+        let platform = self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await?;
+        self.ctx.memory.note_switch(record, start, Instant::now());
+        let recorded = record.spec.run_state_before.as_ref().and_then(|b| b.start.as_ref());
+        let done = if start {
+            // What the spec says now counts, so that a person can correct what the platform refuses.
+            let options = self.desired.backend.start().or(recorded).ok_or_else(|| gone("spec.enos.start is not there"))?;
+            platform.start(options).await
+        } else {
+            platform.stop().await
+        };
+        self.ctx.memory.note_switched(record, start, done.as_ref().err().cloned());
+        done
+    }
+
+    async fn write_ahead(&self, seen: &Observation, plan: &Plan, before: Option<RunStateBefore>, deadline: Timestamp) -> Result<(), Cause> {
         let recorded = plan.to_record();
         if let Some(record) = self.subject {
             let writer = self.ctx.memory.load(1, &recorded, Instant::now());
             return self.ctx.ledger.put_plan(&record.object, &recorded, &writer).await;
         }
         let (name, mut spec) = self.spec(seen, deadline)?;
+        spec.run_state_before = before;
         // The window counts from just before the write.
         spec.writer = Some(self.ctx.memory.load(1, &recorded, Instant::now()));
         spec.plan = Some(recorded);
@@ -74,26 +105,28 @@ impl Act<'_> {
     }
 
     fn spec(&self, seen: &Observation, deadline: Timestamp) -> Result<(String, OffsetResetRecordSpec), Cause> {
-        let cluster_id = seen.cluster_id.get().ok_or_else(|| gone("the cluster id is not known"))?.clone();
-        let request: &Request = self.desired.request.as_ref().and_then(|r| r.as_ref().ok()).ok_or_else(|| gone("there is no request"))?;
         let object = &self.desired.object;
-        let backend = BackendIdentity { cluster_id, consumer_group: self.desired.backend.group.clone() };
+        let request: &Request = self.desired.asked().ok_or_else(|| gone("the request is not there"))?;
+        let backend = seen.identity.get().ok_or_else(|| gone("where the pipeline lives is not known"))?.clone();
         let name = record_name(object, &backend, request);
         let pipeline = PipelineRef { name: object.name.clone(), uid: object.uid.clone() };
         let request = request.written.clone();
-        Ok((name, OffsetResetRecordSpec { pipeline, request, backend, created_at: Timestamp::now(), deadline, writer: None, plan: None }))
+        let created_at = Timestamp::now();
+        Ok((
+            name,
+            OffsetResetRecordSpec { pipeline, request, backend, created_at, deadline, run_state_before: None, writer: None, plan: None },
+        ))
     }
 
     async fn send(&self, plan: &Plan, only: impl Fn(&TopicPartition) -> bool) -> Result<(), Cause> {
         let record = self.subject()?;
         let writer = record.object.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
         let goals: Vec<_> = plan.moves().filter(|(row, _)| only(&row.at)).map(|(row, goal)| (row.at.clone(), goal)).collect();
-        let kafka = self.ctx.backend(self.desired)?;
+        let platform = self.ctx.platform(self.desired).await?;
         let now = Instant::now();
-        let open = self.ctx.memory.loaded_at(writer).is_some_and(|at| now.saturating_duration_since(at) < self.ctx.timing.send_window);
-        if !open {
+        let Some(closes) = self.ctx.memory.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end) else {
             return Err(Cause::new(Reason::PlanRecorded, "the send window passed"));
-        }
+        };
         // Should this pass be dropped in the middle, the call may still be under way until its deadline.
         let ended = now + 3 * self.ctx.timing.call_deadline;
         let pending = Answer::None { ended, cause: Cause::new(Reason::OutcomeUnknown, "the operator gave up waiting for the answer") };
@@ -101,10 +134,10 @@ impl Act<'_> {
             return Err(gone("the plan was given up"));
         }
         tracing::info!(record = record.object.metadata.name, partitions = goals.len(), "Sending the plan");
-        let answer = if goals.is_empty() { Answer::Definite { refused: [].into() } } else { kafka.commit(&goals).await };
+        let answer = platform.send(&goals, closes).await;
         self.ctx.memory.note_answer(writer, answer);
         // What this operator wrote itself is no movement.
-        self.ctx.memory.forget_looks(&self.desired.object.namespace, &self.desired.backend);
+        self.ctx.memory.forget_looks(&self.desired.object.namespace, &record.object.spec.backend);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use kube::runtime::controller::Action;
 use crate::api::{Stage, StreamPipeline};
 use crate::context::Context;
 use crate::decide::decide;
-use crate::domain::{Desired, Progress, Step, Verdict};
+use crate::domain::{Desired, Progress, Reading, Step, Verdict};
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{Seen, report};
@@ -24,19 +24,32 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
     let mut told = Seen::default();
     for _ in 0..PASSES {
         let now = ctx.now();
-        let desired = Desired::of(pipeline, now.wall);
+        let desired = match Desired::of(pipeline, now.wall) {
+            Ok(desired) => desired,
+            Err(cause) => {
+                tracing::warn!(name = pipeline.metadata.name, "{}", cause.message);
+                return Action::await_change();
+            }
+        };
+        let timing = ctx.timing.at_rest(desired.backend.abilities());
         let progress = Progress::of(pipeline);
         let seen = observe(ctx, &desired, &progress, now).await;
-        told.note(&seen, &desired.backend.group);
+        told.note(&seen);
         // The looks take time; the window and the waits are judged by the clock after them.
         let now = ctx.now();
-        let mut decision = decide(&desired, &progress, &seen, &ctx.timing, now);
+        let mut decision = decide(&desired, &progress, &seen, &timing, now);
         log(&desired, &decision.verdict, decision.step.as_ref());
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
         if let Some(step) = decision.step {
-            let unload = matches!(step, Step::Unload);
+            let (unload, guard) = (matches!(step, Step::Unload), matches!(step, Step::Guard | Step::Unguard));
+            let refusals = match &seen.record {
+                Reading::Read(Some(record)) if unload => ctx.memory.note_refusal(&record.object),
+                _ => 0,
+            };
             let undone = match perform(ctx, &desired, &seen, step).await {
+                // The object changed; the watch brings it anew.
+                Ok(()) if guard => return Action::requeue(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
                 Ok(()) if !unload => continue,
                 // Somebody else was faster: look again.
                 Err(cause) if cause.backend_code == Some(CONFLICT) => return Action::requeue(ctx.jitter(Duration::from_millis(200))),
@@ -44,7 +57,11 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
                 Err(cause) => Some(cause),
             };
             // What keeps the plan from being sent is told, and not tried again at once.
-            again = ctx.jitter(again.max(ctx.timing.recheck_waiting));
+            again = ctx.jitter(again.max(ctx.timing.recheck_waiting).max(backoff(
+                refusals,
+                ctx.timing.recheck_waiting,
+                ctx.timing.max_backoff,
+            )));
             if let Verdict::Request(ending) = &mut decision.verdict {
                 // An end is told only once its record is closed: what is told as ended is not looked at again.
                 let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
@@ -68,7 +85,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
         if failures > 0 {
             again = again.max(backoff(failures, ctx.timing.recheck_waiting, ctx.timing.max_backoff));
         }
-        return Action::requeue(if again >= ctx.timing.recheck_idle { ctx.jitter(again) } else { again });
+        return Action::requeue(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
     }
     Action::requeue(ctx.jitter(Duration::from_secs(1)))
 }
@@ -83,6 +100,12 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
     let (namespace, name, id) = (&desired.object.namespace, &desired.object.name, desired.id.as_deref().unwrap_or_default());
     let step = match step {
         None => "None",
+        Some(Step::Guard) => "Guard",
+        Some(Step::Unguard) => "Unguard",
+        Some(Step::RecordPause { .. }) => "RecordPause",
+        Some(Step::Stop) => "Stop",
+        Some(Step::BringBack) => "BringBack",
+        Some(Step::NoteBroughtBack) => "NoteBroughtBack",
         Some(Step::WriteAhead { .. }) => "WriteAhead",
         Some(Step::RecordDryRun { .. }) => "RecordDryRun",
         Some(Step::Send { .. }) => "Send",

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads, decides or talks to anybody.
 
+pub mod code;
 mod offset_reset_record;
 mod reason;
 mod stream_pipeline;
@@ -18,5 +19,7 @@ pub const GROUP: &str = "streampipeline.io";
 pub const PIPELINE_LABEL: &str = "streampipeline.io/pipeline";
 /// Label of a record: 16 hex digits that stand for the backend's identity (cluster id and group).
 pub const BACKEND_LABEL: &str = "streampipeline.io/backend";
+/// On a StreamPipeline only while the operator keeps its pipeline paused, so that deleting it brings it back first.
+pub const FINALIZER: &str = "streampipeline.io/bring-back";
 /// Field manager, event source and prefix of the client id.
 pub const OPERATOR: &str = "stream-pipeline-operator";

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::stream_pipeline_status::time_schema;
-use super::{OffsetReset, PlanTotals, Reason};
+use super::{OffsetReset, PlanTotals, Reason, StartOptions};
 
 /// Most rows a plan may have (issue: one object stays below 1 MiB; about 15,000 partitions fit).
 pub const MAX_ROWS: usize = 20_000;
@@ -38,7 +38,7 @@ pub const MAX_ROWS: usize = 20_000;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.pipeline == oldSelf.pipeline && self.request == oldSelf.request && self.backend == oldSelf.backend && self.createdAt == oldSelf.createdAt && self.deadline == oldSelf.deadline").message("spec of an OffsetResetRecord is immutable but for plan and writer"),
+    validation = Rule::new("self.pipeline == oldSelf.pipeline && self.request == oldSelf.request && self.backend == oldSelf.backend && self.createdAt == oldSelf.createdAt && self.deadline == oldSelf.deadline && has(self.runStateBefore) == has(oldSelf.runStateBefore) && (!has(self.runStateBefore) || self.runStateBefore == oldSelf.runStateBefore)").message("spec of an OffsetResetRecord is immutable but for plan and writer"),
     validation = Rule::new("!has(self.plan) || !has(oldSelf.plan) || self.plan == oldSelf.plan").message("spec.plan may be put there and dropped, never changed")
 )]
 pub struct OffsetResetRecordSpec {
@@ -46,7 +46,8 @@ pub struct OffsetResetRecordSpec {
     pub pipeline: PipelineRef,
     /// The request as it was when the record was made.
     pub request: OffsetReset,
-    /// Where the reset is carried out.
+    /// Where the reset is carried out: clusterID and consumerGroup, or orgID and pipelineID.
+    #[schemars(schema_with = "backend_schema")]
     pub backend: BackendIdentity,
     /// When the operator made this record, by its own clock. Far from metadata.creationTimestamp: a restored record.
     #[schemars(schema_with = "time_schema")]
@@ -54,6 +55,9 @@ pub struct OffsetResetRecordSpec {
     /// Nothing is sent after this time.
     #[schemars(schema_with = "time_schema")]
     pub deadline: Timestamp,
+    /// With `whenActive: Pause`: what the pipeline did before. Written before anything is paused, so that it is brought back also after a crash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_state_before: Option<RunStateBefore>,
     /// Who put the plan there. Only that process may send it. Changes with `plan` and with a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writer: Option<Writer>,
@@ -69,13 +73,73 @@ pub struct PipelineRef {
 }
 
 /// Where a reset is carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub enum BackendIdentity {
+    Kafka {
+        /// The Kafka cluster's id.
+        #[serde(rename = "clusterID")]
+        cluster_id: String,
+        consumer_group: String,
+    },
+    Enos {
+        #[serde(rename = "orgID")]
+        org_id: String,
+        #[serde(rename = "pipelineID")]
+        pipeline_id: String,
+    },
+}
+
+impl BackendIdentity {
+    /// What names and labels are made of.
+    pub fn parts(&self) -> [&str; 2] {
+        match self {
+            BackendIdentity::Kafka { cluster_id, consumer_group } => [cluster_id, consumer_group],
+            BackendIdentity::Enos { org_id, pipeline_id } => [org_id, pipeline_id],
+        }
+    }
+}
+
+/// What the pipeline did when the request began, and how to bring it back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct BackendIdentity {
-    /// The Kafka cluster's id.
-    #[serde(rename = "clusterID")]
-    pub cluster_id: String,
-    pub consumer_group: String,
+pub struct RunStateBefore {
+    /// true: it ran, so the operator stops it and brings it back. false: it is not touched.
+    pub running: bool,
+    /// How it is started again on EnOS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartOptions>,
+    /// Where it read before it was stopped, as far as the platform says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<LagReading>,
+}
+
+/// What EnOS says of a pipeline's position: one offset and one lag over all partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LagReading {
+    pub offset: i64,
+    pub lag: i64,
+    /// When the platform took it, by its own clock.
+    #[schemars(schema_with = "time_schema")]
+    pub at: Timestamp,
+}
+
+/// A reset whose target the platform chooses: the call is the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformCall {
+    /// What is called.
+    pub operation: String,
+    /// The platform's own word for the state the pipeline was in.
+    pub state: String,
+    /// Whether the reset can be undone. On EnOS it cannot: the platform has no call that sets a given position.
+    pub undo: bool,
+    /// The last known position before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<LagReading>,
+    /// true: `before` was read while the pipeline was paused or stopped, so that anything newer is from after its next start.
+    #[serde(default)]
+    pub before_was_read_while_inactive: bool,
 }
 
 /// The process that wrote a plan ahead.
@@ -92,9 +156,14 @@ pub struct Writer {
 /// Targets and snapshot, one table in columns per topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecordedPlan {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub topics: Vec<TopicPlan>,
-    pub totals: PlanTotals,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<PlanTotals>,
+    /// Instead of topics and totals, where the platform chooses the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<PlatformCall>,
     /// What a person should know before and after.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 512)))]
@@ -178,15 +247,43 @@ pub struct OffsetResetRecordStatus {
     pub attempt: i32,
     pub reason: Reason,
     pub message: String,
+    /// The platform's code, where it answered with one (docs/codes.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
     #[schemars(schema_with = "time_schema")]
     pub completed_at: Timestamp,
     /// What was seen when it was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+    /// Where the pipeline read after the next start, where the platform says so only then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<LagReading>,
+    /// When the pipeline that the operator had stopped was seen running again, or was left to whoever changed it meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub brought_back_at: Option<Timestamp>,
     /// Partitions the broker refused, the first hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub failures: Vec<PartitionFailure>,
+}
+
+impl OffsetResetRecordStatus {
+    /// Closed in this phase, with nothing else to say.
+    pub fn new(phase: RecordPhase, reason: Reason, completed_at: Timestamp) -> Self {
+        Self {
+            phase,
+            attempt: 0,
+            reason,
+            message: String::new(),
+            code: None,
+            completed_at,
+            verification: None,
+            reading: None,
+            brought_back_at: None,
+            failures: Vec::new(),
+        }
+    }
 }
 
 /// Phases of a closed record. A record without a status and with a plan is in doubt.
@@ -195,6 +292,8 @@ pub enum RecordPhase {
     /// A dry run: nothing is ever sent from it.
     Planned,
     Verified,
+    /// Accepted by a platform that cannot be read back before the pipeline's next start.
+    Sent,
     Held,
     Abandoned,
 }
@@ -215,6 +314,20 @@ pub struct PartitionFailure {
     pub partition: i32,
     /// Kafka's error code.
     pub code: i32,
+}
+
+fn backend_schema(_: &mut SchemaGenerator) -> Schema {
+    let text = |about: &str| serde_json::json!({ "type": "string", "maxLength": 255, "description": about });
+    schemars::json_schema!({
+        "type": "object",
+        "description": "Where the reset is carried out: clusterID and consumerGroup, or orgID and pipelineID.",
+        "properties": {
+            "clusterID": text("The Kafka cluster's id."),
+            "consumerGroup": text("The consumer group."),
+            "orgID": text("The EnOS organization."),
+            "pipelineID": text("The id of the EnOS pipeline."),
+        }
+    })
 }
 
 fn table(items: serde_json::Value) -> Schema {

@@ -9,8 +9,12 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 pub enum Stage {
     /// Accepted; something has to change first, and the reset then starts by itself.
     Waiting,
-    /// The plan is recorded; it is being sent, read back or judged.
+    /// The operator stops the pipeline first; nothing is planned yet.
+    Pausing,
+    /// The plan is recorded; it is being sent, read back or judged, or the pipeline is being brought back.
     Sending,
+    /// Accepted by a platform that shows the new position only after the pipeline's next start.
+    Sent,
     /// A dry run: the plan is recorded, nothing was sent.
     Planned,
     /// Sent, read back and as planned.
@@ -26,7 +30,7 @@ pub enum Stage {
 impl Stage {
     /// Whether nothing more happens under this id by itself.
     pub fn is_final(self) -> bool {
-        !matches!(self, Stage::Waiting | Stage::Sending)
+        !matches!(self, Stage::Waiting | Stage::Pausing | Stage::Sending)
     }
 }
 
@@ -52,10 +56,37 @@ pub enum Reason {
     ClusterChanged,
     CRDOutdated,
     AverageRateUnavailable,
+    PipelineInactive,
+    PipelineActive,
+    PipelineNotStartedYet,
+    PipelineFailed,
+    PipelineStatusUnknown,
+    PauseOverridden,
+    SecretNotFound,
+    EndpointNotAllowed,
+    EndpointUnreachable,
+    TlsFailed,
+    AuthenticationFailed,
+    RateLimited,
+    RequestRejected,
+    UnexpectedAnswer,
+    PlatformError,
+    StatusNotAllowed,
+    AnotherPipelineStarting,
+    ResourcesMissing,
+    StartConfigurationInvalid,
     // on the way
+    Pausing,
     PlanRecorded,
     Sent,
+    BringingBack,
+    PauseLimitNear,
     // ends
+    NoReadBackWhilePaused,
+    Unproven,
+    NotTakenUp,
+    PauseTimedOut,
+    PipelineNameAmbiguous,
     PlanReady,
     ResetVerified,
     SkippedAtCreation,
@@ -96,7 +127,7 @@ impl Reason {
         match self {
             NothingRequested => "No reset is asked for.",
             GroupInactive => "The group has no members and its offsets do not move.",
-            Reachable => "The brokers answer.",
+            Reachable => "The brokers, or the platform, answer.",
             GroupActive => {
                 "The group has members. Stop them; the reset starts by itself. With `whenActive: Fail` it ended; choose a new id."
             }
@@ -118,8 +149,57 @@ impl Reason {
             }
             CRDOutdated => "The API server did not keep what was written: the installed CRDs are older than the operator. Upgrade them.",
             AverageRateUnavailable => {
-                "A partition's log cannot be read (no leader), so there is no average input rate. Nothing was written; it is tried again."
+                "Kafka: a partition's log cannot be read (no leader), so there is no average input rate; nothing was written, it is tried again. EnOS: the reset was called and answered with 61168, which does not say whether it moved: held."
             }
+            PipelineInactive => "The platform reports the pipeline as paused or stopped.",
+            PipelineActive => {
+                "The pipeline runs. Pause or stop it, and the reset starts by itself; or `whenActive: Pause`. With `whenActive: Fail` it ended; choose a new id."
+            }
+            PipelineNotStartedYet => {
+                "Released, never started: the platform resets only paused or stopped pipelines. Start and stop it, or remove the request."
+            }
+            PipelineFailed => "The platform reports that the pipeline failed. Look into it in the console, then stop it.",
+            PipelineStatusUnknown => {
+                "The platform reports a state that is not documented, or lists disagree. Nothing is called; it is looked at again."
+            }
+            PauseOverridden => {
+                "Somebody started the pipeline again while the operator held it paused. It is not paused twice: stop it, or remove the request."
+            }
+            SecretNotFound => "A Secret or ConfigMap is missing, lacks a key, or may not be read. Correct it; it is read again when used.",
+            EndpointNotAllowed => {
+                "The operator may not connect there: see `--allowed-endpoints` and `--allow-plain-http`. Not a byte was sent."
+            }
+            EndpointUnreachable => "The gateway does not answer. Check the address, DNS and the network.",
+            TlsFailed => "The gateway's certificate does not verify. Check its host name and dates, and `spec.enos.ca`.",
+            AuthenticationFailed => {
+                "The gateway refuses the credentials. Check access key and secret key in the Secret, and the operator's clock."
+            }
+            RateLimited => "The gateway limits the rate of calls. The operator slows down and goes on.",
+            RequestRejected => "The platform refuses a parameter. Check orgID and pipelineID; report it if they are right.",
+            UnexpectedAnswer => "Something else than the platform answers, or not as documented. Check `spec.enos.endpoint`.",
+            PlatformError => "The platform reports an internal error. It is tried again; if it stays, ask EnOS support.",
+            StatusNotAllowed => "The platform refuses the call in the pipeline's present state. The state is read again.",
+            AnotherPipelineStarting => "The platform starts one pipeline of an organization at a time. It is tried again.",
+            ResourcesMissing => {
+                "The organization has no processing resource for this start. Request it in the console; it is tried again, slowly."
+            }
+            StartConfigurationInvalid => "The platform refuses `spec.enos.start`. Correct it; it is tried again.",
+            Pausing => "The pipeline is being paused, as `whenActive: Pause` asks; the reset follows.",
+            BringingBack => "The operator starts the pipeline that it had paused.",
+            PauseLimitNear => {
+                "The operator has kept the pipeline paused for long, and the platform keeps a paused pipeline's data for 24 hours. Decide what is to happen."
+            }
+            NoReadBackWhilePaused => {
+                "The platform accepted the reset and shows the position only of running pipelines. Start it; the readings are then compared."
+            }
+            Unproven => {
+                "The platform accepted the reset and the pipeline runs again; its readings neither prove nor disprove that the position moved."
+            }
+            NotTakenUp => {
+                "The platform accepted the reset, and the pipeline went on from where it was. Look at it in the console; a new id asks again."
+            }
+            PauseTimedOut => "The pipeline did not stop before the deadline. Nothing was reset, and it is left running or started again.",
+            PipelineNameAmbiguous => "Several pipelines of the organization have this name. Name one by `pipelineID`, in a new object.",
             PlanRecorded => "The plan is in the record and is sent next.",
             Sent => "The plan was sent, or may have been; the group is looked at next.",
             PlanReady => "A dry run: the plan is in the record, nothing was sent. `dryRun: false` under the same id runs it.",
@@ -135,7 +215,7 @@ impl Reason {
             NoRecordAtTime => "A partition has no record at or after the time. Choose a policy or another time, with a new id.",
             PartitionNotFound => "A topic or partition does not exist. Correct `topics`, with a new id.",
             PipelineNotFound => {
-                "The consumer group does not exist. Correct its name, or `missingGroup: Create` with `topics` and a new id."
+                "The consumer group, or the EnOS pipeline, does not exist. Correct its name; for a group also `missingGroup: Create` with `topics` and a new id."
             }
             TopicRecreated => "A topic was deleted and made anew since the plan. Nothing was sent; a new id asks again.",
             ClockSkew => {
@@ -161,6 +241,11 @@ impl Reason {
             PartlyApplied => "The broker refused some partitions for good. The record names them; then a new id.",
             RecordMissing => "The status says that the request was sent, and its record is gone. It never runs again; a new id asks anew.",
         }
+    }
+
+    /// Whether a request ends with it: nothing the operator waits for would make it go away.
+    pub fn ends(self) -> bool {
+        matches!(self, Reason::TopicRecreated | Reason::ClockSkew | Reason::PipelineNotFound | Reason::PipelineNameAmbiguous)
     }
 
     /// The EnOS code this reason is documented under, on every backend (product.md, section 3: 61108 and 61168).

@@ -13,7 +13,10 @@ use serde_json::Value;
 
 use super::StreamPipelineStatus;
 
+mod enos;
 mod rules;
+
+pub use enos::{CaSource, EnosBackend, ExecutionMode, KeyReference, SecretReference, StartOptions};
 
 /// A pipeline that reads from Kafka, and the request to move its read position.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,7 @@ mod rules;
     printcolumn(name = "Reset", type_ = "string", json_path = ".status.offsetReset.stage"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Group", type_ = "string", json_path = ".spec.kafka.consumerGroup", priority = 1),
+    printcolumn(name = "Pipeline", type_ = "string", json_path = ".status.pipelineID", priority = 1),
     printcolumn(name = "Replayed", type_ = "integer", json_path = ".status.offsetReset.plan.replayed", priority = 1),
     printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.offsetReset.plan.skipped", priority = 1),
     printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag.total", priority = 1),
@@ -43,9 +47,22 @@ mod rules;
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules::null_is_absent)]
+#[x_kube(
+    validation = Rule::new("has(self.kafka) != has(self.enos)").message("spec: exactly one of kafka and enos is needed; keep the one the pipeline runs on"),
+    validation = Rule::new("has(self.kafka) == has(oldSelf.kafka)").message("spec: the kind of backend is immutable: delete the StreamPipeline and create it anew"),
+    validation = Rule::new("!has(self.kafka) || !has(self.offsetReset) || has(self.offsetReset.to)").message("spec.offsetReset.to is needed with spec.kafka: exactly one of position, timestamp, shiftBy"),
+    validation = Rule::new("!has(self.enos) || !has(self.offsetReset) || !has(self.offsetReset.to)").message("spec.offsetReset.to cannot be chosen with spec.enos: the platform decides where the position goes; remove it"),
+    validation = Rule::new(rules::kafka_only()).message("spec.offsetReset: topics, quietPeriod, outOfRange, noRecordAtTime, noCommittedOffset and missingGroup mean nothing with spec.enos, where the platform decides; remove them"),
+    validation = Rule::new("!has(self.enos) || has(self.enos.start) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.enos.start is needed with whenActive: Pause, so that the operator can start the pipeline again: executionMode, kafkaRate, and resourceConfig where it has one"),
+    validation = Rule::new("!has(self.kafka) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.offsetReset.whenActive: Pause needs something the operator can stop, and a consumer group is not; use Wait or Fail")
+)]
 pub struct StreamPipelineSpec {
-    /// The pipeline is a Kafka consumer group; the operator moves its committed offsets.
-    pub kafka: KafkaBackend,
+    /// The pipeline is a Kafka consumer group; the operator moves its committed offsets. Omitted: it runs on `enos`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaBackend>,
+    /// The pipeline is one of the EnOS Stream Processing Service; the operator asks the platform to reset it. Omitted: it runs on `kafka`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enos: Option<EnosBackend>,
     /// The request to move the read position. Omitted: nothing is asked for, and nothing is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset_reset: Option<OffsetReset>,
@@ -73,8 +90,8 @@ pub struct KafkaBackend {
 #[schemars(transform = rules::null_is_absent)]
 #[x_kube(
     validation = Rule::new("!has(self.missingGroup) || self.missingGroup != 'Create' || has(self.topics)").message("spec.offsetReset.missingGroup: Create needs spec.offsetReset.topics, since a group that does not exist has no topics yet"),
-    validation = Rule::new("!has(self.to.shiftBy) || !has(self.noCommittedOffset) || self.noCommittedOffset != 'Target'").message("spec.offsetReset.noCommittedOffset: Target has no meaning with to.shiftBy, which starts from a committed offset; use Fail or Skip"),
-    validation = Rule::new("!has(self.to.shiftBy) || !has(self.missingGroup) || self.missingGroup != 'Create'").message("spec.offsetReset.missingGroup: Create has no meaning with to.shiftBy, which starts from a committed offset; use to.position or to.timestamp"),
+    validation = Rule::new("!has(self.to) || !has(self.to.shiftBy) || !has(self.noCommittedOffset) || self.noCommittedOffset != 'Target'").message("spec.offsetReset.noCommittedOffset: Target has no meaning with to.shiftBy, which starts from a committed offset; use Fail or Skip"),
+    validation = Rule::new("!has(self.to) || !has(self.to.shiftBy) || !has(self.missingGroup) || self.missingGroup != 'Create'").message("spec.offsetReset.missingGroup: Create has no meaning with to.shiftBy, which starts from a committed offset; use to.position or to.timestamp"),
     validation = Rule::new(rules::quiet_fits_wait()).message("spec.offsetReset.quietPeriod (10s when omitted) is longer than waitTimeout (24h when omitted): the wait would always time out; shorten quietPeriod or lengthen waitTimeout")
 )]
 pub struct OffsetReset {
@@ -82,14 +99,15 @@ pub struct OffsetReset {
     #[x_kube(validation = Rule::new(rules::ID).message("spec.offsetReset.id: printable characters, at least one, without spaces at its ends; choose an id such as replay-2026-11-22"))]
     #[schemars(length(max = 128))]
     pub id: String,
-    /// Where to move to: exactly one of the fields inside.
-    pub to: Target,
+    /// Where to move to: exactly one of the fields inside. Needed with `kafka`, refused with `enos`, where the platform decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Target>,
     /// Which topics. Omitted: every topic the group has committed offsets for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(min = 1, max = 1000))]
     pub topics: Option<Vec<TopicSelection>>,
-    /// What to do while the pipeline is active. Omitted: Wait.
+    /// What to do while the pipeline is active. Pause (EnOS): pause it, reset it, start it again. Omitted: Wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_active: Option<WhenActive>,
     /// How long to wait, from acceptance, such as 90s or 1h30m (no days). Omitted: 24h. Then WaitTimedOut.
@@ -192,6 +210,7 @@ pub enum WhenActive {
     #[default]
     Wait,
     Fail,
+    Pause,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -37,16 +37,25 @@ pub struct StreamPipelineStatus {
     /// The Kafka cluster id seen first; another one is `ClusterChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "clusterID")]
     pub cluster_id: Option<String>,
+    /// The EnOS pipeline's id; kept from the first look on, also where the spec names it by name.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "pipelineID")]
+    pub pipeline_id: Option<String>,
 }
 
 /// What the pipeline is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 pub enum Phase {
-    /// The group has members, or its offsets move.
+    /// The group has members, or its offsets move; RUNNING on EnOS.
     Running,
-    /// The group is Empty.
+    /// PAUSED on EnOS.
+    Paused,
+    /// The group is Empty; STOPPED on EnOS.
     Stopped,
-    /// There is no such group and it has no committed offsets.
+    /// Released and not started yet: PUBLISHED on EnOS.
+    NotStarted,
+    /// The platform says that it failed: Run Error on EnOS.
+    Failed,
+    /// There is no such group and it has no committed offsets; no such pipeline on EnOS.
     NotFound,
     /// It could not be read.
     Unknown,
@@ -75,6 +84,10 @@ pub struct OffsetResetStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     pub completed_at: Option<Timestamp>,
+    /// Since when the operator keeps the pipeline paused. Absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub paused_by_operator: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ResetError>,
 }
@@ -115,7 +128,7 @@ pub struct RecordRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResetError {
-    /// The documented EnOS code, also on the kafka backend: 61108 (the pipeline does not exist), 61168 (the average rate could not be had).
+    /// The code as EnOS documents it (docs/codes.md). On the kafka backend: 61108 (the group does not exist), 61168 (the average rate could not be had).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
     pub reason: Reason,

@@ -1,8 +1,8 @@
 //! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
 
 use super::{Pass, judge, target};
-use crate::api::{MissingGroup, Reason, WhenActive};
-use crate::domain::{Cause, GroupState, Plan, Reading, Request, Topics, words};
+use crate::api::{BackendIdentity, MissingGroup, PlatformCall, Reason, WhenActive};
+use crate::domain::{Activity, Cause, Plan, Reading, Request, Target, Topics, words};
 
 /// Above this a group's commit does not fit in one batch of the broker (testbed.md: about 1 MiB), names counted in.
 const BATCH: usize = 1_000_000;
@@ -23,43 +23,49 @@ impl Pass<'_> {
     /// The guards between a request and its plan.
     pub(super) fn plan(&self, request: &Request) -> Result<Plan, Hindrance> {
         use Hindrance::{Ends, Passes};
-        let (Reading::Read(cluster), Reading::Read(_)) = (&self.seen.cluster_id, &self.seen.record) else {
+        if let Some(cause) = self.seen.identity.cause().filter(|cause| cause.reason.ends()) {
+            return Err(Ends(cause.clone()));
+        }
+        let (Reading::Read(identity), Reading::Read(_)) = (&self.seen.identity, &self.seen.record) else {
             return Err(Passes(self.unread()));
         };
-        if let Some(first) = self.progress.cluster_id.as_ref().filter(|first| *first != cluster) {
+        if let (BackendIdentity::Kafka { cluster_id, .. }, Some(first)) = (identity, &self.progress.pinned_cluster)
+            && first != cluster_id
+        {
             let text = format!(
-                "bootstrapServers lead to cluster {cluster}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it"
+                "bootstrapServers lead to cluster {cluster_id}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it"
             );
             return Err(Passes(Cause::new(Reason::ClusterChanged, text)));
         }
-        let (Reading::Read(group), Reading::Read(committed)) = (&self.seen.group, &self.seen.committed) else {
+        let (Reading::Read(activity), Reading::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
             return Err(Passes(self.unread()));
         };
-        let id = &self.desired.backend.group;
-        if let GroupState::NotSupported(kind) = &group.state {
-            let text = format!("{id} is a {kind} group; only consumer groups (classic and KIP-848) can be reset. Nothing was sent");
-            return Err(Ends(Cause::new(Reason::GroupTypeNotSupported, text)));
-        }
-        if group.state == GroupState::Dead && committed.is_empty() && request.missing_group == MissingGroup::Fail {
-            let text = format!(
-                "consumer group {id} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id"
-            );
-            return Err(Ends(Cause::new(Reason::PipelineNotFound, text)));
+        match activity {
+            Activity::Unsupported(cause) => return Err(Ends(cause.clone())),
+            Activity::Missing(cause) if request.missing_group == MissingGroup::Fail => return Err(Ends(cause.clone())),
+            _ => {}
         }
         if !request.dry_run {
             self.inactive(request).map_err(|mut cause| {
-                let active = matches!(cause.reason, Reason::GroupActive | Reason::OffsetsMoving);
+                let active = matches!(cause.reason, Reason::GroupActive | Reason::OffsetsMoving | Reason::PipelineActive);
                 if active && request.when_active == WhenActive::Fail {
                     cause.message += ". whenActive is Fail: nothing was sent; stop it and choose a new id";
                     return Ends(cause);
                 }
                 if active {
-                    let whom = if cause.reason == Reason::GroupActive { "them" } else { "it" };
-                    cause.message += &format!(". Stop {whom}; the reset starts by itself.");
+                    let what = match cause.reason {
+                        Reason::GroupActive => "Stop them",
+                        Reason::PipelineActive => "Pause or stop it",
+                        _ => "Stop it",
+                    };
+                    cause.message += &format!(". {what}; the reset starts by itself.");
                 }
                 Passes(cause)
             })?;
             self.alone().map_err(Passes)?;
+        }
+        if request.to == Target::Platform {
+            return Ok(self.call(activity));
         }
         let Reading::Read(topics) = &self.seen.topics else { return Err(Passes(self.unread())) };
         self.selection(request, topics).map_err(Ends)?;
@@ -76,7 +82,8 @@ impl Pass<'_> {
         }
         let Reading::Read(log) = &self.seen.log else { return Err(Passes(self.unread())) };
         let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
-        let batch: usize = plan.moves().map(|(row, _)| BATCH_ROW + id.len() + row.at.topic.len()).sum();
+        let names = identity.parts()[1].len();
+        let batch: usize = plan.moves().map(|(row, _)| BATCH_ROW + names + row.at.topic.len()).sum();
         let object = serde_json::to_vec(&(&request.written, plan.to_record())).map_or(usize::MAX, |json| json.len());
         if batch > BATCH || object > OBJECT {
             let text = format!(
@@ -88,14 +95,35 @@ impl Pass<'_> {
         Ok(plan)
     }
 
+    /// Where the platform chooses the target, the call is the plan.
+    fn call(&self, activity: &Activity) -> Plan {
+        let state = match activity {
+            Activity::Inactive(_, word) => word.clone(),
+            other => other.hindrance().map(|c| c.message.clone()).unwrap_or_default(),
+        };
+        let own = self.seen.record.get().and_then(Option::as_ref);
+        let settled = self.seen.reading.filter(|_| activity.is_inactive());
+        let before = settled.or_else(|| own.and_then(|r| r.stops()).and_then(|b| b.reading)).or(self.seen.remembered);
+        let call = PlatformCall {
+            operation: "Reset Pipeline Offset".to_owned(),
+            state,
+            undo: false,
+            before,
+            before_was_read_while_inactive: settled.is_some(),
+        };
+        Plan { call: Some(call), ..Plan::default() }
+    }
+
     /// Promise 2: described Empty or Dead, no open transaction, and quiet for as long as asked.
     pub(super) fn inactive(&self, request: &Request) -> Result<(), Cause> {
-        let (Reading::Read(group), Reading::Read(committed)) = (&self.seen.group, &self.seen.committed) else { return Err(self.unread()) };
-        if !group.is_inactive() {
-            return Err(Cause::new(Reason::GroupActive, words::members(group)));
+        let (Reading::Read(activity), Reading::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
+            return Err(self.unread());
+        };
+        if let Some(cause) = activity.hindrance() {
+            return Err(cause.clone());
         }
         let quiet = self.seen.quiet;
-        if !quiet.is_enough(request.quiet_period) {
+        if self.abilities().quiet && !quiet.is_enough(request.quiet_period) {
             if quiet.moved.is_some_and(|m| m < request.quiet_period) {
                 let text = "committed offsets move although the group has no members: a consumer that uses assign(), or another tool";
                 return Err(Cause::new(Reason::OffsetsMoving, text));
@@ -128,7 +156,7 @@ impl Pass<'_> {
                 "the group has no committed offsets, so it is not known which topics it reads; name them in spec.offsetReset.topics, with a new id",
             ));
         }
-        let prefix = format!("{}-", self.desired.backend.group);
+        let prefix = format!("{}-", self.seen.identity.get().map_or("", |id| id.parts()[1]));
         let internal = |name: &&String| name.starts_with(&prefix) && (name.ends_with("-repartition") || name.ends_with("-changelog"));
         let internal: Vec<_> = topics.keys().filter(internal).collect();
         if request.topics.is_none() && !internal.is_empty() {
@@ -158,8 +186,8 @@ impl Pass<'_> {
     pub(super) fn unread(&self) -> Cause {
         let s = self.seen;
         let causes = [
-            s.cluster_id.cause(),
-            s.group.cause(),
+            s.identity.cause(),
+            s.activity.cause(),
             s.committed.cause(),
             s.record.cause(),
             s.rivals.cause(),

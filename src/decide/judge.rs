@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 use crate::domain::{
-    Answer, Cause, Committed, Now, Observation, Plan, PlanState, Reading, RecordLook, Standing, Step, Timing, TopicPartition, words,
+    Abilities, Activity, Answer, Cause, Committed, Now, Observation, Plan, PlanState, ReadBack, Reading, RecordLook, Standing, Step,
+    Timing, TopicPartition, words,
 };
 
 /// The refused partitions are sent again so often within the window.
@@ -20,11 +21,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    fn act(step: Step, cause: Cause) -> Self {
+    pub(super) fn act(step: Step, cause: Cause) -> Self {
         Self { step: Some(step), cause, recheck: Duration::ZERO }
     }
 
-    fn wait(cause: Cause, recheck: Duration) -> Self {
+    pub(super) fn wait(cause: Cause, recheck: Duration) -> Self {
         Self { step: None, cause, recheck }
     }
 }
@@ -33,6 +34,8 @@ impl Judgement {
 pub struct Case<'a> {
     pub look: &'a RecordLook,
     pub committed: &'a Reading<Committed>,
+    pub activity: &'a Reading<Activity>,
+    pub abilities: Abilities,
     /// None: nobody wants it any more, so it is never sent.
     pub second_look: Option<&'a Observation>,
     pub timing: &'a Timing,
@@ -65,9 +68,7 @@ impl Case<'_> {
                         Judgement::act(Step::Send { plan, only }, Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"))
                     }
                     // There is nothing to plan from any more, or no record that could be told from a restored one: the request ends.
-                    Err(cause) if matches!(cause.reason, Reason::TopicRecreated | Reason::ClockSkew) && self.look.attempt() == 1 => {
-                        abandon(self.look, &cause, self.now)
-                    }
+                    Err(cause) if cause.reason.ends() && self.look.attempt() == 1 => abandon(self.look, &cause, self.now),
                     Err(cause) => self.unload(cause),
                 }
             }
@@ -75,6 +76,12 @@ impl Case<'_> {
                 let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
                 self.answered(&plan, refused, *tries, in_window)
             }
+            // Refused before anything was done: as if it had not been sent.
+            PlanState::OursSent { answer: Answer::NotDone(cause), .. } if cause.reason.ends() && self.look.attempt() == 1 => {
+                abandon(self.look, cause, self.now)
+            }
+            PlanState::OursSent { answer: Answer::NotDone(cause), .. } => self.unload(cause.clone()),
+            PlanState::OursSent { answer: Answer::Unclear(cause), .. } => self.hold_for(cause),
             PlanState::OursSent { answer: Answer::None { ended, cause }, .. } => self.doubt(&plan, *ended, Some(cause)),
             PlanState::InDoubt { since } => self.doubt(&plan, *since, None),
             PlanState::Absent | PlanState::Closed => {
@@ -114,14 +121,16 @@ impl Case<'_> {
         if self.now.wall >= self.look.object.spec.deadline {
             return no(Reason::WaitTimedOut, "the deadline of the request passed before the plan was sent");
         }
-        match &seen.cluster_id {
-            Reading::Read(id) if *id == self.look.object.spec.backend.cluster_id => {}
-            Reading::Read(id) => return Err(Cause::new(Reason::ClusterChanged, format!("the brokers now answer as cluster {id}"))),
+        match &seen.identity {
+            Reading::Read(id) if *id == self.look.object.spec.backend => {}
+            Reading::Read(id) => {
+                return Err(Cause::new(Reason::ClusterChanged, format!("the backend now answers as {}", id.parts().join("/"))));
+            }
             reading => return Err(unread(reading)),
         }
-        let Some(group) = seen.group.get() else { return Err(unread(&seen.group)) };
-        if !group.is_inactive() {
-            return Err(Cause::new(Reason::GroupActive, words::members(group)));
+        let Some(activity) = self.activity.get() else { return Err(unread(self.activity)) };
+        if let Some(cause) = activity.hindrance() {
+            return Err(cause.clone());
         }
         let Some(committed) = self.committed.get() else { return Err(unread(self.committed)) };
         if committed.values().any(|c| c.pending) {
@@ -167,6 +176,9 @@ impl Case<'_> {
 
     /// Step 3: a definite answer for every partition.
     fn answered(&self, plan: &Plan, refused: &BTreeMap<TopicPartition, i32>, tries: u32, in_window: bool) -> Judgement {
+        if self.abilities.read_back == ReadBack::AfterStart {
+            return self.accepted();
+        }
         let sent = plan.moves().count();
         if let Some((at, &code)) = refused.first_key_value()
             && refused.len() == sent
@@ -175,7 +187,9 @@ impl Case<'_> {
         {
             return self.unload(refusal(at, code, sent));
         }
-        let Some(committed) = self.committed.get() else { return self.unreadable() };
+        let Some(committed) = self.committed.get() else {
+            return self.unreadable(unread(self.committed), self.committed.cause().is_some());
+        };
         let standing = plan.standing(committed);
         if refused.is_empty() {
             return if standing.at_target.len() == sent {
@@ -203,6 +217,31 @@ impl Case<'_> {
         self.hold(Reason::PartlyApplied, &text, Some(&standing), refused)
     }
 
+    /// Accepted by a platform that cannot be read back yet: the state right after counts (promise 2), and the record says
+    /// what was not seen.
+    fn accepted(&self) -> Judgement {
+        let activity = match self.activity {
+            Reading::Read(activity) => activity,
+            reading => return self.unreadable(unread(reading), reading.cause().is_some()),
+        };
+        match activity {
+            Activity::Inactive(_, word) => {
+                let text = format!(
+                    "the platform accepted the reset while the pipeline was {word}; it shows the position only of running pipelines.                      Start it: its lag is then compared"
+                );
+                let cause = Cause::new(Reason::NoReadBackWhilePaused, text);
+                Judgement::act(Step::Close(closing(self.look, RecordPhase::Sent, &cause, self.now, None)), cause)
+            }
+            other => {
+                let seen = other.hindrance().map_or("the pipeline is gone", |c| c.message.as_str());
+                let text = format!(
+                    "the platform accepted the reset, but right after it {seen}: it is not known whether it moved. Nothing more is sent"
+                );
+                self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new())
+            }
+        }
+    }
+
     /// Step 4: only look where it hit, and only when nothing can be on its way any more.
     fn doubt(&self, plan: &Plan, since: std::time::Instant, why: Option<&Cause>) -> Judgement {
         let waited = self.now.mono.saturating_duration_since(since);
@@ -211,7 +250,14 @@ impl Case<'_> {
             let text = format!("{why}; what was sent may still land, so the group is looked at in {} s", left.as_secs() + 1);
             return Judgement::wait(Cause::new(Reason::Sent, text), left);
         }
-        let Some(committed) = self.committed.get() else { return self.unreadable() };
+        if self.abilities.read_back == ReadBack::AfterStart {
+            let text = why.map_or_else(|| "the operator was ended between plan and answer".to_owned(), |c| c.message.clone());
+            let text = format!("{text}. It is not known whether the reset was carried out. Nothing more is sent");
+            return self.hold_with(why.and_then(|c| c.code), Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
+        }
+        let Some(committed) = self.committed.get() else {
+            return self.unreadable(unread(self.committed), self.committed.cause().is_some());
+        };
         let standing = plan.standing(committed);
         if standing.as_before.is_empty() && standing.elsewhere.is_empty() {
             return self.verified(&standing);
@@ -228,9 +274,9 @@ impl Case<'_> {
         self.hold(reason, &text, Some(&standing), &BTreeMap::new())
     }
 
-    fn unreadable(&self) -> Judgement {
-        let cause = unread(self.committed);
-        if self.committed.cause().is_some() && self.now.wall >= self.look.object.spec.deadline {
+    /// What was sent cannot be looked at now. `failed`: it was tried.
+    fn unreadable(&self, cause: Cause, failed: bool) -> Judgement {
+        if failed && self.now.wall >= self.look.object.spec.deadline {
             let text = format!("it could not be read back until the deadline: {}. Nothing more is sent", cause.message);
             return self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
         }
@@ -240,8 +286,15 @@ impl Case<'_> {
         )
     }
 
+    /// The platform's answer does not tell, and says why.
+    fn hold_for(&self, cause: &Cause) -> Judgement {
+        let reason = if cause.reason == Reason::AverageRateUnavailable { cause.reason } else { Reason::OutcomeUnknown };
+        let text = format!("{}. It is not known whether the position moved. Nothing more is sent", cause.message);
+        self.hold_with(cause.code, reason, &text, None, &BTreeMap::new())
+    }
+
     fn verified(&self, standing: &Standing) -> Judgement {
-        let totals = self.look.object.spec.plan.as_ref().map(|p| p.totals.clone()).unwrap_or_default();
+        let totals = self.look.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
         let n = standing.at_target.len();
         let text = format!(
             "{} of {} read back as planned; {} will be replayed, {} skipped; lag after {}, average input {:.1} records/s",
@@ -259,15 +312,21 @@ impl Case<'_> {
     }
 
     fn hold(&self, reason: Reason, text: &str, standing: Option<&Standing>, refused: &BTreeMap<TopicPartition, i32>) -> Judgement {
-        let retry = if reason == Reason::OutcomeUnknown && self.look.attempt() < 2 {
-            "set onUnknownOutcome: Retry to send the same numbers once more, or "
-        } else {
-            ""
-        };
-        let text = format!(
-            "{text}. Look at the group (kafka-consumer-groups --describe); then {retry}choose a new id, or remove the id to leave it"
-        );
-        let cause = Cause::new(reason, text.replace(".. ", ". "));
+        self.hold_with(None, reason, text, standing, refused)
+    }
+
+    fn hold_with(
+        &self,
+        code: Option<i32>,
+        reason: Reason,
+        text: &str,
+        standing: Option<&Standing>,
+        refused: &BTreeMap<TopicPartition, i32>,
+    ) -> Judgement {
+        let unknown = matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
+        let retry = if unknown && self.look.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
+        let text = format!("{text}. {}; then {retry}choose a new id, or remove the id to leave it", self.abilities.look);
+        let cause = Cause { code, ..Cause::new(reason, text.replace(".. ", ". ")) };
         let mut status = closing(self.look, RecordPhase::Held, &cause, self.now, standing);
         let failure =
             |(at, code): (&TopicPartition, &i32)| PartitionFailure { topic: at.topic.clone(), partition: at.partition, code: *code };
@@ -276,7 +335,13 @@ impl Case<'_> {
     }
 }
 
-fn closing(look: &RecordLook, phase: RecordPhase, cause: &Cause, now: Now, standing: Option<&Standing>) -> OffsetResetRecordStatus {
+pub(super) fn closing(
+    look: &RecordLook,
+    phase: RecordPhase,
+    cause: &Cause,
+    now: Now,
+    standing: Option<&Standing>,
+) -> OffsetResetRecordStatus {
     let count = |set: &BTreeSet<TopicPartition>| i64::try_from(set.len()).unwrap_or(i64::MAX);
     OffsetResetRecordStatus {
         phase,
@@ -289,7 +354,8 @@ fn closing(look: &RecordLook, phase: RecordPhase, cause: &Cause, now: Now, stand
             as_before: count(&s.as_before),
             elsewhere: count(&s.elsewhere),
         }),
-        failures: Vec::new(),
+        code: cause.code,
+        ..look.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
     }
 }
 

@@ -3,8 +3,11 @@
 //! A chain of guards, each yielding the reason that becomes the condition's, the event's and the metric's.
 
 mod accept;
+mod closed;
+mod compare;
 mod guards;
 mod judge;
+mod pause;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -13,10 +16,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{Reason, RecordPhase, Stage};
+use crate::api::{PlatformCall, Reason, RunStateBefore, Stage, WhenActive};
 use crate::domain::{
-    Cause, Decision, Desired, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request, Step, Timing, Verdict,
-    retry_asked, words,
+    Abilities, Activity, Cause, Committed, Decision, Desired, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request,
+    Step, Timing, Verdict, words,
 };
 use accept::Acceptance;
 use guards::Hindrance;
@@ -44,20 +47,21 @@ struct Clock {
 impl Pass<'_> {
     fn decide(&self) -> Decision {
         if let Some(left) = &self.seen.leftover {
-            let judged =
-                Case { look: &left.look, committed: &left.committed, second_look: None, timing: self.timing, now: self.now }.judge();
-            let accepted = self
-                .desired
-                .request
-                .as_ref()
-                .and_then(|r| r.as_ref().ok())
-                .and_then(|request| self.clock(request).map(|clock| (request, clock)));
+            let judged = match left.look.state {
+                // Nobody asks for it any more: what the operator stopped for it runs again first.
+                PlanState::Closed => pause::bring_back(&left.look, &left.activity, self.timing, self.now),
+                _ => self.case(&left.look, &left.committed, &left.activity, None).judge(),
+            };
+            let accepted = self.desired.asked().and_then(|request| self.clock(request).map(|clock| (request, clock)));
             return match accepted {
                 Some((request, clock)) => self.waiting(request, judge::another_open(&[name(&left.look)]), Some(clock), Some(judged)),
                 None => self.done(Verdict::Keep, judged.step, judged.recheck),
             };
         }
-        let Some(asked) = &self.desired.request else { return self.done(Verdict::Nothing, None, self.timing.recheck_idle) };
+        let Some(asked) = &self.desired.request else {
+            let verdict = if self.desired.deleted.is_some() { Verdict::Keep } else { Verdict::Nothing };
+            return self.done(verdict, self.unguard(), self.timing.recheck_idle);
+        };
         if let Reading::Read(Some(record)) = &self.seen.record
             && let Some(decision) = self.with_record(asked.as_ref().ok(), record)
         {
@@ -67,6 +71,26 @@ impl Pass<'_> {
             Err(refusal) => self.refused(refusal.clone()),
             Ok(request) => self.without_plan(request),
         }
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.desired.backend.abilities()
+    }
+
+    fn case<'b>(
+        &'b self,
+        look: &'b RecordLook,
+        committed: &'b Reading<Committed>,
+        activity: &'b Reading<Activity>,
+        second_look: Option<&'b Observation>,
+    ) -> Case<'b> {
+        Case { look, committed, activity, abilities: self.abilities(), second_look, timing: self.timing, now: self.now }
+    }
+
+    /// Our finalizer goes when no record of this object owes a start any more.
+    fn unguard(&self) -> Option<Step> {
+        let nothing_owed = self.seen.owing.get().is_some_and(Vec::is_empty);
+        (self.desired.guarded && nothing_owed).then_some(Step::Unguard)
     }
 
     /// A record of this id: it counts from now on. None: it has no plan yet, so the spec is still looked at.
@@ -81,6 +105,7 @@ impl Pass<'_> {
             ));
         }
         match (&record.state, request) {
+            (PlanState::Closed, _) if !own && record.owes_start() => Some(self.restore(record, self.ending_of(record))),
             (PlanState::Closed, _) if !own => {
                 let (stage, cause) = accept::of_another_object(record);
                 Some(self.end(Ending { record: Some(name(record)), ..self.bare(stage, cause) }))
@@ -88,56 +113,16 @@ impl Pass<'_> {
             (PlanState::Closed, _) => Some(self.closed(request, record)),
             (PlanState::Absent, _) if own && !record.is_restored() => None,
             _ => {
-                let second_look = own.then_some(self.seen);
-                let case = Case { look: record, committed: &self.seen.committed, second_look, timing: self.timing, now: self.now };
-                let judged = case.judge();
+                let judged = self.case(record, &self.seen.committed, &self.seen.activity, own.then_some(self.seen)).judge();
                 let ending = self.ending(record, Stage::Sending, judged.cause);
                 Some(self.done(Verdict::request(ending), judged.step, judged.recheck))
             }
         }
     }
 
-    /// The record is closed: its word is the result. A held one may be sent once more.
-    fn closed(&self, request: Option<&Request>, record: &RecordLook) -> Decision {
-        let Some(status) = &record.object.status else { return self.done(Verdict::Keep, None, self.timing.recheck_waiting) };
-        let stage = match status.phase {
-            RecordPhase::Verified => Stage::Verified,
-            RecordPhase::Held => Stage::Held,
-            RecordPhase::Planned => Stage::Planned,
-            RecordPhase::Abandoned => Stage::Failed,
-        };
-        let cause = match status.reason {
-            Reason::NoLongerRequested => Cause::new(Reason::AbandonedUnrun, "this id was given up before anything was sent; use a new id"),
-            reason => Cause::new(reason, status.message.clone()),
-        };
-        let mut ending = self.ending(record, stage, cause);
-        ending.edited = request.is_some_and(|r| !r.same_as(&record.object.spec.request));
-        let Some(request) = request.filter(|r| retry_asked(r, record)) else { return self.end(ending) };
-        match self.may_retry(request, record) {
-            Ok(()) => self.done(Verdict::request(ending), Some(Step::Rearm), Duration::ZERO),
-            Err(cause) => {
-                ending.cause.message = format!("{} (Retry waits: {})", ending.cause.message, cause.message);
-                self.done(Verdict::request(ending), None, self.timing.recheck_waiting)
-            }
-        }
-    }
-
-    fn may_retry(&self, request: &Request, record: &RecordLook) -> Result<(), Cause> {
-        if self.now.wall >= record.object.spec.deadline {
-            return Err(Cause::new(Reason::WaitTimedOut, "the deadline of the request has passed; choose a new id"));
-        }
-        self.inactive(request)?;
-        self.alone()?;
-        let (Some(plan), Some(committed)) = (record.plan(), self.seen.committed.get()) else { return Err(self.unread()) };
-        match plan.standing(committed).elsewhere.first() {
-            Some(at) => Err(Cause::new(Reason::OffsetsMoved, format!("{at} is neither at its target nor as before; choose a new id"))),
-            None => Ok(()),
-        }
-    }
-
     fn refused(&self, cause: Cause) -> Decision {
         if self.settled() {
-            return self.done(Verdict::Keep, None, self.timing.recheck_idle);
+            return self.done(Verdict::Keep, self.unguard(), self.timing.recheck_idle);
         }
         self.give_up(self.bare(Stage::Failed, cause))
     }
@@ -157,13 +142,13 @@ impl Pass<'_> {
     /// No plan yet: may it run, can it run now, and what exactly would it do?
     fn without_plan(&self, request: &Request) -> Decision {
         let own = self.seen.record.get().and_then(Option::as_ref);
-        let sent = self.progress.of_request(&request.id).is_some_and(|last| last.stage == Stage::Sending);
+        let sent = self.progress.of_request(&request.id).is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending));
         // On the way out nothing new is started; the next process goes on.
         if self.seen.draining || sent && self.seen.record.get().is_none() {
             return self.done(Verdict::Keep, None, self.timing.recheck_waiting);
         }
         match accept::accept(request, self.progress, own, self.now) {
-            Acceptance::Keep => return self.done(Verdict::Keep, None, self.timing.recheck_idle),
+            Acceptance::Keep => return self.done(Verdict::Keep, self.unguard(), self.timing.recheck_idle),
             Acceptance::End { stage, cause } => return self.end(self.bare(stage, cause)),
             Acceptance::Run { .. } => {}
         }
@@ -180,13 +165,53 @@ impl Pass<'_> {
             Ok(_) if self.now.wall >= deadline => failed(self.timed_out(request, "it could not start")),
             Ok(plan) => {
                 let ending = self.clocked(self.bare(Stage::Waiting, Cause::new(Reason::PlanRecorded, "the plan is being recorded")), clock);
-                let step = if request.dry_run { Step::RecordDryRun { plan, deadline } } else { Step::WriteAhead { plan, deadline } };
+                // With Pause the record says what the pipeline did before, also where it happens to be inactive.
+                let before =
+                    (request.when_active == WhenActive::Pause).then_some(RunStateBefore { running: false, start: None, reading: None });
+                let step =
+                    if request.dry_run { Step::RecordDryRun { plan, deadline } } else { Step::WriteAhead { plan, before, deadline } };
                 self.done(Verdict::request(ending), Some(step), Duration::ZERO)
             }
             Err(Hindrance::Ends(cause)) => failed(cause),
-            Err(Hindrance::Passes(cause)) if self.now.wall >= deadline => failed(self.timed_out(request, &cause.message)),
+            Err(Hindrance::Passes(cause)) if self.now.wall >= deadline => {
+                let mut end = self.timed_out(request, &cause.message);
+                if own.is_some_and(|r| r.stops().is_some()) && self.runs() {
+                    end.reason = Reason::PauseTimedOut;
+                }
+                failed(end)
+            }
+            Err(Hindrance::Passes(cause)) if self.runs() && request.when_active == WhenActive::Pause && !request.dry_run => {
+                self.stop_first(request, own, cause, clock, deadline)
+            }
             Err(Hindrance::Passes(cause)) => self.waiting(request, cause, clock, None),
         }
+    }
+
+    fn runs(&self) -> bool {
+        self.seen.activity.get().is_some_and(Activity::is_active)
+    }
+
+    /// `whenActive: Pause` and it runs: first the finalizer, then the record that says so, then the stop (protocol.md).
+    fn stop_first(&self, request: &Request, own: Option<&RecordLook>, cause: Cause, clock: Option<Clock>, deadline: Timestamp) -> Decision {
+        let judged = match own {
+            Some(record) if record.stops().is_some() => pause::stop(record, self.timing, self.now),
+            Some(_) => return self.waiting(request, cause, clock, None),
+            None if !self.abilities().run_state => return self.waiting(request, cause, clock, None),
+            None => match self.alone() {
+                Err(cause) => return self.waiting(request, cause, clock, None),
+                Ok(()) if !self.desired.guarded => Judgement::act(Step::Guard, Cause::new(Reason::Pausing, "the pipeline is to be paused")),
+                Ok(()) => {
+                    // How it is started again is added by whoever writes the record.
+                    let before = RunStateBefore { running: true, start: None, reading: self.seen.remembered };
+                    Judgement::act(Step::RecordPause { before, deadline }, Cause::new(Reason::Pausing, "the pipeline is to be paused"))
+                }
+            },
+        };
+        let stage = if judged.cause.reason == Reason::PauseOverridden { Stage::Waiting } else { Stage::Pausing };
+        // Nothing of it is told before the record is there: a status without one would end the request (RecordMissing).
+        let stage = if own.is_none() { Stage::Waiting } else { stage };
+        let ending = self.clocked(self.bare(stage, judged.cause), clock);
+        self.done(Verdict::request(ending), judged.step, judged.recheck)
     }
 
     fn timed_out(&self, request: &Request, last: &str) -> Cause {
@@ -204,7 +229,8 @@ impl Pass<'_> {
     fn waiting(&self, request: &Request, cause: Cause, clock: Option<Clock>, judged: Option<Judgement>) -> Decision {
         let mut ending = self.clocked(self.bare(Stage::Waiting, cause), clock);
         if let Some(deadline) = ending.deadline {
-            ending.cause.message = format!("{} Waits until {}", ending.cause.message, words::second(deadline));
+            let said = ending.cause.message.trim_end_matches('.');
+            ending.cause.message = format!("{said}. Waits until {}", words::second(deadline));
         }
         let remaining = request.quiet_period.saturating_sub(self.seen.quiet.since.unwrap_or_default());
         let recheck = match ending.cause.reason {
@@ -227,13 +253,33 @@ impl Pass<'_> {
     }
 
     fn plan_ready(&self, record: &RecordLook) -> Cause {
-        let totals = record.object.spec.plan.as_ref().map(|p| p.totals.clone()).unwrap_or_default();
+        let plan = record.object.spec.plan.as_ref();
+        if let Some(call) = plan.and_then(|p| p.call.as_ref()) {
+            return self.call_ready(call);
+        }
+        let totals = plan.and_then(|p| p.totals.clone()).unwrap_or_default();
         let text = format!(
             "dry run: {} would move, {} would be replayed, {} skipped, lag after {}; nothing was sent. Set dryRun: false to run it",
             words::partitions(usize::try_from(totals.partitions).unwrap_or_default()),
             words::number(totals.replayed),
             words::number(totals.skipped),
             words::number(totals.lag_after)
+        );
+        Cause::new(Reason::PlanReady, text)
+    }
+
+    /// What can be known where the platform chooses the target.
+    fn call_ready(&self, call: &PlatformCall) -> Cause {
+        let pause = self.desired.asked().is_some_and(|r| r.when_active == WhenActive::Pause) && self.abilities().run_state;
+        let around = if pause { "; if it runs it would be paused before and started again after" } else { "" };
+        let lag = call.before.map_or_else(
+            || "its position is not known while it does not run".to_owned(),
+            |b| format!("it read at offset {} with a lag of {}", words::number(b.offset), words::number(b.lag)),
+        );
+        let text = format!(
+            "dry run: {} would be called{around}. The pipeline: {}; {lag}. Where the position goes the platform decides, and it cannot be undone. \
+             Nothing was sent. Set dryRun: false to run it",
+            call.operation, call.state
         );
         Cause::new(Reason::PlanReady, text)
     }
@@ -245,7 +291,8 @@ impl Pass<'_> {
         Ending {
             accepted_at: known.and_then(|k| k.accepted_at).or(Some(spec.created_at)),
             deadline: Some(spec.deadline),
-            totals: spec.plan.as_ref().map(|p| p.totals.clone()),
+            totals: spec.plan.as_ref().and_then(|p| p.totals.clone()),
+            paused_since: record.owes_start().then_some(spec.created_at),
             record: Some(name(record)),
             attempts: spec.writer.as_ref().map(|w| w.attempt),
             completed_at: record.object.status.as_ref().map(|s| s.completed_at),
@@ -264,16 +311,18 @@ impl Pass<'_> {
             attempts: None,
             completed_at: None,
             edited: false,
+            paused_since: None,
         }
     }
 
     fn clocked(&self, ending: Ending, clock: Option<Clock>) -> Ending {
         let known = self.desired.id.as_deref().and_then(|id| self.progress.of_request(id));
-        let record = self.seen.record.get().and_then(Option::as_ref).map(name);
+        let record = self.seen.record.get().and_then(Option::as_ref);
         Ending {
+            paused_since: record.filter(|r| r.owes_start()).map(|r| r.object.spec.created_at),
             accepted_at: clock.map(|c| c.accepted_at).or(known.and_then(|k| k.accepted_at)),
             deadline: clock.map(|c| c.deadline).or(known.and_then(|k| k.deadline)),
-            record,
+            record: record.map(name),
             ..ending
         }
     }

@@ -32,6 +32,7 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
     }
     problems.first()?;
     let mut plan = Plan {
+        call: None,
         topic_ids: seen.topics.iter().filter_map(|(name, t)| Some((name.clone(), t.as_ref()?.id.clone()))).collect(),
         average_rate: rate_milli as f64 / 1000.0,
         rows,
@@ -103,6 +104,7 @@ fn row(request: &Request, at: &TopicPartition, from: Option<&Commit>, log: &Log)
                 }
             }
         },
+        Target::Platform => return Err((Reason::InvalidTarget, "has no target: the platform decides".to_owned())),
         Target::ShiftBy(shift) => {
             let Some(from) = from else { return Err((Reason::NoCommittedOffset, "has no committed offset".to_owned())) };
             let wanted = from.offset.saturating_add(shift);

@@ -9,17 +9,26 @@ use serde_json::{Value, json};
 
 use super::decide;
 use crate::api::{
-    BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PipelineRef, Reason, RecordPhase, Stage,
+    BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, Phase, PipelineRef, Reason, RecordPhase, Stage,
     StreamPipeline, Writer,
 };
 use crate::domain::{
-    Answer, Cause, Commit, Committed, Decision, Desired, Group, GroupState, Leftover, Log, Member, Now, Observation, Plan, PlanState,
-    Progress, Quiet, Reading, RecordLook, Step, Timing, Topic, TopicPartition, Verdict,
+    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Leftover, Log, Now, Observation, Plan, PlanState, Progress, Quiet,
+    Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
 };
 
 fn timing() -> Timing {
     let s = Duration::from_secs;
-    Timing { send_window: s(5), call_deadline: s(10), late_bound: s(20), recheck_waiting: s(3), recheck_idle: s(30), max_backoff: s(60) }
+    Timing {
+        send_window: s(5),
+        call_deadline: s(10),
+        late_bound: s(20),
+        recheck_waiting: s(3),
+        recheck_idle: s(30),
+        max_backoff: s(60),
+        list_interval: s(15),
+        pause_warning: s(43_200),
+    }
 }
 
 /// 2026-01-01T12:00:00Z, a minute after "the beginning".
@@ -61,8 +70,8 @@ fn topics() -> BTreeMap<String, Option<Topic>> {
 fn ready() -> Observation {
     let log = Log { start: 0, end: 10, high_watermark: 10, ..Log::default() };
     Observation {
-        cluster_id: Reading::Read("c".to_owned()),
-        group: Reading::Read(Group { state: GroupState::Empty, members: vec![] }),
+        identity: Reading::Read(cluster("c")),
+        activity: Reading::Read(Activity::Inactive(Phase::Stopped, "Empty".to_owned())),
         committed: Reading::Read(committed(&[7, 8])),
         quiet: Quiet { since: Some(Duration::from_secs(11)), moved: None },
         topics: Reading::Read(topics()),
@@ -72,6 +81,14 @@ fn ready() -> Observation {
         wanted: Reading::Read(true),
         ..Observation::default()
     }
+}
+
+fn cluster(id: &str) -> BackendIdentity {
+    BackendIdentity::Kafka { cluster_id: id.to_owned(), consumer_group: "g".to_owned() }
+}
+
+fn active() -> Activity {
+    Activity::Active(Cause::new(Reason::GroupActive, "2 members: turbine-1 (10.0.3.7), turbine-2 (10.0.3.7)"))
 }
 
 fn known() -> Value {
@@ -84,7 +101,7 @@ fn earliest() -> Value {
 
 fn run(reset: Value, status: Value, seen: &Observation) -> Decision {
     let object = pipeline(reset, status);
-    decide(&Desired::of(&object, now().wall), &Progress::of(&object), seen, &timing(), now())
+    decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), seen, &timing(), now())
 }
 
 fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
@@ -96,8 +113,8 @@ fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
 
 /// The recorded plan that `ready` leads to, in this state.
 fn record(state: PlanState) -> RecordLook {
-    let Some(Step::WriteAhead { plan, deadline }) = run(earliest(), known(), &ready()).step else { panic!("a plan is made") };
-    let mut look = RecordLook { object: bare_record(&plan, deadline), state };
+    let Some(Step::WriteAhead { plan, deadline, .. }) = run(earliest(), known(), &ready()).step else { panic!("a plan is made") };
+    let mut look = RecordLook { object: bare_record(&plan, deadline), state, switches: Switches::default() };
     if matches!(look.state, PlanState::Absent) {
         (look.object.spec.plan, look.object.spec.writer) = (None, None);
     }
@@ -114,7 +131,8 @@ fn bare_record(plan: &Plan, deadline: Timestamp) -> OffsetResetRecord {
     let spec = OffsetResetRecordSpec {
         pipeline: PipelineRef { name: "p".to_owned(), uid: "u".to_owned() },
         request,
-        backend: BackendIdentity { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() },
+        backend: cluster("c"),
+        run_state_before: None,
         created_at: now().wall,
         deadline,
         writer: Some(Writer { incarnation: "i".to_owned(), number: 1, attempt: 1 }),
@@ -147,8 +165,6 @@ fn closes_as(decision: &Decision) -> Option<(RecordPhase, Reason)> {
 fn what_a_request_without_a_record_comes_to() {
     use Reason::*;
     use Stage::{Failed, Skipped, Waiting};
-    let member = |n: i32| Member { client_id: format!("turbine-{n}"), host: "/10.0.3.7".to_owned() };
-    let active = Group { state: GroupState::Active("Stable".to_owned()), members: vec![member(1), member(2)] };
     let unreachable = || Reading::Unreadable(Cause::new(BrokerUnreachable, "no answer"));
     let ask = |extra: Value| {
         let mut reset = earliest();
@@ -204,7 +220,7 @@ fn what_a_request_without_a_record_comes_to() {
             Some((Failed, InvalidTarget)),
         ),
         ("F09 an unknown field", ask(json!({ "dryrun": true })), known(), ready(), Some((Failed, UnknownField))),
-        ("F01 brokers that do not answer", earliest(), known(), set(&|s| s.cluster_id = unreachable()), Some((Waiting, BrokerUnreachable))),
+        ("F01 brokers that do not answer", earliest(), known(), set(&|s| s.identity = unreachable()), Some((Waiting, BrokerUnreachable))),
         (
             "F13 another cluster than before",
             earliest(),
@@ -217,8 +233,8 @@ fn what_a_request_without_a_record_comes_to() {
             earliest(),
             known(),
             set(&|s| {
-                (s.group, s.committed) =
-                    (Reading::Read(Group { state: GroupState::Dead, members: vec![] }), Reading::Read(Committed::new()))
+                let missing = Activity::Missing(Cause::new(PipelineNotFound, "no such group"));
+                (s.activity, s.committed) = (Reading::Read(missing), Reading::Read(Committed::new()));
             }),
             Some((Failed, PipelineNotFound)),
         ),
@@ -226,15 +242,15 @@ fn what_a_request_without_a_record_comes_to() {
             "K27 a share group",
             earliest(),
             known(),
-            set(&|s| s.group = Reading::Read(Group { state: GroupState::NotSupported("share".to_owned()), members: vec![] })),
+            set(&|s| s.activity = Reading::Read(Activity::Unsupported(Cause::new(GroupTypeNotSupported, "a share group")))),
             Some((Failed, GroupTypeNotSupported)),
         ),
-        ("A01 members", earliest(), known(), set(&|s| s.group = Reading::Read(active.clone())), Some((Waiting, GroupActive))),
+        ("A01 members", earliest(), known(), set(&|s| s.activity = Reading::Read(active())), Some((Waiting, GroupActive))),
         (
             "A03 members, and Fail",
             ask(json!({ "whenActive": "Fail" })),
             known(),
-            set(&|s| s.group = Reading::Read(active.clone())),
+            set(&|s| s.activity = Reading::Read(active())),
             Some((Failed, GroupActive)),
         ),
         (
@@ -272,7 +288,7 @@ fn what_a_request_without_a_record_comes_to() {
             set(&|s| s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), None)]))),
             Some((Failed, PartitionNotFound)),
         ),
-        ("A14 the deadline", earliest(), waiting, set(&|s| s.group = Reading::Read(active.clone())), Some((Failed, WaitTimedOut))),
+        ("A14 the deadline", earliest(), waiting, set(&|s| s.activity = Reading::Read(active())), Some((Failed, WaitTimedOut))),
         ("nothing new is started on the way out", earliest(), known(), set(&|s| s.draining = true), None),
         (
             "O20 sent by its status, and the record gone",
@@ -327,18 +343,17 @@ fn the_second_look_sends_only_what_is_still_as_planned() {
         change(&mut seen);
         run(earliest(), known(), &seen)
     };
-    let member = Group { state: GroupState::Active("Stable".to_owned()), members: vec![] };
     let other =
         BTreeMap::from([("t".to_owned(), Some(Topic { id: "another".to_owned(), partitions: BTreeMap::from([(0, true), (1, true)]) }))]);
     let unloads: Vec<(&str, Decision)> = vec![
         ("the window passed", run(earliest(), known(), &with(record(unsent(6)), &[7, 8]))),
         ("the group moved", moved(&|s| s.committed = Reading::Read(committed(&[7, 9])))),
         ("a commit vanished", moved(&|s| s.committed = Reading::Read(committed(&[7])))),
-        ("a member joined", moved(&|s| s.group = Reading::Read(member.clone()))),
+        ("a member joined", moved(&|s| s.activity = Reading::Read(active()))),
         ("the id changed meanwhile", moved(&|s| s.wanted = Reading::Read(false))),
         ("the API server does not say", moved(&|s| s.wanted = Reading::Unreadable(Cause::new(Reason::APIServerError, "no answer")))),
         ("two in doubt at once", moved(&|s| s.rivals = Reading::Read(vec!["n/x".to_owned()]))),
-        ("another cluster", moved(&|s| s.cluster_id = Reading::Read("d".to_owned()))),
+        ("another cluster", moved(&|s| s.identity = Reading::Read(cluster("d")))),
         (
             "the record is not as written",
             moved(&|s| s.record = Reading::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: false, dead: false })))),
@@ -393,15 +408,8 @@ fn o19_retry_sends_what_is_left_once_and_is_never_unloaded() {
     let held = |reason: Reason, attempt: i32| {
         let mut look = record(PlanState::Closed);
         look.object.spec.writer.as_mut().unwrap().attempt = attempt;
-        look.object.status = Some(OffsetResetRecordStatus {
-            phase: RecordPhase::Held,
-            attempt,
-            reason,
-            message: "held".to_owned(),
-            completed_at: now().wall,
-            verification: None,
-            failures: vec![],
-        });
+        let status = OffsetResetRecordStatus::new(RecordPhase::Held, reason, now().wall);
+        look.object.status = Some(OffsetResetRecordStatus { attempt, ..status });
         look
     };
     let rearms = |look: RecordLook, offsets: &[i64]| matches!(run(retry.clone(), known(), &with(look, offsets)).step, Some(Step::Rearm));
@@ -419,7 +427,7 @@ fn o19_retry_sends_what_is_left_once_and_is_never_unloaded() {
 #[test]
 fn a_record_nobody_asks_for_is_never_sent() {
     let leftover = |state: PlanState| Observation {
-        leftover: Some(Leftover { look: record(state), committed: Reading::Read(committed(&[7, 8])) }),
+        leftover: Some(Leftover { look: record(state), committed: Reading::Read(committed(&[7, 8])), activity: Reading::Unread }),
         ..ready()
     };
     let asked = json!({ "id": "r2", "to": { "position": "Latest" } });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Cause, Plan, TopicPartition};
-use crate::api::{OffsetResetRecordStatus, PlanTotals, Stage};
+use crate::api::{OffsetResetRecordStatus, PlanTotals, RunStateBefore, Stage};
 
 /// The outcome of `decide`.
 #[derive(Clone, Debug)]
@@ -20,8 +20,20 @@ pub struct Decision {
 /// At most one mutation per pass.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Create the record with the plan, or put the plan into the record that is there without one.
-    WriteAhead { plan: Plan, deadline: Timestamp },
+    /// Put our finalizer on the object, before anything is paused.
+    Guard,
+    /// Take it off again: nothing is left to bring back.
+    Unguard,
+    /// Create the record without a plan, with what the pipeline did before.
+    RecordPause { before: RunStateBefore, deadline: Timestamp },
+    /// Stop the pipeline.
+    Stop,
+    /// Start it again, as it was.
+    BringBack,
+    /// Note in the closed record that nothing is left to bring back.
+    NoteBroughtBack,
+    /// Create the record with the plan, or put the plan into the record that is there without one. `before`: see RecordPause.
+    WriteAhead { plan: Plan, before: Option<RunStateBefore>, deadline: Timestamp },
     /// A dry run's record: a plan that is never sent.
     RecordDryRun { plan: Plan, deadline: Timestamp },
     /// Commit these rows of the recorded plan.
@@ -58,6 +70,8 @@ pub struct Ending {
     pub completed_at: Option<Timestamp>,
     /// The request was edited under its id after it ended.
     pub edited: bool,
+    /// Since when the operator keeps the pipeline paused.
+    pub paused_since: Option<Timestamp>,
 }
 
 impl Verdict {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Cause, TopicPartition};
+use super::{Cause, Progress, TopicPartition};
 use crate::api::{
-    self, MissingGroup, NoCommittedOffset, NoRecordAtTime, OffsetReset, OnUnknownOutcome, OutOfRange, Reason, StreamPipeline, WhenActive,
-    WhenCreated,
+    self, BackendIdentity, EnosBackend, FINALIZER, MissingGroup, NoCommittedOffset, NoRecordAtTime, OffsetReset, OnUnknownOutcome,
+    OutOfRange, Reason, StartOptions, StreamPipeline, WhenActive, WhenCreated,
 };
 
 /// The object that asks.
@@ -20,11 +20,95 @@ pub struct Identity {
     pub uid: String,
 }
 
-/// Where the pipeline lives.
+/// Where the pipeline lives, and how to reach it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Backend {
+    Kafka(KafkaGroup),
+    Enos(Box<EnosPipeline>),
+}
+
+/// A consumer group on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Backend {
+pub struct KafkaGroup {
     pub bootstrap: Vec<String>,
     pub group: String,
+}
+
+/// A pipeline of an EnOS organization. `id`: named by the spec, or pinned by the status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnosPipeline {
+    pub spec: EnosBackend,
+    pub id: Option<String>,
+}
+
+/// What a platform can do. The stages read this, never the platform's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// When a new position can be read back.
+    pub read_back: ReadBack,
+    /// The operator can stop the pipeline and bring it back.
+    pub run_state: bool,
+    /// A consumer may be active without being seen, so rest is watched for.
+    pub quiet: bool,
+    /// Where a person looks when the operator cannot know, as a sentence.
+    pub look: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadBack {
+    WhileInactive,
+    /// Only once the pipeline runs again.
+    AfterStart,
+}
+
+impl Backend {
+    pub fn abilities(&self) -> Abilities {
+        match self {
+            Backend::Kafka(_) => Abilities {
+                read_back: ReadBack::WhileInactive,
+                run_state: false,
+                quiet: true,
+                look: "Look at the group (kafka-consumer-groups --describe)",
+            },
+            Backend::Enos(enos) => Abilities {
+                read_back: ReadBack::AfterStart,
+                run_state: enos.spec.start.is_some(),
+                quiet: false,
+                look: "Look at the pipeline and its lag in the EnOS console",
+            },
+        }
+    }
+
+    /// The backend of a record, reached the way this one is; None where it is of another kind.
+    pub fn of_record(&self, identity: &BackendIdentity) -> Option<Self> {
+        match (self, identity) {
+            (Backend::Kafka(kafka), BackendIdentity::Kafka { consumer_group, .. }) => {
+                Some(Backend::Kafka(KafkaGroup { group: consumer_group.clone(), ..kafka.clone() }))
+            }
+            (Backend::Enos(enos), BackendIdentity::Enos { org_id, pipeline_id }) => {
+                let spec = EnosBackend { org_id: org_id.clone(), ..enos.spec.clone() };
+                Some(Backend::Enos(Box::new(EnosPipeline { spec, id: Some(pipeline_id.clone()) })))
+            }
+            _ => None,
+        }
+    }
+
+    /// How the pipeline is started, where the operator may start it.
+    pub fn start(&self) -> Option<&StartOptions> {
+        match self {
+            Backend::Kafka(_) => None,
+            Backend::Enos(enos) => enos.spec.start.as_ref(),
+        }
+    }
+
+    fn of(pipeline: &StreamPipeline) -> Option<Self> {
+        if let Some(kafka) = &pipeline.spec.kafka {
+            return Some(Backend::Kafka(KafkaGroup { bootstrap: kafka.bootstrap_servers.clone(), group: kafka.consumer_group.clone() }));
+        }
+        let spec = pipeline.spec.enos.clone()?;
+        let id = spec.pipeline_id.clone().or_else(|| Progress::of(pipeline).pinned_pipeline);
+        Some(Backend::Enos(Box::new(EnosPipeline { spec, id })))
+    }
 }
 
 /// A StreamPipeline as the stages see it.
@@ -37,6 +121,10 @@ pub struct Desired {
     pub id: Option<String>,
     /// The request, or why it is refused.
     pub request: Option<Result<Request, Cause>>,
+    /// The object is being deleted: nothing is wanted any more, what was paused is brought back.
+    pub deleted: Option<Timestamp>,
+    /// Whether our finalizer is on the object.
+    pub guarded: bool,
 }
 
 /// A request with its defaults resolved.
@@ -72,32 +160,43 @@ pub enum Target {
     /// The first record at or after this time.
     Timestamp(Timestamp),
     ShiftBy(i64),
+    /// Wherever the platform moves it.
+    Platform,
 }
 
 impl Desired {
-    pub fn of(pipeline: &StreamPipeline, now: Timestamp) -> Self {
-        let reset = pipeline.spec.offset_reset.as_ref();
-        Self {
+    /// # Errors
+    /// Neither backend is given; admission refuses that.
+    pub fn of(pipeline: &StreamPipeline, now: Timestamp) -> Result<Self, Cause> {
+        let backend =
+            Backend::of(pipeline).ok_or_else(|| Cause::new(Reason::InvalidObject, "spec: exactly one of kafka and enos is needed"))?;
+        let deleted = pipeline.metadata.deletion_timestamp.as_ref().map(|t| t.0);
+        let reset = pipeline.spec.offset_reset.as_ref().filter(|_| deleted.is_none());
+        Ok(Self {
             object: Identity {
                 namespace: pipeline.namespace().unwrap_or_default(),
                 name: pipeline.name_any(),
                 uid: pipeline.uid().unwrap_or_default(),
             },
             generation: pipeline.metadata.generation.unwrap_or_default(),
-            backend: Backend {
-                bootstrap: pipeline.spec.kafka.bootstrap_servers.clone(),
-                group: pipeline.spec.kafka.consumer_group.clone(),
-            },
             id: reset.map(|r| r.id.clone()),
-            request: reset.map(|r| Request::of(r, now)),
-        }
+            request: reset.map(|r| Request::of(r, matches!(backend, Backend::Enos(_)), now)),
+            backend,
+            deleted,
+            guarded: pipeline.finalizers().iter().any(|f| f == FINALIZER),
+        })
+    }
+
+    /// The request, where there is one that can be taken.
+    pub fn asked(&self) -> Option<&Request> {
+        self.request.as_ref().and_then(|r| r.as_ref().ok())
     }
 }
 
 impl Request {
     /// # Errors
     /// `UnknownField` where a field is not known to this version, `InvalidTarget` where the target cannot mean anything.
-    fn of(reset: &OffsetReset, now: Timestamp) -> Result<Self, Cause> {
+    fn of(reset: &OffsetReset, platform_chooses: bool, now: Timestamp) -> Result<Self, Cause> {
         if let Some(field) = unknown_field(reset) {
             return Err(Cause::new(
                 Reason::UnknownField,
@@ -108,16 +207,19 @@ impl Request {
         }
         let invalid = |message: &str| Cause::new(Reason::InvalidTarget, message.to_owned());
         let to = match &reset.to {
-            api::Target { position: Some(api::Position::Earliest), timestamp: None, shift_by: None, .. } => Target::Earliest,
-            api::Target { position: Some(api::Position::Latest), timestamp: None, shift_by: None, .. } => Target::Latest,
-            api::Target { position: None, timestamp: Some(t), shift_by: None, .. } if *t > now => {
+            None if platform_chooses => Target::Platform,
+            Some(_) if platform_chooses => return Err(invalid("spec.offsetReset.to cannot be chosen: the platform decides; remove it")),
+            None => return Err(invalid("spec.offsetReset.to is needed: exactly one of position, timestamp, shiftBy")),
+            Some(api::Target { position: Some(api::Position::Earliest), timestamp: None, shift_by: None, .. }) => Target::Earliest,
+            Some(api::Target { position: Some(api::Position::Latest), timestamp: None, shift_by: None, .. }) => Target::Latest,
+            Some(api::Target { position: None, timestamp: Some(t), shift_by: None, .. }) if *t > now => {
                 return Err(invalid(&format!(
                     "spec.offsetReset.to.timestamp {t} is in the future: give a time that has passed, with a new id"
                 )));
             }
-            api::Target { position: None, timestamp: Some(t), shift_by: None, .. } => Target::Timestamp(*t),
-            api::Target { position: None, timestamp: None, shift_by: Some(n), .. } => Target::ShiftBy(*n),
-            _ => return Err(invalid("spec.offsetReset.to: exactly one of position, timestamp, shiftBy")),
+            Some(api::Target { position: None, timestamp: Some(t), shift_by: None, .. }) => Target::Timestamp(*t),
+            Some(api::Target { position: None, timestamp: None, shift_by: Some(n), .. }) => Target::ShiftBy(*n),
+            Some(_) => return Err(invalid("spec.offsetReset.to: exactly one of position, timestamp, shiftBy")),
         };
         let shift = matches!(to, Target::ShiftBy(_));
         Ok(Self {
@@ -163,6 +265,6 @@ impl Request {
 fn unknown_field(reset: &OffsetReset) -> Option<String> {
     let topics = reset.topics.iter().flatten();
     (reset.unknown.keys().next().cloned())
-        .or_else(|| reset.to.unknown.keys().next().map(|k| format!("to.{k}")))
+        .or_else(|| reset.to.iter().flat_map(|to| to.unknown.keys()).next().map(|k| format!("to.{k}")))
         .or_else(|| topics.flat_map(|t| t.unknown.keys().map(move |k| format!("topics[{}].{k}", t.name))).next())
 }

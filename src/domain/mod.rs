@@ -9,9 +9,9 @@ mod progress;
 pub mod words;
 
 pub use decision::{Decision, Ending, Step, Verdict};
-pub use desired::{Backend, Desired, Identity, Request, Selection, Target};
+pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
 pub use observation::{
-    Answer, Cause, Commit, Committed, Group, GroupState, Leftover, Log, Member, Observation, PlanState, Quiet, Reading, RecordLook, Topic,
+    Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, PlanState, Quiet, Reading, RecordLook, Switch, Switches, Topic,
     Topics, retry_asked,
 };
 pub use plan::{Goal, Plan, Row, Standing};
@@ -62,9 +62,24 @@ pub struct Timing {
     pub recheck_idle: Duration,
     /// Longest delay between two tries while a backend cannot be reached.
     pub max_backoff: Duration,
+    /// How old a list of a platform's pipelines may be for a pipeline at rest.
+    pub list_interval: Duration,
+    /// How long the operator keeps a pipeline paused before it warns that the platform's limit comes near.
+    pub pause_warning: Duration,
 }
 
 impl Timing {
+    /// How often a pipeline of this kind is looked at when it is at rest: looks that count towards a quiet period are close together.
+    #[must_use]
+    pub fn at_rest(self, abilities: Abilities) -> Self {
+        if abilities.quiet { self } else { Self { recheck_idle: self.list_interval, ..self } }
+    }
+
+    /// When a call to start or stop a pipeline, made now, has surely landed.
+    pub fn landed(&self) -> Duration {
+        2 * self.call_deadline + self.late_bound
+    }
+
     /// How long a plan in doubt is left alone before it is judged (protocol.md: window, twice the deadline, late bound).
     pub fn doubt(&self) -> Duration {
         self.send_window + 2 * self.call_deadline + self.late_bound

@@ -3,21 +3,32 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Plan, Request, TopicPartition};
-use crate::api::{OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Reason, RecordPhase};
+use jiff::Timestamp;
+
+use super::{Now, Plan, Request, TopicPartition};
+use crate::api::{
+    BackendIdentity, LagReading, OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Phase, Reason, RecordPhase, RunStateBefore,
+};
 
 /// Why something could not be read, done or accepted: the reason of the condition and what a person needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     pub reason: Reason,
     pub message: String,
-    /// The backend's own error code.
+    /// The backend's own error code (Kafka's, or the HTTP status of the API server).
     pub backend_code: Option<i32>,
+    /// The platform's code, where it answered with one.
+    pub code: Option<i32>,
 }
 
 impl Cause {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), backend_code: None }
+        Self { reason, message: message.into(), backend_code: None, code: None }
+    }
+
+    /// The code people see: the platform's own, or the one this reason is documented under.
+    pub fn code(&self) -> Option<i32> {
+        self.code.or(self.reason.code())
     }
 }
 
@@ -62,9 +73,16 @@ const RESTORED: i64 = 60;
 /// Everything one pass looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
-    pub cluster_id: Reading<String>,
-    pub group: Reading<Group>,
+    /// Where the pipeline was found to live.
+    pub identity: Reading<BackendIdentity>,
+    pub activity: Reading<Activity>,
     pub committed: Reading<Committed>,
+    /// The newest position as the platform reports it.
+    pub reading: Option<LagReading>,
+    /// The last reading taken while the pipeline ran.
+    pub remembered: Option<LagReading>,
+    /// Names of this object's records that owe a start (live list); read where our finalizer is on it.
+    pub owing: Reading<Vec<String>>,
     /// How long group and offsets have looked the same.
     pub quiet: Quiet,
     pub topics: Reading<Topics>,
@@ -86,6 +104,7 @@ pub struct Observation {
 pub struct Leftover {
     pub look: RecordLook,
     pub committed: Reading<Committed>,
+    pub activity: Reading<Activity>,
 }
 
 /// A record, and what this process knows of its plan.
@@ -93,6 +112,27 @@ pub struct Leftover {
 pub struct RecordLook {
     pub object: OffsetResetRecord,
     pub state: PlanState,
+    pub switches: Switches,
+}
+
+/// What this process did about the run state of a record's pipeline, and since when it has known the record.
+#[derive(Clone, Debug, Default)]
+pub struct Switches {
+    pub first_seen: Option<Instant>,
+    pub stop: Option<Switch>,
+    pub start: Option<Switch>,
+    /// The pipeline was seen inactive since.
+    pub was_inactive: bool,
+    /// Since when it has been seen running after the record was closed, and the newest reading there was then.
+    pub running: Option<(Now, Option<Timestamp>)>,
+}
+
+/// Calls of one kind: the last one, how many, and why it failed.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    pub last: Instant,
+    pub tries: u32,
+    pub failure: Option<Cause>,
 }
 
 /// protocol.md: only the process that put a plan there may send it, once, at once.
@@ -125,38 +165,54 @@ pub enum PlanState {
 pub enum Answer {
     /// A definite answer for every partition; those refused, with the backend's code.
     Definite { refused: BTreeMap<TopicPartition, i32> },
-    /// No answer, or one that does not tell. `ended`: nothing more can leave this process since then.
+    /// Certainly nothing was done, of none of it.
+    NotDone(Cause),
+    /// An answer that does not tell, and nothing is under way any more.
+    Unclear(Cause),
+    /// No answer, or one that does not tell while it may still be carried out. `ended`: nothing more can leave this process since then.
     None { ended: Instant, cause: Cause },
 }
 
-/// A consumer group as described by its coordinator.
+/// What the pipeline is doing, as far as a reset is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    pub state: GroupState,
-    pub members: Vec<Member>,
+pub enum Activity {
+    /// It may be reset now: the platform's own word for its state.
+    Inactive(Phase, String),
+    /// It reads. It becomes inactive when somebody stops it.
+    Active(Cause),
+    /// There is no such pipeline.
+    Missing(Cause),
+    /// Neither active nor to be reset; that may change.
+    Unfit(Phase, Cause),
+    /// It can never be reset here.
+    Unsupported(Cause),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GroupState {
-    Empty,
-    /// No such group, as far as members go; it may have committed offsets.
-    Dead,
-    /// Anything that is not positively Empty or Dead, by the name Kafka gives it.
-    Active(String),
-    /// Not a consumer group: a share or a streams group.
-    NotSupported(String),
-}
-
-impl Group {
+impl Activity {
     pub fn is_inactive(&self) -> bool {
-        matches!(self.state, GroupState::Empty | GroupState::Dead) && self.members.is_empty()
+        matches!(self, Activity::Inactive(..) | Activity::Missing(_))
     }
-}
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub client_id: String,
-    pub host: String,
+    pub fn is_active(&self) -> bool {
+        matches!(self, Activity::Active(_))
+    }
+
+    pub fn phase(&self) -> Phase {
+        match self {
+            Activity::Inactive(phase, _) | Activity::Unfit(phase, _) => *phase,
+            Activity::Active(_) => Phase::Running,
+            Activity::Missing(_) => Phase::NotFound,
+            Activity::Unsupported(_) => Phase::Unknown,
+        }
+    }
+
+    /// Why it is not inactive.
+    pub fn hindrance(&self) -> Option<&Cause> {
+        match self {
+            Activity::Inactive(..) | Activity::Missing(_) => None,
+            Activity::Active(cause) | Activity::Unfit(_, cause) | Activity::Unsupported(cause) => Some(cause),
+        }
+    }
 }
 
 /// Committed offsets of a group, by partition; a partition without a commit is not in it.
@@ -238,6 +294,23 @@ impl RecordLook {
         made.map_or(0, |made| (made - self.object.spec.created_at.as_second()).abs())
     }
 
+    /// The run state before, where the operator stops the pipeline for this reset.
+    pub fn stops(&self) -> Option<&RunStateBefore> {
+        self.object.spec.run_state_before.as_ref().filter(|before| before.running)
+    }
+
+    /// Whether the operator may have stopped the pipeline and has not brought it back (promise 10).
+    pub fn owes_start(&self) -> bool {
+        // A restored record is no work: nothing is stopped or started for it.
+        let due = |s: &OffsetResetRecordStatus| s.brought_back_at.is_none() && s.reason != Reason::Restored;
+        self.stops().is_some() && self.object.status.as_ref().is_none_or(due)
+    }
+
+    /// Whether nothing is left to do for it but to look.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, PlanState::Closed) && !self.owes_start()
+    }
+
     pub fn attempt(&self) -> i32 {
         self.object.spec.writer.as_ref().map_or(0, |w| w.attempt)
     }
@@ -245,6 +318,7 @@ impl RecordLook {
 
 /// Whether a held request asks to be sent once more.
 pub fn retry_asked(request: &Request, record: &RecordLook) -> bool {
-    let held = |s: &OffsetResetRecordStatus| s.phase == RecordPhase::Held && s.reason == Reason::OutcomeUnknown;
+    let unknown = |reason| matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
+    let held = |s: &OffsetResetRecordStatus| s.phase == RecordPhase::Held && unknown(s.reason);
     request.on_unknown_outcome == OnUnknownOutcome::Retry && record.attempt() == 1 && record.object.status.as_ref().is_some_and(held)
 }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Commit, Committed, TopicPartition};
-use crate::api::{PlanTotals, RecordedPlan, TopicPlan, Why};
+use crate::api::{PlanTotals, PlatformCall, RecordedPlan, TopicPlan, Why};
 
 /// Targets and snapshot. Rows are ordered by topic and partition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
+    /// Where the platform chooses the target: what is called. Then there are no rows.
+    pub call: Option<PlatformCall>,
     pub rows: Vec<Row>,
     pub topic_ids: BTreeMap<String, String>,
     pub average_rate: f64,
@@ -131,14 +133,16 @@ impl Plan {
                 t.high_watermark.clear();
             }
         }
-        RecordedPlan { topics, totals: self.totals(), warnings: self.warnings.clone() }
+        let totals = self.call.is_none().then(|| self.totals());
+        RecordedPlan { topics, totals, call: self.call.clone(), warnings: self.warnings.clone() }
     }
 
     /// The inverse of [`Plan::to_record`]. A column that is missing or short reads as "nothing".
     pub fn of_record(recorded: &RecordedPlan) -> Self {
         let known = |n: Option<&i64>| n.copied().filter(|&n| n >= 0);
         let epoch = |n: Option<&i32>| n.copied().filter(|&n| n >= 0);
-        let mut plan = Plan { average_rate: recorded.totals.average_rate, warnings: recorded.warnings.clone(), ..Plan::default() };
+        let average_rate = recorded.totals.as_ref().map_or(0.0, |t| t.average_rate);
+        let mut plan = Plan { call: recorded.call.clone(), average_rate, warnings: recorded.warnings.clone(), ..Plan::default() };
         for t in &recorded.topics {
             plan.topic_ids.insert(t.name.clone(), t.topic_id.clone());
             for (i, &partition) in t.partition.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What the object's own status tells of the past: enough to prevent an action or to start a clock, never to cause one.
 
-use crate::api::{OffsetResetStatus, StreamPipeline, StreamPipelineStatus};
+use crate::api::{OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
 
 /// The past of this very object.
 #[derive(Clone, Debug, Default)]
@@ -9,7 +9,10 @@ pub struct Progress {
     pub seen_before: bool,
     pub acknowledged_id: Option<String>,
     pub last: Option<OffsetResetStatus>,
-    pub cluster_id: Option<String>,
+    /// Why OffsetsReset says what it says.
+    pub last_reason: Option<Reason>,
+    pub pinned_cluster: Option<String>,
+    pub pinned_pipeline: Option<String>,
     /// The spec changed since that status.
     pub spec_changed: bool,
 }
@@ -24,7 +27,9 @@ impl Progress {
             seen_before: true,
             acknowledged_id: status.acknowledged_id.clone(),
             last: status.offset_reset.clone(),
-            cluster_id: status.cluster_id.clone(),
+            last_reason: status.conditions.iter().find(|c| c.type_ == "OffsetsReset").and_then(|c| c.reason.parse().ok()),
+            pinned_cluster: status.cluster_id.clone(),
+            pinned_pipeline: status.pipeline_id.clone(),
             spec_changed: status.observed_generation != pipeline.metadata.generation,
         }
     }

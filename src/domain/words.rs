@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Group, Standing};
+use super::Standing;
 
 /// At most this many names in one sentence.
 const NAMES: usize = 12;
@@ -25,16 +25,6 @@ pub fn cut(text: &str, limit: usize) -> String {
         clean.push('…');
     }
     clean
-}
-
-/// "2 members: turbine-1 (10.0.3.7), turbine-2 (10.0.3.9)".
-pub fn members(group: &Group) -> String {
-    let names: Vec<_> = group.members.iter().map(|m| format!("{} ({})", cut(&m.client_id, 64), m.host.trim_start_matches('/'))).collect();
-    match names.len() {
-        0 => "no member yet, but the group is not Empty".to_owned(),
-        1 => format!("1 member: {}", names[0]),
-        n => format!("{n} members: {}", some_of(&names)),
-    }
 }
 
 /// "9 of 12 partitions at their target, 3 as before, 0 elsewhere".

@@ -4,6 +4,7 @@ mod status;
 
 pub use status::{Seen, status_of};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource};
@@ -25,7 +26,7 @@ pub async fn report(
     seen: &Seen,
 ) -> Result<(), kube::Error> {
     let now = ctx.now().wall;
-    let Some(status) = status_of(pipeline, desired, verdict, seen, now) else { return Ok(()) };
+    let Some(status) = status_of(pipeline, desired, verdict, seen, ctx.timing.pause_warning, now) else { return Ok(()) };
     let mut next = pipeline.clone();
     next.status = Some(status);
     next.metadata.managed_fields = None;
@@ -36,15 +37,39 @@ pub async fn report(
         Ok(result) => result?,
         Err(_) => return Err(kube::Error::Service("no answer from the API server in time".into())),
     };
+    if let Some(limit) = newly(pipeline.status.as_ref(), written.status.as_ref(), "PauseLimitNear") {
+        publish(
+            ctx,
+            pipeline,
+            &Event {
+                type_: EventType::Warning,
+                reason: limit.reason.clone(),
+                action: "Pause".to_owned(),
+                note: Some(words::cut(&limit.message, 900)),
+                secondary: None,
+            },
+        )
+        .await;
+    }
     if let (Verdict::Request(ending), Some(event)) = (verdict, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
         ctx.metrics.request(ending.stage, ending.cause.reason);
-        match tokio::time::timeout(ctx.timing.call_deadline, ctx.recorder.publish(&event, &pipeline.object_ref(&()))).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "Could not write an event"),
-            Err(_) => tracing::warn!("Could not write an event: no answer from the API server in time"),
-        }
+        publish(ctx, pipeline, &event).await;
     }
     Ok(())
+}
+
+async fn publish(ctx: &Context, pipeline: &StreamPipeline, event: &Event) {
+    match tokio::time::timeout(ctx.timing.call_deadline, ctx.recorder.publish(event, &pipeline.object_ref(&()))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "Could not write an event"),
+        Err(_) => tracing::warn!("Could not write an event: no answer from the API server in time"),
+    }
+}
+
+/// A condition that was not there before.
+fn newly<'a>(before: Option<&StreamPipelineStatus>, after: Option<&'a StreamPipelineStatus>, kind: &str) -> Option<&'a Condition> {
+    let has = |s: &StreamPipelineStatus| s.conditions.iter().any(|c| c.type_ == kind);
+    after?.conditions.iter().find(|c| c.type_ == kind && !before.is_some_and(has))
 }
 
 /// One event when a request comes to another stage or reason.

@@ -2,22 +2,27 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::api::{Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline, StreamPipelineStatus};
+use crate::api::{
+    BackendIdentity, Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline, StreamPipelineStatus,
+};
 use crate::domain::words;
-use crate::domain::{Cause, Desired, Ending, GroupState, Observation, Reading, Verdict};
+use crate::domain::{Activity, Cause, Desired, Ending, Observation, Reading, Verdict};
 
 /// Offsets that moved without a member so lately, and have not rested since, mean a pipeline that runs.
 const MOVING: Duration = Duration::from_secs(60);
 const RESTING: Duration = Duration::from_secs(10);
 
+/// The platform keeps the data of a paused pipeline no longer (EnOS manual, "Monitoring jobs").
+const PAUSE_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+
 /// What the passes of one run saw that the status tells. A later look replaces an earlier one; what was not looked at
 /// again stays.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    pub cluster_id: Option<String>,
+    pub identity: Option<BackendIdentity>,
     pub phase: Option<Phase>,
     /// Whether the pipeline is inactive, and why (not).
     pub inactive: Option<(bool, Cause)>,
@@ -28,41 +33,48 @@ pub struct Seen {
 
 impl Seen {
     /// Takes over what one pass saw.
-    pub fn note(&mut self, seen: &Observation, group: &str) {
-        if let Some(id) = seen.cluster_id.get() {
-            self.cluster_id = Some(id.clone());
+    pub fn note(&mut self, seen: &Observation) {
+        if let Some(id) = seen.identity.get() {
+            self.identity = Some(id.clone());
         }
-        let failed = [seen.cluster_id.cause(), seen.group.cause(), seen.committed.cause(), seen.topics.cause(), seen.log.cause()]
+        // Of a leftover only whether it could be looked at is told: it may be of another pipeline.
+        let activity = seen.leftover.as_ref().map_or(&seen.activity, |left| &left.activity);
+        let failed = [seen.identity.cause(), activity.cause(), seen.committed.cause(), seen.topics.cause(), seen.log.cause()]
             .into_iter()
             .flatten()
-            .next();
+            // What the platform says of a pipeline is an answer.
+            .find(|cause| !cause.reason.ends() && cause.reason != Reason::PipelineStatusUnknown);
         if let Some(cause) = failed {
             self.reached = Some(Err(cause.clone()));
-        } else if seen.group.get().is_some() || seen.committed.get().is_some() {
+        } else if activity.get().is_some() || seen.committed.get().is_some() {
             self.reached = Some(Ok(()));
         }
-        match &seen.group {
+        match &seen.activity {
             Reading::Read(found) => {
                 let moving = seen.quiet.moved.is_some_and(|m| m < MOVING) && !seen.quiet.is_enough(RESTING);
-                let none = seen.committed.get().is_some_and(|c| c.is_empty());
-                self.phase = Some(match &found.state {
-                    GroupState::NotSupported(_) => Phase::Unknown,
-                    GroupState::Dead if none => Phase::NotFound,
-                    GroupState::Empty | GroupState::Dead if moving => Phase::Running,
-                    GroupState::Empty | GroupState::Dead => Phase::Stopped,
-                    GroupState::Active(_) => Phase::Running,
-                });
-                self.inactive = Some(if !found.is_inactive() {
-                    (false, Cause::new(Reason::GroupActive, words::members(found)))
-                } else if moving {
-                    (false, Cause::new(Reason::OffsetsMoving, format!("committed offsets of {group} move although it has no members")))
-                } else {
-                    (true, Cause::new(Reason::GroupInactive, format!("{group} has no members")))
+                self.phase = Some(if found.is_inactive() && moving { Phase::Running } else { found.phase() });
+                self.inactive = Some(match found {
+                    Activity::Inactive(..) if moving => {
+                        (false, Cause::new(Reason::OffsetsMoving, "committed offsets move although the group has no members"))
+                    }
+                    Activity::Inactive(_, word) => {
+                        let kafka = matches!(seen.identity.get(), Some(BackendIdentity::Kafka { .. }));
+                        let reason = if kafka { Reason::GroupInactive } else { Reason::PipelineInactive };
+                        (true, Cause::new(reason, format!("the platform reports it as {word}")))
+                    }
+                    Activity::Missing(cause) => (true, Cause::new(cause.reason, cause.message.clone())),
+                    other => (false, other.hindrance().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "unknown"))),
                 });
             }
             Reading::Unreadable(_) => self.phase = Some(Phase::Unknown),
-            Reading::Unread if seen.cluster_id.cause().is_some() => self.phase = Some(Phase::Unknown),
-            Reading::Unread => {}
+            Reading::Unread => match seen.identity.cause() {
+                Some(cause) if cause.reason == Reason::PipelineNotFound => self.phase = Some(Phase::NotFound),
+                Some(_) => self.phase = Some(Phase::Unknown),
+                None => {}
+            },
+        }
+        if let Some(reading) = seen.reading {
+            self.lag = Some(reading.lag);
         }
         if let (Some(log), Some(committed)) = (seen.log.get(), seen.committed.get()) {
             let lag = |(at, log): (&crate::domain::TopicPartition, &crate::domain::Log)| {
@@ -79,6 +91,7 @@ pub fn status_of(
     desired: &Desired,
     verdict: &Verdict,
     seen: &Seen,
+    pause_warning: Duration,
     now: Timestamp,
 ) -> Option<StreamPipelineStatus> {
     let uid = Some(desired.object.uid.clone());
@@ -90,7 +103,11 @@ pub fn status_of(
     let mut status = before.clone().unwrap_or_default();
     status.observed_uid = uid;
     status.observed_generation = pipeline.metadata.generation;
-    status.cluster_id = status.cluster_id.or_else(|| seen.cluster_id.clone());
+    match &seen.identity {
+        Some(BackendIdentity::Kafka { cluster_id, .. }) => status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone())),
+        Some(BackendIdentity::Enos { pipeline_id, .. }) => status.pipeline_id = status.pipeline_id.or_else(|| Some(pipeline_id.clone())),
+        None => {}
+    }
     status.phase = seen.phase.or(status.phase);
     let mut conditions = Conditions { list: status.conditions, generation: pipeline.metadata.generation, now };
     match verdict {
@@ -117,10 +134,11 @@ pub fn status_of(
         conditions.set("PipelineInactive", if *inactive { "True" } else { "False" }, cause.reason, &cause.message);
     }
     match &seen.reached {
-        Some(Ok(())) => conditions.set("BackendReachable", "True", Reason::Reachable, "the brokers answer"),
+        Some(Ok(())) => conditions.set("BackendReachable", "True", Reason::Reachable, "it answers"),
         Some(Err(cause)) => conditions.set("BackendReachable", "False", cause.reason, &cause.message),
         None => {}
     }
+    conditions.pause_limit(status.offset_reset.as_ref().and_then(|r| r.paused_by_operator), pause_warning);
     status.conditions = conditions.list;
     if before.as_ref() == Some(&status) {
         return None;
@@ -133,9 +151,9 @@ pub fn status_of(
 }
 
 fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>) -> OffsetResetStatus {
-    let failed = matches!(ending.stage, Stage::Waiting | Stage::Failed | Stage::Held);
+    let failed = matches!(ending.stage, Stage::Waiting | Stage::Failed | Stage::Held) || ending.cause.code.is_some();
     let error = failed.then(|| ResetError {
-        code: ending.cause.reason.code(),
+        code: ending.cause.code(),
         reason: ending.cause.reason,
         backend_code: ending.cause.backend_code,
         message: message(&ending.cause),
@@ -150,6 +168,7 @@ fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>) -> 
         record_ref: ending.record.clone().map(|name| RecordRef { name }),
         attempts: ending.attempts,
         completed_at: ending.completed_at,
+        paused_by_operator: ending.paused_since,
         error,
     }
 }
@@ -157,7 +176,7 @@ fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>) -> 
 /// With a platform code the message begins with it.
 fn message(cause: &Cause) -> String {
     let text = words::cut(&cause.message, 2000);
-    cause.reason.code().map_or(text.clone(), |code| format!("{code}: {text}"))
+    cause.code().map_or(text.clone(), |code| format!("{code}: {text}"))
 }
 
 struct Conditions {
@@ -169,7 +188,8 @@ struct Conditions {
 impl Conditions {
     fn of_request(&mut self, ending: &Ending) {
         let (ready, reconciling, stalled, reset) = match ending.stage {
-            Stage::Waiting | Stage::Sending => ("False", true, false, "False"),
+            Stage::Waiting | Stage::Pausing | Stage::Sending => ("False", true, false, "False"),
+            Stage::Sent => ("True", false, false, "Unknown"),
             Stage::Planned | Stage::Skipped => ("True", false, false, "False"),
             Stage::Verified => ("True", false, false, "True"),
             Stage::Failed => ("False", false, true, "False"),
@@ -192,6 +212,23 @@ impl Conditions {
             }
         }
         self.set("OffsetsReset", reset, reason, &message);
+    }
+
+    /// A pipeline that the operator keeps paused has a limit on the platform.
+    fn pause_limit(&mut self, since: Option<Timestamp>, warning: Duration) {
+        let paused = since.map(|since| self.now.duration_since(since));
+        let Some(paused) = paused.filter(|p| p.unsigned_abs() >= warning && !p.is_negative()) else { return self.remove("PauseLimitNear") };
+        let left = (PAUSE_LIMIT - paused).as_hours();
+        // Whole hours: a message that changes all the time would be written all the time.
+        let text = if left < 0 {
+            "the operator has kept the pipeline paused for longer than the 24 h the platform documents: its cached data may be gone. Decide now: onUnknownOutcome: Retry, a new id, or no id".to_owned()
+        } else {
+            format!(
+                "the operator keeps the pipeline paused; of the 24 h the platform documents about {} h are left. Decide: onUnknownOutcome: Retry, a new id, or no id",
+                left + 1
+            )
+        };
+        self.set("PauseLimitNear", "True", Reason::PauseLimitNear, &text);
     }
 
     /// The transition time moves only when the status does (Kubernetes API conventions).

@@ -42,6 +42,9 @@ async fn chart_is_clean_and_refuses_values_that_it_does_not_have() {
         assert!(kept(&rendered, crd), "{crd} is not kept");
     }
     assert!(ok(&template(&["--set=image.repository=r.example.com/o,image.tag=1.2"])).contains("image: \"r.example.com/o:1.2\""));
+    assert!(!rendered.contains("- --allow"), "by default nothing more is allowed");
+    let open = ok(&template(&["--set=allowPlainHTTP=true,allowedEndpoints={10.0.0.0/8,apigw.example.com}"]));
+    assert!(open.contains("- --allowed-endpoints=10.0.0.0/8,apigw.example.com") && open.contains("- --allow-plain-http"), "{open}");
     for set in ["replicas=2", "image.tga=1", "image.pullPolicy=Sometimes", "image.repository="] {
         let output = template(&["--set", set]);
         assert!(!output.status.success(), "--set {set} is taken");
@@ -101,10 +104,11 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
     let role = Api::<ClusterRole>::all(client.clone()).get(name).await.expect("the ClusterRole");
     let rights: Vec<_> = role.rules.unwrap_or_default().iter().map(right).collect();
     let expected = [
-        ("streampipeline.io/streampipelines", "get,list,watch"),
+        ("streampipeline.io/streampipelines", "get,list,watch,patch"),
         ("streampipeline.io/streampipelines/status", "get,update,patch"),
         ("streampipeline.io/offsetresetrecords", "get,list,watch,create,update,patch"),
         ("streampipeline.io/offsetresetrecords/status", "get,update,patch"),
+        ("/secrets,configmaps", "get"),
         ("events.k8s.io/events", "create,patch"),
     ];
     assert_eq!(rights, expected.map(|(what, verbs)| (what.to_owned(), verbs.to_owned())));

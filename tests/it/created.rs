@@ -155,7 +155,7 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
         ([0, 1, 2].as_slice(), [7, 20, 0].as_slice(), [0, 0, 0].as_slice())
     );
     assert_eq!(shown.topics[0].log_end, [10, 20, 30]);
-    assert_eq!(shown.totals, totals);
+    assert_eq!(shown.totals, Some(totals));
     assert_eq!(world.closed(&record.name_any()).await, (RecordPhase::Planned, Reason::PlanReady));
     let record = world.record(&status).await;
     // However often it is looked at, and whoever looks: one record, nothing more.

@@ -14,6 +14,7 @@ mod kafka_targets;
 mod active;
 mod crash;
 mod created;
+mod enos;
 mod faults;
 mod once;
 mod restored;

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipeline};
+use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, StreamPipeline};
 use testbed::{Testbed, eventually};
 
 use crate::world::LIMIT;
@@ -238,15 +238,29 @@ async fn f08_the_operator_may_write_neither_requests_nor_other_things() {
     let patch = Patch::Merge(json!({ "status": { "observedUID": "0815" } }));
     pipelines.patch_status("p", &params, &patch).await.expect("the operator writes the status");
     let patch = Patch::Merge(json!({ "spec": { "offsetReset": { "id": "another" } } }));
-    forbidden("edit", pipelines.patch("p", &params, &patch).await.err());
+    let own = "may change the finalizer streampipeline.io/bring-back of a StreamPipeline, and nothing else";
+    let spared = [
+        patch,
+        Patch::Merge(json!({ "metadata": { "labels": { "a": "b" } } })),
+        Patch::Merge(json!({ "metadata": { "finalizers": ["example.com/other"] } })),
+    ];
+    for patch in spared {
+        let answer = pipelines.patch("p", &params, &patch).await.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(answer.contains(own), "{patch:?}: {answer}");
+    }
+    for finalizers in [json!([FINALIZER]), json!(null)] {
+        let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
+        pipelines.patch("p", &params, &patch).await.expect("its own finalizer the operator may put there and take away");
+    }
     let other = serde_json::from_value(row.manifest("other")).expect("a StreamPipeline");
     forbidden("create", pipelines.create(&PostParams::default(), &other).await.err());
     forbidden("delete", pipelines.delete("p", &DeleteParams::default()).await.err());
     forbidden("delete a record", records.delete("r", &DeleteParams::default()).await.err());
     forbidden("delete all records", records.delete_collection(&DeleteParams::default(), &ListParams::default()).await.err());
-    forbidden("read a Secret", secrets.get("s").await.err());
+    assert!(secrets.get_opt("s").await.expect("the operator may look a Secret up").is_none());
+    forbidden("write a Secret", secrets.create(&PostParams::default(), &Secret::default()).await.err());
     forbidden("list Secrets", secrets.list(&ListParams::default()).await.err());
-    forbidden("read a ConfigMap", config_maps.get("c").await.err());
+    forbidden("list ConfigMaps", config_maps.list(&ListParams::default()).await.err());
 }
 
 #[tokio::test]

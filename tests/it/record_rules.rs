@@ -40,7 +40,7 @@ fn plan(topics: usize, by_time: bool) -> RecordedPlan {
         average_rate: 125_000.5,
         ..PlanTotals::default()
     };
-    RecordedPlan { topics: (0..topics).map(topic).collect(), totals, warnings: Vec::new() }
+    RecordedPlan { topics: (0..topics).map(topic).collect(), totals: Some(totals), call: None, warnings: Vec::new() }
 }
 
 fn record(name: &str, plan: RecordedPlan) -> OffsetResetRecord {
@@ -48,9 +48,10 @@ fn record(name: &str, plan: RecordedPlan) -> OffsetResetRecord {
     let spec = OffsetResetRecordSpec {
         pipeline: PipelineRef { name: "turbine-cleaning".to_owned(), uid: "565c0114-0000-4372-86d1-000000000000".to_owned() },
         request: serde_json::from_value(request).expect("a request"),
-        backend: BackendIdentity { cluster_id: "MkU3OEVBNTcwNTJENDM2Qg".to_owned(), consumer_group: "turbine-cleaning".to_owned() },
+        backend: BackendIdentity::Kafka { cluster_id: "MkU3OEVBNTcwNTJENDM2Qg".to_owned(), consumer_group: "turbine-cleaning".to_owned() },
         created_at: Timestamp::now(),
         deadline: Timestamp::now(),
+        run_state_before: None,
         writer: Some(Writer { incarnation: "7f3a9c1d20b4e586".to_owned(), number: 1, attempt: 1 }),
         plan: Some(plan),
     };
@@ -107,7 +108,7 @@ async fn rules_hold(test: &str, topics: usize, by_time: bool) {
     changed.spec.request.dry_run = Some(true);
     refused(&api, "a request made a dry run", &changed, immutable).await;
     let mut changed = created.clone();
-    changed.spec.backend.consumer_group = "another".to_owned();
+    changed.spec.backend = BackendIdentity::Kafka { cluster_id: "MkU3OEVBNTcwNTJENDM2Qg".to_owned(), consumer_group: "another".to_owned() };
     refused(&api, "another group", &changed, immutable).await;
     let mut changed = created.clone();
     changed.spec.pipeline.uid = "another".to_owned();

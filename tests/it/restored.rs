@@ -18,9 +18,10 @@ use crate::world::{World, says};
 
 async fn restore(world: &World, pipeline: &StreamPipeline, cluster_id: &str, uid: &str, plan: Option<RecordedPlan>) -> String {
     let hour_ago = Timestamp::now().checked_sub(SignedDuration::from_hours(1)).expect("a time");
-    let desired = Desired::of(pipeline, Timestamp::now());
+    let desired = Desired::of(pipeline, Timestamp::now()).expect("it has a backend");
     let request = desired.request.expect("it asks").expect("a request");
-    let backend = BackendIdentity { cluster_id: cluster_id.to_owned(), consumer_group: desired.backend.group };
+    let consumer_group = pipeline.spec.kafka.as_ref().expect("a group").consumer_group.clone();
+    let backend = BackendIdentity::Kafka { cluster_id: cluster_id.to_owned(), consumer_group };
     let labels = [(PIPELINE_LABEL, desired.object.name.clone()), (BACKEND_LABEL, backend_label(&backend))];
     let name = record_name(&desired.object, &backend, &request);
     let spec = OffsetResetRecordSpec {
@@ -29,6 +30,7 @@ async fn restore(world: &World, pipeline: &StreamPipeline, cluster_id: &str, uid
         backend,
         created_at: hour_ago,
         deadline: Timestamp::now().checked_add(SignedDuration::from_hours(23)).expect("a time"),
+        run_state_before: None,
         writer: plan.as_ref().map(|_| Writer { incarnation: "another".to_owned(), number: 1, attempt: 1 }),
         plan,
     };
@@ -52,7 +54,8 @@ fn plan(topic: &str) -> RecordedPlan {
     };
     RecordedPlan {
         topics: vec![rows],
-        totals: PlanTotals { partitions: 1, replayed: 7, lag_after: 10, ..PlanTotals::default() },
+        totals: Some(PlanTotals { partitions: 1, replayed: 7, lag_after: 10, ..PlanTotals::default() }),
+        call: None,
         warnings: vec![],
     }
 }

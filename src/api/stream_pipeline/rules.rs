@@ -41,6 +41,13 @@ pub fn instant() -> String {
     )
 }
 
+/// Where the platform decides, what only makes sense for partitions is refused.
+pub fn kafka_only() -> String {
+    let fields = ["topics", "quietPeriod", "outOfRange", "noRecordAtTime", "noCommittedOffset", "missingGroup"];
+    let none = fields.map(|f| format!("!has(self.offsetReset.{f})")).join(" && ");
+    format!("!has(self.enos) || !has(self.offsetReset) || ({none})")
+}
+
 /// `field: null` means the same as leaving `field` out: the API server prunes it from a field that is not nullable.
 pub fn null_is_absent(schema: &mut Schema) {
     let is_null = |s: &Value| s.get("type").is_some_and(|t| t == "null");

@@ -1,22 +1,28 @@
-//! The client of the EnOS Stream Processing REST API v2.0. It reads, sends and tells what is certain about a call; it never decides and
-//! repeats nothing that may have been carried out.
+//! A pipeline of the EnOS Stream Processing Service, through its REST API v2.0: the adapter of both ports, and the client below it.
+//! The client reads, sends and tells what is certain about a call; it decides nothing and repeats nothing that may have been carried out.
 
+mod adapter;
+mod cause;
 pub mod client;
 pub mod clients;
 pub mod codes;
 pub mod credentials;
 pub mod failure;
+mod gateways;
 mod http;
 pub mod limits;
 mod list;
 mod sign;
+mod starts;
 mod token;
 pub mod wire;
 
+pub use adapter::Enos;
 pub use client::{EnosClient, Settings, StartBody};
 pub use clients::Clients;
 pub use credentials::Credentials;
 pub use failure::{Effect, Failure, FailureKind};
+pub use gateways::Gateways;
 pub use list::Pipelines;
 pub use wire::answers::{Details, Item, LagPoint, RunStatus};
 

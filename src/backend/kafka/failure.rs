@@ -3,10 +3,10 @@
 use super::admin_types::{AdminError, KafkaCode};
 use super::clients::client::AdminClient;
 use crate::api::Reason;
-use crate::domain::{Backend, Cause, TopicPartition};
+use crate::domain::{Cause, KafkaGroup, TopicPartition};
 
 /// Why a whole call failed.
-pub fn cause(error: &AdminError, client: &AdminClient, backend: &Backend) -> Cause {
+pub fn cause(error: &AdminError, client: &AdminClient, backend: &KafkaGroup) -> Cause {
     let code = error.code();
     let with = |reason: Reason, message: String| Cause { backend_code: code.map(|c| c.0), ..Cause::new(reason, message) };
     match code {
@@ -27,7 +27,7 @@ pub fn cause(error: &AdminError, client: &AdminClient, backend: &Backend) -> Cau
 }
 
 /// The usual mistake, said plainly: the bootstrap address answers, and the address it advertises does not.
-fn unreachable(last: &str, backend: &Backend, error: &AdminError) -> String {
+fn unreachable(last: &str, backend: &KafkaGroup, error: &AdminError) -> String {
     let given = backend.bootstrap.join(", ");
     match address(last) {
         Some(address) if !backend.bootstrap.iter().any(|b| b == address) => format!(

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::api::Reason;
-use crate::domain::{Answer, Backend, Cause, Commit, Committed, Goal, Group, GroupState, Log, Member, Topic, TopicPartition, Topics};
-use admin_types::{AdminError, GroupDescription, GroupIdentity, IsolationLevel, KafkaCode, ListedOffset, OffsetCommit, OffsetSpec};
+use crate::api::{BackendIdentity, Phase, Reason};
+use crate::domain::{Activity, Answer, Cause, Commit, Committed, Goal, KafkaGroup, Log, Topic, TopicPartition, Topics, words};
+use admin_types::{
+    AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, IsolationLevel, KafkaCode, ListedOffset, OffsetCommit, OffsetSpec,
+};
 use clients::client::AdminClient;
 use clients::{ClientKey, Clients};
 
@@ -25,14 +27,14 @@ const RATE_WINDOW_MS: i64 = 600_000;
 /// One group on one cluster, for one pass.
 pub struct Kafka {
     client: Arc<AdminClient>,
-    backend: Backend,
+    backend: KafkaGroup,
     deadline: Duration,
 }
 
 impl Kafka {
     /// # Errors
     /// The client cannot be made from this configuration.
-    pub fn connect(clients: &Clients, namespace: &str, backend: &Backend, deadline: Duration, now: Instant) -> Result<Self, Cause> {
+    pub fn connect(clients: &Clients, namespace: &str, backend: &KafkaGroup, deadline: Duration, now: Instant) -> Result<Self, Cause> {
         let key = ClientKey::new(namespace, &backend.bootstrap);
         let client = clients.get(&key, &backend.group, now).map_err(|e| Cause::new(Reason::BackendError, e.to_string()))?;
         Ok(Self { client, backend: backend.clone(), deadline })
@@ -42,21 +44,32 @@ impl Kafka {
         failure::cause(error, &self.client, &self.backend)
     }
 
-    /// # Errors
-    /// No broker answered in time, or it refused; named as a condition names it. The same for every read below.
-    pub async fn cluster_id(&self) -> Result<String, Cause> {
-        Ok(self.client.describe_cluster(self.deadline).await.map_err(|e| self.cause(&e))?.cluster_id)
+    /// The group on this cluster.
+    pub fn identity_of(&self, cluster_id: &str) -> BackendIdentity {
+        BackendIdentity::Kafka { cluster_id: cluster_id.to_owned(), consumer_group: self.backend.group.clone() }
     }
 
-    /// State and members, as the group's coordinator describes them.
+    /// # Errors
+    /// No broker answered in time, or it refused; named as a condition names it. The same for every read below.
+    pub async fn identity(&self) -> Result<BackendIdentity, Cause> {
+        let described = self.client.describe_cluster(self.deadline).await.map_err(|e| self.cause(&e))?;
+        Ok(self.identity_of(&described.cluster_id))
+    }
+
+    /// What the group does, as its coordinator describes it. A Dead group counts as missing here; it may have committed
+    /// offsets all the same.
     ///
     /// # Errors
-    /// As [`Kafka::cluster_id`].
-    pub async fn group(&self) -> Result<Group, Cause> {
+    /// As [`Kafka::identity`].
+    pub async fn activity(&self) -> Result<Activity, Cause> {
         let identity = self.client.identify_group(&self.backend.group, self.deadline).await.map_err(|e| self.cause(&e))?;
+        let group = &self.backend.group;
         Ok(match identity {
-            GroupIdentity::Consumer(described) | GroupIdentity::Absent(described) => group_of(described),
-            GroupIdentity::NotConsumer(kind) => Group { state: GroupState::NotSupported(kind), members: Vec::new() },
+            GroupIdentity::Consumer(described) | GroupIdentity::Absent(described) => activity_of(&described, group),
+            GroupIdentity::NotConsumer(kind) => Activity::Unsupported(Cause::new(
+                Reason::GroupTypeNotSupported,
+                format!("{group} is a {kind} group; only consumer groups (classic and KIP-848) can be reset. Nothing was sent"),
+            )),
         })
     }
 
@@ -64,7 +77,7 @@ impl Kafka {
     /// commit is still in an open transaction.
     ///
     /// # Errors
-    /// As [`Kafka::cluster_id`].
+    /// As [`Kafka::identity`].
     pub async fn committed(&self, partitions: Option<&[TopicPartition]>) -> Result<Committed, Cause> {
         let call = self.client.list_consumer_group_offsets(&self.backend.group, partitions, true, self.deadline);
         let mut committed = Committed::new();
@@ -88,7 +101,7 @@ impl Kafka {
     /// Ids, partitions and leaders, asked of the broker each time.
     ///
     /// # Errors
-    /// As [`Kafka::cluster_id`].
+    /// As [`Kafka::identity`].
     pub async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
         let described = self.client.describe_topics(names, self.deadline).await.map_err(|e| self.cause(&e))?;
         let mut topics = Topics::new();
@@ -109,7 +122,7 @@ impl Kafka {
     /// Start, end and input rate of each log; with `time` also the first record at or after it, and the newest record.
     ///
     /// # Errors
-    /// As [`Kafka::cluster_id`]; `AverageRateUnavailable` (61168) where a partition's log cannot be read.
+    /// As [`Kafka::identity`]; `AverageRateUnavailable` (61168) where a partition's log cannot be read.
     pub async fn log(
         &self,
         partitions: &[TopicPartition],
@@ -158,6 +171,9 @@ impl Kafka {
 
     /// Commits these offsets, without metadata. The one call that moves a group.
     pub async fn commit(&self, goals: &[(TopicPartition, Goal)]) -> Answer {
+        if goals.is_empty() {
+            return Answer::Definite { refused: BTreeMap::new() };
+        }
         let commits: Vec<_> = goals
             .iter()
             .map(|(at, goal)| OffsetCommit {
@@ -196,15 +212,33 @@ impl Kafka {
     }
 }
 
-fn group_of(described: GroupDescription) -> Group {
-    use admin_types::GroupState as Raw;
-    let members: Vec<_> = described.members.into_iter().map(|m| Member { client_id: m.client_id, host: m.host }).collect();
-    let state = match described.state {
-        Raw::Empty => GroupState::Empty,
-        Raw::Dead => GroupState::Dead,
-        other => GroupState::Active(format!("{other:?}")),
-    };
-    Group { state, members }
+/// Nobody reads.
+pub fn stopped() -> Activity {
+    Activity::Inactive(Phase::Stopped, "Empty".to_owned())
+}
+
+/// A group that is not positively Empty or Dead, or that has members, is active.
+fn activity_of(described: &GroupDescription, group: &str) -> Activity {
+    match described.state {
+        GroupState::Empty if described.members.is_empty() => stopped(),
+        GroupState::Dead if described.members.is_empty() => Activity::Missing(Cause::new(
+            Reason::PipelineNotFound,
+            format!(
+                "consumer group {group} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id"
+            ),
+        )),
+        _ => Activity::Active(Cause::new(Reason::GroupActive, members(&described.members))),
+    }
+}
+
+/// "2 members: turbine-1 (10.0.3.7), turbine-2 (10.0.3.9)".
+fn members(members: &[GroupMember]) -> String {
+    let names: Vec<_> = members.iter().map(|m| format!("{} ({})", words::cut(&m.client_id, 64), m.host.trim_start_matches('/'))).collect();
+    match names.len() {
+        0 => "no member yet, but the group is not Empty".to_owned(),
+        1 => format!("1 member: {}", names[0]),
+        n => format!("{n} members: {}", words::some_of(&names)),
+    }
 }
 
 /// Thousandths of a record per second since `first`, the first record of the window.

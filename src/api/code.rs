@@ -1,0 +1,319 @@
+//! The codes the EnOS platform documents: one table of number, text, reason, retry class and what a person does.
+//! Matched by number, never by text: the same code has different texts on different pages of the manual.
+
+use super::Reason;
+
+/// Where a code comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumIter)]
+pub enum Source {
+    /// The streaming service, in `code`.
+    Streaming,
+    /// The token service, in `status`.
+    Token,
+    /// Sibling services; the gateway may answer with them too.
+    Platform,
+    /// The gateway's SDK scheme, in `apim_status` of an answer that looks successful.
+    Gateway,
+    /// An HTTP status of the gateway.
+    Http,
+}
+
+/// What the operator does about it by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+pub enum Retry {
+    /// Nothing: a person has to change something.
+    No,
+    /// The call is made again later, with growing delays.
+    Later,
+    /// The pipeline's state is read again first.
+    AfterStatus,
+    /// A new token is fetched and the call repeated once.
+    NewToken,
+}
+
+/// Whether a call that was answered with it may have been carried out all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Refused before anything was done.
+    No,
+    /// It does not say.
+    Unknown,
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Code {
+    pub number: i32,
+    pub source: Source,
+    /// The platform's text, as documented.
+    pub text: &'static str,
+    pub reason: Reason,
+    pub retry: Retry,
+    pub done: Done,
+    /// What a person does.
+    pub help: &'static str,
+}
+
+const fn row(number: i32, source: Source, text: &'static str, reason: Reason, retry: Retry, done: Done, help: &'static str) -> Code {
+    Code { number, source, text, reason, retry, done, help }
+}
+
+use Done::{No as Undone, Unknown};
+use Retry::{AfterStatus, Later, NewToken, No};
+use Source::{Gateway, Http, Platform, Streaming, Token};
+
+/// Every documented code.
+pub const CODES: [Code; 39] = [
+    row(
+        61100,
+        Streaming,
+        "The Stream configuration JSON is invalid.",
+        Reason::StartConfigurationInvalid,
+        Later,
+        Undone,
+        "Correct spec.enos.start (executionMode, kafkaRate, resourceConfig).",
+    ),
+    row(61102, Streaming, "Missing param xx", Reason::RequestRejected, No, Undone, "Check spec.enos.orgID and pipelineID."),
+    row(
+        61105,
+        Streaming,
+        "Too many points",
+        Reason::RequestRejected,
+        No,
+        Undone,
+        "Stage State only, which the operator does not call. Report it.",
+    ),
+    row(
+        61106,
+        Streaming,
+        "Wrong pipelineId or OU has no privilege",
+        Reason::PermissionMissing,
+        No,
+        Undone,
+        "Check that the pipeline belongs to spec.enos.orgID and that the application may operate it.",
+    ),
+    row(
+        61107,
+        Streaming,
+        "Not supported Stage Type",
+        Reason::RequestRejected,
+        No,
+        Undone,
+        "Stage State only, which the operator does not call. Report it.",
+    ),
+    row(
+        61108,
+        Streaming,
+        "stream processing pipeline does not exit.",
+        Reason::PipelineNotFound,
+        No,
+        Undone,
+        "The pipeline does not exist in this organization. Correct spec.enos in a new object.",
+    ),
+    row(
+        61112,
+        Streaming,
+        "Failed to save the stream configuration.",
+        Reason::PlatformError,
+        Later,
+        Unknown,
+        "Save only, which the operator does not call. Report it.",
+    ),
+    row(
+        61115,
+        Streaming,
+        "Failed to get stream processing jobs.",
+        Reason::PlatformError,
+        Later,
+        Unknown,
+        "It is tried again; if it stays, ask EnOS support.",
+    ),
+    row(
+        61121,
+        Streaming,
+        "Another user in the organization is starting a stream processing job. Please try again later.",
+        Reason::AnotherPipelineStarting,
+        Later,
+        Undone,
+        "Nothing: one pipeline of an organization starts at a time.",
+    ),
+    row(
+        61122,
+        Streaming,
+        "Failed to stop the stream processing pipeline.",
+        Reason::PlatformError,
+        AfterStatus,
+        Unknown,
+        "Look at the pipeline in the console.",
+    ),
+    row(
+        61128,
+        Streaming,
+        "Your organization has not requested XX processing resource.",
+        Reason::ResourcesMissing,
+        Later,
+        Undone,
+        "Request the resource in the console, or lower spec.enos.start.resourceConfig.",
+    ),
+    row(
+        61152,
+        Streaming,
+        "Status of the stream processing job cannot be changed from [XX] to Paused.",
+        Reason::StatusNotAllowed,
+        AfterStatus,
+        Undone,
+        "Nothing, unless it stays: look at the pipeline's state in the console.",
+    ),
+    row(
+        61165,
+        Streaming,
+        "Stream processing job with status [XX] cannot be started.",
+        Reason::StatusNotAllowed,
+        AfterStatus,
+        Undone,
+        "Nothing, unless it stays: look at the pipeline's state in the console.",
+    ),
+    row(
+        61168,
+        Streaming,
+        "Failed to get the Kafka average rate.",
+        Reason::AverageRateUnavailable,
+        No,
+        Unknown,
+        "It does not say whether the position moved. Look at the pipeline's lag in the console; then onUnknownOutcome: Retry, a new id, or no id.",
+    ),
+    row(
+        61169,
+        Streaming,
+        "Failed to release the stream processing pipeline because it is not stopped or paused.",
+        Reason::StatusNotAllowed,
+        AfterStatus,
+        Undone,
+        "Release only, which the operator does not call. Report it.",
+    ),
+    row(61176, Streaming, "Param must be positive.", Reason::RequestRejected, No, Undone, "A fault of the operator's paging. Report it."),
+    row(61199, Streaming, "(free text)", Reason::PlatformError, Later, Unknown, "See the text."),
+    row(
+        99000,
+        Streaming,
+        "Internal Server Error.",
+        Reason::PlatformError,
+        Later,
+        Unknown,
+        "It is tried again; if it stays, ask EnOS support.",
+    ),
+    row(1001, Token, "repeated request", Reason::AuthenticationFailed, NewToken, Undone, "Nothing: asked again with a new time stamp."),
+    row(1002, Token, "appKey does not exist", Reason::AuthenticationFailed, Later, Undone, "Correct accessKey in the Secret."),
+    row(
+        1003,
+        Token,
+        "encryption is not valid",
+        Reason::AuthenticationFailed,
+        Later,
+        Undone,
+        "Correct secretKey in the Secret, and look at the operator's clock.",
+    ),
+    row(
+        1004,
+        Token,
+        "invalid parameter",
+        Reason::RequestRejected,
+        Later,
+        Undone,
+        "Look for stray characters in the Secret's values. Report it if there are none.",
+    ),
+    row(
+        1005,
+        Token,
+        "internal service exception",
+        Reason::PlatformError,
+        Later,
+        Unknown,
+        "It is tried again; if it stays, ask EnOS support.",
+    ),
+    row(1202, Token, "parameter is empty", Reason::AuthenticationFailed, NewToken, Undone, "Look whether a value in the Secret is empty."),
+    row(
+        1203,
+        Token,
+        "access token expired",
+        Reason::AuthenticationFailed,
+        NewToken,
+        Undone,
+        "Nothing, unless it stays: another holder of the access key renews the token all the time.",
+    ),
+    row(1204, Token, "refresh failed", Reason::AuthenticationFailed, NewToken, Undone, "Nothing: a new token is fetched."),
+    row(
+        4011,
+        Gateway,
+        "(short token expired)",
+        Reason::AuthenticationFailed,
+        NewToken,
+        Undone,
+        "Nothing, unless it stays: check the Secret and the clock.",
+    ),
+    row(
+        4012,
+        Gateway,
+        "(long token expired)",
+        Reason::AuthenticationFailed,
+        NewToken,
+        Undone,
+        "Nothing, unless it stays: check the Secret and the clock.",
+    ),
+    row(99400, Platform, "invalid argument", Reason::RequestRejected, No, Undone, "Check spec.enos.orgID and pipelineID."),
+    row(
+        99403,
+        Platform,
+        "Denied resource: orgId ...",
+        Reason::PermissionMissing,
+        Later,
+        Undone,
+        "Authorize the application for the organization's stream processing.",
+    ),
+    row(99404, Platform, "not found", Reason::PipelineNotFound, No, Undone, "Check spec.enos.orgID and pipelineID."),
+    row(99500, Platform, "internal error", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
+    row(
+        400,
+        Http,
+        "Cannot process request body",
+        Reason::RequestRejected,
+        Later,
+        Undone,
+        "Check spec.enos.endpoint and start; report it if they are right.",
+    ),
+    row(
+        401,
+        Http,
+        "Invalid authentication credentials",
+        Reason::AuthenticationFailed,
+        NewToken,
+        Undone,
+        "Check the Secret, and that the application is on the API's Access Authorization tab.",
+    ),
+    row(
+        403,
+        Http,
+        "Your IP address is not allowed",
+        Reason::PermissionMissing,
+        Later,
+        Undone,
+        "Let the cluster's outgoing address in at the gateway.",
+    ),
+    row(413, Http, "Request size limit exceeded", Reason::RequestRejected, Later, Undone, "Shorten spec.enos.start.resourceConfig."),
+    row(429, Http, "API rate limit exceeded", Reason::RateLimited, Later, Undone, "Nothing, or have the API's rate limit raised."),
+    row(
+        500,
+        Http,
+        "An unexpected error occurred",
+        Reason::PlatformError,
+        Later,
+        Unknown,
+        "It is tried again; if it stays, ask EnOS support.",
+    ),
+    row(503, Http, "Service unavailable", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
+];
+
+/// The row of a code; None: not documented.
+pub fn find(number: i32) -> Option<&'static Code> {
+    CODES.iter().find(|code| code.number == number)
+}

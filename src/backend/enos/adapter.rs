@@ -1,0 +1,186 @@
+//! One EnOS pipeline, for one pass: both ports, in the words of `domain`. Every failure is named here; nothing is decided.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::cause::cause;
+use super::starts::Starts;
+use super::{EnosClient, Failure, RunStatus, StartBody};
+use crate::api::{BackendIdentity, ExecutionMode, LagReading, Phase, Reason, StartOptions};
+use crate::domain::{Activity, Answer, Cause, EnosPipeline, words};
+
+/// See the module.
+pub struct Enos {
+    client: EnosClient,
+    pipeline: EnosPipeline,
+    starts: Arc<Starts>,
+    deadline: Duration,
+    /// A value of the Secret ends with a line break.
+    broken_secret: bool,
+}
+
+impl Enos {
+    pub fn new(client: EnosClient, pipeline: EnosPipeline, starts: Arc<Starts>, deadline: Duration, broken_secret: bool) -> Self {
+        Self { client, pipeline, starts, deadline, broken_secret }
+    }
+
+    fn org(&self) -> &str {
+        &self.pipeline.spec.org_id
+    }
+
+    fn cause(&self, failure: &Failure) -> Cause {
+        cause(failure, &self.pipeline.spec, self.broken_secret)
+    }
+
+    /// None: named by its name, and not looked up yet.
+    pub fn identity_of(&self) -> Option<BackendIdentity> {
+        let pipeline_id = self.pipeline.id.clone()?;
+        Some(BackendIdentity::Enos { org_id: self.org().to_owned(), pipeline_id })
+    }
+
+    /// # Errors
+    /// The platform does not answer or refuses; `PipelineNotFound` or `PipelineNameAmbiguous` where the name leads to none or
+    /// to several.
+    pub async fn identity(&self, since: Instant) -> Result<BackendIdentity, Cause> {
+        if let Some(known) = self.identity_of() {
+            return Ok(known);
+        }
+        let name = self.pipeline.spec.pipeline_name.as_deref().unwrap_or_default();
+        let list = self.client.pipelines(self.org(), since).await.map_err(|f| self.cause(&f))?;
+        let mut ids = list.items.iter().filter(|(_, item)| item.name == name).map(|(id, _)| id.clone());
+        match (ids.next(), ids.next()) {
+            (Some(pipeline_id), None) if list.settled => Ok(BackendIdentity::Enos { org_id: self.org().to_owned(), pipeline_id }),
+            (None, _) if list.settled => {
+                let text = format!(
+                    "no released pipeline of organization {} is named {name}; nothing was sent. Correct spec.enos in a new object",
+                    self.org()
+                );
+                Err(Cause { code: Some(61108), ..Cause::new(Reason::PipelineNotFound, text) })
+            }
+            (Some(first), Some(second)) => {
+                let ids: Vec<_> = [first, second].into_iter().chain(ids).collect();
+                let text = format!(
+                    "{} pipelines of organization {} are named {name}: {}. Name one by spec.enos.pipelineID, in a new object",
+                    ids.len(),
+                    self.org(),
+                    words::some_of(&ids)
+                );
+                Err(Cause::new(Reason::PipelineNameAmbiguous, text))
+            }
+            _ => Err(Cause::new(
+                Reason::PipelineStatusUnknown,
+                "the list of pipelines changed each time it was read, so the name cannot be looked up; it is read again",
+            )),
+        }
+    }
+
+    /// The state as List Pipelines shows it; it is the only call that does.
+    ///
+    /// # Errors
+    /// The platform does not answer or refuses.
+    pub async fn activity(&self, since: Instant) -> Result<Activity, Cause> {
+        let BackendIdentity::Enos { pipeline_id: id, .. } = self.identity(since).await? else {
+            return Err(Cause::new(Reason::BackendError, "the identity is of another kind"));
+        };
+        let list = self.client.pipelines(self.org(), since).await.map_err(|f| self.cause(&f))?;
+        let Some(item) = list.items.get(&id) else { return self.unlisted(&id).await };
+        if matches!(item.status, RunStatus::Running | RunStatus::RunError) {
+            self.starts.ended(&self.pipeline.spec.endpoint, self.org(), &id);
+        }
+        Ok(match &item.status {
+            RunStatus::Running => Activity::Active(Cause::new(Reason::PipelineActive, "the platform reports the pipeline as RUNNING")),
+            RunStatus::Paused => Activity::Inactive(Phase::Paused, "PAUSED".to_owned()),
+            RunStatus::Stopped => Activity::Inactive(Phase::Stopped, "STOPPED".to_owned()),
+            RunStatus::Published => {
+                let text = "the pipeline is PUBLISHED and was never started; the platform resets only paused or stopped ones. Start and stop it, or remove the request";
+                Activity::Unfit(Phase::NotStarted, Cause::new(Reason::PipelineNotStartedYet, text))
+            }
+            RunStatus::RunError => {
+                let text = "the platform reports that the pipeline failed (Run Error); look into it in the console, then stop it";
+                Activity::Unfit(Phase::Failed, Cause::new(Reason::PipelineFailed, text))
+            }
+            RunStatus::Other(word) => {
+                let word = if word.is_empty() { "no state".to_owned() } else { format!("state {word:?}") };
+                let text = format!("the platform reports {word}, which its manual does not name; nothing is called, it is looked at again");
+                Activity::Unfit(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text))
+            }
+        })
+    }
+
+    /// Not in the list: only the platform's own word for this id says that it does not exist.
+    async fn unlisted(&self, id: &str) -> Result<Activity, Cause> {
+        match self.client.details(self.org(), id, true).await {
+            Err(failure) if matches!(failure.code, Some(61108 | 99404)) => {
+                let text = format!(
+                    "organization {} has no released pipeline {id}; nothing was sent. Correct spec.enos in a new object, or release it",
+                    self.org()
+                );
+                Ok(Activity::Missing(Cause { message: text, ..self.cause(&failure) }))
+            }
+            Err(failure) => Err(self.cause(&failure)),
+            Ok(_) => {
+                let text = format!("pipeline {id} exists, but the list of the organization does not show it; it is read again");
+                Ok(Activity::Unfit(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text)))
+            }
+        }
+    }
+
+    fn id(&self) -> Result<&str, Cause> {
+        self.pipeline.id.as_deref().ok_or_else(|| Cause::new(Reason::BackendError, "the pipeline's id is not known yet"))
+    }
+
+    /// The newest position the platform has. Documented for running pipelines only.
+    ///
+    /// # Errors
+    /// The platform does not answer or refuses.
+    pub async fn reading(&self) -> Result<Option<LagReading>, Cause> {
+        let point = self.client.offset_lag(self.org(), self.id()?).await.map_err(|f| self.cause(&f))?;
+        Ok(point.and_then(|p| Some(LagReading { offset: p.offset?, lag: p.lag?, at: Timestamp::from_millisecond(p.ts).ok()? })))
+    }
+
+    /// Reset Pipeline Offset, once. `not_after`: checked right before the socket.
+    pub async fn reset(&self, not_after: Instant) -> Answer {
+        let id = match self.id() {
+            Ok(id) => id,
+            Err(cause) => return Answer::NotDone(cause),
+        };
+        match self.client.reset(self.org(), id, not_after).await {
+            Ok(()) => Answer::Definite { refused: BTreeMap::new() },
+            Err(failure) if failure.certainly_not_done() => Answer::NotDone(self.cause(&failure)),
+            // The service itself answered, so nothing is under way any more.
+            Err(failure) if failure.code.is_some() => Answer::Unclear(self.cause(&failure)),
+            Err(failure) => Answer::None { ended: Instant::now(), cause: self.cause(&failure) },
+        }
+    }
+
+    /// # Errors
+    /// The platform refused, or did not answer: it may be paused all the same.
+    pub async fn pause(&self) -> Result<(), Cause> {
+        self.client.pause(self.org(), self.id()?, Instant::now() + self.deadline).await.map_err(|f| self.cause(&f))
+    }
+
+    /// One start at a time per organization (61121).
+    ///
+    /// # Errors
+    /// As [`Enos::pause`].
+    pub async fn start(&self, options: &StartOptions) -> Result<(), Cause> {
+        let (endpoint, id) = (&self.pipeline.spec.endpoint, self.id()?);
+        if let Err(other) = self.starts.begin(endpoint, self.org(), id, Instant::now()) {
+            let text = format!("pipeline {other} of the organization is being started; one starts at a time");
+            return Err(Cause::new(Reason::AnotherPipelineStarting, text));
+        }
+        let mode = match options.execution_mode {
+            ExecutionMode::Standalone => 0,
+            ExecutionMode::Cluster => 1,
+        };
+        let body = StartBody { execution_mode: mode, kafka_rate: options.kafka_rate, resource_config: options.resource_config.clone() };
+        let started = self.client.start(self.org(), id, &body, Instant::now() + self.deadline).await;
+        if started.as_ref().is_err_and(Failure::certainly_not_done) {
+            self.starts.ended(endpoint, self.org(), id);
+        }
+        started.map_err(|f| self.cause(&f))
+    }
+}

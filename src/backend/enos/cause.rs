@@ -1,0 +1,119 @@
+//! A failed call as a person needs it: what failed, what the platform said, what to check. One place for every message.
+
+use super::{Failure, FailureKind};
+use crate::api::{EnosBackend, Reason, code};
+use crate::domain::{Cause, words};
+
+/// Why a call failed. `broken_secret`: a value of the Secret ends with a line break, which is sent along.
+pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Cause {
+    let number = failure.code.or(failure.http.map(i64::from)).and_then(|n| i32::try_from(n).ok());
+    let shown = number.filter(|n| failure.code.is_some() || code::find(*n).is_some());
+    let said = if failure.text.is_empty() { String::new() } else { format!(": {}", words::cut(&failure.text, 200)) };
+    let named = operation(failure.call);
+    // A successful status beside an answer that is none says nothing by itself.
+    let row = failure.code.or(failure.http.filter(|h| *h >= 400).map(i64::from)).and_then(|n| i32::try_from(n).ok()).and_then(code::find);
+    let (reason, text) = match (failure.kind, row) {
+        (_, Some(row)) => (row.reason, format!("{named} was refused{said}. {}", row.help)),
+        (_, None) if failure.code.is_some() => (
+            Reason::PlatformError,
+            format!("{named} was answered with a code that is not documented{said}. Ask EnOS support what it means"),
+        ),
+        (kind, None) => by_kind(kind, &named, &said, failure, spec),
+    };
+    let text = match failure.clock_gap.filter(|gap| gap.abs() > 60) {
+        Some(gap) => format!("{text} The gateway's clock is {gap} s ahead of the operator's"),
+        None => text,
+    };
+    let text = if broken_secret && reason == Reason::AuthenticationFailed {
+        format!(
+            "{text}. A value in Secret {} ends with a line break: write it without (printf, not echo)",
+            spec.credentials_secret_ref.name
+        )
+    } else {
+        text
+    };
+    Cause { code: shown.filter(|_| row.is_some() || failure.code.is_some()), ..Cause::new(reason, text) }
+}
+
+/// The manual's name of a call.
+fn operation(call: &str) -> String {
+    let known = match call {
+        "list" => "List Pipelines",
+        "details" => "Get Pipeline Details",
+        "offset-lag" => "Get Pipeline Offset and Lag",
+        "reset" => "Reset Pipeline Offset",
+        "start" => "Start Pipeline",
+        "pause" => "Pause Pipeline",
+        "stop" => "Stop Pipeline",
+        "token/get" => "the token service (get)",
+        "token/refresh" => "the token service (refresh)",
+        other => other,
+    };
+    known.to_owned()
+}
+
+fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: &EnosBackend) -> (Reason, String) {
+    use FailureKind as K;
+    let at = words::cut(&spec.endpoint, 120);
+    let secret = &spec.credentials_secret_ref.name;
+    match kind {
+        K::BadEndpoint => (Reason::EndpointNotAllowed, format!("spec.enos.endpoint {at} is no address of a gateway{said}")),
+        K::PlainHttpNotAllowed => (
+            Reason::EndpointNotAllowed,
+            format!(
+                "spec.enos.endpoint {at} is plain http, which would show the token to everybody on the way: use https://. (The operator can be started with --allow-plain-http.)"
+            ),
+        ),
+        K::EndpointNotAllowed => (
+            Reason::EndpointNotAllowed,
+            format!("the operator may not connect to {at}{said}. Whoever runs it can allow it by --allowed-endpoints; not a byte was sent"),
+        ),
+        K::BadCa => (Reason::TlsFailed, format!("the CA of spec.enos.ca cannot be used{said}. It must be PEM certificates")),
+        K::BadCredentials => {
+            (Reason::AuthenticationFailed, format!("Secret {secret} cannot be used{said}. It needs accessKey and secretKey"))
+        }
+        K::BadArgument => (Reason::RequestRejected, format!("{named} cannot be called{said}. Check spec.enos.orgID and pipelineID")),
+        K::Tls => (
+            Reason::TlsFailed,
+            format!("the certificate of {at} does not verify{said}. Check its host name and dates; a private CA goes into spec.enos.ca"),
+        ),
+        K::Dns => (Reason::EndpointUnreachable, format!("the host of {at} has no address{said}. Check spec.enos.endpoint and DNS")),
+        K::Connect => {
+            (Reason::EndpointUnreachable, format!("no connection to {at}{said}. Check spec.enos.endpoint, the port and the network"))
+        }
+        K::Timeout | K::ConnectionLost => {
+            (Reason::EndpointUnreachable, format!("{named} was not answered{said}. Check the network and the gateway {at}"))
+        }
+        K::Unauthorized => (
+            Reason::AuthenticationFailed,
+            format!(
+                "the gateway refuses the credentials{said}. Check accessKey and secretKey in Secret {secret}, and the operator's clock"
+            ),
+        ),
+        K::Forbidden => {
+            (Reason::PermissionMissing, format!("{named} is forbidden{said}. Authorize the application for organization {}", spec.org_id))
+        }
+        K::RateLimited | K::Busy => {
+            (Reason::RateLimited, format!("{named} waits: too many calls to {at}{said}. The operator goes on by itself"))
+        }
+        K::WindowPassed => (Reason::PlanRecorded, format!("{named} could not be sent in time; it was not sent")),
+        K::TooLarge | K::NotJson | K::BadAnswer | K::Redirected | K::TooManyPages => {
+            let status = failure.http.map(|h| format!(" (HTTP {h})")).unwrap_or_default();
+            let what = match kind {
+                K::TooLarge => "an answer larger than any of the platform's",
+                K::NotJson => "something that is not JSON",
+                K::TooManyPages => "a list that does not end",
+                K::Redirected => "a redirect, which is never followed",
+                _ => "an answer of another shape than documented",
+            };
+            (
+                Reason::UnexpectedAnswer,
+                format!("{named} was answered with {what}{status}{said}. Check that spec.enos.endpoint {at} is the API gateway"),
+            )
+        }
+        K::Platform | K::Http | K::Interrupted => {
+            let status = failure.http.map(|h| format!(" (HTTP {h})")).unwrap_or_default();
+            (Reason::PlatformError, format!("{named} failed{status}{said}"))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A closed record: its word is the result. What is left: to bring back, to compare after the next start, to retry once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::compare::{Comparison, compare};
+use super::{Pass, judge, pause};
+use crate::api::{LagReading, Reason, RecordPhase, Stage};
+use crate::domain::{Cause, Decision, Ending, RecordLook, Request, Step, Verdict, retry_asked};
+
+/// No reading of a running pipeline for so long: the comparison ends without one. The platform samples about every four minutes.
+const NO_READING: Duration = Duration::from_secs(30 * 60);
+
+impl Pass<'_> {
+    pub(super) fn closed(&self, request: Option<&Request>, record: &RecordLook) -> Decision {
+        let Some(status) = &record.object.status else { return self.done(Verdict::Keep, None, self.timing.recheck_waiting) };
+        let mut ending = self.ending_of(record);
+        ending.edited = request.is_some_and(|r| !r.same_as(&record.object.spec.request));
+        if record.owes_start() && status.phase != RecordPhase::Held {
+            return self.restore(record, ending);
+        }
+        if status.phase == RecordPhase::Sent && status.reason == Reason::NoReadBackWhilePaused && self.runs() {
+            return self.after_start(record, ending);
+        }
+        let Some(request) = request.filter(|r| retry_asked(r, record)) else { return self.over(ending) };
+        match self.may_retry(request, record) {
+            Ok(()) => self.done(Verdict::request(ending), Some(Step::Rearm), Duration::ZERO),
+            Err(cause) => {
+                ending.cause.message = format!("{} (Retry waits: {})", ending.cause.message, cause.message);
+                self.done(Verdict::request(ending), None, self.timing.recheck_waiting)
+            }
+        }
+    }
+
+    /// What a closed record says.
+    pub(super) fn ending_of(&self, record: &RecordLook) -> Ending {
+        let status = record.object.status.as_ref();
+        let stage = match status.map(|s| s.phase) {
+            Some(RecordPhase::Verified) => Stage::Verified,
+            Some(RecordPhase::Sent) => Stage::Sent,
+            Some(RecordPhase::Held) => Stage::Held,
+            Some(RecordPhase::Planned) => Stage::Planned,
+            Some(RecordPhase::Abandoned) | None => Stage::Failed,
+        };
+        let cause = match status {
+            Some(s) if s.reason != Reason::NoLongerRequested => Cause { code: s.code, ..Cause::new(s.reason, s.message.clone()) },
+            _ => Cause::new(Reason::AbandonedUnrun, "this id was given up before anything was sent; use a new id"),
+        };
+        self.ending(record, stage, cause)
+    }
+
+    /// Nothing is left to do under this id.
+    fn over(&self, ending: Ending) -> Decision {
+        self.done(Verdict::request(ending), self.unguard(), self.timing.recheck_idle)
+    }
+
+    /// The request has ended, and the pipeline is brought back before that is told.
+    pub(super) fn restore(&self, record: &RecordLook, mut ending: Ending) -> Decision {
+        let judged = pause::bring_back(record, &self.seen.activity, self.timing, self.now);
+        let message = format!("{}. The reset: {}", judged.cause.message, ending.cause.message);
+        ending.stage = Stage::Sending;
+        ending.cause = Cause { message, ..judged.cause };
+        self.done(Verdict::request(ending), judged.step, judged.recheck)
+    }
+
+    /// It runs again: what the platform says of its position now is compared with what it said before.
+    fn after_start(&self, record: &RecordLook, ending: Ending) -> Decision {
+        let wait = |ending: Ending| self.done(Verdict::request(ending), None, self.timing.recheck_idle);
+        let (Some((since, newest)), Some(plan)) = (record.switches.running, record.plan()) else { return wait(ending) };
+        let Some(call) = plan.call else { return wait(ending) };
+        // Without an earlier reading any tells as much; else only one that cannot be from before the start.
+        let baseline =
+            if call.before_was_read_while_inactive { call.before.map(|b| b.at) } else { newest.filter(|_| call.before.is_some()) };
+        let after = self.seen.reading.filter(|r| baseline.is_none_or(|b| r.at > b));
+        let (phase, reason, text) = match after {
+            Some(after) => match compare(call.before, after, self.natural(record, call.before, after, since.wall)) {
+                Comparison::Moved(text) => (RecordPhase::Verified, Reason::ResetVerified, format!("after the start {text}")),
+                Comparison::NotTakenUp(text) => (
+                    RecordPhase::Held,
+                    Reason::NotTakenUp,
+                    format!("the platform accepted the reset, but after the start {text}. {}; a new id asks again", self.abilities().look),
+                ),
+                Comparison::Unproven(text) => (RecordPhase::Sent, Reason::Unproven, format!("the platform accepted the reset; {text}")),
+            },
+            None if self.now.mono.saturating_duration_since(since.mono) < NO_READING => return wait(ending),
+            None => (
+                RecordPhase::Sent,
+                Reason::Unproven,
+                "the platform accepted the reset; the pipeline runs, and the platform says nothing of its position".to_owned(),
+            ),
+        };
+        let cause = Cause::new(reason, text);
+        let mut status = judge::closing(record, phase, &cause, self.now, None);
+        status.reading = after;
+        let ending = Ending { cause, ..ending };
+        self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO)
+    }
+
+    /// Most records it could have read by itself between the two readings, where its rate is known: the operator started it.
+    fn natural(&self, record: &RecordLook, before: Option<LagReading>, after: LagReading, running_since: Timestamp) -> Option<i64> {
+        let rate = record.stops()?.start.as_ref()?.kafka_rate;
+        let apart = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs().max(0);
+        // A minute for clocks that differ and for looks that come late.
+        let seconds = apart(before?.at, record.object.spec.created_at) + apart(running_since, after.at) + 60;
+        rate.checked_mul(seconds)
+    }
+
+    fn may_retry(&self, request: &Request, record: &RecordLook) -> Result<(), Cause> {
+        if self.now.wall >= record.object.spec.deadline {
+            return Err(Cause::new(Reason::WaitTimedOut, "the deadline of the request has passed; choose a new id"));
+        }
+        let held = record.object.status.as_ref();
+        let since = held.map(|s| self.now.wall.duration_since(s.completed_at).unsigned_abs());
+        if held.is_some_and(|s| s.reason == Reason::AverageRateUnavailable) && since.is_some_and(|s| s < self.timing.late_bound) {
+            return Err(Cause::new(Reason::AverageRateUnavailable, "a moment, for the platform to recover"));
+        }
+        self.inactive(request)?;
+        self.alone()?;
+        let (Some(plan), Some(committed)) = (record.plan(), self.seen.committed.get()) else { return Err(self.unread()) };
+        match plan.standing(committed).elsewhere.first() {
+            Some(at) => Err(Cause::new(Reason::OffsetsMoved, format!("{at} is neither at its target nor as before; choose a new id"))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Stopping a pipeline for its reset and bringing it back: only what the operator stopped itself, also after a crash
+//! (promise 10; protocol.md, "Pausing comes before the plan").
+
+use std::time::{Duration, Instant};
+
+use super::judge::Judgement;
+use crate::api::{Phase, Reason};
+use crate::domain::{Activity, Cause, Now, Reading, RecordLook, Step, Switch, Timing};
+
+/// The pipeline still runs, and its record says that the operator stops it.
+pub fn stop(look: &RecordLook, timing: &Timing, now: Now) -> Judgement {
+    if look.switches.was_inactive {
+        let text = "it was stopped for this reset and somebody started it again; it is not stopped twice. Stop it, or remove the request";
+        return Judgement::wait(Cause::new(Reason::PauseOverridden, text), timing.recheck_waiting);
+    }
+    let cause = told(Reason::Pausing, "the pipeline is being paused", look.switches.stop.as_ref());
+    match due(look.switches.stop.as_ref(), timing, now) {
+        None => Judgement::act(Step::Stop, cause),
+        Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
+    }
+}
+
+/// The record is closed, and the pipeline is to run again.
+pub fn bring_back(look: &RecordLook, activity: &Reading<Activity>, timing: &Timing, now: Now) -> Judgement {
+    let Reading::Read(activity) = activity else {
+        let why = activity.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"));
+        let text = format!("the pipeline is to be started again: {}", why.message);
+        return Judgement::wait(Cause { message: text, ..why }, timing.recheck_waiting);
+    };
+    match activity {
+        // A stop that timed out may land later: up is up only when that cannot happen any more.
+        Activity::Active(_) => match landing(look, timing, now) {
+            None => Judgement::act(Step::NoteBroughtBack, Cause::new(Reason::BringingBack, "it runs again")),
+            Some(left) => Judgement::wait(
+                Cause::new(Reason::BringingBack, "it runs again; watched until nothing that was sent can stop it any more"),
+                left.min(timing.recheck_waiting),
+            ),
+        },
+        Activity::Inactive(Phase::Paused, _) | Activity::Unfit(Phase::Failed, _) => {
+            let start = look.switches.start.as_ref();
+            let cause = told(Reason::BringingBack, "the pipeline, which the operator had paused, is being started again", start);
+            match due(start, timing, now) {
+                None => Judgement::act(Step::BringBack, cause),
+                Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
+            }
+        }
+        // Somebody else stopped, released or removed it meanwhile: theirs counts.
+        Activity::Inactive(..) | Activity::Missing(_) | Activity::Unfit(Phase::NotStarted, _) | Activity::Unsupported(_) => {
+            Judgement::act(Step::NoteBroughtBack, Cause::new(Reason::BringingBack, "somebody else stopped it meanwhile; it is left so"))
+        }
+        Activity::Unfit(_, why) => Judgement::wait(why.clone(), timing.recheck_waiting),
+    }
+}
+
+/// How long until everything that could stop it has landed. Of an earlier process it is only known that it is gone.
+fn landing(look: &RecordLook, timing: &Timing, now: Now) -> Option<Duration> {
+    let last = look.switches.stop.as_ref().map(|s| s.last).max(look.switches.first_seen.filter(|_| look.switches.stop.is_none()));
+    let end = last? + timing.landed();
+    left(end, now.mono)
+}
+
+/// How long until the next call: at once, then after growing delays, so that a call in transition is not made twice.
+fn due(switch: Option<&Switch>, timing: &Timing, now: Now) -> Option<Duration> {
+    let switch = switch?;
+    let delay = (timing.recheck_waiting * 2).saturating_mul(2u32.saturating_pow(switch.tries.saturating_sub(1).min(10)));
+    left(switch.last + delay.min(timing.max_backoff), now.mono)
+}
+
+fn left(end: Instant, now: Instant) -> Option<Duration> {
+    Some(end.saturating_duration_since(now)).filter(|left| !left.is_zero())
+}
+
+fn told(reason: Reason, what: &str, switch: Option<&Switch>) -> Cause {
+    match switch.and_then(|s| s.failure.as_ref()) {
+        Some(failure) => Cause { message: format!("{what}; the last try: {}", failure.message), ..failure.clone() },
+        None => Cause::new(reason, what),
+    }
+}

@@ -1,0 +1,115 @@
+//! Secrets and ConfigMaps, read when used and from the object's own namespace only. The operator may `get` them; it never
+//! lists or watches them. An answer is kept for a few seconds, so that a thousand pipelines with one Secret do not each ask.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+
+use crate::api::{CaSource, Reason};
+use crate::domain::Cause;
+
+/// A rotated value is seen after this long at most.
+const FRESH: Duration = Duration::from_secs(5);
+
+type Values = BTreeMap<String, Vec<u8>>;
+/// Kind, namespace and name.
+type Key = (&'static str, String, String);
+
+/// See the module. Without Debug: it holds what must not be shown.
+pub struct Secrets {
+    client: Client,
+    deadline: Duration,
+    kept: Mutex<HashMap<Key, (Instant, Values)>>,
+}
+
+impl Secrets {
+    pub fn new(client: Client, deadline: Duration) -> Self {
+        Self { client, deadline, kept: Mutex::default() }
+    }
+
+    /// The values of these keys of a Secret.
+    ///
+    /// # Errors
+    /// `SecretNotFound` where the Secret or a key is missing, `PermissionMissing` where it may not be read.
+    pub async fn secret<const N: usize>(&self, namespace: &str, name: &str, keys: [&str; N]) -> Result<[Vec<u8>; N], Cause> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let read =
+            async { api.get_opt(name).await.map(|s| s.map(|s| s.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect())) };
+        let values = self.read("Secret", namespace, name, read).await?;
+        let mut found = Vec::with_capacity(N);
+        for key in keys {
+            found.push(pick("Secret", name, key, &values)?);
+        }
+        found.try_into().map_err(|_| missing("Secret", name))
+    }
+
+    /// CA certificates.
+    ///
+    /// # Errors
+    /// As [`Secrets::secret`].
+    pub async fn ca(&self, namespace: &str, source: &CaSource) -> Result<Vec<u8>, Cause> {
+        if let Some(at) = &source.secret_key_ref {
+            let [pem] = self.secret(namespace, &at.name, [at.key.as_str()]).await?;
+            return Ok(pem);
+        }
+        let Some(at) = &source.config_map_key_ref else {
+            return Err(Cause::new(Reason::SecretNotFound, "ca: exactly one of secretKeyRef and configMapKeyRef is needed"));
+        };
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let read = async {
+            let found = api.get_opt(&at.name).await?;
+            Ok(found.map(|c| c.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).collect()))
+        };
+        let values = self.read("ConfigMap", namespace, &at.name, read).await?;
+        pick("ConfigMap", &at.name, &at.key, &values)
+    }
+
+    async fn read(
+        &self,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+        read: impl Future<Output = Result<Option<Values>, kube::Error>>,
+    ) -> Result<Values, Cause> {
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        let now = Instant::now();
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, values)) = kept().get(&key)
+            && now.saturating_duration_since(*at) < FRESH
+        {
+            return Ok(values.clone());
+        }
+        let found = match tokio::time::timeout(self.deadline, read).await {
+            Ok(Ok(Some(values))) => Ok(values),
+            Ok(Ok(None)) => Err(missing(kind, name)),
+            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
+                Reason::PermissionMissing,
+                format!("the operator may not read {kind} {name}: the right `get` on it is needed (the chart's ClusterRole has it)"),
+            )),
+            Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("reading {kind} {name}: {error}"))),
+            Err(_) => Err(Cause::new(Reason::APIServerError, format!("reading {kind} {name}: no answer from the API server in time"))),
+        };
+        let mut kept = kept();
+        kept.retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
+        if let Ok(values) = &found {
+            kept.insert(key, (now, values.clone()));
+        }
+        found
+    }
+}
+
+fn missing(kind: &str, name: &str) -> Cause {
+    Cause::new(Reason::SecretNotFound, format!("{kind} {name} is not in this namespace; create it, and the operator goes on by itself"))
+}
+
+fn pick(kind: &str, name: &str, key: &str, values: &Values) -> Result<Vec<u8>, Cause> {
+    values.get(key).cloned().ok_or_else(|| {
+        let keys: Vec<_> = values.keys().cloned().collect();
+        let has = if keys.is_empty() { "it is empty".to_owned() } else { format!("it has {}", crate::domain::words::some_of(&keys)) };
+        Cause::new(Reason::SecretNotFound, format!("{kind} {name} has no key {key} ({has}); add it, and the operator goes on by itself"))
+    })
+}

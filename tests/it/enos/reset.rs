@@ -1,0 +1,67 @@
+//! E01, E03, E04, E11, E15, E16 and what a reset of a paused or stopped pipeline comes to.
+
+use serde_json::json;
+use stream_pipeline_operator::api::{Phase, RecordPhase, Stage};
+use testbed::enos::{Call, NotRunning, ORGANISATION, Options, Pipeline, ResetTo};
+
+use super::{Enos, ID};
+use crate::world::{condition, reset, says};
+
+/// Reset once, told what was not seen, and what moved after the next start.
+async fn reset_while(test: &str, status: &str, to: ResetTo) -> (Enos, String) {
+    let enos = Enos::new(test, Options { lag_when_not_running: NotRunning::Empty, ..Options::default() }).await;
+    enos.sim.add(Pipeline::new(ORGANISATION, ID, "cleaning", "RUNNING").series(400_000, 1_000_000).reset_to(to));
+    // While it runs, the request waits and its position is read.
+    enos.known("p").await;
+    enos.apply("p", ID, json!({ "id": "r1" })).await;
+    enos.world.reaches("p", "r1", Stage::Waiting, "PipelineActive").await;
+    assert_eq!((enos.sim.count(Call::Lag), enos.reset_calls()), (1, 0), "its position is read while it runs");
+    enos.sim.set_status(ID, status);
+    let sent = enos.sent("p", "r1").await;
+    assert_eq!((says(&sent, "Ready").0, says(&sent, "OffsetsReset").0), ("True", "Unknown"));
+    assert!(says(&sent, "OffsetsReset").2.contains(&format!("accepted the reset while the pipeline was {status}")), "{sent:?}");
+    assert!(condition(&sent, "Reconciling").is_none() && condition(&sent, "Stalled").is_none());
+    assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (1, 1));
+    let record = enos.record().await;
+    let call = record.spec.plan.and_then(|p| p.call).expect("the call is the plan");
+    assert_eq!((call.operation.as_str(), call.undo), ("Reset Pipeline Offset", false), "that it cannot be undone is said beforehand");
+    assert!(call.before.is_some_and(|b| b.offset >= 400_000), "{call:?}");
+    assert_eq!(record.status.map(|s| s.phase), Some(RecordPhase::Sent));
+    enos.sim.set_status(ID, "RUNNING");
+    let text = enos.world.wait("p", "the comparison", |s| reset(s).stage != Stage::Sent || says(s, "Ready").1 == "Unproven").await;
+    let text = format!("{} {}", says(&text, "Ready").1, says(&text, "Ready").2);
+    assert_eq!(enos.reset_calls(), 1, "once");
+    (enos, text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e01_paused_is_reset_once_and_going_back_is_seen_after_the_start() {
+    let (enos, text) = reset_while("e01a", "PAUSED", ResetTo::Earliest).await;
+    assert!(text.starts_with("ResetVerified") && text.contains("it went back by"), "{text}");
+    let record = enos.record().await.status.expect("closed");
+    assert_eq!(record.phase, RecordPhase::Verified);
+    assert!(record.reading.is_some_and(|r| r.offset < 400_000), "{record:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e01_stopped_is_reset_once_and_what_may_have_been_read_on_is_not_called_proof() {
+    // The rate at which somebody else started it is not known, so a jump to the end could be reading.
+    let (_enos, text) = reset_while("e01b", "STOPPED", ResetTo::Latest).await;
+    assert!(text.starts_with("Unproven") && text.contains("lag 0 after"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a11_paused_with_nothing_asked_is_healthy_and_o01_applied_again_moves_nothing() {
+    let enos = Enos::with("a11", "PAUSED").await;
+    enos.known("p").await;
+    let status = enos.world.wait("p", "the phase", |s| s.phase == Some(Phase::Paused)).await;
+    assert_eq!(says(&status, "Ready"), ("True", "NothingRequested", "no reset is requested"));
+    assert_eq!(says(&status, "PipelineInactive").0, "True");
+    enos.apply("p", ID, json!({ "id": "r1" })).await;
+    enos.sent("p", "r1").await;
+    let version = enos.world.version("p").await;
+    enos.apply("p", ID, json!({ "id": "r1" })).await;
+    enos.calls(Call::List, 4).await;
+    assert_eq!(enos.world.version("p").await, version, "no write at all");
+    assert_eq!(enos.reset_calls(), 1);
+}
