@@ -1,7 +1,7 @@
 //! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
 
 use super::{Pass, judge, target};
-use crate::api::{BackendIdentity, MissingGroup, PlatformCall, Reason, WhenActive};
+use crate::api::{MissingGroup, PlatformCall, Reason, WhenActive};
 use crate::domain::{Activity, Cause, Plan, Reading, Request, Target, Topics, words};
 
 /// Above this a group's commit does not fit in one batch of the broker (testbed.md: about 1 MiB), names counted in.
@@ -29,11 +29,10 @@ impl Pass<'_> {
         let (Reading::Read(identity), Reading::Read(_)) = (&self.seen.identity, &self.seen.record) else {
             return Err(Passes(self.unread()));
         };
-        if let (BackendIdentity::Kafka { cluster_id, .. }, Some(first)) = (identity, &self.progress.pinned_cluster)
-            && first != cluster_id
-        {
+        if let Some(first) = self.progress.pinned_elsewhere(identity) {
             let text = format!(
-                "bootstrapServers lead to cluster {cluster_id}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it"
+                "bootstrapServers lead to cluster {}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it",
+                identity.parts()[0]
             );
             return Err(Passes(Cause::new(Reason::ClusterChanged, text)));
         }

@@ -1,6 +1,6 @@
 //! What the object's own status tells of the past: enough to prevent an action or to start a clock, never to cause one.
 
-use crate::api::{OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
+use crate::api::{BackendIdentity, OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
 
 /// The past of this very object.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,14 @@ impl Progress {
             pinned_cluster: status.cluster_id.clone(),
             pinned_pipeline: status.pipeline_id.clone(),
             spec_changed: status.observed_generation != pipeline.metadata.generation,
+        }
+    }
+
+    /// The cluster seen first, where this is another one.
+    pub fn pinned_elsewhere(&self, identity: &BackendIdentity) -> Option<&str> {
+        match identity {
+            BackendIdentity::Kafka { cluster_id, .. } => self.pinned_cluster.as_deref().filter(|first| first != cluster_id),
+            BackendIdentity::Enos { .. } => None,
         }
     }
 

@@ -1,22 +1,16 @@
 //! What an answer means for the effect of a call: the one place that tells "refused" from "may have been carried out". It does no I/O.
-//! Sources: error tables of the Stream Processing API manual, the token pages and the gateway's table of HTTP statuses. Whatever is not
-//! listed may have been carried out.
+//! The codes and their meaning are the table of `api::code`. Whatever is not listed may have been carried out.
 
 use super::failure::{Effect, FailureKind};
+use crate::api::code::{self, Done};
 
-/// The effect of a call that was answered with this code; None: a code that is not listed.
-pub fn listed_effect(code: i64) -> Option<Effect> {
-    match code {
-        // The token service and the signature check.
-        1001..=1004 | 1202..=1204 => Some(Effect::Refused),
-        // The stream service: missing or wrong arguments, ids, states and resources.
-        61100 | 61102 | 61105..=61108 | 61121 | 61128 | 61152 | 61165 | 61169 | 61176 => Some(Effect::Refused),
-        // Sibling services: invalid argument, permission denied, not found.
-        99400 | 99403 | 99404 => Some(Effect::Refused),
-        // "Failed to", "internal", free text: nothing says how far it came.
-        1005 | 61112 | 61115 | 61122 | 61168 | 61199 | 99000 | 99500 => Some(Effect::Unknown),
-        _ => None,
-    }
+/// The effect of a call that was answered with this code; None: a code that is not documented.
+pub fn listed_effect(number: i64) -> Option<Effect> {
+    let row = i32::try_from(number).ok().and_then(code::of_answer)?;
+    Some(match row.done {
+        Done::No => Effect::Refused,
+        Done::Unknown => Effect::Unknown,
+    })
 }
 
 /// The effect of a call that was answered with this code, which is not 0.
