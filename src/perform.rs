@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
+use crate::api::{OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
+use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{Answer, Cause, Desired, Observation, Plan, RecordLook, Request, Step, TopicPartition};
 use crate::ledger::record_name;
@@ -60,6 +61,12 @@ impl Act<'_> {
         self.subject.ok_or_else(|| gone("there is no record"))
     }
 
+    /// Where the record says, reached as the spec says.
+    async fn platform(&self, record: &OffsetResetRecord) -> Result<Platform, Cause> {
+        let backend = self.desired.backend.of_record(&record.spec.backend).ok_or_else(|| gone("the backend is of another kind"))?;
+        self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await
+    }
+
     async fn record_pause(&self, seen: &Observation, before: RunStateBefore, deadline: Timestamp) -> Result<(), Cause> {
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.run_state_before = Some(RunStateBefore { start: self.desired.backend.start().cloned(), ..before });
@@ -69,8 +76,7 @@ impl Act<'_> {
     /// Stops the pipeline, or starts it again. Noted before the call: what times out may still land.
     async fn switch(&self, start: bool) -> Result<(), Cause> {
         let record = &self.subject()?.object;
-        let backend = self.desired.backend.of_record(&record.spec.backend).ok_or_else(|| gone("the backend is of another kind"))?;
-        let platform = self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await?;
+        let platform = self.platform(record).await?;
         self.ctx.memory.note_switch(record, start, Instant::now());
         let recorded = record.spec.run_state_before.as_ref().and_then(|b| b.start.as_ref());
         let done = if start {
@@ -122,7 +128,7 @@ impl Act<'_> {
         let record = self.subject()?;
         let writer = record.object.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
         let goals: Vec<_> = plan.moves().filter(|(row, _)| only(&row.at)).map(|(row, goal)| (row.at.clone(), goal)).collect();
-        let platform = self.ctx.platform(self.desired).await?;
+        let platform = self.platform(&record.object).await?;
         let now = Instant::now();
         let Some(closes) = self.ctx.memory.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end) else {
             return Err(Cause::new(Reason::PlanRecorded, "the send window passed"));

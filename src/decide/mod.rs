@@ -89,7 +89,8 @@ impl Pass<'_> {
 
     /// Our finalizer goes when no record of this object owes a start any more.
     fn unguard(&self) -> Option<Step> {
-        let nothing_owed = self.seen.owing.get().is_some_and(Vec::is_empty);
+        let own = self.seen.record.get().and_then(Option::as_ref);
+        let nothing_owed = self.seen.owing.get().is_some_and(Vec::is_empty) && !own.is_some_and(RecordLook::owes_start);
         (self.desired.guarded && nothing_owed).then_some(Step::Unguard)
     }
 

@@ -1,5 +1,7 @@
 //! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
+mod run_state;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! One EnOS pipeline, for one pass: both ports, in the words of `domain`. Every failure is named here; nothing is decided.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,6 +16,8 @@ use crate::domain::{Activity, Answer, Cause, EnosPipeline, words};
 pub struct Enos {
     client: EnosClient,
     pipeline: EnosPipeline,
+    /// The pipeline's id, once its name was looked up.
+    found: OnceLock<String>,
     starts: Arc<Starts>,
     deadline: Duration,
     /// A value of the Secret ends with a line break.
@@ -24,7 +26,8 @@ pub struct Enos {
 
 impl Enos {
     pub fn new(client: EnosClient, pipeline: EnosPipeline, starts: Arc<Starts>, deadline: Duration, broken_secret: bool) -> Self {
-        Self { client, pipeline, starts, deadline, broken_secret }
+        let found = pipeline.id.clone().map_or_else(OnceLock::new, OnceLock::from);
+        Self { client, pipeline, found, starts, deadline, broken_secret }
     }
 
     fn org(&self) -> &str {
@@ -37,7 +40,7 @@ impl Enos {
 
     /// None: named by its name, and not looked up yet.
     pub fn identity_of(&self) -> Option<BackendIdentity> {
-        let pipeline_id = self.pipeline.id.clone()?;
+        let pipeline_id = self.found.get()?.clone();
         Some(BackendIdentity::Enos { org_id: self.org().to_owned(), pipeline_id })
     }
 
@@ -52,7 +55,10 @@ impl Enos {
         let list = self.client.pipelines(self.org(), since).await.map_err(|f| self.cause(&f))?;
         let mut ids = list.items.iter().filter(|(_, item)| item.name == name).map(|(id, _)| id.clone());
         match (ids.next(), ids.next()) {
-            (Some(pipeline_id), None) if list.settled => Ok(BackendIdentity::Enos { org_id: self.org().to_owned(), pipeline_id }),
+            (Some(id), None) if list.settled => {
+                let pipeline_id = self.found.get_or_init(|| id).clone();
+                Ok(BackendIdentity::Enos { org_id: self.org().to_owned(), pipeline_id })
+            }
             (None, _) if list.settled => {
                 let text = format!(
                     "no released pipeline of organization {} is named {name}; nothing was sent. Correct spec.enos in a new object",
@@ -129,7 +135,7 @@ impl Enos {
     }
 
     fn id(&self) -> Result<&str, Cause> {
-        self.pipeline.id.as_deref().ok_or_else(|| Cause::new(Reason::BackendError, "the pipeline's id is not known yet"))
+        self.found.get().map(String::as_str).ok_or_else(|| Cause::new(Reason::BackendError, "the pipeline's id is not known yet"))
     }
 
     /// The newest position the platform has. Documented for running pipelines only.
