@@ -8,7 +8,7 @@ TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: parts ## Show the main job on a real API server and a real broker
+demo: parts ## Show the main job on a real API server, a real broker and a simulated EnOS
 	$(CARGO) build --quiet --bin stream-pipeline-operator
 	@./testbed/demo.sh
 
@@ -31,7 +31,7 @@ enos-simulator: ## Run a simulated EnOS alone (ENOS_PORT, ENOS_ORG, ENOS_ACCESS_
 	@$(TESTBED) enos-simulator $(ARGS)
 
 run: ## Run the operator against it in the foreground, under the chart's rights
-	@. $${CARGO_TARGET_DIR:-target}/testbed/$(if $(NAME),$(NAME)/,)env && KUBECONFIG=$$OPERATOR_KUBECONFIG $(CARGO) run --quiet --bin stream-pipeline-operator -- --listen 127.0.0.1:8080 --log-format text
+	@. $${CARGO_TARGET_DIR:-target}/testbed/$(if $(NAME),$(NAME)/,)env && KUBECONFIG=$$OPERATOR_KUBECONFIG $(CARGO) run --quiet --bin stream-pipeline-operator -- --listen 127.0.0.1:8080 --log-format text --allow-plain-http --allowed-endpoints 127.0.0.1
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -234,15 +234,17 @@ impl Memory {
         let known = inner.switches.entry(record.uid().unwrap_or_default()).or_default();
         let switch = if start { &mut known.start } else { &mut known.stop };
         let (tries, failure) = switch.as_ref().map_or((0, None), |s| (s.tries, s.failure.clone()));
-        *switch = Some(Switch { last: now, tries: tries.saturating_add(1), failure });
+        // Until its answer is noted, and for ever where an earlier one had none.
+        *switch = Some(Switch { last: now, tries: tries.saturating_add(1), under_way: true, failure });
     }
 
-    /// Notes how that call ended.
-    pub fn note_switched(&self, record: &OffsetResetRecord, start: bool, failed: Option<Cause>) {
+    /// Notes how that call ended. `under_way`: it was not answered, and may land later.
+    pub fn note_switched(&self, record: &OffsetResetRecord, start: bool, under_way: bool, failed: Option<Cause>) {
         let mut inner = self.inner();
         let Some(known) = inner.switches.get_mut(&record.uid().unwrap_or_default()) else { return };
         if let Some(switch) = if start { known.start.as_mut() } else { known.stop.as_mut() } {
             switch.failure = failed;
+            switch.under_way = under_way;
         }
     }
 

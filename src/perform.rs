@@ -79,15 +79,20 @@ impl Act<'_> {
         let platform = self.platform(record).await?;
         self.ctx.memory.note_switch(record, start, Instant::now());
         let recorded = record.spec.run_state_before.as_ref().and_then(|b| b.start.as_ref());
-        let done = if start {
+        let answer = if start {
             // What the spec says now counts, so that a person can correct what the platform refuses.
             let options = self.desired.backend.start().or(recorded).ok_or_else(|| gone("spec.enos.start is not there"))?;
             platform.start(options).await
         } else {
             platform.stop().await
         };
-        self.ctx.memory.note_switched(record, start, done.as_ref().err().cloned());
-        done
+        let under_way = matches!(answer, Answer::None { .. });
+        let failure = match answer {
+            Answer::Definite { .. } => None,
+            Answer::NotDone(cause) | Answer::Unclear(cause) | Answer::None { cause, .. } => Some(cause),
+        };
+        self.ctx.memory.note_switched(record, start, under_way, failure.clone());
+        failure.map_or(Ok(()), Err)
     }
 
     async fn write_ahead(&self, seen: &Observation, plan: &Plan, before: Option<RunStateBefore>, deadline: Timestamp) -> Result<(), Cause> {

@@ -31,8 +31,9 @@ before=$(sum turbine-cleaning)
 positions turbine-cleaning | tee "$work/before"
 
 say "The operator starts, under the rights of the chart"
-KUBECONFIG="$OPERATOR_KUBECONFIG" "$TESTBED" run "$OPERATOR" --listen 127.0.0.1:0 --log-format text >"$work/operator.log" 2>&1 &
-look "it may read StreamPipelines, write their status, and write records; nothing else"
+KUBECONFIG="$OPERATOR_KUBECONFIG" "$TESTBED" run "$OPERATOR" --listen 127.0.0.1:0 --log-format text --allow-plain-http --allowed-endpoints 127.0.0.1 --list-interval 2s >"$work/operator.log" 2>&1 &
+look "it may read StreamPipelines and Secrets it is pointed to, write their status, and write records; nothing else"
+look "two flags let it reach the simulated EnOS on this machine: --allow-plain-http and --allowed-endpoints"
 
 say "kubectl apply -f examples/earliest.yaml (with this broker's address): read it all again"
 sed -n '/^apiVersion/,$p' examples/earliest.yaml
@@ -78,5 +79,48 @@ sleep 12
 positions turbine-cleaning
 kubectl get sp turbine-cleaning
 look "the same id never runs twice; a new spec.offsetReset.id is a new request"
+
+say "EnOS (simulated): a pipeline that runs, with a backlog of 5,000,000 records"
+enos() {
+  local host=${ENOS_ENDPOINT#http://} body=${2:-}
+  exec 3<>"/dev/tcp/${host%:*}/${host#*:}"
+  local method=GET; [ -z "$body" ] || method=POST
+  printf '%s /simulator/%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\nConnection: close\r\n\r\n%s' "$method" "$1" "$host" "${#body}" "$body" >&3
+  cat <&3; exec 3>&-
+}
+enos pipelines "{\"org\":\"$ENOS_ORG\",\"id\":\"demo-1\",\"name\":\"cleaning\",\"status\":\"RUNNING\",\"backing\":{\"series\":{\"offset\":1000000,\"end\":6000000,\"input_per_second\":100}}}" >/dev/null
+kubectl create secret generic enos-app --from-literal=accessKey="$ENOS_ACCESS_KEY" --from-literal=secretKey="$ENOS_SECRET_KEY" >/dev/null
+apply_enos() { sed "s|https://apigw.example.com|$ENOS_ENDPOINT|; s/o15500000000001/$ENOS_ORG/; s/565c0114-0000-4372-86d1-000000000000/$2/; s/name: cleaning/name: $1/; ${3:-}" examples/enos.yaml | kubectl apply -f -; }
+
+say "kubectl apply -f examples/enos.yaml: pause it, reset it, start it again"
+sed -n '/^spec/,$p' examples/enos.yaml
+apply_enos cleaning demo-1
+kubectl get sp cleaning -w & watch=$!
+until_state cleaning ResetVerified
+sleep 0.3; kill "$watch" 2>/dev/null || true
+printf '\n%s\n' "$(message cleaning)"
+look "the platform shows a position only while a pipeline runs, so the proof came after the start"
+say "What the platform was called, tokens and reads apart"
+enos calls | tr '{' '\n' | grep -oE '"call":"(pause|reset|start)"' | tr -d '"' | column
+[ "$(enos calls | grep -oE '"call":"reset"' | wc -l)" = 1 ] || fail "the platform was not called once"
+
+say "A pipeline that does not exist: 61108"
+apply_enos nowhere no-such-id
+until_state nowhere PipelineNotFound
+kubectl get sp nowhere
+printf '%s\n' "$(message nowhere)"
+message nowhere | grep -q '^61108: ' || fail "the code is not named"
+
+say "A reset that the platform answers with 61168, which does not say whether it moved"
+enos pipelines "{\"org\":\"$ENOS_ORG\",\"id\":\"demo-2\",\"name\":\"second\",\"status\":\"PAUSED\"}" >/dev/null
+enos faults '{"call":"reset","when":"before","kind":{"code":[61168,null]},"pipeline":"demo-2"}' >/dev/null
+apply_enos second demo-2
+until_state second AverageRateUnavailable
+kubectl get sp second
+printf '%s\n' "$(message second)"
+look "nothing is repeated before a person says so; here one does, with onUnknownOutcome: Retry"
+kubectl patch sp second --type=merge -p '{"spec":{"offsetReset":{"onUnknownOutcome":"Retry"}}}' >/dev/null
+until_state second NoReadBackWhilePaused
+kubectl get sp
 
 say "Done: every step was as expected"

@@ -119,29 +119,23 @@ impl Platform {
         }
     }
 
-    /// Stops the pipeline so that it can be started where it was. Returns before it has stopped.
-    ///
-    /// # Errors
-    /// The platform refused, or did not answer: it may stop all the same.
-    pub async fn stop(&self) -> Result<(), Cause> {
+    /// Stops the pipeline so that it can be started where it was. Answered before it has stopped.
+    pub async fn stop(&self) -> Answer {
         match self {
-            Platform::Kafka(_) => Err(no_run_state()),
+            Platform::Kafka(_) => no_run_state(),
             Platform::Enos(enos) => enos.pause().await,
         }
     }
 
-    /// Starts the pipeline. Returns before it runs.
-    ///
-    /// # Errors
-    /// As [`Platform::stop`].
-    pub async fn start(&self, options: &StartOptions) -> Result<(), Cause> {
+    /// Starts the pipeline. Answered before it runs.
+    pub async fn start(&self, options: &StartOptions) -> Answer {
         match self {
-            Platform::Kafka(_) => Err(no_run_state()),
+            Platform::Kafka(_) => no_run_state(),
             Platform::Enos(enos) => enos.start(options).await,
         }
     }
 }
 
-fn no_run_state() -> Cause {
-    Cause::new(Reason::BackendError, "a consumer group cannot be stopped or started")
+fn no_run_state() -> Answer {
+    Answer::NotDone(Cause::new(Reason::BackendError, "a consumer group cannot be stopped or started"))
 }

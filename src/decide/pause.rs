@@ -52,11 +52,15 @@ pub fn bring_back(look: &RecordLook, activity: &Reading<Activity>, timing: &Timi
     }
 }
 
-/// How long until everything that could stop it has landed. Of an earlier process it is only known that it is gone.
+/// How long until everything that could stop it has landed. A stop that was answered has, once the pipeline was seen
+/// inactive; of an earlier process it is only known that it is gone.
 fn landing(look: &RecordLook, timing: &Timing, now: Now) -> Option<Duration> {
-    let last = look.switches.stop.as_ref().map(|s| s.last).max(look.switches.first_seen.filter(|_| look.switches.stop.is_none()));
-    let end = last? + timing.landed();
-    left(end, now.mono)
+    let last = match &look.switches.stop {
+        Some(stop) if !stop.under_way && look.switches.was_inactive && stop.tries == 1 => return None,
+        Some(stop) => stop.last,
+        None => look.switches.first_seen?,
+    };
+    left(last + timing.landed(), now.mono)
 }
 
 /// How long until the next call: at once, then after growing delays, so that a call in transition is not made twice.

@@ -132,6 +132,8 @@ pub struct Switches {
 pub struct Switch {
     pub last: Instant,
     pub tries: u32,
+    /// The last one was not answered: it may land later.
+    pub under_way: bool,
     pub failure: Option<Cause>,
 }
 

@@ -153,7 +153,11 @@ impl Enos {
             Ok(id) => id,
             Err(cause) => return Answer::NotDone(cause),
         };
-        match self.client.reset(self.org(), id, not_after).await {
+        self.answer(self.client.reset(self.org(), id, not_after).await)
+    }
+
+    fn answer(&self, result: Result<(), Failure>) -> Answer {
+        match result {
             Ok(()) => Answer::Definite { refused: BTreeMap::new() },
             Err(failure) if failure.certainly_not_done() => Answer::NotDone(self.cause(&failure)),
             // The service itself answered, so nothing is under way any more.
@@ -162,21 +166,22 @@ impl Enos {
         }
     }
 
-    /// # Errors
-    /// The platform refused, or did not answer: it may be paused all the same.
-    pub async fn pause(&self) -> Result<(), Cause> {
-        self.client.pause(self.org(), self.id()?, Instant::now() + self.deadline).await.map_err(|f| self.cause(&f))
+    pub async fn pause(&self) -> Answer {
+        match self.id() {
+            Ok(id) => self.answer(self.client.pause(self.org(), id, Instant::now() + self.deadline).await),
+            Err(cause) => Answer::NotDone(cause),
+        }
     }
 
     /// One start at a time per organization (61121).
-    ///
-    /// # Errors
-    /// As [`Enos::pause`].
-    pub async fn start(&self, options: &StartOptions) -> Result<(), Cause> {
-        let (endpoint, id) = (&self.pipeline.spec.endpoint, self.id()?);
+    pub async fn start(&self, options: &StartOptions) -> Answer {
+        let (endpoint, id) = match self.id() {
+            Ok(id) => (&self.pipeline.spec.endpoint, id),
+            Err(cause) => return Answer::NotDone(cause),
+        };
         if let Err(other) = self.starts.begin(endpoint, self.org(), id, Instant::now()) {
             let text = format!("pipeline {other} of the organization is being started; one starts at a time");
-            return Err(Cause::new(Reason::AnotherPipelineStarting, text));
+            return Answer::NotDone(Cause::new(Reason::AnotherPipelineStarting, text));
         }
         let mode = match options.execution_mode {
             ExecutionMode::Standalone => 0,
@@ -187,6 +192,6 @@ impl Enos {
         if started.as_ref().is_err_and(Failure::certainly_not_done) {
             self.starts.ended(endpoint, self.org(), id);
         }
-        started.map_err(|f| self.cause(&f))
+        self.answer(started)
     }
 }

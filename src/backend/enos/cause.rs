@@ -1,7 +1,8 @@
 //! A failed call as a person needs it: what failed, what the platform said, what to check. One place for every message.
 
 use super::{Failure, FailureKind};
-use crate::api::{EnosBackend, Reason, code};
+use crate::api::code::{self, Done};
+use crate::api::{EnosBackend, Reason};
 use crate::domain::{Cause, words};
 
 /// Why a call failed. `broken_secret`: a value of the Secret ends with a line break, which is sent along.
@@ -13,7 +14,9 @@ pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Caus
     // A successful status beside an answer that is none says nothing by itself.
     let row = failure.code.or(failure.http.filter(|h| *h >= 400).map(i64::from)).and_then(|n| i32::try_from(n).ok()).and_then(code::find);
     let (reason, text) = match (failure.kind, row) {
-        (_, Some(row)) => (row.reason, format!("{named} was refused{said}. {}", row.help)),
+        // What it means for the request is said by whoever holds it.
+        (_, Some(row)) if row.done == Done::Unknown => (row.reason, format!("{named} was answered{}", said.trim_end_matches('.'))),
+        (_, Some(row)) => (row.reason, format!("{named} was refused{}. {}", said.trim_end_matches('.'), row.help)),
         (_, None) if failure.code.is_some() => (
             Reason::PlatformError,
             format!("{named} was answered with a code that is not documented{said}. Ask EnOS support what it means"),

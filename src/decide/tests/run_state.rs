@@ -73,7 +73,7 @@ fn closed(phase: RecordPhase, reason: Reason) -> RecordLook {
 }
 
 fn ago(seconds: u64) -> Option<Switch> {
-    Some(Switch { last: now().mono - Duration::from_secs(seconds), tries: 1, failure: None })
+    Some(Switch { last: now().mono - Duration::from_secs(seconds), tries: 1, under_way: true, failure: None })
 }
 
 fn word(decision: &Decision) -> String {
@@ -179,6 +179,10 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     started.switches.stop = ago(20);
     assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "O35: a stop may still land");
     started.switches.stop = ago(41);
+    assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sending BringingBack");
+    started.switches.stop = Some(Switch { under_way: false, ..ago(1).unwrap() });
+    assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "answered, and not seen to have stopped it");
+    started.switches.was_inactive = true;
     assert_eq!(back(started, running()), "NoteBroughtBack, Sending BringingBack");
     assert_eq!(back(sent(), is(Phase::Stopped)), "NoteBroughtBack, Sending BringingBack", "A09: theirs counts");
     assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "BringBack, Sending BringingBack", "A08");
