@@ -201,6 +201,13 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::put_plan`].
     pub async fn close(&self, record: &OffsetResetRecord, status: &OffsetResetRecordStatus) -> Result<(), Cause> {
+        let mut status = json!(status);
+        // What an earlier attempt was closed with and this one is not: a merge would keep it.
+        for field in ["code", "verification", "failures"] {
+            if status.get(field).is_none() {
+                status[field] = serde_json::Value::Null;
+            }
+        }
         let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": status }));
         let records = self.records(&record.namespace().unwrap_or_default());
         let name = record.name_any();
