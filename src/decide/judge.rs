@@ -227,7 +227,8 @@ impl Case<'_> {
         match activity {
             Activity::Inactive(_, word) => {
                 let text = format!(
-                    "the platform accepted the reset while the pipeline was {word}; it shows the position only of running pipelines.                      Start it: its lag is then compared"
+                    "the platform accepted the reset while the pipeline was {word}; it shows the position only of running pipelines. \
+                     Start it: its lag is then compared"
                 );
                 let cause = Cause::new(Reason::NoReadBackWhilePaused, text);
                 Judgement::act(Step::Close(closing(self.look, RecordPhase::Sent, &cause, self.now, None)), cause)
