@@ -1,9 +1,12 @@
 //! The rows about EnOS, on the simulator of the platform, which shares nothing with the operator's client.
 
+mod codes;
 mod faults;
 mod pause;
 mod platform;
 mod reset;
+mod secrets;
+mod transport;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
@@ -49,7 +52,9 @@ impl Enos {
     }
 
     pub fn start(&mut self) {
-        let flags: Vec<&str> = LOCAL.iter().chain(&self.extra).copied().collect();
+        let named = |flag: &str| flag.split('=').next().map(str::to_owned);
+        let local = LOCAL.iter().filter(|l| !self.extra.iter().any(|e| named(e) == named(l)));
+        let flags: Vec<&str> = local.chain(&self.extra).copied().collect();
         self.world.start_operator_with(&flags);
     }
 
@@ -85,6 +90,15 @@ impl Enos {
         self.world.apply_spec(name, spec).await.expect("the API server takes it");
     }
 
+    /// Created with a request that runs at once; `more` are further fields of it.
+    pub async fn run(&self, name: &str, enos: Value, more: Value) {
+        let mut request = json!({ "id": "r1", "whenCreated": "Run" });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            request[field] = value.clone();
+        }
+        self.apply_spec(name, enos, request).await;
+    }
+
     /// Created without a request, and seen.
     pub async fn known(&self, name: &str) {
         self.apply(name, ID, Value::Null).await;
@@ -104,6 +118,11 @@ impl Enos {
 
     pub fn reset_calls(&self) -> usize {
         self.sim.count(Call::Reset)
+    }
+
+    /// Calls of this kind that came for one pipeline.
+    pub fn calls_for(&self, call: Call, id: &str) -> usize {
+        self.sim.calls().iter().filter(|c| c.call == call && c.pipeline.as_deref() == Some(id)).count()
     }
 
     /// Waits for a state on the platform.
