@@ -10,12 +10,15 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{OffsetResetRecord, PIPELINE_LABEL};
+use crate::api::{Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl};
 use crate::backend::Platform;
 use crate::backend::enos::Gateways;
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::clients::Clients;
-use crate::domain::{Backend, Cause, Desired, Identity, Now, Timing};
+use crate::backend::kafka::oauth::TokenSource;
+use crate::backend::kafka::security::{Certificates, Login, Security};
+use crate::backend::workload::{Kinds, Workloads};
+use crate::domain::{Backend, Cause, Desired, Identity, KafkaGroup, Now, Timing};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -34,6 +37,7 @@ pub struct Context {
     pub kafka: Arc<Clients>,
     pub enos: Arc<Gateways>,
     pub secrets: Secrets,
+    pub kinds: Kinds,
     pub timing: Timing,
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
@@ -53,7 +57,18 @@ impl Context {
     pub async fn platform(&self, desired: &Desired) -> Result<Platform, Cause> {
         let (namespace, now) = (&desired.object.namespace, Instant::now());
         match &desired.backend {
-            Backend::Kafka(kafka) => Kafka::connect(&self.kafka, namespace, kafka, self.timing.call_deadline, now).map(Platform::Kafka),
+            Backend::Kafka(kafka) => {
+                let security = self.security(namespace, kafka).await?;
+                let workloads = Box::new(Workloads {
+                    client: self.client.clone(),
+                    namespace: namespace.clone(),
+                    references: kafka.workloads.clone(),
+                    kinds: Arc::clone(&self.kinds),
+                    deadline: self.timing.call_deadline,
+                });
+                let kafka = Kafka::connect(&self.kafka, namespace, kafka, &security, self.timing.call_deadline, now)?;
+                Ok(Platform::Kafka { kafka, workloads })
+            }
             Backend::Enos(enos) => {
                 let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
                 let ca = match &enos.spec.ca {
@@ -63,6 +78,61 @@ impl Context {
                 self.enos.connect(namespace, enos, (&access, &secret), ca, now).map(|enos| Platform::Enos(Box::new(enos)))
             }
         }
+    }
+
+    /// What the brokers are reached with, read from the Secrets that the spec names.
+    async fn security(&self, namespace: &str, kafka: &KafkaGroup) -> Result<Security, Cause> {
+        let tls = match &kafka.tls {
+            None => None,
+            Some(tls) => {
+                let ca = match &tls.ca {
+                    Some(source) => Some(text("the CA", self.secrets.ca(namespace, source).await?)?),
+                    None => None,
+                };
+                let client = match &tls.client_certificate_secret_ref {
+                    Some(at) => {
+                        let [certificate, key] = self.secrets.certificate(namespace, &at.name).await?;
+                        Some((text("the client certificate", certificate)?, text("its key", key)?.into()))
+                    }
+                    None => None,
+                };
+                Some(Certificates { ca, client })
+            }
+        };
+        let sasl = match &kafka.sasl {
+            None => None,
+            Some(sasl) => Some(self.login(namespace, sasl).await?),
+        };
+        Ok(Security { tls, sasl })
+    }
+
+    async fn login(&self, namespace: &str, sasl: &Sasl) -> Result<Login, Cause> {
+        let name = &sasl.credentials_secret_ref.name;
+        let mechanism = sasl.mechanism.parse().map_err(|_| {
+            Cause::new(
+                Reason::InvalidObject,
+                "spec.kafka.sasl.mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER are supported",
+            )
+        })?;
+        if let (Mechanism::OAuthBearer, Some(endpoint), Some(client_id)) = (mechanism, &sasl.token_endpoint, &sasl.client_id) {
+            let [secret] = self.secrets.secret(namespace, name, ["clientSecret"]).await?;
+            let ca_pem = match &sasl.ca {
+                Some(source) => Some(self.secrets.ca(namespace, source).await?),
+                None => None,
+            };
+            return Ok(Login::OAuth(TokenSource {
+                endpoint: endpoint.clone(),
+                client_id: client_id.clone(),
+                client_secret: text("clientSecret", secret)?.into(),
+                scope: sasl.scope.clone(),
+                ca_pem,
+                policy: Arc::clone(self.enos.policy()),
+                allow_plain_http: self.enos.allows_plain_http(),
+                deadline: self.timing.call_deadline,
+            }));
+        }
+        let [username, password] = self.secrets.secret(namespace, name, ["username", "password"]).await?;
+        Ok(Login::Password { mechanism, username: text("username", username)?, password: text("password", password)?.into() })
     }
 
     /// Names of this pipeline's records that are not known to be over.
@@ -79,4 +149,8 @@ impl Context {
     pub fn jitter(&self, base: Duration) -> Duration {
         base + base.mul_f64(f64::from(Timestamp::now().subsec_nanosecond().rem_euclid(1_000)) / 1_000.0)
     }
+}
+
+fn text(what: &str, value: Vec<u8>) -> Result<String, Cause> {
+    String::from_utf8(value).map_err(|_| Cause::new(Reason::AuthenticationFailed, format!("{what} in the Secret is not text")))
 }

@@ -22,6 +22,7 @@ use crate::api::{FINALIZER, OPERATOR, OffsetResetRecord, Reason, StreamPipeline}
 use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::Gateways;
 use crate::backend::kafka::clients::Clients;
+use crate::backend::workload::Kinds;
 use crate::config::Config;
 use crate::context::Context;
 use crate::domain::words;
@@ -56,6 +57,7 @@ pub async fn run(
         memory: Memory::new(instance.clone()),
         kafka,
         enos,
+        kinds: Kinds::default(),
         secrets: Secrets::new(client.clone(), config.timing().call_deadline),
         timing: config.timing(),
         recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) }),

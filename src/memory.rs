@@ -248,9 +248,9 @@ impl Memory {
         }
     }
 
-    /// The pipeline of this record was seen inactive after it was to be stopped.
-    pub fn note_inactive(&self, record: &OffsetResetRecord) {
-        self.inner().switches.entry(record.uid().unwrap_or_default()).or_default().was_inactive = true;
+    /// The pipeline of this record was seen down after it was to be stopped.
+    pub fn note_down(&self, record: &OffsetResetRecord) {
+        self.inner().switches.entry(record.uid().unwrap_or_default()).or_default().was_down = true;
     }
 
     /// Since when the pipeline of this closed record has been seen running, with the newest reading there was then.

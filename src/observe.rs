@@ -7,7 +7,7 @@ use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
     Abilities, Activity, Answer, Cause, Committed, Desired, Leftover, Now, Observation, Plan, PlanState, Progress, ReadBack, Reading,
-    RecordLook, Request, Target, TopicPartition, retry_asked,
+    RecordLook, Request, RunState, Target, TopicPartition, retry_asked,
 };
 use crate::ledger::record_name;
 
@@ -76,11 +76,18 @@ impl Look<'_> {
             Some(backend) => self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await,
             None => Err(Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at")),
         };
-        let (committed, activity) = match at {
-            Err(cause) => (Reading::Unreadable(cause.clone()), Reading::Unreadable(cause)),
-            Ok(at) => (self.read_back(&at, &look).await, self.right_after(&at, &look).await),
-        };
-        Leftover { look, committed, activity }
+        match at {
+            Err(cause) => {
+                let (committed, activity) = (Reading::Unreadable(cause.clone()), Reading::Unreadable(cause.clone()));
+                Leftover { look, committed, activity, run_state: Reading::Unreadable(cause) }
+            }
+            Ok(at) => Leftover {
+                committed: self.read_back(&at, &look).await,
+                activity: self.right_after(&at, &look).await,
+                run_state: self.run_state(&at, &look).await,
+                look,
+            },
+        }
     }
 
     async fn request(&self, seen: &mut Observation) {
@@ -173,7 +180,10 @@ impl Look<'_> {
                 }
                 seen.rivals = self.rivals(record).await;
             }
-            PlanState::Closed if record.owes_start() => self.activity(seen, since).await,
+            PlanState::Closed if record.owes_start() => {
+                self.activity(seen, since).await;
+                seen.run_state = self.run_state(&self.platform, record).await;
+            }
             PlanState::Closed => self.after_start(seen, record).await,
         }
     }
@@ -219,11 +229,21 @@ impl Look<'_> {
         seen.topics = topics.into();
     }
 
-    /// The state of a pipeline right after its reset, or where it is to be brought back.
+    /// Whether what the operator stopped, or is to stop, runs.
+    async fn run_state(&self, at: &Platform, record: &RecordLook) -> Reading<RunState> {
+        match record.stops() {
+            Some(before) if matches!(record.state, PlanState::Absent | PlanState::Closed) => {
+                at.run_state(before, self.now.mono).await.into()
+            }
+            _ => Reading::Unread,
+        }
+    }
+
+    /// The state of a pipeline right after its reset.
     async fn right_after(&self, at: &Platform, record: &RecordLook) -> Reading<Activity> {
         let accepted = matches!(&record.state, PlanState::OursSent { answer: Answer::Definite { .. }, .. });
         let counts = accepted && self.abilities.read_back == ReadBack::AfterStart;
-        if counts || matches!(record.state, PlanState::Closed) { at.activity_alone(self.now.mono).await.into() } else { Reading::Unread }
+        if counts { at.activity_alone(self.now.mono).await.into() } else { Reading::Unread }
     }
 
     /// The commits of a plan's partitions, when it is time to look at them.
@@ -265,8 +285,11 @@ impl Look<'_> {
         }
         self.activity(seen, self.now.mono).await;
         let (Some(activity), Some(committed)) = (seen.activity.get(), seen.committed.get()) else { return };
-        if let Some(own) = own.filter(|r| r.stops().is_some() && activity.is_inactive()) {
-            self.ctx.memory.note_inactive(&own.object);
+        if let Some(own) = own.filter(|r| r.stops().is_some()) {
+            seen.run_state = self.run_state(&self.platform, own).await;
+            if matches!(seen.run_state, Reading::Read(RunState::Down)) {
+                self.ctx.memory.note_down(&own.object);
+            }
         }
         let quiet = !self.abilities.quiet || seen.quiet.is_enough(request.quiet_period);
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
@@ -275,6 +298,9 @@ impl Look<'_> {
             let Some(identity) = seen.identity.get() else { return };
             let name = record_name(&self.desired.object, identity, request);
             seen.rivals = self.ctx.ledger.rivals(identity, &name, &self.ctx.memory).await.into();
+        }
+        if stops && self.abilities.run_state {
+            seen.before = self.platform.before().await.into();
         }
         if request.to == Target::Platform {
             return self.reading(seen, stops || request.dry_run, ready).await;

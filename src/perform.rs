@@ -69,7 +69,7 @@ impl Act<'_> {
 
     async fn record_pause(&self, seen: &Observation, before: RunStateBefore, deadline: Timestamp) -> Result<(), Cause> {
         let (name, mut spec) = self.spec(seen, deadline)?;
-        spec.run_state_before = Some(RunStateBefore { start: self.desired.backend.start().cloned(), ..before });
+        spec.run_state_before = Some(before);
         self.ctx.ledger.create(&self.desired.object, &name, spec).await.map(drop)
     }
 
@@ -78,14 +78,8 @@ impl Act<'_> {
         let record = &self.subject()?.object;
         let platform = self.platform(record).await?;
         self.ctx.memory.note_switch(record, start, Instant::now());
-        let recorded = record.spec.run_state_before.as_ref().and_then(|b| b.start.as_ref());
-        let answer = if start {
-            // What the spec says now counts, so that a person can correct what the platform refuses.
-            let options = self.desired.backend.start().or(recorded).ok_or_else(|| gone("spec.enos.start is not there"))?;
-            platform.start(options).await
-        } else {
-            platform.stop().await
-        };
+        let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
+        let answer = if start { platform.start(before).await } else { platform.stop(before).await };
         let under_way = matches!(answer, Answer::None { .. });
         let failure = match answer {
             Answer::Definite { .. } => None,

@@ -36,36 +36,60 @@ impl Secrets {
     /// # Errors
     /// `SecretNotFound` where the Secret or a key is missing, `PermissionMissing` where it may not be read.
     pub async fn secret<const N: usize>(&self, namespace: &str, name: &str, keys: [&str; N]) -> Result<[Vec<u8>; N], Cause> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let read =
-            async { api.get_opt(name).await.map(|s| s.map(|s| s.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect())) };
-        let values = self.read("Secret", namespace, name, read).await?;
-        let mut found = Vec::with_capacity(N);
-        for key in keys {
-            found.push(pick("Secret", name, key, &values)?);
-        }
-        found.try_into().map_err(|_| missing("Secret", name))
+        pick("Secret", name, keys, &self.secret_values(namespace, name).await?)
     }
 
-    /// CA certificates.
+    /// A certificate and its key, by either pair of names that people have: of `kubernetes.io/tls`, or Strimzi's.
+    ///
+    /// # Errors
+    /// As [`Secrets::secret`].
+    pub async fn certificate(&self, namespace: &str, name: &str) -> Result<[Vec<u8>; 2], Cause> {
+        let values = self.secret_values(namespace, name).await?;
+        let strimzi = pick("Secret", name, ["user.crt", "user.key"], &values);
+        pick("Secret", name, ["tls.crt", "tls.key"], &values).or_else(|missing| strimzi.map_err(|_| missing))
+    }
+
+    /// CA certificates: of the key, or of every key that looks like one.
     ///
     /// # Errors
     /// As [`Secrets::secret`].
     pub async fn ca(&self, namespace: &str, source: &CaSource) -> Result<Vec<u8>, Cause> {
-        if let Some(at) = &source.secret_key_ref {
-            let [pem] = self.secret(namespace, &at.name, [at.key.as_str()]).await?;
+        let (kind, at, values) = match (&source.secret_key_ref, &source.config_map_key_ref) {
+            (Some(at), _) => ("Secret", at, self.secret_values(namespace, &at.name).await?),
+            (None, Some(at)) => ("ConfigMap", at, self.config_map_values(namespace, &at.name).await?),
+            (None, None) => {
+                return Err(Cause::new(Reason::SecretNotFound, "ca: exactly one of secretKeyRef and configMapKeyRef is needed"));
+            }
+        };
+        if let Some(key) = &at.key {
+            let [pem] = pick(kind, &at.name, [key.as_str()], &values)?;
             return Ok(pem);
         }
-        let Some(at) = &source.config_map_key_ref else {
-            return Err(Cause::new(Reason::SecretNotFound, "ca: exactly one of secretKeyRef and configMapKeyRef is needed"));
+        let is_ca = |key: &str| (key.ends_with(".crt") || key.ends_with(".pem")) && !matches!(key, "tls.crt" | "user.crt");
+        let bundle: Vec<&[u8]> = values.iter().filter(|(key, _)| is_ca(key)).map(|(_, pem)| pem.as_slice()).collect();
+        if bundle.is_empty() {
+            let [pem] = pick(kind, &at.name, ["ca.crt"], &values)?;
+            return Ok(pem);
+        }
+        Ok(bundle.join(&b'\n'))
+    }
+
+    async fn secret_values(&self, namespace: &str, name: &str) -> Result<Values, Cause> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let read = async {
+            let found = api.get_opt(name).await?;
+            Ok(found.map(|s| s.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect()))
         };
+        self.read("Secret", namespace, name, read).await
+    }
+
+    async fn config_map_values(&self, namespace: &str, name: &str) -> Result<Values, Cause> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let read = async {
-            let found = api.get_opt(&at.name).await?;
+            let found = api.get_opt(name).await?;
             Ok(found.map(|c| c.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).collect()))
         };
-        let values = self.read("ConfigMap", namespace, &at.name, read).await?;
-        pick("ConfigMap", &at.name, &at.key, &values)
+        self.read("ConfigMap", namespace, name, read).await
     }
 
     async fn read(
@@ -106,10 +130,12 @@ fn missing(kind: &str, name: &str) -> Cause {
     Cause::new(Reason::SecretNotFound, format!("{kind} {name} is not in this namespace; create it, and the operator goes on by itself"))
 }
 
-fn pick(kind: &str, name: &str, key: &str, values: &Values) -> Result<Vec<u8>, Cause> {
-    values.get(key).cloned().ok_or_else(|| {
+fn pick<const N: usize>(kind: &str, name: &str, keys: [&str; N], values: &Values) -> Result<[Vec<u8>; N], Cause> {
+    if let Some(lacks) = keys.iter().find(|key| !values.contains_key(**key)) {
         let keys: Vec<_> = values.keys().cloned().collect();
         let has = if keys.is_empty() { "it is empty".to_owned() } else { format!("it has {}", crate::domain::words::some_of(&keys)) };
-        Cause::new(Reason::SecretNotFound, format!("{kind} {name} has no key {key} ({has}); add it, and the operator goes on by itself"))
-    })
+        let text = format!("{kind} {name} has no key {lacks} ({has}); add it, and the operator goes on by itself");
+        return Err(Cause::new(Reason::SecretNotFound, text));
+    }
+    Ok(keys.map(|key| values.get(key).cloned().unwrap_or_default()))
 }

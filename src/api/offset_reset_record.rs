@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::stream_pipeline_status::time_schema;
-use super::{OffsetReset, PlanTotals, Reason, StartOptions};
+use super::{OffsetReset, PlanTotals, Reason, StartOptions, WorkloadReference};
 
 /// Most rows a plan may have (issue: one object stays below 1 MiB; about 15,000 partitions fit).
 pub const MAX_ROWS: usize = 20_000;
@@ -101,7 +101,7 @@ impl BackendIdentity {
 }
 
 /// What the pipeline did when the request began, and how to bring it back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunStateBefore {
     /// true: it ran, so the operator stops it and brings it back. false: it is not touched.
@@ -109,9 +109,32 @@ pub struct RunStateBefore {
     /// How it is started again on EnOS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartOptions>,
+    /// What runs its consumers, with the counts to come back to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub workloads: Vec<ScaledWorkload>,
     /// Where it read before it was stopped, as far as the platform says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<LagReading>,
+}
+
+/// A workload and its count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaledWorkload {
+    #[schemars(length(max = 253))]
+    pub api_version: String,
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    #[schemars(length(max = 253))]
+    pub name: String,
+    pub replicas: i32,
+}
+
+impl ScaledWorkload {
+    pub fn reference(&self) -> WorkloadReference {
+        WorkloadReference { api_version: self.api_version.clone(), kind: self.kind.clone(), name: self.name.clone() }
+    }
 }
 
 /// What EnOS says of a pipeline's position: one offset and one lag over all partitions.

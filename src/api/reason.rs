@@ -62,6 +62,8 @@ pub enum Reason {
     PipelineFailed,
     PipelineStatusUnknown,
     PauseOverridden,
+    AutoscalerActive,
+    WorkloadNotFound,
     SecretNotFound,
     EndpointNotAllowed,
     EndpointUnreachable,
@@ -165,6 +167,10 @@ impl Reason {
             PauseOverridden => {
                 "Somebody started the pipeline again while the operator held it paused. It is not paused twice: stop it, or remove the request."
             }
+            AutoscalerActive => {
+                "An autoscaler scales a workload that is to be stopped; it would work against the pause. Remove or pause it."
+            }
+            WorkloadNotFound => "A workload, or its kind, does not exist in the namespace. Correct `spec.kafka.workloads`.",
             SecretNotFound => "A Secret or ConfigMap is missing, lacks a key, or may not be read. Correct it; it is read again when used.",
             EndpointNotAllowed => {
                 "The operator may not connect there: see `--allowed-endpoints` and `--allow-plain-http`. Not a byte was sent."

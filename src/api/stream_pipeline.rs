@@ -14,9 +14,13 @@ use serde_json::Value;
 use super::StreamPipelineStatus;
 
 mod enos;
+mod kafka;
+mod references;
 mod rules;
 
-pub use enos::{CaSource, EnosBackend, ExecutionMode, KeyReference, SecretReference, StartOptions};
+pub use enos::{EnosBackend, ExecutionMode, StartOptions};
+pub use kafka::{KafkaBackend, Mechanism, Sasl, Tls, WorkloadReference};
+pub use references::{CaSource, KeyReference, SecretReference};
 
 /// A pipeline that reads from Kafka, and the request to move its read position.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +58,7 @@ pub use enos::{CaSource, EnosBackend, ExecutionMode, KeyReference, SecretReferen
     validation = Rule::new("!has(self.enos) || !has(self.offsetReset) || !has(self.offsetReset.to)").message("spec.offsetReset.to cannot be chosen with spec.enos: the platform decides where the position goes; remove it"),
     validation = Rule::new(rules::kafka_only()).message("spec.offsetReset: topics, quietPeriod, outOfRange, noRecordAtTime, noCommittedOffset and missingGroup mean nothing with spec.enos, where the platform decides; remove them"),
     validation = Rule::new("!has(self.enos) || has(self.enos.start) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.enos.start is needed with whenActive: Pause, so that the operator can start the pipeline again: executionMode, kafkaRate, and resourceConfig where it has one"),
-    validation = Rule::new("!has(self.kafka) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.offsetReset.whenActive: Pause needs something the operator can stop, and a consumer group is not; use Wait or Fail")
+    validation = Rule::new("!has(self.kafka) || has(self.kafka.workloads) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.kafka.workloads is needed with whenActive: Pause, so that the operator knows what to stop and to bring back; or use Wait or Fail")
 )]
 pub struct StreamPipelineSpec {
     /// The pipeline is a Kafka consumer group; the operator moves its committed offsets. Omitted: it runs on `enos`.
@@ -66,22 +70,6 @@ pub struct StreamPipelineSpec {
     /// The request to move the read position. Omitted: nothing is asked for, and nothing is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset_reset: Option<OffsetReset>,
-}
-
-/// A consumer group on a Kafka cluster.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KafkaBackend {
-    /// Addresses (host:port) of some brokers of the cluster. They may change; the cluster they lead to may not.
-    #[schemars(schema_with = "rules::bootstrap_schema")]
-    pub bootstrap_servers: Vec<String>,
-    /// The consumer group (`group.id`), exactly as the consumers spell it. Immutable.
-    #[x_kube(
-        validation = Rule::new("self == oldSelf").message("spec.kafka.consumerGroup is immutable: delete the StreamPipeline and create it anew for another group"),
-        validation = Rule::new(r"!self.matches(r'[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]')").message("spec.kafka.consumerGroup: no control, invisible or line-breaking characters; spell it exactly as the consumers do")
-    )]
-    #[schemars(length(min = 1, max = 255))]
-    pub consumer_group: String,
 }
 
 /// A request: one value of `id` is carried out at most once.
@@ -107,7 +95,7 @@ pub struct OffsetReset {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(min = 1, max = 1000))]
     pub topics: Option<Vec<TopicSelection>>,
-    /// What to do while the pipeline is active. Pause (EnOS): pause it, reset it, start it again. Omitted: Wait.
+    /// What to do while the pipeline is active. Pause: stop it, reset it, bring it back. Omitted: Wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_active: Option<WhenActive>,
     /// How long to wait, from acceptance, such as 90s or 1h30m (no days). Omitted: 24h. Then WaitTimedOut.

@@ -5,19 +5,21 @@
 
 pub mod endpoints;
 pub mod enos;
+mod http;
 pub mod kafka;
+pub mod workload;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::api::{BackendIdentity, LagReading, Reason, StartOptions};
-use crate::domain::{Activity, Answer, Cause, Committed, Goal, Log, TopicPartition, Topics};
+use crate::api::{BackendIdentity, LagReading, Reason, RunStateBefore};
+use crate::domain::{Activity, Answer, Cause, Committed, Goal, Log, RunState, TopicPartition, Topics};
 
 /// One pipeline on its platform, for one pass.
 pub enum Platform {
-    Kafka(kafka::Kafka),
+    Kafka { kafka: kafka::Kafka, workloads: Box<workload::Workloads> },
     Enos(Box<enos::Enos>),
 }
 
@@ -25,7 +27,7 @@ impl Platform {
     /// Where the pipeline is, without looking; None where that takes a look. `pinned`: the cluster seen first.
     pub fn identity_of(&self, pinned: Option<&str>) -> Option<BackendIdentity> {
         match self {
-            Platform::Kafka(kafka) => pinned.map(|cluster| kafka.identity_of(cluster)),
+            Platform::Kafka { kafka, .. } => pinned.map(|cluster| kafka.identity_of(cluster)),
             Platform::Enos(enos) => enos.identity_of(),
         }
     }
@@ -36,7 +38,7 @@ impl Platform {
     /// The platform did not answer in time, or refused; named as a condition names it. The same for every read below.
     pub async fn identity(&self, since: Instant) -> Result<BackendIdentity, Cause> {
         match self {
-            Platform::Kafka(kafka) => kafka.identity().await,
+            Platform::Kafka { kafka, .. } => kafka.identity().await,
             Platform::Enos(enos) => enos.identity(since).await,
         }
     }
@@ -44,12 +46,10 @@ impl Platform {
     /// What the pipeline does, and all its committed offsets. `since`: what was read before then does not count.
     pub async fn activity(&self, since: Instant) -> (Result<Activity, Cause>, Result<Committed, Cause>) {
         match self {
-            Platform::Kafka(kafka) => {
-                let (activity, committed) = tokio::join!(kafka.activity(), kafka.committed(None));
+            Platform::Kafka { kafka, workloads } => {
+                let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.hindrance());
                 let exists = committed.as_ref().is_ok_and(|c| !c.is_empty());
-                // A Dead group with committed offsets is there, and nobody reads.
-                let stopped = |a| if exists && matches!(a, Activity::Missing(_)) { kafka::stopped() } else { a };
-                (activity.map(stopped), committed)
+                (activity.and_then(|found| with_workloads(found, busy, exists)), committed)
             }
             Platform::Enos(enos) => (enos.activity(since).await, Ok(Committed::new())),
         }
@@ -61,7 +61,10 @@ impl Platform {
     /// As [`Platform::identity`].
     pub async fn activity_alone(&self, since: Instant) -> Result<Activity, Cause> {
         match self {
-            Platform::Kafka(kafka) => kafka.activity().await,
+            Platform::Kafka { kafka, workloads } => {
+                let (activity, busy) = tokio::join!(kafka.activity(), workloads.hindrance());
+                activity.and_then(|found| with_workloads(found, busy, false))
+            }
             Platform::Enos(enos) => enos.activity(since).await,
         }
     }
@@ -72,7 +75,7 @@ impl Platform {
     /// As [`Platform::identity`].
     pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<Committed, Cause> {
         match self {
-            Platform::Kafka(kafka) => kafka.committed(Some(partitions)).await,
+            Platform::Kafka { kafka, .. } => kafka.committed(Some(partitions)).await,
             Platform::Enos(_) => Ok(Committed::new()),
         }
     }
@@ -81,7 +84,7 @@ impl Platform {
     /// As [`Platform::identity`].
     pub async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
         match self {
-            Platform::Kafka(kafka) => kafka.topics(names).await,
+            Platform::Kafka { kafka, .. } => kafka.topics(names).await,
             Platform::Enos(_) => Ok(Topics::new()),
         }
     }
@@ -95,7 +98,7 @@ impl Platform {
         now: Timestamp,
     ) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
         match self {
-            Platform::Kafka(kafka) => kafka.log(partitions, time, now).await,
+            Platform::Kafka { kafka, .. } => kafka.log(partitions, time, now).await,
             Platform::Enos(_) => Ok(BTreeMap::new()),
         }
     }
@@ -106,7 +109,7 @@ impl Platform {
     /// As [`Platform::identity`].
     pub async fn reading(&self) -> Result<Option<LagReading>, Cause> {
         match self {
-            Platform::Kafka(_) => Ok(None),
+            Platform::Kafka { .. } => Ok(None),
             Platform::Enos(enos) => enos.reading().await,
         }
     }
@@ -114,28 +117,66 @@ impl Platform {
     /// The one call that moves the position. Nothing leaves after `not_after`.
     pub async fn send(&self, goals: &[(TopicPartition, Goal)], not_after: Instant) -> Answer {
         match self {
-            Platform::Kafka(kafka) => kafka.commit(goals).await,
+            Platform::Kafka { kafka, .. } => kafka.commit(goals).await,
             Platform::Enos(enos) => enos.reset(not_after).await,
         }
     }
 
-    /// Stops the pipeline so that it can be started where it was. Answered before it has stopped.
-    pub async fn stop(&self) -> Answer {
+    /// What is recorded before the pipeline is stopped.
+    ///
+    /// # Errors
+    /// It cannot be read; `AutoscalerActive` where stopping would be worked against.
+    pub async fn before(&self) -> Result<RunStateBefore, Cause> {
         match self {
-            Platform::Kafka(_) => no_run_state(),
+            Platform::Kafka { workloads, .. } => {
+                let workloads = workloads.counts().await?;
+                Ok(RunStateBefore { running: workloads.iter().any(|w| w.replicas > 0), workloads, ..RunStateBefore::default() })
+            }
+            Platform::Enos(enos) => Ok(RunStateBefore { running: true, start: enos.start_options().cloned(), ..RunStateBefore::default() }),
+        }
+    }
+
+    /// Whether what was stopped runs.
+    ///
+    /// # Errors
+    /// As [`Platform::identity`].
+    pub async fn run_state(&self, before: &RunStateBefore, since: Instant) -> Result<RunState, Cause> {
+        match self {
+            Platform::Kafka { workloads, .. } => workloads.state(&before.workloads).await,
+            Platform::Enos(enos) => enos.run_state(since).await,
+        }
+    }
+
+    /// Stops the pipeline so that it can be started where it was. Answered before it has stopped.
+    pub async fn stop(&self, before: &RunStateBefore) -> Answer {
+        match self {
+            Platform::Kafka { workloads, .. } => workloads.stop(&before.workloads).await,
             Platform::Enos(enos) => enos.pause().await,
         }
     }
 
-    /// Starts the pipeline. Answered before it runs.
-    pub async fn start(&self, options: &StartOptions) -> Answer {
+    /// Starts the pipeline as it was. Answered before it runs.
+    pub async fn start(&self, before: &RunStateBefore) -> Answer {
         match self {
-            Platform::Kafka(_) => no_run_state(),
-            Platform::Enos(enos) => enos.start(options).await,
+            Platform::Kafka { workloads, .. } => workloads.start(&before.workloads).await,
+            // What the spec says now counts, so that a person can correct what the platform refuses.
+            Platform::Enos(enos) => match enos.start_options().or(before.start.as_ref()) {
+                Some(options) => enos.start(options).await,
+                None => Answer::NotDone(Cause::new(
+                    Reason::StartConfigurationInvalid,
+                    "spec.enos.start is not there: how to start it is not known",
+                )),
+            },
         }
     }
 }
 
-fn no_run_state() -> Answer {
-    Answer::NotDone(Cause::new(Reason::BackendError, "a consumer group cannot be stopped or started"))
+/// A pipeline is inactive only when what runs its consumers is at rest too. `exists`: the group has committed offsets.
+fn with_workloads(found: Activity, busy: Result<Option<Cause>, Cause>, exists: bool) -> Result<Activity, Cause> {
+    Ok(match (found, busy?) {
+        // A Dead group with committed offsets is there, and nobody reads.
+        (Activity::Missing(_), None) if exists => kafka::stopped(),
+        (Activity::Inactive(..) | Activity::Missing(_), Some(busy)) => Activity::Active(busy),
+        (found, _) => found,
+    })
 }

@@ -49,7 +49,7 @@ impl Pass<'_> {
         if let Some(left) = &self.seen.leftover {
             let judged = match left.look.state {
                 // Nobody asks for it any more: what the operator stopped for it runs again first.
-                PlanState::Closed => pause::bring_back(&left.look, &left.activity, self.timing, self.now),
+                PlanState::Closed => pause::bring_back(&left.look, &left.run_state, self.timing, self.now),
                 _ => self.case(&left.look, &left.committed, &left.activity, None).judge(),
             };
             let accepted = self.desired.asked().and_then(|request| self.clock(request).map(|clock| (request, clock)));
@@ -167,8 +167,7 @@ impl Pass<'_> {
             Ok(plan) => {
                 let ending = self.clocked(self.bare(Stage::Waiting, Cause::new(Reason::PlanRecorded, "the plan is being recorded")), clock);
                 // With Pause the record says what the pipeline did before, also where it happens to be inactive.
-                let before =
-                    (request.when_active == WhenActive::Pause).then_some(RunStateBefore { running: false, start: None, reading: None });
+                let before = (request.when_active == WhenActive::Pause).then(RunStateBefore::default);
                 let step =
                     if request.dry_run { Step::RecordDryRun { plan, deadline } } else { Step::WriteAhead { plan, before, deadline } };
                 self.done(Verdict::request(ending), Some(step), Duration::ZERO)
@@ -195,17 +194,23 @@ impl Pass<'_> {
     /// `whenActive: Pause` and it runs: first the finalizer, then the record that says so, then the stop (protocol.md).
     fn stop_first(&self, request: &Request, own: Option<&RecordLook>, cause: Cause, clock: Option<Clock>, deadline: Timestamp) -> Decision {
         let judged = match own {
-            Some(record) if record.stops().is_some() => pause::stop(record, self.timing, self.now),
+            Some(record) if record.stops().is_some() => pause::stop(record, &self.seen.run_state, &cause, self.timing, self.now),
             Some(_) => return self.waiting(request, cause, clock, None),
             None if !self.abilities().run_state => return self.waiting(request, cause, clock, None),
             None => match self.alone() {
                 Err(cause) => return self.waiting(request, cause, clock, None),
-                Ok(()) if !self.desired.guarded => Judgement::act(Step::Guard, Cause::new(Reason::Pausing, "the pipeline is to be paused")),
-                Ok(()) => {
-                    // How it is started again is added by whoever writes the record.
-                    let before = RunStateBefore { running: true, start: None, reading: self.seen.remembered };
-                    Judgement::act(Step::RecordPause { before, deadline }, Cause::new(Reason::Pausing, "the pipeline is to be paused"))
+                Ok(()) if !self.desired.guarded && self.seen.before.get().is_some_and(|b| b.running) => {
+                    Judgement::act(Step::Guard, Cause::new(Reason::Pausing, "the pipeline is to be paused"))
                 }
+                Ok(()) => match &self.seen.before {
+                    Reading::Read(before) if before.running => {
+                        let before = RunStateBefore { reading: self.seen.remembered, ..before.clone() };
+                        Judgement::act(Step::RecordPause { before, deadline }, Cause::new(Reason::Pausing, "the pipeline is to be paused"))
+                    }
+                    // What is active is none of what could be stopped.
+                    Reading::Read(_) | Reading::Unread => return self.waiting(request, cause, clock, None),
+                    Reading::Unreadable(why) => return self.waiting(request, why.clone(), clock, None),
+                },
             },
         };
         let stage = if judged.cause.reason == Reason::PauseOverridden { Stage::Waiting } else { Stage::Pausing };

@@ -4,59 +4,76 @@
 use std::time::{Duration, Instant};
 
 use super::judge::Judgement;
-use crate::api::{Phase, Reason};
-use crate::domain::{Activity, Cause, Now, Reading, RecordLook, Step, Switch, Timing};
+use crate::api::Reason;
+use crate::domain::{Cause, Now, Reading, RecordLook, RunState, Step, Switch, Timing};
 
-/// The pipeline still runs, and its record says that the operator stops it.
-pub fn stop(look: &RecordLook, timing: &Timing, now: Now) -> Judgement {
-    if look.switches.was_inactive {
-        let text = "it was stopped for this reset and somebody started it again; it is not stopped twice. Stop it, or remove the request";
-        return Judgement::wait(Cause::new(Reason::PauseOverridden, text), timing.recheck_waiting);
-    }
-    let cause = told(Reason::Pausing, "the pipeline is being paused", look.switches.stop.as_ref());
-    match due(look.switches.stop.as_ref(), timing, now) {
-        None => Judgement::act(Step::Stop, cause),
-        Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
+/// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
+pub fn stop(look: &RecordLook, run_state: &Reading<RunState>, active: &Cause, timing: &Timing, now: Now) -> Judgement {
+    let state = match run_state {
+        Reading::Read(state) => state,
+        reading => return Judgement::wait(unread(reading), timing.recheck_waiting),
+    };
+    match state {
+        RunState::Down => {
+            let text = format!("it is stopped; waited for until nothing of it is active: {}", active.message);
+            Judgement::wait(Cause::new(Reason::Pausing, text), timing.recheck_waiting)
+        }
+        RunState::Unclear(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
+        RunState::Up | RunState::Partly | RunState::Changed(_) if look.switches.was_down => {
+            let text = "it was stopped for this reset and somebody started it again; it is not stopped twice. Stop it (in Git, let the tool ignore the count), or remove the request";
+            Judgement::wait(Cause::new(Reason::PauseOverridden, text), timing.recheck_waiting)
+        }
+        RunState::Up | RunState::Partly | RunState::Changed(_) => {
+            let cause = told(Reason::Pausing, "the pipeline is being paused", look.switches.stop.as_ref());
+            match due(look.switches.stop.as_ref(), timing, now) {
+                None => Judgement::act(Step::Stop, cause),
+                Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
+            }
+        }
     }
 }
 
 /// The record is closed, and the pipeline is to run again.
-pub fn bring_back(look: &RecordLook, activity: &Reading<Activity>, timing: &Timing, now: Now) -> Judgement {
-    let Reading::Read(activity) = activity else {
-        let why = activity.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"));
-        let text = format!("the pipeline is to be started again: {}", why.message);
-        return Judgement::wait(Cause { message: text, ..why }, timing.recheck_waiting);
+pub fn bring_back(look: &RecordLook, run_state: &Reading<RunState>, timing: &Timing, now: Now) -> Judgement {
+    let state = match run_state {
+        Reading::Read(state) => state,
+        reading => {
+            let why = unread(reading);
+            let text = format!("the pipeline is to be started again: {}", why.message);
+            return Judgement::wait(Cause { message: text, ..why }, timing.recheck_waiting);
+        }
     };
-    match activity {
+    match state {
         // A stop that timed out may land later: up is up only when that cannot happen any more.
-        Activity::Active(_) => match landing(look, timing, now) {
+        RunState::Up => match landing(look, timing, now) {
             None => Judgement::act(Step::NoteBroughtBack, Cause::new(Reason::BringingBack, "it runs again")),
             Some(left) => Judgement::wait(
                 Cause::new(Reason::BringingBack, "it runs again; watched until nothing that was sent can stop it any more"),
                 left.min(timing.recheck_waiting),
             ),
         },
-        Activity::Inactive(Phase::Paused, _) | Activity::Unfit(Phase::Failed, _) => {
+        RunState::Down | RunState::Partly => {
             let start = look.switches.start.as_ref();
-            let cause = told(Reason::BringingBack, "the pipeline, which the operator had paused, is being started again", start);
+            let cause = told(Reason::BringingBack, "the pipeline, which the operator had stopped, is being started again", start);
             match due(start, timing, now) {
                 None => Judgement::act(Step::BringBack, cause),
                 Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
             }
         }
-        // Somebody else stopped, released or removed it meanwhile: theirs counts.
-        Activity::Inactive(..) | Activity::Missing(_) | Activity::Unfit(Phase::NotStarted, _) | Activity::Unsupported(_) => {
-            Judgement::act(Step::NoteBroughtBack, Cause::new(Reason::BringingBack, "somebody else stopped it meanwhile; it is left so"))
-        }
-        Activity::Unfit(_, why) => Judgement::wait(why.clone(), timing.recheck_waiting),
+        RunState::Changed(text) => Judgement::act(Step::NoteBroughtBack, Cause::new(Reason::BringingBack, text.clone())),
+        RunState::Unclear(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
     }
 }
 
+fn unread(reading: &Reading<RunState>) -> Cause {
+    reading.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"))
+}
+
 /// How long until everything that could stop it has landed. A stop that was answered has, once the pipeline was seen
-/// inactive; of an earlier process it is only known that it is gone.
+/// down; of an earlier process it is only known that it is gone.
 fn landing(look: &RecordLook, timing: &Timing, now: Now) -> Option<Duration> {
     let last = match &look.switches.stop {
-        Some(stop) if !stop.under_way && look.switches.was_inactive && stop.tries == 1 => return None,
+        Some(stop) if !stop.under_way && look.switches.was_down && stop.tries == 1 => return None,
         Some(stop) => stop.last,
         None => look.switches.first_seen?,
     };

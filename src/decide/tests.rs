@@ -429,7 +429,12 @@ fn o19_retry_sends_what_is_left_once_and_is_never_unloaded() {
 #[test]
 fn a_record_nobody_asks_for_is_never_sent() {
     let leftover = |state: PlanState| Observation {
-        leftover: Some(Leftover { look: record(state), committed: Reading::Read(committed(&[7, 8])), activity: Reading::Unread }),
+        leftover: Some(Leftover {
+            look: record(state),
+            committed: Reading::Read(committed(&[7, 8])),
+            activity: Reading::Unread,
+            run_state: Reading::Unread,
+        }),
         ..ready()
     };
     let asked = json!({ "id": "r2", "to": { "position": "Latest" } });

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::{Cause, Progress, TopicPartition};
 use crate::api::{
     self, BackendIdentity, EnosBackend, FINALIZER, MissingGroup, NoCommittedOffset, NoRecordAtTime, OffsetReset, OnUnknownOutcome,
-    OutOfRange, Reason, StartOptions, StreamPipeline, WhenActive, WhenCreated,
+    OutOfRange, Reason, Sasl, StreamPipeline, Tls, WhenActive, WhenCreated, WorkloadReference,
 };
 
 /// The object that asks.
@@ -28,10 +28,14 @@ pub enum Backend {
 }
 
 /// A consumer group on a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KafkaGroup {
     pub bootstrap: Vec<String>,
     pub group: String,
+    pub tls: Option<Tls>,
+    pub sasl: Option<Sasl>,
+    /// What runs the consumers; empty where only the group counts.
+    pub workloads: Vec<WorkloadReference>,
 }
 
 /// A pipeline of an EnOS organization. `id`: named by the spec, or pinned by the status.
@@ -64,9 +68,9 @@ pub enum ReadBack {
 impl Backend {
     pub fn abilities(&self) -> Abilities {
         match self {
-            Backend::Kafka(_) => Abilities {
+            Backend::Kafka(kafka) => Abilities {
                 read_back: ReadBack::WhileInactive,
-                run_state: false,
+                run_state: !kafka.workloads.is_empty(),
                 quiet: true,
                 look: "Look at the group (kafka-consumer-groups --describe)",
             },
@@ -93,17 +97,15 @@ impl Backend {
         }
     }
 
-    /// How the pipeline is started, where the operator may start it.
-    pub fn start(&self) -> Option<&StartOptions> {
-        match self {
-            Backend::Kafka(_) => None,
-            Backend::Enos(enos) => enos.spec.start.as_ref(),
-        }
-    }
-
     fn of(pipeline: &StreamPipeline) -> Option<Self> {
         if let Some(kafka) = &pipeline.spec.kafka {
-            return Some(Backend::Kafka(KafkaGroup { bootstrap: kafka.bootstrap_servers.clone(), group: kafka.consumer_group.clone() }));
+            return Some(Backend::Kafka(KafkaGroup {
+                bootstrap: kafka.bootstrap_servers.clone(),
+                group: kafka.consumer_group.clone(),
+                tls: kafka.tls.clone(),
+                sasl: kafka.sasl.clone(),
+                workloads: kafka.workloads.clone().unwrap_or_default(),
+            }));
         }
         let spec = pipeline.spec.enos.clone()?;
         let id = spec.pipeline_id.clone().or_else(|| Progress::of(pipeline).pinned_pipeline);

@@ -76,6 +76,10 @@ pub struct Observation {
     /// Where the pipeline was found to live.
     pub identity: Reading<BackendIdentity>,
     pub activity: Reading<Activity>,
+    /// Of a record's pipeline that the operator stops.
+    pub run_state: Reading<RunState>,
+    /// What would be recorded before it is stopped.
+    pub before: Reading<RunStateBefore>,
     pub committed: Reading<Committed>,
     /// The newest position as the platform reports it.
     pub reading: Option<LagReading>,
@@ -105,6 +109,7 @@ pub struct Leftover {
     pub look: RecordLook,
     pub committed: Reading<Committed>,
     pub activity: Reading<Activity>,
+    pub run_state: Reading<RunState>,
 }
 
 /// A record, and what this process knows of its plan.
@@ -121,8 +126,8 @@ pub struct Switches {
     pub first_seen: Option<Instant>,
     pub stop: Option<Switch>,
     pub start: Option<Switch>,
-    /// The pipeline was seen inactive since.
-    pub was_inactive: bool,
+    /// It was seen down since.
+    pub was_down: bool,
     /// Since when it has been seen running after the record was closed, and the newest reading there was then.
     pub running: Option<(Now, Option<Timestamp>)>,
 }
@@ -215,6 +220,20 @@ impl Activity {
             Activity::Active(cause) | Activity::Unfit(_, cause) | Activity::Unsupported(cause) => Some(cause),
         }
     }
+}
+
+/// Whether what the operator stopped runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunState {
+    Up,
+    /// Stopped, and to be started by whoever stopped it.
+    Down,
+    /// Several, and some of them down.
+    Partly,
+    /// Somebody else changed it: theirs counts, in words.
+    Changed(String),
+    /// Neither: waited out.
+    Unclear(Cause),
 }
 
 /// Committed offsets of a group, by partition; a partition without a commit is not in it.

@@ -5,10 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::rules;
-
-const ENDPOINT: &str =
-    r"self.matches(r'^https?://([a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[a-zA-Z0-9._~/-]*)?$')";
+use super::{CaSource, SecretReference, rules};
 
 /// A pipeline of the EnOS Stream Processing Service, reached through the API gateway (Stream Processing API v2.0).
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +17,7 @@ const ENDPOINT: &str =
 )]
 pub struct EnosBackend {
     /// Address of the API gateway, such as https://apigw.example.com. http:// only where the operator was started with --allow-plain-http.
-    #[x_kube(validation = Rule::new(ENDPOINT).message("spec.enos.endpoint: https://host or https://host:port, without user, query or fragment, such as https://apigw.example.com"))]
+    #[x_kube(validation = Rule::new(rules::ENDPOINT).message("spec.enos.endpoint: https://host or https://host:port, without user, query or fragment, such as https://apigw.example.com"))]
     #[schemars(length(max = 512))]
     pub endpoint: String,
     /// The organization (OU) the pipeline belongs to, such as o15500000000001. Immutable.
@@ -50,44 +47,6 @@ pub struct EnosBackend {
     /// does not tell how it was started. Omitted: the operator never starts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartOptions>,
-}
-
-/// A Secret in the same namespace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SecretReference {
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-}
-
-/// Where certificates come from: exactly one of the two.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[schemars(transform = rules::null_is_absent)]
-#[x_kube(validation = Rule::new("has(self.secretKeyRef) != has(self.configMapKeyRef)").message("ca: exactly one of secretKeyRef and configMapKeyRef is needed"))]
-pub struct CaSource {
-    /// A key of a Secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_key_ref: Option<KeyReference>,
-    /// A key of a ConfigMap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map_key_ref: Option<KeyReference>,
-}
-
-/// A key of a Secret or ConfigMap in the same namespace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct KeyReference {
-    /// Name of the object.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Its key. Omitted: ca.crt.
-    #[serde(default = "ca_crt")]
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-}
-
-fn ca_crt() -> String {
-    "ca.crt".to_owned()
 }
 
 /// The body of Start Pipeline.

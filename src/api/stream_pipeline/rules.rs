@@ -7,6 +7,9 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 pub const ID: &str = r"self.matches(r'^[^\s\p{Z}\p{Cc}\p{Cf}\p{Co}]([^\p{Zl}\p{Zp}\p{Cc}\p{Cf}\p{Co}]*[^\s\p{Z}\p{Cc}\p{Cf}\p{Co}])?$')";
+/// An http(s) URL of host, port and path alone.
+pub const ENDPOINT: &str =
+    r"self.matches(r'^https?://([a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[a-zA-Z0-9._~/-]*)?$')";
 const BROKER: &str = r"self.matches(r'^([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\]):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')";
 
 /// Go's syntax down to the millisecond, up to 720h: in that range nothing is lost when it is read and written back.

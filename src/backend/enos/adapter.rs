@@ -10,7 +10,7 @@ use super::cause::cause;
 use super::starts::Starts;
 use super::{EnosClient, Failure, RunStatus, StartBody};
 use crate::api::{BackendIdentity, ExecutionMode, LagReading, Phase, Reason, StartOptions};
-use crate::domain::{Activity, Answer, Cause, EnosPipeline, words};
+use crate::domain::{Activity, Answer, Cause, EnosPipeline, RunState, words};
 
 /// See the module.
 pub struct Enos {
@@ -132,6 +132,24 @@ impl Enos {
                 Ok(Activity::Unfit(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text)))
             }
         }
+    }
+
+    /// # Errors
+    /// The platform does not answer or refuses.
+    pub async fn run_state(&self, since: Instant) -> Result<RunState, Cause> {
+        Ok(match self.activity(since).await? {
+            Activity::Active(_) => RunState::Up,
+            // A start that failed is made again.
+            Activity::Inactive(Phase::Paused, _) | Activity::Unfit(Phase::Failed, _) => RunState::Down,
+            Activity::Inactive(_, word) => RunState::Changed(format!("somebody else changed it to {word} meanwhile; it is left so")),
+            Activity::Missing(why) | Activity::Unsupported(why) | Activity::Unfit(Phase::NotStarted, why) => RunState::Changed(why.message),
+            Activity::Unfit(_, why) => RunState::Unclear(why),
+        })
+    }
+
+    /// How it is started, as the spec says.
+    pub fn start_options(&self) -> Option<&StartOptions> {
+        self.pipeline.spec.start.as_ref()
     }
 
     fn id(&self) -> Result<&str, Cause> {

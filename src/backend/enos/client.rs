@@ -15,7 +15,6 @@ use serde::Serialize;
 use super::codes;
 use super::credentials::Credentials;
 use super::failure::{Effect, Failure, FailureKind};
-use super::http::{Answer, Broken, Dial, Http, Outgoing};
 use super::limits::{ClientLimits, EndpointLimits, Lane, NoPlace};
 use super::list::{Began, PAGE_SIZE, Pipelines, Polls, read_all};
 use super::sign;
@@ -23,7 +22,11 @@ use super::token::{Ask, Stamps, Token, Tokens};
 use super::wire::answers::{Details, LagPoint, Page};
 use super::wire::{Envelope, Undecodable, answers};
 use crate::backend::endpoints::EndpointPolicy;
+use crate::backend::http::{Answer, Broken, Dial, Http, Outgoing};
 use crate::domain::words::cut;
+
+/// What the vendor's own clients send.
+const JSON: &str = "application/json;charset=UTF-8";
 
 const MAX_BODY: usize = 1 << 20;
 const MAX_PAGE_BODY: usize = 4 << 20;

@@ -27,6 +27,15 @@ impl Gateways {
         Self { clients: Clients::default(), starts: Arc::default(), policy: Arc::new(policy), allow_plain_http, deadline }
     }
 
+    /// Where the operator may connect to.
+    pub fn policy(&self) -> &Arc<EndpointPolicy> {
+        &self.policy
+    }
+
+    pub fn allows_plain_http(&self) -> bool {
+        self.allow_plain_http
+    }
+
     /// A pipeline, by the shared client of its namespace, endpoint and credentials. Nothing is connected yet.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::http::MAX_PAUSE;
+use crate::backend::http::MAX_PAUSE;
 
 /// The pause after a 429 that names none.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -9,7 +9,6 @@ pub mod codes;
 pub mod credentials;
 pub mod failure;
 mod gateways;
-mod http;
 pub mod limits;
 mod list;
 mod sign;

@@ -79,7 +79,8 @@ pub(super) struct Native {
 unsafe impl Send for Native {}
 
 impl Native {
-    /// `wake` is called whenever events may have arrived; it must not block, panic or use this handle.
+    /// `wake` is called whenever events may have arrived; it must not block, panic or use this handle. With OAUTHBEARER among the
+    /// settings, events ask for tokens.
     pub(super) fn new(settings: &[(&str, &str)], wake: Wake) -> Result<Self, AdminError> {
         const CALL: &str = "configuration";
         let mut why = [0 as c_char; 512];
@@ -96,7 +97,7 @@ impl Native {
                     return Err(AdminError::Config(text(why.as_ptr())));
                 }
             }
-            rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
+            rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
             let kind = rd_kafka_type_t::RD_KAFKA_CONSUMER;
             let rk = rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len());
             if rk.is_null() {
@@ -118,6 +119,27 @@ impl Native {
         // SAFETY: the queue is live; with time-out 0 it returns at once, null when it is empty.
         let event = unsafe { rd_kafka_queue_poll(self.queue, 0) };
         (!event.is_null()).then(|| Event(Owned(event, rd_kafka_event_destroy)))
+    }
+
+    /// Hands over the token that an event asked for. `expires`: ms since 1970.
+    pub(super) fn set_token(&self, token: &str, expires: i64, principal: &str) -> Result<(), AdminError> {
+        const CALL: &str = "OAUTHBEARER token";
+        let mut why = [0 as c_char; 512];
+        let (token, principal) = (cstring(CALL, token)?, cstring(CALL, principal)?);
+        // SAFETY: rk is live; the strings are NUL-terminated and copied; no extensions; `why` is as long as said.
+        let set = unsafe {
+            rd_kafka_oauthbearer_set_token(self.rk, token.as_ptr(), expires, principal.as_ptr(), null_mut(), 0, why.as_mut_ptr(), why.len())
+                as i32
+        };
+        // SAFETY: librdkafka terminates what it writes there.
+        if set == 0 { Ok(()) } else { Err(AdminError::Config(unsafe { text(why.as_ptr()) })) }
+    }
+
+    /// Says that there is no token; librdkafka asks again after a while.
+    pub(super) fn no_token(&self, why: &str) {
+        let Ok(why) = cstring("OAUTHBEARER token", why) else { return };
+        // SAFETY: rk is live; the string is NUL-terminated and copied.
+        unsafe { rd_kafka_oauthbearer_set_token_failure(self.rk, why.as_ptr()) };
     }
 
     pub(super) fn describe_cluster(&self, ticket: &Ticket) -> Result<(), AdminError> {
@@ -349,6 +371,12 @@ impl Event {
     }
 
     /// A complaint about a connection; a line of the log is passed on and is none.
+    /// A client that authenticates by OAUTHBEARER needs a token.
+    pub(super) fn asks_for_token(&self) -> bool {
+        // SAFETY: the event is live.
+        unsafe { rd_kafka_event_type(self.0.0) == RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH }
+    }
+
     pub(super) fn broker_error(&self) -> Option<BrokerError> {
         // SAFETY: the event is live, and so are its strings, which are copied.
         unsafe {

@@ -133,6 +133,7 @@ impl KafkaCode {
     pub const INVALID_ARGUMENT: Self = Self(-186);
     pub const TIMED_OUT: Self = Self(-185);
     pub const ALL_BROKERS_DOWN: Self = Self(-187);
+    pub const AUTHENTICATION: Self = Self(-169);
     pub const UNKNOWN: Self = Self(-1);
     pub const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
@@ -153,6 +154,11 @@ impl KafkaCode {
     /// The principal lacks a permission: topic, group, cluster, transactional id, delegation token.
     pub fn is_authorization(self) -> bool {
         matches!(self.0, 29 | 30 | 31 | 53 | 65)
+    }
+
+    /// The connection was refused for who we are, or for who they are: authentication, TLS.
+    pub fn is_refusal(self) -> bool {
+        matches!(self.0, -169 | -181 | 33 | 34 | 58)
     }
 
     /// No answer from a broker: connection, name look-up, time-out.

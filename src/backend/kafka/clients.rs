@@ -1,4 +1,4 @@
-//! The shared Kafka clients: one per namespace and brokers, replaced when retired, closed when idle.
+//! The shared Kafka clients: one per namespace, brokers and credentials, replaced when retired, closed when idle.
 //! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
 
 pub mod client;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::admin_types::AdminError;
+use super::security::Security;
 use client::AdminClient;
 
 /// A client that nobody asked for this long is closed.
@@ -16,19 +17,20 @@ const IDLE: Duration = Duration::from_secs(300);
 
 const CLIENT_ID: &str = "stream-pipeline-operator";
 
-/// Who may share a client: the same namespace, the same brokers in any order.
+/// Who may share a client: the same namespace, the same brokers in any order, the same credentials byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientKey {
     namespace: String,
     bootstrap: Vec<String>,
+    security: [u8; 32],
 }
 
 impl ClientKey {
-    pub fn new(namespace: &str, bootstrap: &[String]) -> Self {
+    pub fn new(namespace: &str, bootstrap: &[String], security: &Security) -> Self {
         let mut bootstrap = bootstrap.to_vec();
         bootstrap.sort();
         bootstrap.dedup();
-        Self { namespace: namespace.to_owned(), bootstrap }
+        Self { namespace: namespace.to_owned(), bootstrap, security: security.digest() }
     }
 }
 
@@ -45,7 +47,7 @@ pub struct Clients {
 impl Clients {
     /// The client for `key`, or a new one. `group` becomes the name of a new client's dummy group, which it never joins: librdkafka
     /// looks its coordinator up, so it should be a group the principal may describe.
-    pub fn get(&self, key: &ClientKey, group: &str, now: Instant) -> Result<Arc<AdminClient>, AdminError> {
+    pub fn get(&self, key: &ClientKey, group: &str, security: &Security, now: Instant) -> Result<Arc<AdminClient>, AdminError> {
         let mut shared = self.lock();
         if let Some(known) = shared.get_mut(key)
             && !known.client.is_retired()
@@ -53,7 +55,7 @@ impl Clients {
             known.last_used = now;
             return Ok(Arc::clone(&known.client));
         }
-        let client = Arc::new(AdminClient::new(&key.bootstrap, group, CLIENT_ID)?);
+        let client = Arc::new(AdminClient::new(&key.bootstrap, group, CLIENT_ID, security)?);
         let fresh = Shared { client: Arc::clone(&client), last_used: now };
         shared.insert(key.clone(), fresh);
         Ok(client)

@@ -6,6 +6,8 @@ pub mod admin;
 pub mod admin_types;
 pub mod clients;
 mod failure;
+pub mod oauth;
+pub mod security;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use admin_types::{
 };
 use clients::client::AdminClient;
 use clients::{ClientKey, Clients};
+use security::Security;
 
 /// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
 const RATE_WINDOW_MS: i64 = 600_000;
@@ -34,9 +37,16 @@ pub struct Kafka {
 impl Kafka {
     /// # Errors
     /// The client cannot be made from this configuration.
-    pub fn connect(clients: &Clients, namespace: &str, backend: &KafkaGroup, deadline: Duration, now: Instant) -> Result<Self, Cause> {
-        let key = ClientKey::new(namespace, &backend.bootstrap);
-        let client = clients.get(&key, &backend.group, now).map_err(|e| Cause::new(Reason::BackendError, e.to_string()))?;
+    pub fn connect(
+        clients: &Clients,
+        namespace: &str,
+        backend: &KafkaGroup,
+        security: &Security,
+        deadline: Duration,
+        now: Instant,
+    ) -> Result<Self, Cause> {
+        let key = ClientKey::new(namespace, &backend.bootstrap, security);
+        let client = clients.get(&key, &backend.group, security, now).map_err(|e| Cause::new(Reason::BackendError, e.to_string()))?;
         Ok(Self { client, backend: backend.clone(), deadline })
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::{LagReading, RunStateBefore};
-use crate::domain::{Switch, Switches};
+use crate::domain::{RunState, Switch, Switches};
 
 fn enos(reset: Value, status: Value, finalizer: bool) -> StreamPipeline {
     let mut object = json!({
@@ -39,8 +39,20 @@ fn is(phase: Phase) -> Reading<Activity> {
     Reading::Read(Activity::Inactive(phase, format!("{phase:?}")))
 }
 
+/// As the adapter tells both from one answer.
+fn state_of(activity: &Reading<Activity>) -> Reading<RunState> {
+    match activity {
+        Reading::Read(Activity::Active(_)) => Reading::Read(RunState::Up),
+        Reading::Read(Activity::Inactive(Phase::Paused, _)) => Reading::Read(RunState::Down),
+        Reading::Read(_) => Reading::Read(RunState::Changed("somebody else".to_owned())),
+        _ => Reading::Unread,
+    }
+}
+
 fn looked(activity: Reading<Activity>, record: Option<RecordLook>) -> Observation {
     Observation {
+        run_state: state_of(&activity),
+        before: Reading::Read(RunStateBefore { running: true, ..RunStateBefore::default() }),
         identity: Reading::Read(BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() }),
         activity,
         committed: Reading::Read(Committed::new()),
@@ -59,7 +71,7 @@ fn record(state: PlanState) -> RecordLook {
     let mut object = bare_record(&plan, deadline);
     object.spec.request = enos(json!({ "id": "r1", "whenActive": "Pause" }), Value::Null, false).spec.offset_reset.unwrap();
     object.spec.backend = BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() };
-    object.spec.run_state_before = Some(RunStateBefore { running: true, start: None, reading: None });
+    object.spec.run_state_before = Some(RunStateBefore { running: true, ..RunStateBefore::default() });
     if matches!(state, PlanState::Absent) {
         (object.spec.plan, object.spec.writer) = (None, None);
     }
@@ -103,12 +115,20 @@ fn e02_a_running_pipeline_is_stopped_only_where_asked_and_only_by_a_record_that_
     assert_eq!(word(&pause(&looked(running(), Some(stopped.clone())))), "wait, Pausing Pausing", "a stop takes its time");
     stopped.switches.stop = ago(30);
     assert_eq!(word(&pause(&looked(running(), Some(stopped.clone())))), "Stop, Pausing Pausing");
-    stopped.switches.was_inactive = true;
+    stopped.switches.was_down = true;
     assert_eq!(word(&pause(&looked(running(), Some(stopped)))), "wait, Waiting PauseOverridden", "A13");
     assert_eq!(word(&pause(&looked(is(Phase::Paused), Some(record(PlanState::Absent))))), "WriteAhead, Waiting PlanRecorded");
+    // Scaled to 0, and a member is still there.
+    let leaving = Observation { run_state: Reading::Read(RunState::Down), ..looked(running(), Some(record(PlanState::Absent))) };
+    assert_eq!(word(&pause(&leaving)), "wait, Pausing Pausing");
+    let none_of_ours = Observation { before: Reading::Read(RunStateBefore::default()), ..looked(running(), None) };
+    assert_eq!(word(&pause(&none_of_ours)), "wait, Waiting PipelineActive", "members that none of the workloads runs");
+    let scaled = Cause::new(Reason::AutoscalerActive, "an HPA");
+    let scaled = Observation { before: Reading::Unreadable(scaled), ..looked(running(), None) };
+    assert_eq!(word(&pause(&scaled)), "wait, Waiting AutoscalerActive", "A05");
     // One that did not run when it began is never stopped.
     let mut inactive = record(PlanState::Absent);
-    inactive.object.spec.run_state_before = Some(RunStateBefore { running: false, start: None, reading: None });
+    inactive.object.spec.run_state_before = Some(RunStateBefore::default());
     assert_eq!(word(&pause(&looked(running(), Some(inactive)))), "wait, Waiting PipelineActive");
 }
 
@@ -173,6 +193,8 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     let sent = || closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused);
     let back = |look: RecordLook, activity| word(&pause(&looked(activity, Some(look))));
     assert_eq!(back(sent(), is(Phase::Paused)), "BringBack, Sending BringingBack");
+    let partly = Observation { run_state: Reading::Read(RunState::Partly), ..looked(running(), Some(sent())) };
+    assert_eq!(word(&pause(&partly)), "BringBack, Sending BringingBack", "one of two is still down");
     let mut started = sent();
     started.switches.start = ago(1);
     assert_eq!(back(started.clone(), is(Phase::Paused)), "wait, Sending BringingBack");
@@ -182,7 +204,7 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sending BringingBack");
     started.switches.stop = Some(Switch { under_way: false, ..ago(1).unwrap() });
     assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "answered, and not seen to have stopped it");
-    started.switches.was_inactive = true;
+    started.switches.was_down = true;
     assert_eq!(back(started, running()), "NoteBroughtBack, Sending BringingBack");
     assert_eq!(back(sent(), is(Phase::Stopped)), "NoteBroughtBack, Sending BringingBack", "A09: theirs counts");
     assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "BringBack, Sending BringingBack", "A08");
@@ -190,7 +212,7 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     let held = || closed(RecordPhase::Held, Reason::OutcomeUnknown);
     assert_eq!(back(held(), is(Phase::Paused)), "wait, Held OutcomeUnknown");
     let leftover = |look: RecordLook, activity| {
-        let leftover = Some(Leftover { look, committed: Reading::Unread, activity });
+        let leftover = Some(Leftover { look, committed: Reading::Unread, run_state: state_of(&activity), activity });
         Observation { leftover, ..looked(Reading::Unread, None) }
     };
     let withdrawn = decided(&enos(Value::Null, known(), true), &leftover(held(), is(Phase::Paused)));

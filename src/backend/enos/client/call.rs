@@ -51,6 +51,7 @@ impl Inner {
                 ("apim-timestamp", timestamp.to_string()),
             ],
             body: call.body.map(<[u8]>::to_vec),
+            content_type: JSON,
             limit: call.limit,
             not_after: call.not_after,
         };
@@ -125,7 +126,16 @@ impl Ask for Inner {
         let secrets = [encryption.as_str(), refresh.unwrap_or_default()];
         let path = [&TOKEN[..], &[action]].concat();
         let body = Some(body.to_string().into_bytes());
-        let out = Outgoing { method: Method::POST, path: &path, query: &[], headers: vec![], body, limit: MAX_BODY, not_after: None };
+        let out = Outgoing {
+            method: Method::POST,
+            path: &path,
+            query: &[],
+            headers: vec![],
+            body,
+            content_type: JSON,
+            limit: MAX_BODY,
+            not_after: None,
+        };
         let answer = self.http.exchange(out).await.map_err(|broken| self.broken(name, broken, &secrets))?;
         self.limits.heard(answer.http, answer.retry_after, Instant::now());
         let (envelope, is_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), false), |e| (e, true));

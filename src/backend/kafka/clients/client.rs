@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use secrecy::ExposeSecret;
 use tokio::sync::{oneshot, watch};
 
 use super::poller::{self, Call, Msg, Shared};
 use crate::backend::kafka::admin::{Answer, Native, Ticket, argument, cstring};
 use crate::backend::kafka::admin_types::*;
+use crate::backend::kafka::security::Security;
 
 /// Longer deadlines are cut to this: librdkafka gives up on a request by itself after 300 s, and must never come to that.
 const MAX_DEADLINE: Duration = Duration::from_secs(240);
@@ -26,10 +28,12 @@ pub struct AdminClient {
 impl AdminClient {
     /// `dummy_group` is never joined, but its coordinator is looked up: name a group that the principal may describe. No connection is
     /// waited for.
-    pub fn new(bootstrap: &[String], dummy_group: &str, client_id: &str) -> Result<Self, AdminError> {
+    pub fn new(bootstrap: &[String], dummy_group: &str, client_id: &str, security: &Security) -> Result<Self, AdminError> {
         let bootstrap = bootstrap.join(",");
-        let settings = [("bootstrap.servers", bootstrap.as_str()), ("group.id", dummy_group), ("client.id", client_id)];
-        let (shared, calls, alive) = poller::start(&settings)?;
+        let mut settings = vec![("bootstrap.servers", bootstrap.as_str()), ("group.id", dummy_group), ("client.id", client_id)];
+        let secret = security.settings();
+        settings.extend(secret.iter().map(|(key, value)| (*key, value.expose_secret())));
+        let (shared, calls, alive) = poller::start(&settings, security.token_source().cloned())?;
         Ok(Self { shared, calls, alive })
     }
 

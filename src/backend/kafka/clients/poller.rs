@@ -8,23 +8,28 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use secrecy::ExposeSecret;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::backend::kafka::admin::{Answer, Native, Ticket};
 use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
+use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 
 /// The other side of a thread: what both see, its inbox, and a channel that closes when the handle has been destroyed.
 type Started = (Arc<Shared>, Sender<Msg>, watch::Receiver<()>);
 
 /// Starts a thread with a handle of this configuration. It runs until it is retired.
-pub(super) fn start(settings: &[(&str, &str)]) -> Result<Started, AdminError> {
+pub(super) fn start(settings: &[(&str, &str)], tokens: Option<TokenSource>) -> Result<Started, AdminError> {
     let (calls, inbox) = channel();
     let waker = calls.clone();
+    let tokens = tokens.map(|source| Tokens { source, runtime: Handle::current(), to: calls.clone() });
     // The wake-up fails only where the thread is ending.
     let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))))?;
     let shared = Arc::new(Shared::default());
     let (keep, alive) = watch::channel(());
-    let poller = Poller { shared: Arc::clone(&shared), pending: HashMap::new(), next_id: 1, native, inbox, _alive: keep };
+    let poller =
+        Poller { shared: Arc::clone(&shared), pending: HashMap::new(), next_id: 1, answered: false, tokens, native, inbox, _alive: keep };
     std::thread::Builder::new()
         .name("kafka-admin".into())
         .spawn(move || poller.run())
@@ -59,6 +64,15 @@ pub(super) enum Msg {
     Wake,
     /// The answer of the one call that has no event.
     Listed(usize, Result<bool, KafkaCode>),
+    /// What the token endpoint said.
+    Token(Result<Token, NoToken>),
+}
+
+/// Where tokens come from, and the way back.
+struct Tokens {
+    source: TokenSource,
+    runtime: Handle,
+    to: Sender<Msg>,
 }
 
 type Submit = Box<dyn FnOnce(&mut Native, &Ticket) -> Result<(), AdminError> + Send>;
@@ -83,6 +97,9 @@ struct Poller {
     shared: Arc<Shared>,
     pending: HashMap<usize, Pending>,
     next_id: usize,
+    /// A broker has answered a call: it took us for who we are.
+    answered: bool,
+    tokens: Option<Tokens>,
     native: Native,
     inbox: Receiver<Msg>,
     _alive: watch::Sender<()>,
@@ -99,6 +116,7 @@ impl Poller {
             match received {
                 Ok(Msg::Call(call)) => self.submit(call),
                 Ok(Msg::Listed(id, found)) => self.finish(id, &Answer::Listed(found)),
+                Ok(Msg::Token(token)) => self.token(token),
                 Ok(Msg::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 // Cannot be: `native` holds a sender. No reason to spin if it were.
                 Err(RecvTimeoutError::Disconnected) => self.shared.retire(),
@@ -132,19 +150,56 @@ impl Poller {
 
     fn drain(&mut self) {
         while let Some(event) = self.native.poll() {
-            if let Some(error) = event.broker_error() {
-                let mut last = (self.shared.broker_error.lock()).unwrap_or_else(PoisonError::into_inner);
-                // "All brokers down" says less than the complaint before it.
-                if error.code != KafkaCode::ALL_BROKERS_DOWN || last.is_none() {
-                    *last = Some(error);
-                }
+            if event.asks_for_token() {
+                self.fetch_token();
+            } else if let Some(error) = event.broker_error() {
+                self.complain(error);
             } else if let Some(Pending { ticket, .. }) = self.pending.get(&event.id()) {
                 self.finish(ticket.id, &event.answer_to(ticket.call));
             }
         }
     }
 
+    /// Keeps what says most. Who is refused before anything was answered is refused for good: waiting for the deadline would only
+    /// be more tries with a wrong password.
+    fn complain(&mut self, error: BrokerError) {
+        let refused = error.code.is_refusal();
+        {
+            let mut last = (self.shared.broker_error.lock()).unwrap_or_else(PoisonError::into_inner);
+            // "All brokers down" says less than the complaint before it, and a lost connection less than a refusal.
+            let says_less = error.code == KafkaCode::ALL_BROKERS_DOWN || last.as_ref().is_some_and(|l| l.code.is_refusal() && !refused);
+            if !says_less || last.is_none() {
+                *last = Some(error);
+            }
+        }
+        if refused && !self.answered {
+            self.shared.retire();
+            for Pending { ticket, after, finish } in self.pending.drain().map(|(_, p)| p).collect::<Vec<_>>() {
+                finish(Err(self.missed(&ticket, after, true)), &self.shared);
+            }
+        }
+    }
+
+    fn fetch_token(&self) {
+        let Some(Tokens { source, runtime, to }) = &self.tokens else { return };
+        let (source, to) = (source.clone(), to.clone());
+        // Fails only where this thread is ending.
+        runtime.spawn(async move { drop(to.send(Msg::Token(source.fetch().await))) });
+    }
+
+    fn token(&mut self, token: Result<Token, NoToken>) {
+        let set = token.map_err(|e| e.to_string()).and_then(|token| {
+            let expires = jiff::Timestamp::now().as_millisecond().saturating_add(i64::try_from(token.life.as_millis()).unwrap_or(i64::MAX));
+            self.native.set_token(token.value.expose_secret(), expires, &token.principal).map_err(|e| e.to_string())
+        });
+        if let Err(why) = set {
+            self.native.no_token(&why);
+            self.complain(BrokerError { code: KafkaCode::AUTHENTICATION, text: why });
+        }
+    }
+
     fn finish(&mut self, id: usize, answer: &Answer) {
+        self.answered = true;
         if let Some(pending) = self.pending.remove(&id) {
             (pending.finish)(Ok(answer), &self.shared);
         }

@@ -2,9 +2,11 @@
 //!
 //! HTTP/1.1 over rustls; no redirects, no proxies, no retries, no cookies, no compression. A change gets a connection of its own: none
 //! that the other side may have closed meanwhile, and none on which anything would be sent again. The time is looked at once more when
-//! that connection stands, which is right before the request goes into it. It knows nothing of tokens, envelopes or codes.
+//! that connection stands, which is right before the request goes into it. It knows nothing of
+//! tokens, envelopes or codes.
 
 mod dial;
+mod kind;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,29 +14,29 @@ use std::time::{Duration, Instant};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Url, redirect, retry};
 
-use super::failure::FailureKind;
 use crate::backend::endpoints::EndpointPolicy;
 use crate::domain::words::cut;
 use dial::{Gate, GateLayer, Guarded};
+pub use kind::FailureKind;
 
 /// Bytes of the connection's own words that are kept.
 const MAX_TEXT: usize = 200;
 
 /// The longest pause that a gateway can ask for.
-pub(super) const MAX_PAUSE: Duration = Duration::from_secs(60);
+pub(in crate::backend) const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// What an endpoint is reached with.
-pub(super) struct Dial<'a> {
-    pub(super) endpoint: &'a str,
+pub(in crate::backend) struct Dial<'a> {
+    pub(in crate::backend) endpoint: &'a str,
     /// PEM; None: the system's.
-    pub(super) ca_pem: Option<&'a [u8]>,
-    pub(super) allow_plain_http: bool,
-    pub(super) policy: Arc<EndpointPolicy>,
-    pub(super) connect_deadline: Duration,
-    pub(super) call_deadline: Duration,
+    pub(in crate::backend) ca_pem: Option<&'a [u8]>,
+    pub(in crate::backend) allow_plain_http: bool,
+    pub(in crate::backend) policy: Arc<EndpointPolicy>,
+    pub(in crate::backend) connect_deadline: Duration,
+    pub(in crate::backend) call_deadline: Duration,
 }
 
-pub(super) struct Http {
+pub(in crate::backend) struct Http {
     base: Url,
     tls: rustls::ClientConfig,
     resolver: Arc<Guarded>,
@@ -44,40 +46,41 @@ pub(super) struct Http {
 }
 
 /// A request. Its query and body are what was signed.
-pub(super) struct Outgoing<'a> {
-    pub(super) method: Method,
+pub(in crate::backend) struct Outgoing<'a> {
+    pub(in crate::backend) method: Method,
     /// Below the endpoint; each segment is escaped.
-    pub(super) path: &'a [&'a str],
-    pub(super) query: &'a [(&'a str, &'a str)],
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Option<Vec<u8>>,
+    pub(in crate::backend) path: &'a [&'a str],
+    pub(in crate::backend) query: &'a [(&'a str, &'a str)],
+    pub(in crate::backend) headers: Vec<(&'static str, String)>,
+    pub(in crate::backend) body: Option<Vec<u8>>,
+    pub(in crate::backend) content_type: &'static str,
     /// Bytes of body that are read.
-    pub(super) limit: usize,
+    pub(in crate::backend) limit: usize,
     /// A change: on a connection of its own, and not after this.
-    pub(super) not_after: Option<Instant>,
+    pub(in crate::backend) not_after: Option<Instant>,
 }
 
 /// A complete answer.
-pub(super) struct Answer {
-    pub(super) http: u16,
-    pub(super) body: Vec<u8>,
+pub(in crate::backend) struct Answer {
+    pub(in crate::backend) http: u16,
+    pub(in crate::backend) body: Vec<u8>,
     /// At most [`MAX_PAUSE`].
-    pub(super) retry_after: Option<Duration>,
+    pub(in crate::backend) retry_after: Option<Duration>,
     /// Epoch seconds by the gateway's clock.
-    pub(super) date: Option<i64>,
+    pub(in crate::backend) date: Option<i64>,
     /// Cut and cleaned; empty where there is none.
-    pub(super) content_type: String,
+    pub(in crate::backend) content_type: String,
 }
 
 /// No complete answer.
 #[derive(Debug)]
-pub(super) struct Broken {
-    pub(super) kind: FailureKind,
+pub(in crate::backend) struct Broken {
+    pub(in crate::backend) kind: FailureKind,
     /// False only if the request certainly never left.
-    pub(super) handed_over: bool,
+    pub(in crate::backend) handed_over: bool,
     /// The status, where its line came.
-    pub(super) http: Option<u16>,
-    pub(super) text: String,
+    pub(in crate::backend) http: Option<u16>,
+    pub(in crate::backend) text: String,
 }
 
 impl Broken {
@@ -88,7 +91,7 @@ impl Broken {
 
 impl Http {
     /// Checks everything that can be checked without connecting.
-    pub(super) fn new(dial: Dial<'_>) -> Result<Self, (FailureKind, String)> {
+    pub(in crate::backend) fn new(dial: Dial<'_>) -> Result<Self, (FailureKind, String)> {
         let base = base(dial.endpoint, dial.allow_plain_http)?;
         let host = base.host_str().unwrap_or_default();
         dial.policy.permits_host(host).map_err(|e| (FailureKind::EndpointNotAllowed, e.to_string()))?;
@@ -100,12 +103,12 @@ impl Http {
     }
 
     /// Host and port: who shares limits.
-    pub(super) fn authority(&self) -> String {
+    pub(in crate::backend) fn authority(&self) -> String {
         format!("{}:{}", self.base.host_str().unwrap_or_default(), self.base.port_or_known_default().unwrap_or_default())
     }
 
     /// Sends once and reads the whole answer. A future dropped before its end may have sent.
-    pub(super) async fn exchange(&self, out: Outgoing<'_>) -> Result<Answer, Broken> {
+    pub(in crate::backend) async fn exchange(&self, out: Outgoing<'_>) -> Result<Answer, Broken> {
         let gate = Arc::new(Gate::new(out.not_after));
         let client = match out.not_after {
             None => self.reads.clone(),
@@ -145,7 +148,7 @@ impl Http {
         url.path_segments_mut().map_err(|()| bad("no path"))?.pop_if_empty().extend(out.path);
         url.query_pairs_mut().extend_pairs(out.query);
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(out.content_type));
         for (name, value) in out.headers {
             let mut value = HeaderValue::from_str(&value).map_err(|_| bad("the token cannot be sent in a header"))?;
             value.set_sensitive(true);

@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tower::{Layer, Service};
 
+use super::kind::FailureKind;
 use crate::backend::endpoints::{EndpointNotAllowed, EndpointPolicy};
-use crate::backend::enos::failure::FailureKind;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

@@ -1,0 +1,270 @@
+//! The run state of whatever has a scale subresource: read, scaled to 0, scaled back. Nothing but the count is touched, and only
+//! through the subresource; whether it should be is decided elsewhere.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::autoscaling::v1::Scale;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt, discovery};
+use serde_json::json;
+
+use crate::api::{OPERATOR, Reason, ScaledWorkload, WorkloadReference};
+use crate::domain::{Answer, Cause, RunState, words};
+
+/// The plural of a kind is looked up once per process.
+pub type Kinds = Arc<Mutex<HashMap<WorkloadKind, ApiResource>>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WorkloadKind {
+    api_version: String,
+    kind: String,
+}
+
+/// The workloads of one pipeline.
+pub struct Workloads {
+    pub client: Client,
+    pub namespace: String,
+    pub references: Vec<WorkloadReference>,
+    pub kinds: Kinds,
+    /// Of one call to the API server.
+    pub deadline: Duration,
+}
+
+/// One workload as its scale subresource shows it.
+struct Seen {
+    at: WorkloadReference,
+    /// Asked for.
+    wanted: i32,
+    /// There now.
+    running: i32,
+    resource_version: Option<String>,
+}
+
+impl Workloads {
+    /// Why the workloads are not at rest; None: all are at 0, or there are none.
+    ///
+    /// # Errors
+    /// One cannot be read: it or its kind does not exist, a right is missing, the API server does not answer.
+    pub async fn hindrance(&self) -> Result<Option<Cause>, Cause> {
+        let mut busy = Vec::new();
+        for at in &self.references {
+            let seen = self.look(at).await?;
+            if seen.wanted > 0 || seen.running > 0 {
+                busy.push(self.told(&seen).await);
+            }
+        }
+        let text = || format!("{} at work: {}", if busy.len() == 1 { "a workload is" } else { "workloads are" }, words::some_of(&busy));
+        Ok((!busy.is_empty()).then(|| Cause::new(Reason::GroupActive, text())))
+    }
+
+    /// The counts to come back to. Refused where an autoscaler would set them again.
+    ///
+    /// # Errors
+    /// As [`Workloads::hindrance`]; `AutoscalerActive`.
+    pub async fn counts(&self) -> Result<Vec<ScaledWorkload>, Cause> {
+        let mut counts = Vec::new();
+        for at in &self.references {
+            let seen = self.look(at).await?;
+            counts.push(ScaledWorkload {
+                api_version: at.api_version.clone(),
+                kind: at.kind.clone(),
+                name: at.name.clone(),
+                replicas: seen.wanted,
+            });
+        }
+        if let Some(by) = self.autoscaler().await? {
+            return Err(Cause::new(Reason::AutoscalerActive, by));
+        }
+        Ok(counts)
+    }
+
+    /// Where the workloads of a record stand: up where none that ran is at 0.
+    ///
+    /// # Errors
+    /// As [`Workloads::hindrance`].
+    pub async fn state(&self, before: &[ScaledWorkload]) -> Result<RunState, Cause> {
+        let (mut down, mut up, mut other) = (false, false, Vec::new());
+        for was in before.iter().filter(|w| w.replicas > 0) {
+            match self.look(&was.reference()).await {
+                Ok(seen) => {
+                    down |= seen.wanted == 0;
+                    up |= seen.wanted != 0;
+                    if seen.wanted != 0 && seen.wanted != was.replicas {
+                        other.push(format!("{} {} now has {} (it had {})", was.kind, was.name, seen.wanted, was.replicas));
+                    }
+                }
+                // There is nothing to bring back.
+                Err(cause) if cause.reason == Reason::WorkloadNotFound => other.push(cause.message),
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(match (down, up) {
+            (true, true) => RunState::Partly,
+            (true, false) => RunState::Down,
+            _ if other.is_empty() => RunState::Up,
+            _ => RunState::Changed(format!("somebody else changed it meanwhile, and theirs counts: {}", words::some_of(&other))),
+        })
+    }
+
+    /// Scales all that ran to 0. Each write names the version it was decided on, so one that comes late does nothing.
+    pub async fn stop(&self, before: &[ScaledWorkload]) -> Answer {
+        self.scale_each(before, |seen, _| (seen.wanted > 0).then_some(0)).await
+    }
+
+    /// Scales what is at 0 back to what it had.
+    pub async fn start(&self, before: &[ScaledWorkload]) -> Answer {
+        self.scale_each(before, |seen, was| (seen.wanted == 0).then_some(was)).await
+    }
+
+    async fn scale_each(&self, before: &[ScaledWorkload], to: impl Fn(&Seen, i32) -> Option<i32>) -> Answer {
+        for was in before.iter().filter(|w| w.replicas > 0) {
+            let seen = match self.look(&was.reference()).await {
+                Ok(seen) => seen,
+                Err(cause) if cause.reason == Reason::WorkloadNotFound => continue,
+                Err(cause) => return Answer::NotDone(cause),
+            };
+            let Some(count) = to(&seen, was.replicas) else { continue };
+            if let Err(cause) = self.scale(&seen, count).await {
+                return Answer::Unclear(cause);
+            }
+        }
+        Answer::Definite { refused: [].into() }
+    }
+
+    async fn scale(&self, seen: &Seen, replicas: i32) -> Result<(), Cause> {
+        let api = self.api(&seen.at).await?;
+        let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+        let patch = json!({ "metadata": { "resourceVersion": seen.resource_version }, "spec": { "replicas": replicas } });
+        let what = format!("scaling {} {} to {replicas}", seen.at.kind, seen.at.name);
+        let scaled = self.call(&what, &seen.at, api.patch_scale(&seen.at.name, &params, &Patch::Merge(&patch))).await?;
+        if replicas > 0 {
+            self.let_go(&api, &scaled, &seen.at).await;
+        }
+        Ok(())
+    }
+
+    /// Gives the count up again, so that its owner's next server-side apply meets no conflict from us. The scale subresource
+    /// carries the managers of the count.
+    async fn let_go(&self, api: &Api<DynamicObject>, scaled: &Scale, at: &WorkloadReference) {
+        let others: Vec<_> =
+            scaled.metadata.managed_fields.iter().flatten().filter(|m| m.manager.as_deref() != Some(OPERATOR)).cloned().collect();
+        // An empty list would mean "leave them"; one empty entry clears them.
+        let managers = if others.is_empty() { json!([{}]) } else { json!(others) };
+        let patch = json!({ "metadata": { "resourceVersion": scaled.metadata.resource_version, "managedFields": managers } });
+        let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+        let done = self.call("giving the count up", at, api.patch_scale(&at.name, &params, &Patch::Merge(&patch))).await;
+        if let Err(cause) = done {
+            tracing::warn!(name = at.name, kind = at.kind, "The count is still ours for server-side apply: {}", cause.message);
+        }
+    }
+
+    async fn look(&self, at: &WorkloadReference) -> Result<Seen, Cause> {
+        let api = self.api(at).await?;
+        let scale = self.call(&format!("reading the scale of {} {}", at.kind, at.name), at, api.get_scale(&at.name)).await?;
+        Ok(Seen {
+            at: at.clone(),
+            wanted: scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or_default(),
+            running: scale.status.as_ref().map_or(0, |s| s.replicas),
+            resource_version: scale.metadata.resource_version,
+        })
+    }
+
+    /// "Deployment turbine (2 replicas, 0 ready: it starts, or crash-loops)".
+    async fn told(&self, seen: &Seen) -> String {
+        let (kind, name) = (&seen.at.kind, &seen.at.name);
+        if seen.wanted == 0 {
+            return format!("{kind} {name} (scaled to 0, {} still there)", seen.running);
+        }
+        let ready = async {
+            let object = self.api(&seen.at).await.ok()?.get(name).await.ok()?;
+            object.data["status"].as_object().map(|s| s.get("readyReplicas").and_then(serde_json::Value::as_i64).unwrap_or(0))
+        };
+        match tokio::time::timeout(self.deadline, ready).await.ok().flatten() {
+            Some(0) => format!("{kind} {name} ({} replicas, none ready: it starts, or crash-loops)", seen.wanted),
+            Some(ready) => format!("{kind} {name} ({} replicas, {ready} ready)", seen.wanted),
+            None => format!("{kind} {name} ({} replicas)", seen.wanted),
+        }
+    }
+
+    /// An autoscaler of one of the workloads, in words.
+    async fn autoscaler(&self) -> Result<Option<String>, Cause> {
+        let names = |at: &WorkloadReference, kind: &str, name: &str| at.kind == kind && at.name == name;
+        let told = |what: &str, by: &str, at: &WorkloadReference| {
+            format!("{what} {by} scales {} {}: it would work against the pause. Remove or pause it, or use Wait", at.kind, at.name)
+        };
+        let any = self.references.first();
+        let Some(first) = any else { return Ok(None) };
+        let hpas: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client.clone(), &self.namespace);
+        for hpa in self.call("listing HorizontalPodAutoscalers", first, hpas.list(&ListParams::default())).await? {
+            let Some(target) = hpa.spec.as_ref().map(|s| &s.scale_target_ref) else { continue };
+            if let Some(at) = self.references.iter().find(|at| names(at, &target.kind, &target.name)) {
+                return Ok(Some(told("HorizontalPodAutoscaler", &hpa.name_any(), at)));
+            }
+        }
+        let keda = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject"), "scaledobjects");
+        let scaled: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &keda);
+        let listed = match self.call("listing ScaledObjects", first, scaled.list(&ListParams::default())).await {
+            Ok(listed) => listed.items,
+            // KEDA is not installed.
+            Err(cause) if cause.reason == Reason::WorkloadNotFound => Vec::new(),
+            Err(cause) => return Err(cause),
+        };
+        for object in listed {
+            let target = &object.data["spec"]["scaleTargetRef"];
+            let kind = target["kind"].as_str().unwrap_or("Deployment");
+            let name = target["name"].as_str().unwrap_or_default();
+            if let Some(at) = self.references.iter().find(|at| names(at, kind, name)) {
+                return Ok(Some(told("ScaledObject", &object.name_any(), at)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn api(&self, at: &WorkloadReference) -> Result<Api<DynamicObject>, Cause> {
+        let key = WorkloadKind { api_version: at.api_version.clone(), kind: at.kind.clone() };
+        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let resource = match known {
+            Some(resource) => resource,
+            None => {
+                let (group, version) = at.api_version.rsplit_once('/').unwrap_or(("", &at.api_version));
+                let gvk = GroupVersionKind::gvk(group, version, &at.kind);
+                let what = format!("looking up {} of {}", at.kind, at.api_version);
+                let (resource, _) = self.call(&what, at, discovery::pinned_kind(&self.client, &gvk)).await?;
+                self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(key, resource.clone());
+                resource
+            }
+        };
+        Ok(Api::namespaced_with(self.client.clone(), &self.namespace, &resource))
+    }
+
+    async fn call<T>(&self, what: &str, at: &WorkloadReference, call: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
+        let begun = Instant::now();
+        match tokio::time::timeout(self.deadline, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
+                Reason::PermissionMissing,
+                format!(
+                    "{what}: {}. The chart's value `workloads` adds the rule: apiGroups [{}], resources of {} and its /scale, verbs get and patch",
+                    status.message,
+                    at.api_version.rsplit_once('/').map_or("", |(group, _)| group),
+                    at.kind
+                ),
+            )),
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
+                Err(Cause::new(Reason::WorkloadNotFound, format!("{what}: {}; correct spec.kafka.workloads", status.message)))
+            }
+            Ok(Err(kube::Error::Discovery(error))) => {
+                Err(Cause::new(Reason::WorkloadNotFound, format!("{what}: {error}; correct spec.kafka.workloads")))
+            }
+            Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("{what}: {error}"))),
+            Err(_) => Err(Cause::new(
+                Reason::APIServerError,
+                format!("{what}: no answer from the API server within {} s", begun.elapsed().as_secs()),
+            )),
+        }
+    }
+}
