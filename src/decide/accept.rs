@@ -24,8 +24,9 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
             // A dry run does not use up the id; it runs once per spec.
             Stage::Planned if !request.dry_run || progress.spec_changed => Acceptance::Run { accepted_at: now.wall },
             Stage::Failed if request.dry_run && progress.spec_changed => Acceptance::Run { accepted_at: now.wall },
-            Stage::Sending if record.is_none() => missing(),
-            Stage::Sending => Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) },
+            // Neither is told before its record is there.
+            Stage::Pausing | Stage::Sending if record.is_none() => missing(),
+            Stage::Pausing | Stage::Sending => Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) },
             _ => Acceptance::Keep,
         };
     }
@@ -49,7 +50,7 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
 
 /// The status says that it was sent, and its record is gone.
 pub fn missing() -> Acceptance {
-    let text = "the status says that this request was sent, but its record is gone: it is not planned again. \
+    let text = "the status says that this request was begun, but its record is gone: it is not planned again. \
                 Look where the group stands; a new id asks again";
     Acceptance::End { stage: Stage::Held, cause: Cause::new(Reason::RecordMissing, text) }
 }
