@@ -59,7 +59,9 @@ impl Pass<'_> {
             };
         }
         let Some(asked) = &self.desired.request else {
-            let verdict = if self.desired.deleted.is_some() { Verdict::Keep } else { Verdict::Nothing };
+            // Before what was paused is brought back, "nothing" would be untrue.
+            let kept = self.desired.deleted.is_some() || self.desired.guarded && !self.nothing_owed();
+            let verdict = if kept { Verdict::Keep } else { Verdict::Nothing };
             return self.done(verdict, self.unguard(), self.timing.recheck_idle);
         };
         if let Reading::Read(Some(record)) = &self.seen.record
@@ -89,8 +91,11 @@ impl Pass<'_> {
 
     /// Our finalizer goes when no record of this object owes a start any more.
     fn unguard(&self) -> Option<Step> {
-        let nothing_owed = self.seen.owing.get().is_some_and(Vec::is_empty);
-        (self.desired.guarded && nothing_owed).then_some(Step::Unguard)
+        (self.desired.guarded && self.nothing_owed()).then_some(Step::Unguard)
+    }
+
+    fn nothing_owed(&self) -> bool {
+        self.seen.owing.get().is_some_and(Vec::is_empty)
     }
 
     /// A record of this id: it counts from now on. None: it has no plan yet, so the spec is still looked at.

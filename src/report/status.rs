@@ -119,6 +119,10 @@ pub fn status_of(
                 status.offset_reset = None;
                 conditions.remove("OffsetsReset");
             }
+            // Nothing is told only once nothing is left to bring back.
+            if let Some(last) = &mut status.offset_reset {
+                last.paused_by_operator = None;
+            }
             conditions.set("Ready", "True", Reason::NothingRequested, "no reset is requested");
             conditions.remove("Reconciling");
             conditions.remove("Stalled");
