@@ -20,6 +20,12 @@ impl Pass<'_> {
         if record.owes_start() && status.phase != RecordPhase::Held {
             return self.restore(record, ending);
         }
+        // A held one is left as it is; where somebody started or stopped it meanwhile, nothing is left to bring back.
+        if record.owes_start()
+            && let Some(step @ Step::NoteBroughtBack) = pause::bring_back(record, &self.seen.activity, self.timing, self.now).step
+        {
+            return self.done(Verdict::request(ending), Some(step), Duration::ZERO);
+        }
         if status.phase == RecordPhase::Sent && status.reason == Reason::NoReadBackWhilePaused && self.runs() {
             return self.after_start(record, ending);
         }
