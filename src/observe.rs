@@ -137,7 +137,10 @@ impl Look<'_> {
             None => self.platform.identity(self.now.mono).await.into(),
         };
         if seen.identity.get().is_some() {
-            let recent = self.now.mono.checked_sub(self.ctx.timing.list_interval).unwrap_or(self.now.mono);
+            // Whether it runs again is not told from a look before.
+            let owes = seen.record.get().and_then(Option::as_ref).is_some_and(RecordLook::owes_start);
+            let interval = if owes { Duration::ZERO } else { self.ctx.timing.list_interval };
+            let recent = self.now.mono.checked_sub(interval).unwrap_or(self.now.mono);
             self.activity(seen, recent).await;
         }
     }
@@ -197,7 +200,7 @@ impl Look<'_> {
 
     async fn rivals(&self, record: &RecordLook) -> Reading<Vec<String>> {
         let name = record.object.metadata.name.as_deref().unwrap_or_default();
-        self.ctx.ledger.rivals(&record.object.spec.backend, name, &self.ctx.memory).await.into()
+        self.ctx.ledger.rivals(&record.object.spec.backend, (name, Some(&record.object)), &self.ctx.memory).await.into()
     }
 
     /// Everything again, live (protocol.md, step 2).
@@ -265,17 +268,21 @@ impl Look<'_> {
         }
         self.activity(seen, self.now.mono).await;
         let (Some(activity), Some(committed)) = (seen.activity.get(), seen.committed.get()) else { return };
-        if let Some(own) = own.filter(|r| r.stops().is_some() && activity.is_inactive()) {
-            self.ctx.memory.note_inactive(&own.object);
-        }
         let quiet = !self.abilities.quiet || seen.quiet.is_enough(request.quiet_period);
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
-        let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause && own.is_none();
+        let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
             let Some(identity) = seen.identity.get() else { return };
             let name = record_name(&self.desired.object, identity, request);
-            seen.rivals = self.ctx.ledger.rivals(identity, &name, &self.ctx.memory).await.into();
+            seen.rivals = self.ctx.ledger.rivals(identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await.into();
         }
+        // Stopped for this request, not for another one that comes before.
+        if let Some(own) = own.filter(|r| r.stops().is_some() && activity.is_inactive())
+            && seen.rivals.get().is_some_and(Vec::is_empty)
+        {
+            self.ctx.memory.note_inactive(&own.object);
+        }
+        let stops = stops && own.is_none();
         if request.to == Target::Platform {
             return self.reading(seen, stops || request.dry_run, ready).await;
         }

@@ -198,19 +198,23 @@ impl Pass<'_> {
 
     /// `whenActive: Pause` and it runs: first the finalizer, then the record that says so, then the stop (protocol.md).
     fn stop_first(&self, request: &Request, own: Option<&RecordLook>, cause: Cause, clock: Option<Clock>, deadline: Timestamp) -> Decision {
+        let may = own.map_or(self.abilities().run_state, |record| record.stops().is_some());
+        if !may {
+            return self.waiting(request, cause, clock, None);
+        }
+        if let Err(cause) = self.alone() {
+            return self.waiting(request, cause, clock, None);
+        }
+        let to_be = || Cause::new(Reason::Pausing, "the pipeline is to be paused");
         let judged = match own {
-            Some(record) if record.stops().is_some() => pause::stop(record, self.timing, self.now),
-            Some(_) => return self.waiting(request, cause, clock, None),
-            None if !self.abilities().run_state => return self.waiting(request, cause, clock, None),
-            None => match self.alone() {
-                Err(cause) => return self.waiting(request, cause, clock, None),
-                Ok(()) if !self.desired.guarded => Judgement::act(Step::Guard, Cause::new(Reason::Pausing, "the pipeline is to be paused")),
-                Ok(()) => {
-                    // How it is started again is added by whoever writes the record.
-                    let before = RunStateBefore { running: true, start: None, reading: self.seen.remembered };
-                    Judgement::act(Step::RecordPause { before, deadline }, Cause::new(Reason::Pausing, "the pipeline is to be paused"))
-                }
-            },
+            // Also where somebody took it off meanwhile: without it a deletion would leave the pipeline paused.
+            _ if !self.desired.guarded => Judgement::act(Step::Guard, to_be()),
+            Some(record) => pause::stop(record, self.timing, self.now),
+            None => {
+                // How it is started again is added by whoever writes the record.
+                let before = RunStateBefore { running: true, start: None, reading: self.seen.remembered };
+                Judgement::act(Step::RecordPause { before, deadline }, to_be())
+            }
         };
         let stage = if judged.cause.reason == Reason::PauseOverridden { Stage::Waiting } else { Stage::Pausing };
         // Nothing of it is told before the record is there: a status without one would end the request (RecordMissing).
