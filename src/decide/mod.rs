@@ -46,6 +46,9 @@ struct Clock {
 
 impl Pass<'_> {
     fn decide(&self) -> Decision {
+        if let Some(decision) = self.let_go() {
+            return decision;
+        }
         if let Some(left) = &self.seen.leftover {
             let judged = match left.look.state {
                 // Nobody asks for it any more: what the operator stopped for it runs again first.

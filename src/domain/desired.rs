@@ -93,6 +93,17 @@ impl Backend {
         }
     }
 
+    /// The pipeline in words.
+    pub fn named(&self) -> String {
+        match self {
+            Backend::Kafka(kafka) => format!("group {}", kafka.group),
+            Backend::Enos(enos) => {
+                let name = enos.id.as_ref().or(enos.spec.pipeline_name.as_ref()).map_or("", String::as_str);
+                format!("pipeline {name} of organization {}", enos.spec.org_id)
+            }
+        }
+    }
+
     /// How the pipeline is started, where the operator may start it.
     pub fn start(&self) -> Option<&StartOptions> {
         match self {
