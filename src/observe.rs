@@ -121,7 +121,8 @@ impl Look<'_> {
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
         let last = self.progress.of_request(&request.id).filter(|last| last.stage.is_final());
-        last.is_some_and(|last| !(self.progress.spec_changed || retry && last.stage == Stage::Held))
+        // What is told as paused is looked at until it is not.
+        last.is_some_and(|last| !(self.progress.spec_changed || last.paused_by_operator.is_some() || retry && last.stage == Stage::Held))
     }
 
     /// Its reset was accepted and cannot be proven before the pipeline's next start.
