@@ -50,6 +50,9 @@ pub struct Config {
     /// How long a pipeline may be kept paused by the operator before it warns; EnOS documents a limit of 24h.
     #[arg(long, env = "PAUSE_WARNING", default_value = "12h")]
     pub pause_warning: Duration,
+    /// How long a deleted StreamPipeline waits for its pipeline to be brought back; then it goes, and a warning says so.
+    #[arg(long, env = "FINALIZER_DEADLINE", default_value = "10m")]
+    pub finalizer_deadline: Duration,
     /// Where gateways may be: addresses, CIDR ranges, host names, *.suffixes. Without it, anywhere but loopback,
     /// link-local and the API server.
     #[arg(long, env = "ALLOWED_ENDPOINTS", value_delimiter = ',')]
@@ -70,6 +73,7 @@ impl Config {
             max_backoff: self.max_backoff.into(),
             list_interval: self.list_interval.into(),
             pause_warning: self.pause_warning.into(),
+            finalizer_deadline: self.finalizer_deadline.into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL,
     Reason, RecordedPlan, StreamPipeline, Writer,
 };
-use crate::domain::{Cause, Identity, Request};
+use crate::domain::{Cause, Identity, PlanState, RecordLook, Request};
 use crate::memory::Memory;
 
 /// Access to records, and the live read of their StreamPipeline.
@@ -81,11 +81,18 @@ impl Ledger {
         }))
     }
 
-    /// Live: the other records of this group that are not closed.
+    /// Live: the other records of this group that come before this one: not closed, or still to be brought back. Of records
+    /// without a plan the oldest goes first, so that no two wait for each other. `own`: the name, and the record where it
+    /// is there.
     ///
     /// # Errors
     /// As [`Ledger::get`].
-    pub async fn rivals(&self, backend: &BackendIdentity, own: &str, memory: &Memory) -> Result<Vec<String>, Cause> {
+    pub async fn rivals(
+        &self,
+        backend: &BackendIdentity,
+        own: (&str, Option<&OffsetResetRecord>),
+        memory: &Memory,
+    ) -> Result<Vec<String>, Cause> {
         let all: Api<OffsetResetRecord> = self.scope.as_ref().map_or_else(|| Api::all(self.client.clone()), |ns| self.records(ns));
         let selector = ListParams::default().labels(&format!("{BACKEND_LABEL}={}", backend_label(backend)));
         let listed = self.call("listing the records of the group", all.list_metadata(&selector)).await?;
@@ -93,13 +100,13 @@ impl Ledger {
         for meta in listed.items {
             let (name, namespace) = (meta.name_any(), meta.namespace().unwrap_or_default());
             let known = memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default());
-            if name == own || known {
+            if name == own.0 || known {
                 continue;
             }
             let Some(record) = self.get(&namespace, &name).await? else { continue };
             let look = memory.look(record, Instant::now());
             // A restored record is no work, so it is nobody's rival either.
-            if !look.is_over() && !look.is_restored() {
+            if !look.is_over() && !look.is_restored() && !own.1.is_some_and(|own| goes_after(&look, own)) {
                 open.push(format!("{namespace}/{name}"));
             }
         }
@@ -239,6 +246,12 @@ impl Ledger {
             )),
         }
     }
+}
+
+/// Nothing is planned in it yet, and it was made later.
+fn goes_after(look: &RecordLook, own: &OffsetResetRecord) -> bool {
+    let made = |r: &OffsetResetRecord| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), r.namespace(), r.name_any());
+    matches!(look.state, PlanState::Absent) && made(&look.object) > made(own)
 }
 
 fn post() -> PostParams {

@@ -128,7 +128,8 @@ impl Look<'_> {
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
         let last = self.progress.of_request(&request.id).filter(|last| last.stage.is_final());
-        last.is_some_and(|last| !(self.progress.spec_changed || retry && last.stage == Stage::Held))
+        // What is told as paused is looked at until it is not.
+        last.is_some_and(|last| !(self.progress.spec_changed || last.paused_by_operator.is_some() || retry && last.stage == Stage::Held))
     }
 
     /// Its reset was accepted and cannot be proven before the pipeline's next start.
@@ -144,7 +145,10 @@ impl Look<'_> {
             None => self.platform.identity(self.now.mono).await.into(),
         };
         if seen.identity.get().is_some() {
-            let recent = self.now.mono.checked_sub(self.ctx.timing.list_interval).unwrap_or(self.now.mono);
+            // Whether it runs again is not told from a look before.
+            let owes = seen.record.get().and_then(Option::as_ref).is_some_and(RecordLook::owes_start);
+            let interval = if owes { Duration::ZERO } else { self.ctx.timing.list_interval };
+            let recent = self.now.mono.checked_sub(interval).unwrap_or(self.now.mono);
             self.activity(seen, recent).await;
         }
     }
@@ -207,7 +211,7 @@ impl Look<'_> {
 
     async fn rivals(&self, record: &RecordLook) -> Reading<Vec<String>> {
         let name = record.object.metadata.name.as_deref().unwrap_or_default();
-        self.ctx.ledger.rivals(&record.object.spec.backend, name, &self.ctx.memory).await.into()
+        self.ctx.ledger.rivals(&record.object.spec.backend, (name, Some(&record.object)), &self.ctx.memory).await.into()
     }
 
     /// Everything again, live (protocol.md, step 2).
@@ -285,23 +289,25 @@ impl Look<'_> {
         }
         self.activity(seen, self.now.mono).await;
         let (Some(activity), Some(committed)) = (seen.activity.get(), seen.committed.get()) else { return };
-        if let Some(own) = own.filter(|r| r.stops().is_some()) {
-            seen.run_state = self.run_state(&self.platform, own).await;
-            if matches!(seen.run_state, Reading::Read(RunState::Down)) {
-                self.ctx.memory.note_down(&own.object);
-            }
-        }
         let quiet = !self.abilities.quiet || seen.quiet.is_enough(request.quiet_period);
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
-        let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause && own.is_none();
+        let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
             let Some(identity) = seen.identity.get() else { return };
             let name = record_name(&self.desired.object, identity, request);
-            seen.rivals = self.ctx.ledger.rivals(identity, &name, &self.ctx.memory).await.into();
+            seen.rivals = self.ctx.ledger.rivals(identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await.into();
         }
-        if stops && self.abilities.run_state {
+        if stops && own.is_none() && self.abilities.run_state {
             seen.before = self.platform.before().await.into();
         }
+        // Stopped for this request, not for another one that comes before.
+        if let Some(own) = own.filter(|r| r.stops().is_some()) {
+            seen.run_state = self.run_state(&self.platform, own).await;
+            if matches!(seen.run_state, Reading::Read(RunState::Down)) && seen.rivals.get().is_some_and(Vec::is_empty) {
+                self.ctx.memory.note_down(&own.object);
+            }
+        }
+        let stops = stops && own.is_none();
         if request.to == Target::Platform {
             return self.reading(seen, stops || request.dry_run, ready).await;
         }

@@ -11,7 +11,7 @@ use crate::decide::decide;
 use crate::domain::{Desired, Progress, Reading, Step, Verdict};
 use crate::observe::observe;
 use crate::perform::perform;
-use crate::report::{Seen, report};
+use crate::report::{Seen, left_paused, report};
 
 /// A reset takes five passes; more in one go means that something changes all the time.
 const PASSES: usize = 12;
@@ -41,6 +41,11 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
         log(&desired, &decision.verdict, decision.step.as_ref());
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
+        // Told before: afterwards the object is gone.
+        if let Verdict::LeftPaused(cause) = &decision.verdict {
+            tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, reason = %cause.reason, "{}", cause.message);
+            left_paused(ctx, pipeline, cause).await;
+        }
         if let Some(step) = decision.step {
             let (unload, guard) = (matches!(step, Step::Unload), matches!(step, Step::Guard | Step::Unguard));
             let refusals = match &seen.record {
@@ -117,6 +122,6 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
         Verdict::Request(e) => {
             tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message)
         }
-        Verdict::Keep | Verdict::Nothing => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
     }
 }

@@ -83,6 +83,7 @@ pub enum Reason {
     Sent,
     BringingBack,
     PauseLimitNear,
+    LeftPaused,
     // ends
     NoReadBackWhilePaused,
     Unproven,
@@ -194,6 +195,9 @@ impl Reason {
             BringingBack => "The operator starts the pipeline that it had paused.",
             PauseLimitNear => {
                 "The operator has kept the pipeline paused for long, and the platform keeps a paused pipeline's data for 24 hours. Decide what is to happen."
+            }
+            LeftPaused => {
+                "The object was deleted and its pipeline could not be started again in time (`--finalizer-deadline`). Start it on the platform if it is paused."
             }
             NoReadBackWhilePaused => {
                 "The platform accepted the reset and shows the position only of running pipelines. Start it; the readings are then compared."

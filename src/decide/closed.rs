@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::compare::{Comparison, compare};
 use super::{Pass, judge, pause};
 use crate::api::{LagReading, Reason, RecordPhase, Stage};
@@ -19,6 +17,12 @@ impl Pass<'_> {
         ending.edited = request.is_some_and(|r| !r.same_as(&record.object.spec.request));
         if record.owes_start() && status.phase != RecordPhase::Held {
             return self.restore(record, ending);
+        }
+        // A held one is left as it is; where somebody started or stopped it meanwhile, nothing is left to bring back.
+        if record.owes_start()
+            && let Some(step @ Step::NoteBroughtBack) = pause::bring_back(record, &self.seen.run_state, self.timing, self.now).step
+        {
+            return self.done(Verdict::request(ending), Some(step), Duration::ZERO);
         }
         if status.phase == RecordPhase::Sent && status.reason == Reason::NoReadBackWhilePaused && self.runs() {
             return self.after_start(record, ending);
@@ -74,7 +78,7 @@ impl Pass<'_> {
             if call.before_was_read_while_inactive { call.before.map(|b| b.at) } else { newest.filter(|_| call.before.is_some()) };
         let after = self.seen.reading.filter(|r| baseline.is_none_or(|b| r.at > b));
         let (phase, reason, text) = match after {
-            Some(after) => match compare(call.before, after, self.natural(record, call.before, after, since.wall)) {
+            Some(after) => match compare(call.before, after, self.natural(record, call.before, after)) {
                 Comparison::Moved(text) => (RecordPhase::Verified, Reason::ResetVerified, format!("after the start {text}")),
                 Comparison::NotTakenUp(text) => (
                     RecordPhase::Held,
@@ -98,12 +102,16 @@ impl Pass<'_> {
     }
 
     /// Most records it could have read by itself between the two readings, where its rate is known: the operator started it.
-    fn natural(&self, record: &RecordLook, before: Option<LagReading>, after: LagReading, running_since: Timestamp) -> Option<i64> {
-        let rate = record.stops()?.start.as_ref()?.kafka_rate;
-        let apart = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs().max(0);
+    ///
+    /// The whole time counts, also that in which it was paused: how long a pause took, and since when it runs, are not
+    /// known after a restart.
+    fn natural(&self, record: &RecordLook, before: Option<LagReading>, after: LagReading) -> Option<i64> {
+        let recorded = record.stops()?.start.as_ref()?.kafka_rate;
+        // What the spec says now is what it was started with, where that was corrected.
+        let rate = self.desired.backend.read_rate().map_or(recorded, |now| now.max(recorded));
+        let apart = after.at.duration_since(before?.at).as_secs().max(0);
         // A minute for clocks that differ and for looks that come late.
-        let seconds = apart(before?.at, record.object.spec.created_at) + apart(running_since, after.at) + 60;
-        rate.checked_mul(seconds)
+        rate.checked_mul(apart.saturating_add(60))
     }
 
     fn may_retry(&self, request: &Request, record: &RecordLook) -> Result<(), Cause> {

@@ -46,6 +46,9 @@ struct Clock {
 
 impl Pass<'_> {
     fn decide(&self) -> Decision {
+        if let Some(decision) = self.let_go() {
+            return decision;
+        }
         if let Some(left) = &self.seen.leftover {
             let judged = match left.look.state {
                 // Nobody asks for it any more: what the operator stopped for it runs again first.
@@ -59,7 +62,9 @@ impl Pass<'_> {
             };
         }
         let Some(asked) = &self.desired.request else {
-            let verdict = if self.desired.deleted.is_some() { Verdict::Keep } else { Verdict::Nothing };
+            // Before what was paused is brought back, "nothing" would be untrue.
+            let kept = self.desired.deleted.is_some() || self.desired.guarded && !self.nothing_owed();
+            let verdict = if kept { Verdict::Keep } else { Verdict::Nothing };
             return self.done(verdict, self.unguard(), self.timing.recheck_idle);
         };
         if let Reading::Read(Some(record)) = &self.seen.record
@@ -89,9 +94,12 @@ impl Pass<'_> {
 
     /// Our finalizer goes when no record of this object owes a start any more.
     fn unguard(&self) -> Option<Step> {
+        (self.desired.guarded && self.nothing_owed()).then_some(Step::Unguard)
+    }
+
+    fn nothing_owed(&self) -> bool {
         let own = self.seen.record.get().and_then(Option::as_ref);
-        let nothing_owed = self.seen.owing.get().is_some_and(Vec::is_empty) && !own.is_some_and(RecordLook::owes_start);
-        (self.desired.guarded && nothing_owed).then_some(Step::Unguard)
+        self.seen.owing.get().is_some_and(Vec::is_empty) && !own.is_some_and(RecordLook::owes_start)
     }
 
     /// A record of this id: it counts from now on. None: it has no plan yet, so the spec is still looked at.
@@ -193,25 +201,26 @@ impl Pass<'_> {
 
     /// `whenActive: Pause` and it runs: first the finalizer, then the record that says so, then the stop (protocol.md).
     fn stop_first(&self, request: &Request, own: Option<&RecordLook>, cause: Cause, clock: Option<Clock>, deadline: Timestamp) -> Decision {
+        let may = own.map_or(self.abilities().run_state, |record| record.stops().is_some());
+        if !may {
+            return self.waiting(request, cause, clock, None);
+        }
+        if let Err(cause) = self.alone() {
+            return self.waiting(request, cause, clock, None);
+        }
+        let to_be = || Cause::new(Reason::Pausing, "the pipeline is to be paused");
         let judged = match own {
-            Some(record) if record.stops().is_some() => pause::stop(record, &self.seen.run_state, &cause, self.timing, self.now),
-            Some(_) => return self.waiting(request, cause, clock, None),
-            None if !self.abilities().run_state => return self.waiting(request, cause, clock, None),
-            None => match self.alone() {
-                Err(cause) => return self.waiting(request, cause, clock, None),
-                Ok(()) if !self.desired.guarded && self.seen.before.get().is_some_and(|b| b.running) => {
-                    Judgement::act(Step::Guard, Cause::new(Reason::Pausing, "the pipeline is to be paused"))
-                }
-                Ok(()) => match &self.seen.before {
-                    Reading::Read(before) if before.running => {
-                        let before = RunStateBefore { reading: self.seen.remembered, ..before.clone() };
-                        Judgement::act(Step::RecordPause { before, deadline }, Cause::new(Reason::Pausing, "the pipeline is to be paused"))
-                    }
-                    // What is active is none of what could be stopped.
-                    Reading::Read(_) | Reading::Unread => return self.waiting(request, cause, clock, None),
-                    Reading::Unreadable(why) => return self.waiting(request, why.clone(), clock, None),
-                },
-            },
+            None if !self.seen.before.get().is_some_and(|b| b.running) => {
+                // What is active is none of what could be stopped, or an autoscaler is in the way.
+                return self.waiting(request, self.seen.before.cause().cloned().unwrap_or(cause), clock, None);
+            }
+            // Also where somebody took it off meanwhile: without it a deletion would leave the pipeline paused.
+            _ if !self.desired.guarded => Judgement::act(Step::Guard, to_be()),
+            Some(record) => pause::stop(record, &self.seen.run_state, &cause, self.timing, self.now),
+            None => {
+                let before = RunStateBefore { reading: self.seen.remembered, ..self.seen.before.get().cloned().unwrap_or_default() };
+                Judgement::act(Step::RecordPause { before, deadline }, to_be())
+            }
         };
         let stage = if judged.cause.reason == Reason::PauseOverridden { Stage::Waiting } else { Stage::Pausing };
         // Nothing of it is told before the record is there: a status without one would end the request (RecordMissing).

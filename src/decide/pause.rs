@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::Pass;
 use super::judge::Judgement;
 use crate::api::Reason;
-use crate::domain::{Cause, Now, Reading, RecordLook, RunState, Step, Switch, Timing};
+use crate::domain::{Cause, Decision, Now, Reading, RecordLook, RunState, Step, Switch, Timing, Verdict, words};
 
 /// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
 pub fn stop(look: &RecordLook, run_state: &Reading<RunState>, active: &Cause, timing: &Timing, now: Now) -> Judgement {
@@ -67,6 +68,33 @@ pub fn bring_back(look: &RecordLook, run_state: &Reading<RunState>, timing: &Tim
 
 fn unread(reading: &Reading<RunState>) -> Cause {
     reading.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"))
+}
+
+impl Pass<'_> {
+    /// A deleted object waits only so long for its pipeline: then it goes, whatever is owed (O33).
+    pub(super) fn let_go(&self) -> Option<Decision> {
+        let since = self.desired.deleted.filter(|_| self.desired.guarded)?;
+        let waited = self.now.wall.duration_since(since);
+        if waited.is_negative() || waited.unsigned_abs() < self.timing.finalizer_deadline {
+            return None;
+        }
+        let owing = match &self.seen.owing {
+            Reading::Read(names) if names.is_empty() => {
+                return Some(self.done(Verdict::Keep, Some(Step::Unguard), self.timing.recheck_waiting));
+            }
+            Reading::Read(names) => format!("record {}", words::some_of(names)),
+            _ => "its records could not be read".to_owned(),
+        };
+        let left = self.seen.leftover.as_ref();
+        let why = self.seen.identity.cause().or(left.and_then(|l| l.run_state.cause())).map(|cause| format!(" ({})", cause.message));
+        let text = format!(
+            "this object was deleted {} s ago, and {} was not seen to run again{}; it is waited for no longer. If it is still paused, start it by hand ({owing})",
+            waited.as_secs(),
+            self.desired.backend.named(),
+            why.unwrap_or_default(),
+        );
+        Some(self.done(Verdict::LeftPaused(Cause::new(Reason::LeftPaused, text)), Some(Step::Unguard), self.timing.recheck_waiting))
+    }
 }
 
 /// How long until everything that could stop it has landed. A stop that was answered has, once the pipeline was seen

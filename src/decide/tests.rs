@@ -30,6 +30,7 @@ fn timing() -> Timing {
         max_backoff: s(60),
         list_interval: s(15),
         pause_warning: s(43_200),
+        finalizer_deadline: s(600),
     }
 }
 
@@ -109,7 +110,7 @@ fn run(reset: Value, status: Value, seen: &Observation) -> Decision {
 fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
     match &decision.verdict {
         Verdict::Request(ending) => Some((ending.stage, ending.cause.reason)),
-        Verdict::Keep | Verdict::Nothing => None,
+        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => None,
     }
 }
 

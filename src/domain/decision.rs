@@ -55,6 +55,8 @@ pub enum Verdict {
     Nothing,
     /// Where the request stands.
     Request(Box<Ending>),
+    /// The object is deleted and goes, although its pipeline may still be paused.
+    LeftPaused(Cause),
 }
 
 /// A stage of a request, with everything the status says about it.

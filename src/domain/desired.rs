@@ -97,6 +97,25 @@ impl Backend {
         }
     }
 
+    /// Most records a second that it reads once the operator has started it, where the spec says.
+    pub fn read_rate(&self) -> Option<i64> {
+        match self {
+            Backend::Kafka(_) => None,
+            Backend::Enos(enos) => enos.spec.start.as_ref().map(|start| start.kafka_rate),
+        }
+    }
+
+    /// The pipeline in words.
+    pub fn named(&self) -> String {
+        match self {
+            Backend::Kafka(kafka) => format!("group {}", kafka.group),
+            Backend::Enos(enos) => {
+                let name = enos.id.as_ref().or(enos.spec.pipeline_name.as_ref()).map_or("", String::as_str);
+                format!("pipeline {name} of organization {}", enos.spec.org_id)
+            }
+        }
+    }
+
     fn of(pipeline: &StreamPipeline) -> Option<Self> {
         if let Some(kafka) = &pipeline.spec.kafka {
             return Some(Backend::Kafka(KafkaGroup {

@@ -12,7 +12,7 @@ use kube::{Api, Resource};
 use crate::api::{OPERATOR, Stage, StreamPipeline, StreamPipelineStatus};
 use crate::context::Context;
 use crate::domain::words;
-use crate::domain::{Desired, Verdict};
+use crate::domain::{Cause, Desired, Verdict};
 
 /// Writes the status where it differs from the one that is there.
 ///
@@ -56,6 +56,18 @@ pub async fn report(
         publish(ctx, pipeline, &event).await;
     }
     Ok(())
+}
+
+/// Says that a deleted object goes although its pipeline may still be paused.
+pub async fn left_paused(ctx: &Context, pipeline: &StreamPipeline, cause: &Cause) {
+    let event = Event {
+        type_: EventType::Warning,
+        reason: cause.reason.to_string(),
+        action: "Delete".to_owned(),
+        note: Some(words::cut(&cause.message, 900)),
+        secondary: None,
+    };
+    publish(ctx, pipeline, &event).await;
 }
 
 async fn publish(ctx: &Context, pipeline: &StreamPipeline, event: &Event) {

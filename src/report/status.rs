@@ -96,7 +96,7 @@ pub fn status_of(
 ) -> Option<StreamPipelineStatus> {
     let uid = Some(desired.object.uid.clone());
     let before = pipeline.status.clone().filter(|s| s.observed_uid == uid);
-    if before.is_none() && matches!(verdict, Verdict::Keep) {
+    if before.is_none() && matches!(verdict, Verdict::Keep | Verdict::LeftPaused(_)) {
         // Without a verdict nothing is acknowledged: an object not seen before stays so.
         return None;
     }
@@ -111,7 +111,7 @@ pub fn status_of(
     status.phase = seen.phase.or(status.phase);
     let mut conditions = Conditions { list: status.conditions, generation: pipeline.metadata.generation, now };
     match verdict {
-        Verdict::Keep => conditions.refresh(),
+        Verdict::Keep | Verdict::LeftPaused(_) => conditions.refresh(),
         Verdict::Nothing => {
             status.acknowledged_id = None;
             // The last result stays readable; what came to none leaves nothing behind.
