@@ -67,7 +67,7 @@ impl Context {
                     deadline: self.timing.call_deadline,
                 });
                 let kafka = Kafka::connect(&self.kafka, namespace, kafka, &security, self.timing.call_deadline, now)?;
-                Ok(Platform::Kafka { kafka, workloads })
+                Ok(Platform::Kafka { kafka: Box::new(kafka), workloads })
             }
             Backend::Enos(enos) => {
                 let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;

@@ -19,7 +19,7 @@ use crate::domain::{Activity, Answer, Cause, Committed, Goal, Log, RunState, Top
 
 /// One pipeline on its platform, for one pass.
 pub enum Platform {
-    Kafka { kafka: kafka::Kafka, workloads: Box<workload::Workloads> },
+    Kafka { kafka: Box<kafka::Kafka>, workloads: Box<workload::Workloads> },
     Enos(Box<enos::Enos>),
 }
 

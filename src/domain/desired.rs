@@ -23,7 +23,7 @@ pub struct Identity {
 /// Where the pipeline lives, and how to reach it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Backend {
-    Kafka(KafkaGroup),
+    Kafka(Box<KafkaGroup>),
     Enos(Box<EnosPipeline>),
 }
 
@@ -87,7 +87,7 @@ impl Backend {
     pub fn of_record(&self, identity: &BackendIdentity) -> Option<Self> {
         match (self, identity) {
             (Backend::Kafka(kafka), BackendIdentity::Kafka { consumer_group, .. }) => {
-                Some(Backend::Kafka(KafkaGroup { group: consumer_group.clone(), ..kafka.clone() }))
+                Some(Backend::Kafka(Box::new(KafkaGroup { group: consumer_group.clone(), ..(**kafka).clone() })))
             }
             (Backend::Enos(enos), BackendIdentity::Enos { org_id, pipeline_id }) => {
                 let spec = EnosBackend { org_id: org_id.clone(), ..enos.spec.clone() };
@@ -118,13 +118,13 @@ impl Backend {
 
     fn of(pipeline: &StreamPipeline) -> Option<Self> {
         if let Some(kafka) = &pipeline.spec.kafka {
-            return Some(Backend::Kafka(KafkaGroup {
+            return Some(Backend::Kafka(Box::new(KafkaGroup {
                 bootstrap: kafka.bootstrap_servers.clone(),
                 group: kafka.consumer_group.clone(),
                 tls: kafka.tls.clone(),
                 sasl: kafka.sasl.clone(),
                 workloads: kafka.workloads.clone().unwrap_or_default(),
-            }));
+            })));
         }
         let spec = pipeline.spec.enos.clone()?;
         let id = spec.pipeline_id.clone().or_else(|| Progress::of(pipeline).pinned_pipeline);

@@ -72,7 +72,7 @@ async fn o33_without_its_secret_it_is_gone_by_the_deadline_and_that_is_told() {
     assert!(
         note.contains(ID)
             && note.contains("Secret app")
-            && note.contains("start it in the platform")
+            && note.contains("start it by hand")
             && note.contains(&enos.record().await.name_any()),
         "{note}"
     );
