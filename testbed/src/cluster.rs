@@ -1,4 +1,4 @@
-//! A Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager. No kubelet: pods stay Pending.
+//! A Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager. No kubelet: pods stay Pending, unless `pods` plays it.
 
 use std::fs;
 use std::net::TcpStream;
@@ -94,6 +94,8 @@ impl Cluster {
             "0",
             "--leader-elect=false",
             "--use-service-account-credentials",
+            // It would remove the pods that the player binds to a node that is not there.
+            "--controllers=*,-pod-garbage-collector-controller",
         ]);
         let controllers = Server::start("kube-controller-manager", command, &dir.join("kube-controller-manager.log"))?;
         Ok(Self { _controllers: controllers, api_server, _etcd: etcd, bin: parts.bin.clone(), dir: scratch })

@@ -19,6 +19,17 @@ pub struct Consumer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How a member joins its group.
+pub struct Member<'a> {
+    pub group: &'a str,
+    pub topic: &'a str,
+    pub client_id: &'a str,
+    /// With the group protocol of KIP-848, else the classic one.
+    pub kip848: bool,
+    /// Makes it a static member, which stays in the group for its session after its end.
+    pub instance_id: Option<&'a str>,
+}
+
 impl Consumer {
     /// Subscribes with the classic group protocol.
     pub fn classic(bootstrap: &str, group: &str, topic: &str, client_id: &str) -> Self {
@@ -57,6 +68,35 @@ impl Consumer {
                 progress.store(i64::try_from(assigned).unwrap_or_default(), Ordering::Release);
             }
             consumer.unsubscribe();
+        })
+    }
+
+    /// Subscribes as the consumer of a pod does: reads all there is, and commits what it has read.
+    pub fn member(bootstrap: &str, member: &Member<'_>) -> Self {
+        let mut config = client(bootstrap);
+        config.set("group.id", member.group).set("client.id", member.client_id).set("auto.offset.reset", "earliest");
+        config.set("enable.auto.commit", "true").set("auto.commit.interval.ms", "100");
+        // The newer protocol leaves the session to the broker, and refuses the setting.
+        if member.kip848 {
+            config.set("group.protocol", "consumer");
+        } else {
+            config.set("session.timeout.ms", "6000");
+        }
+        if let Some(id) = member.instance_id {
+            config.set("group.instance.id", id);
+        }
+        let (topic, dynamic) = (member.topic.to_owned(), member.instance_id.is_none());
+        Self::run(config, move |consumer, stop, progress| {
+            consumer.subscribe(&[&topic]).expect("a subscription");
+            while !stop.load(Ordering::Acquire) {
+                let _ = consumer.poll(Duration::from_millis(50));
+                let assigned = consumer.assignment().map_or(0, |a| a.count());
+                progress.store(i64::try_from(assigned).unwrap_or_default(), Ordering::Release);
+            }
+            // It would take a static member out of the group, too, which other clients do not: it is to stay for its session.
+            if dynamic {
+                consumer.unsubscribe();
+            }
         })
     }
 
@@ -119,9 +159,19 @@ impl Consumer {
         self
     }
 
+    /// Begins to end; [`Consumer::ended`] says when it has.
+    pub fn leave(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether it has left its group, or never got into it.
+    pub fn ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Leaves the group and ends.
     pub async fn stop(mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.leave();
         if let Some(thread) = self.thread.take() {
             crate::kafka::blocking(move || thread.join().expect("the consumer does not panic")).await;
         }
@@ -130,7 +180,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.leave();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

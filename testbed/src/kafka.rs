@@ -191,6 +191,23 @@ pub async fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, i
     .await
 }
 
+/// State of a classic group, as the broker writes it, and the client ids of its members, sorted.
+pub async fn members(bootstrap: &str, group: &str) -> Result<(String, Vec<String>), String> {
+    let (config, group) = (client(bootstrap), group.to_owned());
+    blocking(move || {
+        let consumer: BaseConsumer = config.create()?;
+        let list = consumer.client().fetch_group_list(Some(&group), LIMIT)?;
+        let found = list.groups().first().map(|g| {
+            let mut names: Vec<_> = g.members().iter().map(|m| m.client_id().to_owned()).collect();
+            names.sort();
+            (g.state().to_owned(), names)
+        });
+        Ok(found.unwrap_or_default())
+    })
+    .await
+    .map_err(|e: rdkafka::error::KafkaError| e.to_string())
+}
+
 /// Where a group stands in a partition, and what the partition holds.
 pub struct Position {
     pub partition: i32,

@@ -8,6 +8,7 @@ pub mod enos;
 pub mod kafka;
 mod operator;
 mod parts;
+pub mod pods;
 mod process;
 pub mod proxy;
 mod scratch;
@@ -165,6 +166,11 @@ impl Namespace<'_> {
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
         let _ = self.testbed.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+        // Nobody else ends the pods of a node that is not there, and the namespace would wait for them.
+        if pods::played(&self.name) {
+            let args = ["delete", "pods", "--all", "--namespace", &self.name, "--force", "--grace-period=0", "--wait=false"];
+            let _ = self.testbed.cluster.kubectl(&args);
+        }
     }
 }
 
