@@ -14,8 +14,13 @@ pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Caus
     // A successful status beside an answer that is none says nothing by itself.
     let row = failure.code.or(failure.http.filter(|h| *h >= 400).map(i64::from)).and_then(|n| i32::try_from(n).ok()).and_then(code::find);
     let (reason, text) = match (failure.kind, row) {
-        // What it means for the request is said by whoever holds it.
-        (_, Some(row)) if row.done == Done::Unknown => (row.reason, format!("{named} was answered{}", said.trim_end_matches('.'))),
+        // What it means for the request is said by whoever holds it; a reset is never just tried again.
+        (_, Some(row)) if row.done == Done::Unknown && failure.call == "reset" => {
+            (row.reason, format!("{named} was answered{}", said.trim_end_matches('.')))
+        }
+        (_, Some(row)) if row.done == Done::Unknown => {
+            (row.reason, format!("{named} was answered{}. {}", said.trim_end_matches('.'), row.help))
+        }
         (_, Some(row)) => (row.reason, format!("{named} was refused{}. {}", said.trim_end_matches('.'), row.help)),
         (_, None) if failure.code.is_some() => (
             Reason::PlatformError,
@@ -114,9 +119,15 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
                 format!("{named} was answered with {what}{status}{said}. Check that spec.enos.endpoint {at} is the API gateway"),
             )
         }
+        K::Http if matches!(failure.http, Some(404 | 405)) => (
+            Reason::UnexpectedAnswer,
+            format!("{at} does not know {named}{said}. Check that spec.enos.endpoint is the API gateway, without a path"),
+        ),
         K::Platform | K::Http | K::Interrupted => {
             let status = failure.http.map(|h| format!(" (HTTP {h})")).unwrap_or_default();
-            (Reason::PlatformError, format!("{named} failed{status}{said}"))
+            let next =
+                if failure.call == "reset" { "" } else { ". It is tried again; if it stays, look at the gateway or ask EnOS support" };
+            (Reason::PlatformError, format!("{named} failed{status}{said}{next}"))
         }
     }
 }
