@@ -9,19 +9,16 @@ use crate::domain::{Cause, words};
 pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Cause {
     let number = failure.code.or(failure.http.map(i64::from)).and_then(|n| i32::try_from(n).ok());
     let shown = number.filter(|n| failure.code.is_some() || code::find(*n).is_some());
-    let said = if failure.text.is_empty() { String::new() } else { format!(": {}", words::cut(&failure.text, 200)) };
+    let said = words::cut(failure.text.trim_end_matches(['.', ' ']), 200);
+    let said = if said.is_empty() { said } else { format!(": {said}") };
     let named = operation(failure.call);
     // A successful status beside an answer that is none says nothing by itself.
     let row = failure.code.or(failure.http.filter(|h| *h >= 400).map(i64::from)).and_then(|n| i32::try_from(n).ok()).and_then(code::find);
     let (reason, text) = match (failure.kind, row) {
         // What it means for the request is said by whoever holds it; a reset is never just tried again.
-        (_, Some(row)) if row.done == Done::Unknown && failure.call == "reset" => {
-            (row.reason, format!("{named} was answered{}", said.trim_end_matches('.')))
-        }
-        (_, Some(row)) if row.done == Done::Unknown => {
-            (row.reason, format!("{named} was answered{}. {}", said.trim_end_matches('.'), row.help))
-        }
-        (_, Some(row)) => (row.reason, format!("{named} was refused{}. {}", said.trim_end_matches('.'), row.help)),
+        (_, Some(row)) if row.done == Done::Unknown && failure.call == "reset" => (row.reason, format!("{named} was answered{}", said)),
+        (_, Some(row)) if row.done == Done::Unknown => (row.reason, format!("{named} was answered{}. {}", said, row.help)),
+        (_, Some(row)) => (row.reason, format!("{named} was refused{}. {}", said, row.help)),
         (_, None) if failure.code.is_some() => (
             Reason::PlatformError,
             format!("{named} was answered with a code that is not documented{said}. Ask EnOS support what it means"),
