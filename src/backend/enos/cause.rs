@@ -78,6 +78,9 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
             (Reason::AuthenticationFailed, format!("Secret {secret} cannot be used{said}. It needs accessKey and secretKey"))
         }
         K::BadArgument => (Reason::RequestRejected, format!("{named} cannot be called{said}. Check spec.enos.orgID and pipelineID")),
+        K::Tls if failure.text.contains("InvalidContentType") => {
+            (Reason::TlsFailed, format!("{at} does not speak TLS{said}. Check the port of spec.enos.endpoint"))
+        }
         K::Tls => (
             Reason::TlsFailed,
             format!("the certificate of {at} does not verify{said}. Check its host name and dates; a private CA goes into spec.enos.ca"),

@@ -283,7 +283,7 @@ async fn e13_what_somebody_new_gets_wrong_is_told_with_what_to_do() {
             with("orgID", json!("o999")),
             Stage::Waiting,
             "PermissionMissing",
-            &["99403: ", "Denied resource: orgId o999", "Authorize the application"][..],
+            &["99403: ", "Denied resource: orgId o999", "Authorize the application", "or correct spec.enos.orgID"][..],
         ),
         (
             "unknown",
@@ -319,7 +319,7 @@ async fn e13_what_somebody_new_gets_wrong_is_told_with_what_to_do() {
             with("endpoint", json!(enos.sim.endpoint().replace("http://", "https://"))),
             Stage::Waiting,
             "TlsFailed",
-            &["Check its host name and dates"],
+            &["does not speak TLS", "Check the port of spec.enos.endpoint"],
         ),
         (
             "path",
