@@ -94,7 +94,7 @@ pub const CODES: [Code; 39] = [
     row(4011, Gateway, "(short token expired)", Reason::AuthenticationFailed, NewToken, Undone, "Nothing, unless it stays: check the Secret and the clock."),
     row(4012, Gateway, "(long token expired)", Reason::AuthenticationFailed, NewToken, Undone, "Nothing, unless it stays: check the Secret and the clock."),
     row(99400, Platform, "invalid argument", Reason::RequestRejected, Later, Undone, "Check spec.enos.orgID and pipelineID."),
-    row(99403, Platform, "Denied resource: orgId ...", Reason::PermissionMissing, Later, Undone, "Authorize the application for the organization's stream processing."),
+    row(99403, Platform, "Denied resource: orgId ...", Reason::PermissionMissing, Later, Undone, "Authorize the application for the organization's stream processing, or correct spec.enos.orgID in a new object."),
     row(99404, Platform, "not found", Reason::PipelineNotFound, No, Undone, "Check spec.enos.orgID and pipelineID."),
     row(99500, Platform, "internal error", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
     row(400, Http, "Cannot process request body", Reason::RequestRejected, Later, Undone, "Check spec.enos.endpoint and start; report it if they are right."),

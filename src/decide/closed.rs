@@ -62,7 +62,7 @@ impl Pass<'_> {
     /// The request has ended, and the pipeline is brought back before that is told.
     pub(super) fn restore(&self, record: &RecordLook, mut ending: Ending) -> Decision {
         let judged = pause::bring_back(record, &self.seen.run_state, self.timing, self.now);
-        let message = format!("{}. The reset: {}", judged.cause.message, ending.cause.message);
+        let message = format!("{}. The reset: {}", judged.cause.message.trim_end_matches('.'), ending.cause.message);
         ending.stage = Stage::Sending;
         ending.cause = Cause { message, ..judged.cause };
         self.done(Verdict::request(ending), judged.step, judged.recheck)

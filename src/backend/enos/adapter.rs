@@ -121,7 +121,7 @@ impl Enos {
         match self.client.details(self.org(), id, true).await {
             Err(failure) if matches!(failure.code, Some(61108 | 99404)) => {
                 let text = format!(
-                    "organization {} has no released pipeline {id}; nothing was sent. Correct spec.enos in a new object, or release it",
+                    "organization {} has no released pipeline {id}; nothing was sent. Correct spec.enos in a new object, or release it and choose a new id",
                     self.org()
                 );
                 Ok(Activity::Missing(Cause { message: text, ..self.cause(&failure) }))

@@ -9,14 +9,16 @@ use crate::domain::{Cause, words};
 pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Cause {
     let number = failure.code.or(failure.http.map(i64::from)).and_then(|n| i32::try_from(n).ok());
     let shown = number.filter(|n| failure.code.is_some() || code::find(*n).is_some());
-    let said = if failure.text.is_empty() { String::new() } else { format!(": {}", words::cut(&failure.text, 200)) };
+    let said = words::cut(failure.text.trim_end_matches(['.', ' ']), 200);
+    let said = if said.is_empty() { said } else { format!(": {said}") };
     let named = operation(failure.call);
     // A successful status beside an answer that is none says nothing by itself.
     let row = failure.code.or(failure.http.filter(|h| *h >= 400).map(i64::from)).and_then(|n| i32::try_from(n).ok()).and_then(code::find);
     let (reason, text) = match (failure.kind, row) {
-        // What it means for the request is said by whoever holds it.
-        (_, Some(row)) if row.done == Done::Unknown => (row.reason, format!("{named} was answered{}", said.trim_end_matches('.'))),
-        (_, Some(row)) => (row.reason, format!("{named} was refused{}. {}", said.trim_end_matches('.'), row.help)),
+        // What it means for the request is said by whoever holds it; a reset is never just tried again.
+        (_, Some(row)) if row.done == Done::Unknown && failure.call == "reset" => (row.reason, format!("{named} was answered{}", said)),
+        (_, Some(row)) if row.done == Done::Unknown => (row.reason, format!("{named} was answered{}. {}", said, row.help)),
+        (_, Some(row)) => (row.reason, format!("{named} was refused{}. {}", said, row.help)),
         (_, None) if failure.code.is_some() => (
             Reason::PlatformError,
             format!("{named} was answered with a code that is not documented{said}. Ask EnOS support what it means"),
@@ -76,6 +78,9 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
             (Reason::AuthenticationFailed, format!("Secret {secret} cannot be used{said}. It needs accessKey and secretKey"))
         }
         K::BadArgument => (Reason::RequestRejected, format!("{named} cannot be called{said}. Check spec.enos.orgID and pipelineID")),
+        K::Tls if failure.text.contains("InvalidContentType") => {
+            (Reason::TlsFailed, format!("{at} does not speak TLS{said}. Check the port of spec.enos.endpoint"))
+        }
         K::Tls => (
             Reason::TlsFailed,
             format!("the certificate of {at} does not verify{said}. Check its host name and dates; a private CA goes into spec.enos.ca"),
@@ -114,9 +119,15 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
                 format!("{named} was answered with {what}{status}{said}. Check that spec.enos.endpoint {at} is the API gateway"),
             )
         }
+        K::Http if matches!(failure.http, Some(404 | 405)) => (
+            Reason::UnexpectedAnswer,
+            format!("{at} does not know {named}{said}. Check that spec.enos.endpoint is the API gateway, without a path"),
+        ),
         K::Platform | K::Http | K::Interrupted => {
             let status = failure.http.map(|h| format!(" (HTTP {h})")).unwrap_or_default();
-            (Reason::PlatformError, format!("{named} failed{status}{said}"))
+            let next =
+                if failure.call == "reset" { "" } else { ". It is tried again; if it stays, look at the gateway or ask EnOS support" };
+            (Reason::PlatformError, format!("{named} failed{status}{said}{next}"))
         }
     }
 }

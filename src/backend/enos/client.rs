@@ -99,6 +99,8 @@ struct Call<'a> {
     not_after: Option<Instant>,
     /// Set right before it is sent, if it is not set yet.
     began: Option<&'a Began>,
+    /// Nothing depends on its answer, so that a refusal of this call alone does not count against the credentials.
+    optional: bool,
 }
 
 /// A change, below its pipeline.
@@ -181,7 +183,9 @@ impl EnosClient {
         check(name, org)?;
         check(name, id)?;
         let path = [&PIPELINE, &[id][..], below].concat();
-        let call = Call { name, method: Method::GET, path: &path, query, body: None, limit: MAX_BODY, not_after: None, began: None };
+        let optional = name == "offset-lag";
+        let call =
+            Call { name, method: Method::GET, path: &path, query, body: None, limit: MAX_BODY, not_after: None, began: None, optional };
         self.inner.call(call).await
     }
 
@@ -192,7 +196,8 @@ impl EnosClient {
         let path = [&PIPELINE, &[id][..], below].concat();
         let query: Vec<_> = action.map(|a| ("action", a)).into_iter().chain([("orgId", org)]).collect();
         let not_after = Some(not_after);
-        let call = Call { name, method: Method::POST, path: &path, query: &query, body, limit: MAX_BODY, not_after, began: None };
+        let call =
+            Call { name, method: Method::POST, path: &path, query: &query, body, limit: MAX_BODY, not_after, began: None, optional: false };
         self.inner.call(call).await.map(|_| ())
     }
 }

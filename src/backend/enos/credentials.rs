@@ -1,6 +1,6 @@
 //! An access key and its secret. The secret is never shown, logged or compared; it only enters digests.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -47,8 +47,36 @@ impl Credentials {
     /// `text` without the key, the secret and `others`, in whatever case they come back.
     pub(super) fn scrub(&self, text: &str, others: &[&str]) -> String {
         let own = [self.secret(), self.secret().trim(), self.access_key(), self.access_key().trim()];
-        own.iter().chain(others).fold(text.to_owned(), |text, word| without(&text, word))
+        own.iter().chain(others).fold(text.to_owned(), |text, word| {
+            let text = without(&text, word);
+            if word.is_empty() {
+                return text;
+            }
+            without(&without(&text, &percent(word)), &base64(word.as_bytes()))
+        })
     }
+}
+
+/// As it stands in a URL.
+fn percent(word: &str) -> String {
+    word.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => _ = write!(out, "%{byte:02X}"),
+        }
+        out
+    })
+}
+
+/// As it stands in a Secret.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits = three.iter().chain([&0, &0]).take(3).fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+        (0..=three.len()).map(move |at| char::from(DIGITS[bits >> (18 - 6 * at) & 63])).collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
 }
 
 fn without(text: &str, word: &str) -> String {
@@ -99,5 +127,11 @@ mod tests {
         let text = "key THE-KEY with s3CRET-Ü, token Tok-1 twice tok-1; déjà vu";
         assert_eq!(credentials.scrub(text, &["Tok-1", ""]), "key … with …, token … twice …; déjà vu");
         assert_eq!(format!("{credentials:?}"), "Credentials(…)");
+        let credentials = Credentials::new("a/b+c", "pä&s=");
+        assert_eq!(
+            (base64("pä&s=".as_bytes()), base64(b"a"), base64(b"ab"), base64(b"abc")),
+            ("cMOkJnM9".into(), "YQ".into(), "YWI".into(), "YWJj".into())
+        );
+        assert_eq!(credentials.scrub("?key=a%2fb%2Bc&s=p%C3%A4%26s%3D, cMOkJnM9, YS9iK2M=", &[]), "?key=…&s=…, …, …=");
     }
 }

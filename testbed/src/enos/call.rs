@@ -58,6 +58,8 @@ pub struct Received {
     pub pipeline: Option<String>,
     /// `apim-accesstoken`, as it came.
     pub token: Option<String>,
+    /// `apim-signature`, as it came.
+    pub signature: Option<String>,
     /// None: no answer yet, or the connection was closed without one.
     pub status: Option<u16>,
     /// `code`, or `status` of the token service; None where the answer has neither.
@@ -110,6 +112,7 @@ impl Log {
             org: request.param("orgId").map(str::to_owned),
             pipeline: request.pipeline.clone(),
             token: request.header("apim-accesstoken").map(str::to_owned),
+            signature: request.header("apim-signature").map(str::to_owned),
             status: None,
             code: None,
             effect: false,

@@ -1,1 +1,522 @@
-//! See the rows below.
+//! What happens on the way to the platform and back (E06, E07, E09, E13, F14).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
+use testbed::enos::{Call, Certificate, ExpiredToken, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
+use testbed::eventually;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::{Enos, ID};
+use crate::world::{LIMIT, World, reset, says};
+
+/// Short enough that a test need not wait long until what is in doubt is judged.
+const SOON: [&str; 3] = ["--send-window=3s", "--call-deadline=2s", "--concurrency=16"];
+
+fn id(n: usize) -> String {
+    format!("565c0114-0000-4372-86d1-{n:012}")
+}
+
+fn paused(n: usize, name: &str) -> Pipeline {
+    Pipeline::new(ORGANISATION, &id(n), name, "PAUSED").series(400_000, 1_000_000)
+}
+
+/// Counts those who connect, and answers nobody.
+struct Trap {
+    address: String,
+    came: Arc<AtomicUsize>,
+}
+
+impl Trap {
+    async fn set(at: &str) -> Self {
+        let listener = TcpListener::bind((at, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let came = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&came);
+        tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { address, came }
+    }
+
+    fn came(&self) -> usize {
+        self.came.load(Ordering::SeqCst)
+    }
+}
+
+/// A way to a simulator on which no new connection is taken while it is shut; those that stand go on.
+struct Door {
+    to: String,
+    port: u16,
+    open: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    async fn before(sim: &Simulator) -> Self {
+        let mut door = Self { to: sim.endpoint().trim_start_matches("http://").to_owned(), port: 0, open: None };
+        door.open().await;
+        door
+    }
+
+    async fn open(&mut self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is free");
+        self.port = listener.local_addr().expect("an address").port();
+        let to = self.to.clone();
+        self.open = Some(tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let to = to.clone();
+                tokio::spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(to).await else { return };
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        }));
+    }
+
+    async fn shut(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        open.abort();
+        let _ = open.await;
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Enos {
+    fn at(&self, endpoint: &str) -> Value {
+        let mut spec = self.spec(ID);
+        spec["endpoint"] = json!(endpoint);
+        spec
+    }
+}
+
+fn message(status: &StreamPipelineStatus) -> &str {
+    says(status, "Ready").2
+}
+
+/// Every way in which the answer to a reset can fail to come, before the effect or after it.
+async fn answer_lost(test: &str, when: When) {
+    let enos = Enos::with_flags(test, Options::default(), &SOON).await;
+    let elsewhere = Simulator::start(Options::default()).await;
+    // The fault, and what the message says of it.
+    let faults = [
+        ("drop", Kind::Drop, "was not answered"),
+        ("hang", Kind::Hang, "no complete answer within 2s"),
+        ("slow", Kind::Delay(Duration::from_secs(4)), "no complete answer within 2s"),
+        ("cut", Kind::CutBody, "was not answered"),
+        ("html", Kind::Html(200), "something that is not JSON"),
+        ("html-502", Kind::Html(502), "(HTTP 502)"),
+        ("big", Kind::BigBody, "an answer larger than any of the platform's"),
+        ("deep", Kind::DeepJson, ""),
+        ("redirect", Kind::Redirect(elsewhere.endpoint()), "a redirect, which is never followed"),
+        ("http-500", Kind::Http(500, "An unexpected error occurred".to_owned()), "An unexpected error occurred"),
+        ("http-502", Kind::Http(502, "Bad Gateway".to_owned()), "Bad Gateway"),
+        ("http-503", Kind::Http(503, "Service unavailable".to_owned()), "Service unavailable"),
+        ("http-408", Kind::Http(408, "Request Timeout".to_owned()), "Request Timeout"),
+        ("code-12345", Kind::Code(12345, Some("Something new.".to_owned())), "12345: "),
+        ("code-99000", Kind::Code(99000, None), "99000: "),
+        ("apim-4013", Kind::ApimStatus(4013), "another shape than documented"),
+    ];
+    let effects = u64::from(when == When::After);
+    for (n, (name, kind, _)) in faults.iter().enumerate() {
+        enos.sim.add(paused(n, name));
+        enos.sim.fault(Fault::new(Call::Reset, when, kind.clone()).pipeline(&id(n)));
+        enos.run(name, enos.spec(&id(n)), Value::Null).await;
+    }
+    for (n, (name, _, said)) in faults.iter().enumerate() {
+        if *name == "deep" {
+            // Whole, successful and of no use to anybody: its `code` is 0, and `data` is not looked into.
+            let sent = enos.world.wait(name, "an end", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage.is_final())).await;
+            assert!(matches!(reset(&sent).stage, Stage::Sent | Stage::Held), "{sent:?}");
+            assert_eq!(enos.calls_for(Call::Reset, &id(n)), 1);
+            continue;
+        }
+        let held = enos.world.reaches(name, "r1", Stage::Held, "OutcomeUnknown").await;
+        assert_eq!(
+            (says(&held, "Ready").0, says(&held, "OffsetsReset").0, says(&held, "Stalled").0),
+            ("False", "Unknown", "True"),
+            "{name}"
+        );
+        let error = reset(&held).error.as_ref().expect("an error");
+        assert!(!error.retryable && error.message.contains(said), "{name}: {}", error.message);
+        for part in [
+            "Reset Pipeline Offset",
+            "It is not known whether",
+            "Nothing more is sent",
+            "EnOS console",
+            "onUnknownOutcome: Retry",
+            "new id",
+        ] {
+            assert!(error.message.contains(part), "{name}, {part}: {}", error.message);
+        }
+        assert!(!error.message.contains("tried again") && !error.message.contains(".."), "{name}: {}", error.message);
+        assert_eq!(enos.world.record(&held).await.status.map(|s| s.phase), Some(RecordPhase::Held), "{name}");
+        assert_eq!(enos.calls_for(Call::Reset, &id(n)), 1, "{name}: sent once");
+    }
+    enos.sim.release_hangs();
+    // A new id goes on; without one nothing runs and there is no error.
+    for (n, (name, ..)) in faults.iter().enumerate() {
+        let request = if n % 2 == 0 { json!({ "id": "r2" }) } else { Value::Null };
+        enos.apply_spec(name, enos.spec(&id(n)), request).await;
+    }
+    for (n, (name, ..)) in faults.iter().enumerate() {
+        // What hung or was slow took effect after all, after its sender had given up.
+        let first = if matches!(*name, "hang" | "slow") { 1 } else { effects };
+        if n % 2 == 0 {
+            enos.sent(name, "r2").await;
+            assert_eq!((enos.calls_for(Call::Reset, &id(n)), enos.sim.resets(&id(n))), (2, first + 1), "{name}");
+        } else {
+            let at_rest = enos.world.wait(name, "no request", |s| says(s, "Ready").1 == "NothingRequested").await;
+            assert_eq!((says(&at_rest, "Ready").0, enos.calls_for(Call::Reset, &id(n))), ("True", 1), "{name}");
+        }
+    }
+    assert!(elsewhere.calls().is_empty(), "no redirect is followed: {:?}", elsewhere.calls());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e06_a_reset_received_and_not_carried_out_is_held_without_an_answer() {
+    answer_lost("e06b", When::Before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e06_a_reset_carried_out_is_held_without_an_answer() {
+    answer_lost("e06a", When::After).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e07_a_gateway_that_is_down_is_waited_for_and_the_reset_is_sent_once() {
+    let mut enos = Enos::with("e07a", "PAUSED").await;
+    enos.known("p").await;
+    let port = enos.sim.endpoint().rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
+    let spec = enos.spec(ID);
+    std::mem::replace(&mut enos.sim, Simulator::start(Options::default()).await).end().await;
+    enos.apply_spec("p", spec.clone(), json!({ "id": "r1" })).await;
+    let waits = enos.world.reaches("p", "r1", Stage::Waiting, "EndpointUnreachable").await;
+    let (reachable, why, _) = says(&waits, "BackendReachable");
+    assert_eq!((reachable, why), ("False", "EndpointUnreachable"));
+    assert!(reset(&waits).error.as_ref().is_some_and(|e| e.retryable), "{waits:?}");
+    assert!(
+        message(&waits).contains("no connection to http://127.0.0.1:") && message(&waits).contains("Check spec.enos.endpoint"),
+        "{waits:?}"
+    );
+    enos.sim = Simulator::start(Options { port: Some(port), ..Options::default() }).await;
+    enos.sim.add(paused(1, "cleaning"));
+    let sent = enos.sent("p", "r1").await;
+    assert_eq!((enos.reset_calls(), enos.sim.resets(ID), says(&sent, "BackendReachable").0), (1, 1, "True"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e07_a_reset_whose_connection_is_refused_is_planned_anew_and_sent_once() {
+    let enos = Enos::with("e07b", "PAUSED").await;
+    let mut door = Door::before(&enos.sim).await;
+    enos.apply_spec("p", enos.at(&door.endpoint()), Value::Null).await;
+    enos.world.wait("p", "the operator to see it", |s| s.observed_uid.is_some() && s.phase.is_some()).await;
+    // What is read goes over the connection that stands; a change opens one of its own.
+    door.shut().await;
+    enos.apply_spec("p", enos.at(&door.endpoint()), json!({ "id": "r1" })).await;
+    let waits = enos.world.reaches("p", "r1", Stage::Waiting, "EndpointUnreachable").await;
+    assert!(message(&waits).contains("no connection to"), "{waits:?}");
+    assert_eq!(enos.reset_calls(), 0, "it never left");
+    door.open().await;
+    let sent = enos.sent("p", "r1").await;
+    assert_eq!((enos.reset_calls(), enos.sim.resets(ID), reset(&sent).attempts), (1, 1, Some(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e07_a_token_service_that_fails_is_waited_for_and_the_reset_is_sent_once() {
+    let enos = Enos::with_flags("e07c", Options::default(), &SOON).await;
+    for (n, kind) in [
+        Kind::Code(1005, None),
+        Kind::Http(503, "Service unavailable".to_owned()),
+        Kind::Drop,
+        Kind::Hang,
+        Kind::CutBody,
+        Kind::Html(200),
+        Kind::BigBody,
+        Kind::DeepJson,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // A platform of its own, so that no token is there yet.
+        let sim = Simulator::start(Options::default()).await;
+        sim.add(paused(1, "cleaning"));
+        sim.fault(Fault::new(Call::TokenGet, When::Before, kind.clone()).times(u32::MAX));
+        let name = format!("p{n}");
+        enos.run(&name, enos.at(&sim.endpoint()), Value::Null).await;
+        let waits =
+            enos.world.wait(&name, "the token service to be missed", |s| s.offset_reset.as_ref().is_some_and(|r| r.error.is_some())).await;
+        assert_eq!(reset(&waits).stage, Stage::Waiting, "{kind:?}");
+        assert!(message(&waits).contains("the token service (get)"), "{kind:?}: {}", message(&waits));
+        assert!(sim.calls().iter().all(|c| c.call == Call::TokenGet), "{kind:?}: nothing without a token");
+        sim.clear_faults();
+        sim.release_hangs();
+        enos.sent(&name, "r1").await;
+        assert_eq!((sim.count(Call::Reset), sim.resets(ID)), (1, 1), "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e09_an_expired_or_revoked_token_is_renewed_once_and_the_reset_repeated_once() {
+    for (test, expired) in [
+        ("e09a", Some(ExpiredToken::Http401)),
+        ("e09b", Some(ExpiredToken::Code1203)),
+        ("e09c", Some(ExpiredToken::ApimStatus(4011))),
+        ("e09d", Some(ExpiredToken::ApimStatus(4012))),
+        ("e09e", None),
+    ] {
+        let options = Options { expired_token: expired.unwrap_or(ExpiredToken::Http401), ..Options::default() };
+        let enos = Enos::new(test, options).await;
+        enos.sim.add(paused(1, "cleaning"));
+        enos.known("p").await;
+        enos.world.wait("p", "the phase", |s| s.phase.is_some()).await;
+        // Right before the reset: after the last look, in between of which nothing is asked.
+        let reset_call = enos.sim.hold(Call::Lag, When::Before);
+        enos.apply("p", ID, json!({ "id": "r1" })).await;
+        reset_call.reached().await;
+        match expired {
+            Some(_) => enos.sim.expire_tokens(),
+            None => enos.sim.revoke_tokens(),
+        }
+        enos.sim.clear_calls();
+        reset_call.release();
+        enos.sent("p", "r1").await;
+        let refused =
+            enos.sim.calls().iter().filter(|c| !matches!(c.call, Call::TokenGet) && (c.status == Some(401) || c.code != Some(0))).count();
+        let lag = enos.sim.calls().iter().filter(|c| c.call == Call::Lag).count();
+        assert_eq!((enos.sim.resets(ID), enos.sim.count(Call::TokenGet)), (1, 1), "{test}: one new token");
+        assert!(refused <= 1 + lag, "{test}: one repeat: {:?}", enos.sim.calls());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e09_a_reset_refused_for_its_token_is_repeated_once_with_a_new_one() {
+    let enos = Enos::with_flags("e09r", Options::default(), &SOON).await;
+    for (n, kind) in [
+        Kind::Http(401, "Invalid authentication credentials".to_owned()),
+        Kind::Code(1203, None),
+        Kind::ApimStatus(4011),
+        Kind::ApimStatus(4012),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let sim = Simulator::start(Options::default()).await;
+        sim.add(paused(1, "cleaning"));
+        sim.fault(Fault::new(Call::Reset, When::Before, kind.clone()));
+        let name = format!("p{n}");
+        enos.run(&name, enos.at(&sim.endpoint()), Value::Null).await;
+        let sent = enos.sent(&name, "r1").await;
+        assert_eq!((sim.count(Call::Reset), sim.resets(ID), reset(&sent).attempts), (2, 1, Some(1)), "{kind:?}");
+        // Asked anew, the platform gives the same token as long as it lives.
+        assert_eq!(sim.count(Call::TokenGet), 2, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e09_tokens_that_live_shortly_are_refreshed_also_where_that_kills_the_old_one() {
+    let options = Options { token_life: Duration::from_secs(3), refresh_kills_old: true, ..Options::default() };
+    let enos = Enos::new("e09k", options).await;
+    enos.sim.add(paused(1, "cleaning"));
+    // Two holders of one key: two namespaces would share nothing, and neither do two endpoints.
+    let door = Door::before(&enos.sim).await;
+    enos.known("p").await;
+    enos.apply_spec("q", enos.at(&door.endpoint()), Value::Null).await;
+    for n in 0..3 {
+        let id = format!("r{n}");
+        enos.apply("p", ID, json!({ "id": id })).await;
+        enos.sent("p", &id).await;
+        let tokens = enos.sim.count(Call::TokenGet) + enos.sim.count(Call::TokenRefresh);
+        eventually("more tokens", LIMIT, async || {
+            let now = enos.sim.count(Call::TokenGet) + enos.sim.count(Call::TokenRefresh);
+            if now > tokens { Ok(()) } else { Err(now.to_string()) }
+        })
+        .await;
+    }
+    assert_eq!(enos.sim.resets(ID), 3);
+    assert!(enos.sim.count(Call::TokenRefresh) > 0, "refreshed");
+    let q = enos.world.wait("q", "the other holder to read", |s| says(s, "BackendReachable").0 == "True").await;
+    assert!(q.phase.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e13_answers_of_a_gateway_that_is_none_are_named_and_waited_out() {
+    let enos = Enos::with_flags("e13a", Options::default(), &SOON).await;
+    let elsewhere = Simulator::start(Options::default()).await;
+    for (n, (kind, reason, said)) in [
+        (Kind::RetryAfter(1), "RateLimited", ""),
+        (Kind::Http(429, "API rate limit exceeded".to_owned()), "RateLimited", ""),
+        (Kind::Http(503, "Service unavailable".to_owned()), "PlatformError", "503: List Pipelines was answered: Service unavailable"),
+        (Kind::Http(404, "no Route matched with those values".to_owned()), "UnexpectedAnswer", "spec.enos.endpoint is the API gateway"),
+        (Kind::Html(200), "UnexpectedAnswer", "something that is not JSON (HTTP 200)"),
+        (Kind::Html(502), "PlatformError", "(HTTP 502)"),
+        (Kind::BigBody, "UnexpectedAnswer", "larger than any of the platform's"),
+        // JSON, and of no shape that names a pipeline: not called missing.
+        (Kind::DeepJson, "PipelineStatusUnknown", "exists, but the list of the organization does not show it"),
+        (Kind::CutBody, "EndpointUnreachable", "was not answered"),
+        (Kind::Redirect(elsewhere.endpoint()), "UnexpectedAnswer", "a redirect, which is never followed (HTTP 307)"),
+        (Kind::Redirect("http://169.254.169.254/latest".to_owned()), "UnexpectedAnswer", "a redirect, which is never followed"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let sim = Simulator::start(Options::default()).await;
+        sim.add(paused(1, "cleaning"));
+        sim.fault(Fault::new(Call::List, When::Before, kind.clone()).times(u32::MAX));
+        let name = format!("p{n}");
+        enos.run(&name, enos.at(&sim.endpoint()), Value::Null).await;
+        let waits = enos.world.reaches(&name, "r1", Stage::Waiting, reason).await;
+        let unreached = !matches!(kind, Kind::DeepJson);
+        assert_eq!(says(&waits, "BackendReachable").0 == "False", unreached, "{kind:?}");
+        assert!(message(&waits).contains(said), "{kind:?}: {}", message(&waits));
+        sim.clear_faults();
+        enos.sent(&name, "r1").await;
+        assert_eq!((sim.count(Call::Reset), sim.resets(ID)), (1, 1), "{kind:?}");
+    }
+    assert!(elsewhere.calls().is_empty(), "nothing is sent elsewhere: {:?}", elsewhere.calls());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e13_a_gateway_that_asks_for_a_pause_gets_one() {
+    let enos = Enos::with("e13p", "PAUSED").await;
+    enos.sim.fault(Fault::new(Call::Reset, When::Before, Kind::RetryAfter(2)));
+    enos.run("p", enos.spec(ID), Value::Null).await;
+    enos.sent("p", "r1").await;
+    let calls = enos.sim.calls();
+    let at = calls.iter().position(|c| c.call == Call::Reset).expect("a reset");
+    let pause = calls[at + 1].at.duration_since(calls[at].at).expect("in order");
+    assert!(pause >= Duration::from_millis(1900), "nothing is called for 2 s: {pause:?}");
+    assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (2, 1), "429 says that nothing was done");
+}
+
+async fn ca(world: &World, name: &str, pem: &str) {
+    let api: Api<ConfigMap> = Api::namespaced(world.client.clone(), world.namespace.name());
+    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "ca.crt": pem } });
+    api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(map)).await.expect("the ConfigMap is taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e13_a_certificate_that_does_not_verify_gets_nothing_and_a_good_one_is_trusted_by_its_ca() {
+    // The simulator's name is localhost; nothing else is allowed, so plain http is not needed.
+    let enos = Enos::with_flags("e13t", Options::default(), &["--allowed-endpoints=127.0.0.1,::1"]).await;
+    for (name, certificate, said) in [
+        ("host", Certificate::WrongHost, "not valid for name"),
+        ("expired", Certificate::Expired, "xpired"),
+        ("unknown", Certificate::UnknownCa, "nknownIssuer"),
+    ] {
+        let sim = Simulator::start(Options { tls: true, certificate, ..Options::default() }).await;
+        sim.add(paused(1, "cleaning"));
+        ca(&enos.world, name, &sim.ca_pem()).await;
+        let mut spec = enos.at(&sim.endpoint());
+        spec["ca"] = json!({ "configMapKeyRef": { "name": name, "key": "ca.crt" } });
+        enos.run(name, spec, Value::Null).await;
+        let waits = enos.world.reaches(name, "r1", Stage::Waiting, "TlsFailed").await;
+        let text = message(&waits);
+        assert!(text.contains("does not verify") && text.contains("spec.enos.ca"), "{text}");
+        assert!(text.to_lowercase().contains(&said.to_lowercase()), "{certificate:?}: {text}");
+        assert!(sim.calls().is_empty(), "{certificate:?}: not a byte of a request: {:?}", sim.calls());
+    }
+    let good = Simulator::start(Options { tls: true, ..Options::default() }).await;
+    for (n, name) in [(1, "by-map"), (2, "by-secret"), (3, "by-system")] {
+        good.add(paused(n, name));
+    }
+    ca(&enos.world, "good", &good.ca_pem()).await;
+    enos.secret("good", json!({ "ca.crt": good.ca_pem() })).await;
+    let spec = |n: usize, ca: Value| {
+        let mut spec = enos.at(&good.endpoint());
+        spec["pipelineID"] = json!(id(n));
+        if !ca.is_null() {
+            spec["ca"] = ca;
+        }
+        spec
+    };
+    enos.run("by-map", spec(1, json!({ "configMapKeyRef": { "name": "good", "key": "ca.crt" } })), Value::Null).await;
+    enos.run("by-secret", spec(2, json!({ "secretKeyRef": { "name": "good", "key": "ca.crt" } })), Value::Null).await;
+    enos.run("by-system", spec(3, Value::Null), Value::Null).await;
+    enos.sent("by-map", "r1").await;
+    enos.sent("by-secret", "r1").await;
+    enos.world.reaches("by-system", "r1", Stage::Waiting, "TlsFailed").await;
+    // The CA is added, and it goes on.
+    enos.apply_spec(
+        "by-system",
+        spec(3, json!({ "configMapKeyRef": { "name": "good", "key": "ca.crt" } })),
+        json!({ "id": "r1", "whenCreated": "Run" }),
+    )
+    .await;
+    enos.sent("by-system", "r1").await;
+    // What is no certificate, and a ConfigMap that is not there.
+    ca(&enos.world, "nonsense", "not a PEM").await;
+    enos.run("nonsense", spec(1, json!({ "configMapKeyRef": { "name": "nonsense", "key": "ca.crt" } })), Value::Null).await;
+    let waits = enos.world.reaches("nonsense", "r1", Stage::Waiting, "TlsFailed").await;
+    assert!(message(&waits).contains("spec.enos.ca") && message(&waits).contains("PEM"), "{waits:?}");
+    enos.run("absent", spec(1, json!({ "configMapKeyRef": { "name": "absent", "key": "ca.crt" } })), Value::Null).await;
+    let waits = enos.world.reaches("absent", "r1", Stage::Waiting, "SecretNotFound").await;
+    assert!(message(&waits).contains("ConfigMap absent is not in this namespace"), "{waits:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f14_addresses_that_no_tenant_may_reach_are_refused_before_a_byte_is_sent() {
+    let mut enos = Enos::with("f14", "PAUSED").await;
+    let (v4, v6) = (Trap::set("127.0.0.1").await, Trap::set("::1").await);
+    enos.world.kill_operator();
+    enos.world.start_operator_with(&["--allow-plain-http"]);
+    let port = |trap: &Trap| trap.address.rsplit(':').next().map(str::to_owned).expect("a port");
+    let kubeconfig = std::fs::read_to_string(enos.world.testbed.cluster.operator_kubeconfig()).expect("the kubeconfig");
+    let api_server =
+        kubeconfig.split(['"', ' ', '\n']).find(|word| word.starts_with("https://")).expect("the API server's address").to_owned();
+    for (name, endpoint) in [
+        ("v4", format!("http://{}", v4.address)),
+        ("v6", format!("http://[::1]:{}", port(&v6))),
+        ("mapped", format!("http://[::ffff:127.0.0.1]:{}", port(&v4))),
+        ("name", format!("http://localhost:{}", port(&v4))),
+        ("decimal", format!("http://2130706433:{}", port(&v4))),
+        ("zero", format!("http://0.0.0.0:{}", port(&v4))),
+        ("metadata", "http://169.254.169.254".to_owned()),
+        ("metadata-v6", "http://[fe80::1]".to_owned()),
+        ("api-server", api_server),
+    ] {
+        if enos
+            .world
+            .apply_spec(name, json!({ "enos": enos.at(&endpoint), "offsetReset": { "id": "r1", "whenCreated": "Run" } }))
+            .await
+            .is_err()
+        {
+            // Refused at admission is refused, too.
+            continue;
+        }
+        let waits = enos.world.reaches(name, "r1", Stage::Waiting, "EndpointNotAllowed").await;
+        assert!(
+            message(&waits).contains("not a byte was sent") && message(&waits).contains("--allowed-endpoints"),
+            "{name}: {}",
+            message(&waits)
+        );
+    }
+    assert_eq!((v4.came(), v6.came(), enos.sim.calls().len()), (0, 0, 0), "nobody was connected to");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f14_plain_http_is_refused_unless_the_operator_allows_it() {
+    let mut enos = Enos::with("f14p", "PAUSED").await;
+    enos.world.kill_operator();
+    enos.world.start_operator_with(&["--allowed-endpoints=127.0.0.1,::1"]);
+    enos.run("p", enos.spec(ID), Value::Null).await;
+    let waits = enos.world.reaches("p", "r1", Stage::Waiting, "EndpointNotAllowed").await;
+    for part in ["is plain http", "use https://", "--allow-plain-http"] {
+        assert!(message(&waits).contains(part), "{}", message(&waits));
+    }
+    assert!(enos.sim.calls().is_empty());
+    enos.restart();
+    enos.sent("p", "r1").await;
+    assert_eq!(enos.sim.resets(ID), 1);
+}

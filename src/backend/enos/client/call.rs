@@ -28,7 +28,9 @@ impl Inner {
                 }
                 Err(failure) if failure.kind != FailureKind::Unauthorized || failure.effect != Effect::Refused => return Err(failure),
                 Err(failure) if repeated => {
-                    self.tokens.refused(&failure).await;
+                    if !call.optional {
+                        self.tokens.refused(&failure).await;
+                    }
                     return Err(failure);
                 }
                 Err(_) => self.tokens.discard(&token).await,
@@ -105,6 +107,7 @@ impl Inner {
             limit: MAX_PAGE_BODY,
             not_after: None,
             began: Some(began),
+            optional: false,
         };
         let envelope = self.call(call).await?;
         answers::page(&envelope).map_err(|e| undecodable("list", &e))
