@@ -69,7 +69,13 @@ async fn o33_without_its_secret_it_is_gone_by_the_deadline_and_that_is_told() {
     enos.gone().await;
     assert!(begun.elapsed() >= std::time::Duration::from_secs(3), "only then: {:?}", begun.elapsed());
     let note = enos.world.warned("p", "LeftPaused").await;
-    assert!(note.contains(ID) && note.contains("Secret app") && note.contains("start it in the platform") && note.contains(&enos.record().await.name_any()), "{note}");
+    assert!(
+        note.contains(ID)
+            && note.contains("Secret app")
+            && note.contains("start it in the platform")
+            && note.contains(&enos.record().await.name_any()),
+        "{note}"
+    );
     assert_eq!((enos.sim.status(ID).as_str(), enos.changes()), ("PAUSED", [1, 1, 0, 0]));
 }
 

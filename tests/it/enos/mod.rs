@@ -3,6 +3,7 @@
 mod deleted;
 mod faults;
 mod held;
+mod matrix;
 mod pause;
 mod platform;
 mod reset;
