@@ -13,6 +13,7 @@ mod process;
 pub mod proxy;
 mod scratch;
 pub mod trap;
+pub mod wire;
 
 use std::fs;
 use std::future::Future;

@@ -4,6 +4,7 @@ mod codes;
 mod deleted;
 mod faults;
 mod held;
+mod matrix;
 mod pause;
 mod platform;
 mod reset;
