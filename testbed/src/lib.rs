@@ -11,6 +11,7 @@ mod parts;
 mod process;
 pub mod proxy;
 mod scratch;
+pub mod secured;
 pub mod trap;
 
 use std::fs;
