@@ -54,7 +54,9 @@ tools:
 	@ok=1; need() { command -v "$$1" >/dev/null 2>&1 || { echo "missing: $$1. Get $$2" >&2; ok=0; }; }; \
 	need cargo "Rust: https://rustup.rs"; need go "Go 1.26 or newer: https://go.dev/dl"; \
 	need javac "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"; need mvn "Maven: apt-get install maven"; \
-	need cc "a C compiler: apt-get install gcc"; need c++ "a C++ compiler: apt-get install g++"; \
+	need cc "a C compiler: apt-get install gcc"; need c++ "a C++ compiler: apt-get install g++"; need perl "Perl: apt-get install perl"; \
+	! command -v perl >/dev/null 2>&1 || perl -MFindBin -MIPC::Cmd -MTime::Piece -e 1 2>/dev/null || \
+	{ echo "missing: the modules of perl, for OpenSSL. Get the whole Perl: apt-get install perl" >&2; ok=0; }; \
 	jdk=$$(javac -version 2>&1 | sed -n "s/^javac \([0-9]*\).*/\1/p"); \
 	[ "$${jdk:-17}" -ge 17 ] || { echo "too old: javac $$jdk. Get a JDK, 17 or newer" >&2; ok=0; }; [ $$ok = 1 ]
 

@@ -30,7 +30,26 @@ pub struct Broker {
     id: String,
     jars: PathBuf,
     port: u16,
-    second: Option<u16>,
+    extra: Extra,
+}
+
+/// What a broker has beside its plain listener and the settings of every broker.
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub(crate) listeners: Vec<Listener>,
+    /// More lines of server.properties.
+    pub(crate) properties: String,
+    /// More options of its JVM.
+    pub(crate) jvm: Vec<String>,
+}
+
+pub(crate) struct Listener {
+    pub(crate) name: &'static str,
+    /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+    pub(crate) protocol: &'static str,
+    pub(crate) port: u16,
+    /// What clients are told to connect to.
+    pub(crate) advertised: String,
 }
 
 impl Broker {
@@ -40,13 +59,21 @@ impl Broker {
 
     /// `advertise` may give, for the port of a second listener, the address that one advertises.
     pub fn start_with(parts: &Parts, advertise: impl Fn(u16) -> Option<String>) -> Result<Self> {
+        Self::start_extended(parts, || {
+            let port = free_port()?;
+            let second = advertise(port).map(|advertised| Listener { name: "SECOND", protocol: "PLAINTEXT", port, advertised });
+            Ok(Extra { listeners: second.into_iter().collect(), ..Extra::default() })
+        })
+    }
+
+    /// `extra` is asked again when a port was taken in between.
+    pub(crate) fn start_extended(parts: &Parts, extra: impl Fn() -> Result<Extra>) -> Result<Self> {
         retrying(|| {
             let dir = Scratch::new("kafka")?;
-            let (port, controller, second) = (free_port()?, free_port()?, free_port()?);
-            let advertised = advertise(second);
-            configure(dir.path(), port, controller, advertised.as_deref().map(|a| (second, a)))?;
+            let (port, controller, extra) = (free_port()?, free_port()?, extra()?);
+            configure(dir.path(), port, controller, &extra)?;
             let id = format(dir.path(), &parts.jars)?;
-            let mut broker = Self { server: None, dir, id, jars: parts.jars.clone(), port, second: advertised.map(|_| second) };
+            let mut broker = Self { server: None, dir, id, jars: parts.jars.clone(), port, extra };
             broker.run()?;
             Ok(broker)
         })
@@ -54,7 +81,7 @@ impl Broker {
 
     fn run(&mut self) -> Result<()> {
         let mut command = java(&self.jars);
-        command.args(["-Xmx512m", "kafka.Kafka"]).arg(self.dir.path().join("server.properties"));
+        command.arg("-Xmx512m").args(&self.extra.jvm).arg("kafka.Kafka").arg(self.dir.path().join("server.properties"));
         let mut server = Server::start("kafka", command, &self.dir.path().join("kafka.log"))?;
         let (port, id) = (self.port, &self.id);
         // A request is answered, not only a connection taken, and by this broker and no other.
@@ -70,7 +97,12 @@ impl Broker {
 
     /// The second listener, as bound.
     pub fn second(&self) -> String {
-        format!("127.0.0.1:{}", self.second.unwrap_or_default())
+        format!("127.0.0.1:{}", self.extra.listeners.first().map_or(0, |l| l.port))
+    }
+
+    /// What a listener of this name advertises.
+    pub(crate) fn advertised(&self, name: &str) -> Option<&str> {
+        self.extra.listeners.iter().find(|l| l.name == name).map(|l| l.advertised.as_str())
     }
 
     /// None while it is stopped.
@@ -113,17 +145,19 @@ pub fn java(jars: &Path) -> Command {
     command
 }
 
-fn configure(dir: &Path, port: u16, controller: u16, second: Option<(u16, &str)>) -> Result<()> {
-    let (mut listeners, mut advertised) = (format!("PLAINTEXT://127.0.0.1:{port}"), format!("PLAINTEXT://127.0.0.1:{port}"));
-    if let Some((second, address)) = second {
-        listeners += &format!(",SECOND://127.0.0.1:{second}");
-        advertised += &format!(",SECOND://{address}");
+fn configure(dir: &Path, port: u16, controller: u16, extra: &Extra) -> Result<()> {
+    let plain = format!("PLAINTEXT://127.0.0.1:{port}");
+    let (mut listeners, mut advertised, mut protocols) = (plain.clone(), plain, "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned());
+    for Listener { name, protocol, port, advertised: address } in &extra.listeners {
+        listeners += &format!(",{name}://127.0.0.1:{port}");
+        advertised += &format!(",{name}://{address}");
+        protocols += &format!(",{name}:{protocol}");
     }
     let data = dir.join("data");
     let text = format!(
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
          listeners={listeners},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={advertised}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listener.security.protocol.map={protocols}\n\
          inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\n\
          offsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n\
          transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=2\n\
@@ -131,8 +165,9 @@ fn configure(dir: &Path, port: u16, controller: u16, second: Option<(u16, &str)>
          group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=1000\ngroup.consumer.min.session.timeout.ms=1000\n\
          group.consumer.min.heartbeat.interval.ms=500\ngroup.consumer.heartbeat.interval.ms=500\n\
          auto.create.topics.enable=false\nlog.retention.ms=-1\nlog.message.timestamp.after.max.ms=9223372036854775807\n\
-         num.network.threads=2\nnum.io.threads=4\n",
-        data.display()
+         num.network.threads=2\nnum.io.threads=4\n{}",
+        data.display(),
+        extra.properties
     );
     fs::write(dir.join("server.properties"), text).context("writing server.properties")
 }

@@ -9,7 +9,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::client;
+use crate::kafka::Reach;
 
 /// A consumer that runs until it is stopped or dropped; it leaves its group cleanly.
 pub struct Consumer {
@@ -32,23 +32,23 @@ pub struct Member<'a> {
 
 impl Consumer {
     /// Subscribes with the classic group protocol.
-    pub fn classic(bootstrap: &str, group: &str, topic: &str, client_id: &str) -> Self {
-        let mut config = client(bootstrap);
+    pub fn classic(at: &(impl Reach + ?Sized), group: &str, topic: &str, client_id: &str) -> Self {
+        let mut config = at.config();
         config.set("session.timeout.ms", "6000");
         Self::subscribed(config, group, topic, client_id)
     }
 
     /// Subscribes with the group protocol of KIP-848.
-    pub fn kip848(bootstrap: &str, group: &str, topic: &str, client_id: &str) -> Self {
-        let mut config = client(bootstrap);
+    pub fn kip848(at: &(impl Reach + ?Sized), group: &str, topic: &str, client_id: &str) -> Self {
+        let mut config = at.config();
         config.set("group.protocol", "consumer");
         Self::subscribed(config, group, topic, client_id)
     }
 
     /// Reads at most so many records a second, and commits what it has read; without a commit it begins at `from`,
     /// `latest` or `earliest`.
-    pub fn committing(bootstrap: &str, group: &str, topic: &str, client_id: &str, from: &str, per_second: u32) -> Self {
-        let mut config = client(bootstrap);
+    pub fn committing(at: &(impl Reach + ?Sized), group: &str, topic: &str, client_id: &str, from: &str, per_second: u32) -> Self {
+        let mut config = at.config();
         config.set("session.timeout.ms", "6000").set("group.id", group).set("client.id", client_id).set("auto.offset.reset", from);
         config.set("enable.auto.commit", "true").set("auto.commit.interval.ms", "100");
         let topic = topic.to_owned();
@@ -115,8 +115,8 @@ impl Consumer {
     }
 
     /// Reads one partition by assign() and commits an offset that advances by one: never a member.
-    pub fn assigned(bootstrap: &str, group: &str, topic: &str, partition: i32, every: Duration) -> Self {
-        let mut config = client(bootstrap);
+    pub fn assigned(at: &(impl Reach + ?Sized), group: &str, topic: &str, partition: i32, every: Duration) -> Self {
+        let mut config = at.config();
         config.set("group.id", group).set("enable.auto.commit", "false");
         let topic = topic.to_owned();
         Self::run(config, move |consumer, stop, progress| {

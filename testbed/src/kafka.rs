@@ -12,6 +12,35 @@ use rdkafka::{Offset, TopicPartitionList};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How a broker is reached: the address of a plain listener, or the settings of a client.
+pub trait Reach {
+    fn config(&self) -> ClientConfig;
+}
+
+impl Reach for str {
+    fn config(&self) -> ClientConfig {
+        client(self)
+    }
+}
+
+impl Reach for String {
+    fn config(&self) -> ClientConfig {
+        client(self)
+    }
+}
+
+impl Reach for ClientConfig {
+    fn config(&self) -> ClientConfig {
+        self.clone()
+    }
+}
+
+impl<T: Reach + ?Sized> Reach for &T {
+    fn config(&self) -> ClientConfig {
+        (*self).config()
+    }
+}
+
 pub(crate) fn client(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("allow.auto.create.topics", "false").set("reconnect.backoff.ms", "20");
@@ -31,8 +60,8 @@ pub(crate) fn ready(bootstrap: &str, cluster: &str) -> bool {
     consumer.committed_offsets(list, Duration::from_secs(10)).is_ok()
 }
 
-fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
-    client(bootstrap).create().expect("an admin client is made")
+fn admin(at: &(impl Reach + ?Sized)) -> AdminClient<DefaultClientContext> {
+    at.config().create().expect("an admin client is made")
 }
 
 fn options() -> AdminOptions {
@@ -40,19 +69,19 @@ fn options() -> AdminOptions {
 }
 
 /// Creates a topic, waits until every partition has a leader.
-pub async fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+pub async fn create_topic(at: &(impl Reach + ?Sized), name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     for (key, value) in settings {
         topic = topic.set(key, value);
     }
-    let results = admin(bootstrap).create_topics(&[topic], &options()).await.expect("topics can be created");
+    let results = admin(at).create_topics(&[topic], &options()).await.expect("topics can be created");
     results[0].as_ref().expect("the topic is created");
-    let (bootstrap, name) = (bootstrap.to_owned(), name.to_owned());
+    let (config, name) = (at.config(), name.to_owned());
     crate::eventually("leaders of a new topic", LIMIT, || {
-        let (bootstrap, name) = (bootstrap.clone(), name.clone());
+        let (config, name) = (config.clone(), name.clone());
         async move {
             let found = blocking(move || {
-                let consumer: BaseConsumer = client(&bootstrap).create().expect("a client is made");
+                let consumer: BaseConsumer = config.create().expect("a client is made");
                 let metadata = consumer.fetch_metadata(Some(&name), Duration::from_secs(5)).map_err(|e| e.to_string())?;
                 let topic = &metadata.topics()[0];
                 Ok::<_, String>(topic.partitions().iter().filter(|p| p.leader() >= 0).count())
@@ -66,31 +95,36 @@ pub async fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings
     .await;
 }
 
-pub async fn delete_topic(bootstrap: &str, name: &str) {
-    let results = admin(bootstrap).delete_topics(&[name], &options()).await.expect("topics can be deleted");
+pub async fn delete_topic(at: &(impl Reach + ?Sized), name: &str) {
+    let results = admin(at).delete_topics(&[name], &options()).await.expect("topics can be deleted");
     results[0].as_ref().expect("the topic is deleted");
 }
 
-pub async fn create_partitions(bootstrap: &str, name: &str, total: usize) {
-    let results =
-        admin(bootstrap).create_partitions(&[NewPartitions::new(name, total)], &options()).await.expect("partitions can be added");
+pub async fn create_partitions(at: &(impl Reach + ?Sized), name: &str, total: usize) {
+    let results = admin(at).create_partitions(&[NewPartitions::new(name, total)], &options()).await.expect("partitions can be added");
     results[0].as_ref().expect("the partitions are added");
 }
 
 /// Moves the log start.
-pub async fn delete_records(bootstrap: &str, before: &[(&str, i32, i64)]) {
+pub async fn delete_records(at: &(impl Reach + ?Sized), before: &[(&str, i32, i64)]) {
     let mut list = TopicPartitionList::new();
     for (topic, partition, offset) in before {
         list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).expect("a valid offset");
     }
-    admin(bootstrap).delete_records(&list, &options()).await.expect("records can be deleted");
+    admin(at).delete_records(&list, &options()).await.expect("records can be deleted");
 }
 
 /// Writes `count` records whose n-th is stamped `timestamp_ms(n)`.
-pub async fn produce(bootstrap: &str, topic: &str, partition: i32, count: i64, timestamp_ms: impl Fn(i64) -> i64 + Send + 'static) {
-    let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+pub async fn produce(
+    at: &(impl Reach + ?Sized),
+    topic: &str,
+    partition: i32,
+    count: i64,
+    timestamp_ms: impl Fn(i64) -> i64 + Send + 'static,
+) {
+    let (mut config, topic) = (at.config(), topic.to_owned());
     blocking(move || {
-        let producer: BaseProducer = client(&bootstrap).set("linger.ms", "5").create().expect("a producer is made");
+        let producer: BaseProducer = config.set("linger.ms", "5").create().expect("a producer is made");
         for n in 0..count {
             let record = BaseRecord::<str, str>::to(&topic).partition(partition).payload("x").timestamp(timestamp_ms(n));
             producer.send(record).map_err(|(e, _)| e).expect("the record is queued");
@@ -104,10 +138,16 @@ pub async fn produce(bootstrap: &str, topic: &str, partition: i32, count: i64, t
 }
 
 /// Like [`produce`], each record with a key of its own.
-pub async fn produce_keyed(bootstrap: &str, topic: &str, partition: i32, count: i64, timestamp_ms: impl Fn(i64) -> i64 + Send + 'static) {
-    let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+pub async fn produce_keyed(
+    at: &(impl Reach + ?Sized),
+    topic: &str,
+    partition: i32,
+    count: i64,
+    timestamp_ms: impl Fn(i64) -> i64 + Send + 'static,
+) {
+    let (config, topic) = (at.config(), topic.to_owned());
     blocking(move || {
-        let producer: BaseProducer = client(&bootstrap).create().expect("a producer is made");
+        let producer: BaseProducer = config.create().expect("a producer is made");
         for n in 0..count {
             let key = n.to_string();
             let record = BaseRecord::to(&topic).partition(partition).key(&key).payload("x").timestamp(timestamp_ms(n));
@@ -123,11 +163,11 @@ pub async fn produce_keyed(bootstrap: &str, topic: &str, partition: i32, count: 
 pub struct OpenTransaction(BaseProducer);
 
 impl OpenTransaction {
-    pub async fn begin(bootstrap: &str, topic: &str, partition: i32, count: i64) -> Self {
-        let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+    pub async fn begin(at: &(impl Reach + ?Sized), topic: &str, partition: i32, count: i64) -> Self {
+        let (mut config, topic) = (at.config(), topic.to_owned());
         blocking(move || {
             let producer: BaseProducer =
-                client(&bootstrap).set("transactional.id", format!("tx-{topic}-{partition}")).create().expect("a producer is made");
+                config.set("transactional.id", format!("tx-{topic}-{partition}")).create().expect("a producer is made");
             producer.init_transactions(LIMIT).expect("transactions work");
             producer.begin_transaction().expect("a transaction begins");
             for _ in 0..count {
@@ -148,7 +188,7 @@ impl OpenTransaction {
 }
 
 /// Commits offsets with metadata, as a consumer that uses assign() does.
-pub async fn commit(bootstrap: &str, group: &str, offsets: &[(&str, i32, i64, &str)]) {
+pub async fn commit(at: &(impl Reach + ?Sized), group: &str, offsets: &[(&str, i32, i64, &str)]) {
     let mut list = TopicPartitionList::new();
     for (topic, partition, offset, metadata) in offsets {
         let mut element = list.add_partition(topic, *partition);
@@ -156,13 +196,13 @@ pub async fn commit(bootstrap: &str, group: &str, offsets: &[(&str, i32, i64, &s
         element.set_metadata(*metadata);
     }
     let consumer: BaseConsumer =
-        client(bootstrap).set("group.id", group).set("enable.auto.commit", "false").create().expect("a consumer is made");
+        at.config().set("group.id", group).set("enable.auto.commit", "false").create().expect("a consumer is made");
     blocking(move || consumer.commit(&list, CommitMode::Sync).expect("the offsets are committed")).await;
 }
 
 /// Committed offset and metadata per partition; a partition without a commit is not in it.
-pub async fn committed(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, (i64, String)> {
-    let consumer: BaseConsumer = client(bootstrap).set("group.id", group).create().expect("a consumer is made");
+pub async fn committed(at: &(impl Reach + ?Sized), group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, (i64, String)> {
+    let consumer: BaseConsumer = at.config().set("group.id", group).create().expect("a consumer is made");
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
         list.add_partition(topic, partition);
@@ -176,16 +216,16 @@ pub async fn committed(bootstrap: &str, group: &str, topic: &str, partitions: i3
 }
 
 /// Only the numbers of [`committed`].
-pub async fn offsets(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
-    let found = committed(bootstrap, group, topic, partitions).await;
+pub async fn offsets(at: &(impl Reach + ?Sized), group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
+    let found = committed(at, group, topic, partitions).await;
     (0..partitions).map(|p| found.get(&p).map(|(offset, _)| *offset)).collect()
 }
 
 /// Log start and end.
-pub async fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, i64) {
-    let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+pub async fn watermarks(at: &(impl Reach + ?Sized), topic: &str, partition: i32) -> (i64, i64) {
+    let (config, topic) = (at.config(), topic.to_owned());
     blocking(move || {
-        let consumer: BaseConsumer = client(&bootstrap).create().expect("a client is made");
+        let consumer: BaseConsumer = config.create().expect("a client is made");
         consumer.fetch_watermarks(&topic, partition, LIMIT).expect("watermarks can be read")
     })
     .await
@@ -217,8 +257,8 @@ pub struct Position {
 }
 
 /// Of every partition of the topic.
-pub async fn positions(bootstrap: &str, group: &str, topic: &str) -> Result<Vec<Position>, String> {
-    let (config, topic) = (client(bootstrap).set("group.id", group).clone(), topic.to_owned());
+pub async fn positions(at: &(impl Reach + ?Sized), group: &str, topic: &str) -> Result<Vec<Position>, String> {
+    let (config, topic) = (at.config().set("group.id", group).clone(), topic.to_owned());
     blocking(move || {
         let consumer: BaseConsumer = config.create()?;
         let metadata = consumer.fetch_metadata(Some(&topic), LIMIT)?;
@@ -239,13 +279,13 @@ pub async fn positions(bootstrap: &str, group: &str, topic: &str) -> Result<Vec<
 }
 
 /// Commits the end or the start of every partition of the topic; the broker refuses while the group has members.
-pub async fn move_offsets(bootstrap: &str, group: &str, topic: &str, to_end: bool) -> Result<(), String> {
+pub async fn move_offsets(at: &(impl Reach + ?Sized), group: &str, topic: &str, to_end: bool) -> Result<(), String> {
     let mut list = TopicPartitionList::new();
-    for position in positions(bootstrap, group, topic).await? {
+    for position in positions(at, group, topic).await? {
         let offset = if to_end { position.end } else { position.start };
         list.add_partition_offset(topic, position.partition, Offset::Offset(offset)).map_err(|e| e.to_string())?;
     }
-    let config = client(bootstrap).set("group.id", group).set("enable.auto.commit", "false").clone();
+    let config = at.config().set("group.id", group).set("enable.auto.commit", "false").clone();
     blocking(move || config.create::<BaseConsumer>().and_then(|consumer| consumer.commit(&list, CommitMode::Sync)))
         .await
         .map_err(|e| e.to_string())

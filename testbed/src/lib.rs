@@ -12,6 +12,7 @@ pub mod pods;
 mod process;
 pub mod proxy;
 mod scratch;
+pub mod secured;
 pub mod trap;
 pub mod wire;
 
