@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::parts::Parts;
-use crate::process::{Server, free_port, retrying};
+use crate::process::{Server, free_ports, retrying};
 use crate::scratch::Scratch;
 
 const TOOLS: [(&str, &str); 7] = [
@@ -59,18 +59,19 @@ impl Broker {
 
     /// `advertise` may give, for the port of a second listener, the address that one advertises.
     pub fn start_with(parts: &Parts, advertise: impl Fn(u16) -> Option<String>) -> Result<Self> {
-        Self::start_extended(parts, || {
-            let port = free_port()?;
+        Self::start_extended(parts, 1, |ports| {
+            let port = ports[0];
             let second = advertise(port).map(|advertised| Listener { name: "SECOND", protocol: "PLAINTEXT", port, advertised });
             Ok(Extra { listeners: second.into_iter().collect(), ..Extra::default() })
         })
     }
 
-    /// `extra` is asked again when a port was taken in between.
-    pub(crate) fn start_extended(parts: &Parts, extra: impl Fn() -> Result<Extra>) -> Result<Self> {
+    /// `extra` is given so many free ports; it is asked again when one was taken in between.
+    pub(crate) fn start_extended(parts: &Parts, ports: usize, extra: impl Fn(&[u16]) -> Result<Extra>) -> Result<Self> {
         retrying(|| {
             let dir = Scratch::new("kafka")?;
-            let (port, controller, extra) = (free_port()?, free_port()?, extra()?);
+            let ports = free_ports(2 + ports)?;
+            let (port, controller, extra) = (ports[0], ports[1], extra(&ports[2..])?);
             configure(dir.path(), port, controller, &extra)?;
             let id = format(dir.path(), &parts.jars)?;
             let mut broker = Self { server: None, dir, id, jars: parts.jars.clone(), port, extra };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::parts::Parts;
-use crate::process::{Server, free_port, retrying};
+use crate::process::{Server, free_ports, retrying};
 use crate::scratch::Scratch;
 
 const ADMIN_TOKEN: &str = "testbed-admin";
@@ -35,7 +35,8 @@ impl Cluster {
     fn try_start(parts: &Parts) -> Result<Self> {
         let scratch = Scratch::new("cluster")?;
         let dir = scratch.path();
-        let (client, peer, secure) = (free_port()?, free_port()?, free_port()?);
+        let ports = free_ports(3)?;
+        let (client, peer, secure) = (ports[0], ports[1], ports[2]);
         let etcd_url = format!("http://127.0.0.1:{client}");
         let mut command = Command::new(parts.bin.join("etcd"));
         command.arg("--unsafe-no-fsync").arg("--data-dir").arg(dir.join("etcd"));

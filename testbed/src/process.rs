@@ -122,9 +122,10 @@ pub fn tail(log: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Ports that were free a moment ago, each another: all are held until the last is chosen.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let bound = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
+    bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 /// Runs a start that may lose the race for its ports, up to three times.

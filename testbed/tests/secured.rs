@@ -5,14 +5,16 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use testbed::consumer::Consumer;
 use testbed::kafka;
 use testbed::secured::{
     ALICE, ALICE_PASSWORD, Acl, CLIENT_ID, CLIENT_SECRET, OTHER_HOST, Operation, Refusal, Resource, Secured, TokenFault, attempt,
-    attempt_with_token, features,
+    attempt_with_token, features, set_token, verdicts,
 };
 
-const LIMIT: Duration = Duration::from_secs(4);
+/// Hardly ever reached: a refusal ends an attempt.
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn secured() -> &'static Secured {
     static SECURED: OnceLock<Result<Secured, String>> = OnceLock::new();
@@ -76,6 +78,44 @@ fn bad_certificates_are_refused() {
     refused("no authority configured", attempt(&nobody, LIMIT));
     refused("no authority configured, probe", attempt(nobody.clone().set("ssl.ca.location", "probe"), LIMIT));
     refused("an authority that is no PEM", attempt(s.client(&s.ssl()).set("ssl.ca.pem", "no PEM"), LIMIT));
+}
+
+#[test]
+fn openssl_tells_what_is_wrong_with_a_certificate() {
+    let s = secured();
+    for (what, at, code) in [
+        ("good", s.ssl(), 0),
+        ("expired", s.expired(), 10),
+        ("not yet valid", s.not_yet_valid(), 9),
+        ("other host", s.other_host(), 62),
+        ("unknown authority", s.unknown_ca(), 20),
+    ] {
+        let seen = verdicts(&s.client(&at), LIMIT).expect("a client is made");
+        let short: Vec<_> = seen.iter().map(|v| (v.depth, v.code, v.text.as_str())).collect();
+        let _ = writeln!(std::io::stderr(), "verdict: {what}\n    {short:?}");
+        assert!(seen.iter().any(|v| v.code == code) && seen.iter().all(|v| v.code == 0 || v.code == code), "{what}: {short:?}");
+    }
+}
+
+/// A connection ends with its token, unless the client has a new one in time.
+#[test]
+fn a_token_runs_out_while_it_is_in_use() {
+    let s = secured();
+    let life = Duration::from_secs(4);
+    let consumer: BaseConsumer = s.client_with_token().set("log_level", "0").create().expect("a client is made");
+    let ask = |limit| consumer.fetch_metadata(None, limit).map(|_| ()).map_err(|e| e.to_string());
+    let give = || set_token(consumer.client(), &s.tokens().issue(CLIENT_ID, life).expect("a token")).expect("it is taken");
+    give();
+    ask(LIMIT).expect("it is let in");
+    for _ in 0..2 {
+        std::thread::sleep(life / 2);
+        give();
+        ask(LIMIT).expect("it has a new token in time");
+    }
+    std::thread::sleep(life + Duration::from_millis(500));
+    let _ = writeln!(std::io::stderr(), "token ran out\n    {:?}", ask(Duration::from_secs(2)));
+    give();
+    ask(LIMIT).expect("it has a new token");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use anyhow::Result;
 use super::certificates::{Authority, Leaf, Validity};
 use super::{ALICE, ALICE_PASSWORD, AUDIENCE, ISSUER, OTHER_HOST};
 use crate::broker::{Extra, Listener};
-use crate::process::free_port;
 
 pub(super) const SSL: &str = "SSL";
 pub(super) const MTLS: &str = "MTLS";
@@ -26,8 +25,11 @@ pub(super) struct Authorities {
     pub(super) unknown: Authority,
 }
 
+/// How many there are.
+pub(super) const COUNT: usize = 10;
+
 /// Beside the plain listener of every broker.
-pub(super) fn extra(ca: &Authorities, jwks: &str) -> Result<Extra> {
+pub(super) fn extra(ca: &Authorities, jwks: &str, ports: &[u16]) -> Result<Extra> {
     let mut extra = Extra::default();
     // Kafka fetches keys from nowhere but the addresses of this property.
     extra.jvm.push(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={jwks}"));
@@ -35,7 +37,7 @@ pub(super) fn extra(ca: &Authorities, jwks: &str) -> Result<Extra> {
     extra.properties += "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
         allow.everyone.if.no.acl.found=false\nsuper.users=User:ANONYMOUS\n";
     let good = || ca.first.server(None, Validity::Now);
-    for (name, protocol, leaf) in [
+    let listeners: [_; COUNT] = [
         (SSL, "SSL", Some(good()?)),
         (MTLS, "SSL", Some(good()?)),
         (SASL, "SASL_SSL", Some(good()?)),
@@ -46,8 +48,8 @@ pub(super) fn extra(ca: &Authorities, jwks: &str) -> Result<Extra> {
         (OTHERHOST, "SSL", Some(ca.first.server(Some(OTHER_HOST), Validity::Now)?)),
         (UNKNOWNCA, "SSL", Some(ca.unknown.server(None, Validity::Now)?)),
         (SECONDCA, "SSL", Some(ca.second.server(None, Validity::Now)?)),
-    ] {
-        let port = free_port()?;
+    ];
+    for ((name, protocol, leaf), &port) in listeners.into_iter().zip(ports) {
         let host = if leaf.is_some() { "localhost" } else { "127.0.0.1" };
         extra.listeners.push(Listener { name, protocol, port, advertised: format!("{host}:{port}") });
         let mut set = |key: &str, value: &str| {

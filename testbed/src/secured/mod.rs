@@ -11,6 +11,7 @@ mod listeners;
 mod probe;
 mod token_server;
 mod tokens;
+mod verdict;
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use certificates::{Authority, Validity};
 use listeners::Authorities;
 pub use probe::{Refusal, attempt, attempt_with_token, features, set_token};
 pub use tokens::{AUDIENCE, CLIENT_ID, CLIENT_SECRET, ISSUER, Issued, TokenFault, TokenRequest, TokenService};
+pub use verdict::{Verdict, verdicts};
 
 use crate::broker::Broker;
 use crate::kafka::client;
@@ -48,7 +50,7 @@ impl Secured {
             unknown: Authority::new("testbed unknown authority")?,
         };
         let tokens = TokenService::start()?;
-        let broker = Broker::start_extended(parts, || listeners::extra(&ca, &tokens.jwks_url()))?;
+        let broker = Broker::start_extended(parts, listeners::COUNT, |ports| listeners::extra(&ca, &tokens.jwks_url(), ports))?;
         let secured = Self { broker, ca, tokens };
         secured.set_scram_password(ALICE, ALICE_PASSWORD)?;
         Ok(secured)

@@ -37,7 +37,9 @@ impl fmt::Display for Refusal {
             Some((code, text)) => write!(f, "{code}: {text}")?,
             None => f.write_str("no error")?,
         }
-        match self.logs.iter().find(|line| !self.errors.iter().any(|(_, text)| line.ends_with(text))) {
+        // An error repeats what is logged; the log has more where no error was made of it.
+        let more = |line: &&String| self.reason().is_none() || !line.starts_with("FAIL:");
+        match self.logs.iter().find(more) {
             Some(line) => write!(f, "; log {line}"),
             None => Ok(()),
         }
