@@ -72,8 +72,8 @@ impl Consumer {
     }
 
     /// Subscribes as the consumer of a pod does: reads all there is, and commits what it has read.
-    pub fn member(bootstrap: &str, member: &Member<'_>) -> Self {
-        let mut config = client(bootstrap);
+    pub fn member(at: &(impl Reach + ?Sized), member: &Member<'_>) -> Self {
+        let mut config = at.config();
         config.set("group.id", member.group).set("client.id", member.client_id).set("auto.offset.reset", "earliest");
         config.set("enable.auto.commit", "true").set("auto.commit.interval.ms", "100");
         // The newer protocol leaves the session to the broker, and refuses the setting.
