@@ -75,7 +75,10 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
                 }
                 if let Some(cause) = undone {
                     tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
-                    ending.cause = cause;
+                    // What has ended keeps its word: it would be told for ever.
+                    if !ending.stage.is_final() {
+                        ending.cause = cause;
+                    }
                 }
             }
         }

@@ -97,7 +97,7 @@ impl Pass<'_> {
         let cause = Cause::new(reason, text);
         let mut status = judge::closing(record, phase, &cause, self.now, None);
         status.reading = after;
-        let ending = Ending { cause, ..ending };
+        // Told once the record says it.
         self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO)
     }
 

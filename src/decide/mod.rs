@@ -8,6 +8,8 @@ mod compare;
 mod guards;
 mod judge;
 mod pause;
+#[cfg(test)]
+mod pause_tests;
 mod target;
 #[cfg(test)]
 mod tests;

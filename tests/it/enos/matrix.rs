@@ -175,7 +175,7 @@ impl Bench {
 
     fn start(&mut self) {
         self.operator = None;
-        let extra: Vec<&str> = LOCAL.iter().chain(&QUICK).chain(&["--send-window=3s"]).copied().collect();
+        let extra: Vec<&str> = LOCAL.iter().chain(&QUICK).copied().collect();
         let args = flags(&extra);
         self.operator = Some(Operator::start_with(&self.api.kubeconfig(), Path::new(EXE), self.enos.world.namespace.name(), &args));
     }
@@ -330,7 +330,14 @@ async fn matrix(test: &'static str, flow: Flow, wanted: impl Fn(&'static str, Fa
             loop {
                 let next = cells.lock().expect("no panic under this lock").pop_front();
                 let Some(cell) = next else { return rows };
-                rows.push(bench.cell(flow, Some(cell)).await);
+                let mut row = bench.cell(flow, Some(cell)).await;
+                for _ in 0..2 {
+                    // A busy machine makes other calls: once more.
+                    if !row.fired && moves_on(cell.0.1) {
+                        row = bench.cell(flow, Some(cell)).await;
+                    }
+                }
+                rows.push(row);
             }
         })
     });
