@@ -11,6 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use stream_pipeline_operator::api::code::{CODES, Done, Retry, Source};
 use stream_pipeline_operator::api::{OffsetResetRecord, Reason, StreamPipeline};
+use stream_pipeline_operator::backend::kafka::connecting::MISTAKES;
 use strum::IntoEnumIterator;
 
 fn main() -> Result<ExitCode> {
@@ -38,6 +39,7 @@ fn files() -> Result<Vec<(String, String)>> {
     let mut files = vec![
         ("docs/reasons.md".to_owned(), reasons()),
         ("docs/codes.md".to_owned(), codes()),
+        ("docs/connecting-to-kafka.md".to_owned(), connecting()),
         ("docs/fields.md".to_owned(), fields(&crds)),
     ];
     for crd in &crds {
@@ -93,6 +95,16 @@ fn codes() -> String {
         };
         // Writing into a String does not fail.
         let _ = writeln!(text, "| {} | {from} | {} | `{}` | {by_itself} | {done} | {} |", code.number, code.text, code.reason, code.help);
+    }
+    text
+}
+
+fn connecting() -> String {
+    let mut text = String::from(include_str!("connecting.md"));
+    for mistake in &MISTAKES {
+        let said: Vec<_> = mistake.said.iter().map(|s| format!("`{s}`")).collect();
+        // Writing into a String does not fail.
+        let _ = writeln!(text, "| {} | `{}` | {} | {} |", mistake.means, mistake.reason, mistake.check, said.join(" … "));
     }
     text
 }

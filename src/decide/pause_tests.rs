@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::decide;
 use crate::api::{BackendIdentity, FINALIZER, LagReading, OffsetResetRecord, Reason, RecordPhase, Stage, StreamPipeline};
 use crate::domain::{
-    Activity, Cause, Decision, Desired, Now, Observation, PlanState, Progress, Reading, RecordLook, Step, Switches, Timing, Verdict,
+    Activity, Cause, Decision, Desired, Now, Observation, PlanState, Progress, Reading, RecordLook, RunState, Step, Switches, Timing,
+    Verdict,
 };
 
 fn timing() -> Timing {
@@ -87,6 +88,7 @@ fn seen(record: Option<RecordLook>) -> Observation {
     Observation {
         identity: Reading::Read(BackendIdentity::Enos { org_id: "o".to_owned(), pipeline_id: "i".to_owned() }),
         activity: Reading::Read(running()),
+        run_state: Reading::Read(RunState::Up),
         committed: Reading::Read(Default::default()),
         record: Reading::Read(record),
         rivals: Reading::Read(vec![]),

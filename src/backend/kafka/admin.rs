@@ -36,6 +36,8 @@ const FIXED: [(&str, &str); 8] = [
 
 // These shadow the binding's own declarations, which would turn an unknown number into an impossible enum value.
 unsafe extern "C" {
+    /// Of the OpenSSL that librdkafka is linked with.
+    fn X509_verify_cert_error_string(code: std::ffi::c_long) -> *const c_char;
     fn rd_kafka_err2name(code: i32) -> *const c_char;
     fn rd_kafka_err2str(code: i32) -> *const c_char;
     fn rd_kafka_event_error(event: *mut rd_kafka_event_t) -> i32;
@@ -97,6 +99,7 @@ impl Native {
                     return Err(AdminError::Config(text(why.as_ptr())));
                 }
             }
+            rd_kafka_conf_set_ssl_cert_verify_cb(conf, Some(name_the_fault));
             rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
             let kind = rd_kafka_type_t::RD_KAFKA_CONSUMER;
             let rk = rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len());
@@ -387,12 +390,45 @@ impl Event {
                 RD_KAFKA_EVENT_LOG => {
                     let (mut facility, mut line, mut level) = (null(), null(), 0);
                     rd_kafka_event_log(self.0.0, &mut facility, &mut line, &mut level);
-                    tracing::debug!(level, facility = text(facility), "{}", text(line));
-                    None
+                    let (facility, line) = (text(facility), text(line));
+                    tracing::debug!(level, facility, "{line}");
+                    // What is wrong with a certificate, and that a broker hung up, is said nowhere else.
+                    match facility.as_str() {
+                        "SSLCERTVRFY" => Some(BrokerError { code: KafkaCode::SSL, text: line }),
+                        "FAIL" if line.contains("Disconnected") => Some(BrokerError { code: KafkaCode::TRANSPORT, text: line }),
+                        _ => None,
+                    }
                 }
                 _ => None,
             }
         }
+    }
+}
+
+/// Leaves OpenSSL's verdict on a certificate as it is, and puts it into words: librdkafka's own are the same for every fault.
+unsafe extern "C" fn name_the_fault(
+    _: *mut rd_kafka_t,
+    _: *const c_char,
+    _: i32,
+    code: *mut c_int,
+    _: c_int,
+    _: *const c_char,
+    _: usize,
+    why: *mut c_char,
+    room: usize,
+    _: *mut c_void,
+) -> c_int {
+    // SAFETY: librdkafka's pointers are live for the call and `why` has `room` bytes, at least one; OpenSSL's string is static. What
+    // is written ends with a NUL inside of the room.
+    unsafe {
+        if *code == 0 {
+            return 1;
+        }
+        let words = CStr::from_ptr(X509_verify_cert_error_string((*code).into())).to_bytes();
+        let length = words.len().min(room.saturating_sub(1));
+        ptr::copy_nonoverlapping(words.as_ptr().cast(), why, length);
+        *why.add(length) = 0;
+        0
     }
 }
 

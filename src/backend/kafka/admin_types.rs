@@ -134,6 +134,8 @@ impl KafkaCode {
     pub const TIMED_OUT: Self = Self(-185);
     pub const ALL_BROKERS_DOWN: Self = Self(-187);
     pub const AUTHENTICATION: Self = Self(-169);
+    pub const SSL: Self = Self(-181);
+    pub const TRANSPORT: Self = Self(-195);
     pub const UNKNOWN: Self = Self(-1);
     pub const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub const COORDINATOR_NOT_AVAILABLE: Self = Self(15);

@@ -2,8 +2,9 @@
 
 use super::admin_types::{AdminError, KafkaCode};
 use super::clients::client::AdminClient;
+use super::connecting::{self, Mistake};
 use crate::api::Reason;
-use crate::domain::{Cause, KafkaGroup, TopicPartition};
+use crate::domain::{Cause, KafkaGroup, TopicPartition, words};
 
 /// Why a whole call failed.
 pub fn cause(error: &AdminError, client: &AdminClient, backend: &KafkaGroup) -> Cause {
@@ -20,10 +21,37 @@ pub fn cause(error: &AdminError, client: &AdminClient, backend: &KafkaGroup) -> 
         }
         _ if error.is_transport() || code.is_some_and(KafkaCode::coordinator_moved) => {
             let last = error.broker_error().cloned().or_else(|| client.last_broker_error()).map(|e| e.to_string()).unwrap_or_default();
-            with(Reason::BrokerUnreachable, unreachable(&last, backend, error))
+            match connecting::find(&last) {
+                Some(mistake) => with(mistake.reason, named(mistake, &last, backend)),
+                None => with(Reason::BrokerUnreachable, unreachable(&last, backend, error)),
+            }
         }
         _ => with(Reason::BackendError, error.to_string()),
     }
+}
+
+/// A client could not be made of these settings. librdkafka's words hold no values.
+pub fn unmade(error: &AdminError) -> Cause {
+    let said = words::cut(&error.to_string(), 300);
+    let (reason, check) = match () {
+        () if said.contains("ssl.ca.pem") => (Reason::TlsFailed, "spec.kafka.tls.ca: it must hold certificates in PEM"),
+        () if said.contains("ssl.key") || said.contains("ssl.certificate") => (
+            Reason::TlsFailed,
+            "spec.kafka.tls.clientCertificateSecretRef: a certificate and its own key in PEM, the key without a password",
+        ),
+        () if said.contains("sasl") => {
+            (Reason::AuthenticationFailed, "the Secret of spec.kafka.sasl.credentialsSecretRef: a value may be empty")
+        }
+        () => (Reason::BackendError, "spec.kafka"),
+    };
+    Cause::new(reason, format!("no client can be made of what is given. Check {check} ({said})"))
+}
+
+/// A mistake of the table, with what was said.
+fn named(mistake: &Mistake, last: &str, backend: &KafkaGroup) -> String {
+    let at = address(last).map_or_else(|| backend.bootstrap.join(", "), str::to_owned);
+    let said = words::cut(last, 300);
+    format!("{at}: {}. Check {} ({said})", mistake.means, mistake.check)
 }
 
 /// The usual mistake, said plainly: the bootstrap address answers, and the address it advertises does not.

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod admin_types;
 pub mod clients;
+pub mod connecting;
 mod failure;
 pub mod oauth;
 pub mod security;
@@ -46,7 +47,7 @@ impl Kafka {
         now: Instant,
     ) -> Result<Self, Cause> {
         let key = ClientKey::new(namespace, &backend.bootstrap, security);
-        let client = clients.get(&key, &backend.group, security, now).map_err(|e| Cause::new(Reason::BackendError, e.to_string()))?;
+        let client = clients.get(&key, &backend.group, security, now).map_err(|e| failure::unmade(&e))?;
         Ok(Self { client, backend: backend.clone(), deadline })
     }
 

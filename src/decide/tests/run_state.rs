@@ -259,10 +259,10 @@ fn e01_readings_are_compared_once_it_runs_again() {
         word(&pause(&seen))
     };
     let (new, old) = ("2026-01-01T12:00:01Z", "2026-01-01T11:59:00Z");
-    assert_eq!(compared(Some((500, 10)), Some((20, 490, new))), "close Verified ResetVerified, Sent ResetVerified");
-    assert_eq!(compared(Some((500, 1000)), Some((600, 900, new))), "close Held NotTakenUp, Sent NotTakenUp");
-    assert_eq!(compared(Some((500, 10)), Some((510, 0, new))), "close Sent Unproven, Sent Unproven");
-    assert_eq!(compared(None, Some((510, 0, new))), "close Sent Unproven, Sent Unproven");
+    assert_eq!(compared(Some((500, 10)), Some((20, 490, new))), "close Verified ResetVerified, Sent NoReadBackWhilePaused");
+    assert_eq!(compared(Some((500, 1000)), Some((600, 900, new))), "close Held NotTakenUp, Sent NoReadBackWhilePaused");
+    assert_eq!(compared(Some((500, 10)), Some((510, 0, new))), "close Sent Unproven, Sent NoReadBackWhilePaused");
+    assert_eq!(compared(None, Some((510, 0, new))), "close Sent Unproven, Sent NoReadBackWhilePaused");
     assert_eq!(compared(Some((500, 10)), Some((20, 490, old))), "wait, Sent NoReadBackWhilePaused", "from before the start");
     assert_eq!(compared(Some((500, 10)), None), "wait, Sent NoReadBackWhilePaused");
 }

@@ -166,8 +166,10 @@ impl Poller {
         let refused = error.code.is_refusal();
         {
             let mut last = (self.shared.broker_error.lock()).unwrap_or_else(PoisonError::into_inner);
-            // "All brokers down" says less than the complaint before it, and a lost connection less than a refusal.
-            let says_less = error.code == KafkaCode::ALL_BROKERS_DOWN || last.as_ref().is_some_and(|l| l.code.is_refusal() && !refused);
+            // "All brokers down" says less than the complaint before it, a lost connection less than a refusal, and the general
+            // complaint about TLS less than what is wrong with the certificate.
+            let says_all = |l: &BrokerError| l.code.is_refusal() && (!refused || l.text.contains("verification callback failed"));
+            let says_less = error.code == KafkaCode::ALL_BROKERS_DOWN || last.as_ref().is_some_and(says_all);
             if !says_less || last.is_none() {
                 *last = Some(error);
             }

@@ -1,0 +1,52 @@
+//! What goes wrong while connecting to brokers, as librdkafka and OpenSSL say it, and what a person checks. One table; it is the
+//! source of `docs/connecting-to-kafka.md`.
+
+use crate::api::Reason;
+
+/// One mistake.
+pub struct Mistake {
+    /// All of these are in what librdkafka says.
+    pub said: &'static [&'static str],
+    pub reason: Reason,
+    pub means: &'static str,
+    pub check: &'static str,
+}
+
+const fn row(said: &'static [&'static str], reason: Reason, means: &'static str, check: &'static str) -> Mistake {
+    Mistake { said, reason, means, check }
+}
+
+use Reason::{AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNotAllowed as Barred, TlsFailed as Tls};
+
+/// The first row that fits counts.
+#[rustfmt::skip] // One row, one line.
+pub const MISTAKES: [Mistake; 23] = [
+    row(&["verification callback failed", "expired"], Tls, "the broker's certificate has expired", "renew the broker's certificate"),
+    row(&["verification callback failed", "not yet valid"], Tls, "the broker's certificate is not valid yet", "the broker's certificate, and the operator's clock"),
+    row(&["verification callback failed", "hostname mismatch"], Tls, "the broker's certificate is for another host name", "bootstrapServers and advertised.listeners against the names in the certificate"),
+    row(&["verification callback failed", "IP address mismatch"], Tls, "the broker's certificate is for another address", "bootstrapServers and advertised.listeners against the names in the certificate"),
+    row(&["verification callback failed"], Tls, "the broker's certificate is of a CA that is not trusted", "spec.kafka.tls.ca: it must hold the CA that signed the broker's certificate"),
+    row(&["certificate verify failed"], Tls, "the broker's certificate does not verify", "spec.kafka.tls.ca, and the broker's certificate"),
+    row(&["PLAINTEXT broker listener"], Tls, "the listener speaks plain text, not TLS", "the port in bootstrapServers, or leave spec.kafka.tls out"),
+    row(&["alert bad certificate"], Tls, "the broker wants a client certificate, or does not trust the one shown", "spec.kafka.tls.clientCertificateSecretRef"),
+    row(&["alert certificate required"], Tls, "the broker wants a client certificate", "spec.kafka.tls.clientCertificateSecretRef"),
+    row(&["alert certificate unknown"], Tls, "the broker does not accept the client certificate: it has expired, or is of another CA", "the certificate in spec.kafka.tls.clientCertificateSecretRef"),
+    row(&["alert unknown ca"], Tls, "the broker does not trust the CA of the client certificate", "the certificate in spec.kafka.tls.clientCertificateSecretRef"),
+    row(&["SSL handshake failed"], Tls, "no TLS connection could be made", "whether the port in bootstrapServers speaks TLS"),
+    row(&["Unsupported SASL mechanism"], Auth, "the listener does not offer this SASL mechanism", "spec.kafka.sasl.mechanism against those that the message names"),
+    row(&["not valid in current SASL state"], Auth, "the listener does not use SASL", "the port in bootstrapServers, or leave spec.kafka.sasl out"),
+    row(&["token endpoint", "is not one the operator may connect to"], Barred, "the operator may not connect to the token endpoint", "spec.kafka.sasl.tokenEndpoint, and the operator's --allowed-endpoints"),
+    row(&["token endpoint"], Auth, "there is no token", "spec.kafka.sasl: tokenEndpoint, clientID, scope and the clientSecret in the Secret"),
+    row(&["invalid_token"], Auth, "the broker refuses the token: audience, issuer, key or scope are not what it expects", "spec.kafka.sasl.clientID and scope, and the broker's settings for OAUTHBEARER"),
+    row(&["SASL authentication error"], Auth, "wrong user or password", "username and password in the Secret of spec.kafka.sasl.credentialsSecretRef"),
+    row(&["SASL", "handshake failed"], Auth, "the SASL handshake failed", "spec.kafka.sasl.mechanism"),
+    row(&["SSL connection closed by peer"], Auth, "the broker hangs up after the TLS handshake: the listener wants SASL", "spec.kafka.sasl, or the port in bootstrapServers"),
+    row(&["Disconnected", "APIVERSION_QUERY"], Gone, "the broker hangs up on plain text: the listener speaks TLS", "spec.kafka.tls, or the port in bootstrapServers"),
+    row(&["Failed to resolve"], Gone, "the host name has no address", "bootstrapServers, advertised.listeners and DNS"),
+    row(&["Disconnected", "in state UP"], Gone, "the broker hangs up: the listener wants SASL, or it is shutting down", "spec.kafka.sasl, or the port in bootstrapServers"),
+];
+
+/// The mistake that this complaint stands for.
+pub fn find(said: &str) -> Option<&'static Mistake> {
+    MISTAKES.iter().find(|mistake| mistake.said.iter().all(|part| said.contains(part)))
+}
