@@ -50,6 +50,9 @@ pub struct Config {
     /// How long a pipeline may be kept paused by the operator before it warns; EnOS documents a limit of 24h.
     #[arg(long, env = "PAUSE_WARNING", default_value = "12h")]
     pub pause_warning: Duration,
+    /// How long a stop that a platform has accepted may take to show; a pipeline that is still seen to run is not told as brought back before.
+    #[arg(long, env = "SLOW_STOP", default_value = "5m")]
+    pub slow_stop: Duration,
     /// How long a deleted StreamPipeline waits for its pipeline to be brought back; then it goes, and a warning says so.
     #[arg(long, env = "FINALIZER_DEADLINE", default_value = "10m")]
     pub finalizer_deadline: Duration,
@@ -73,6 +76,7 @@ impl Config {
             max_backoff: self.max_backoff.into(),
             list_interval: self.list_interval.into(),
             pause_warning: self.pause_warning.into(),
+            slow_stop: self.slow_stop.into(),
             finalizer_deadline: self.finalizer_deadline.into(),
         }
     }

@@ -102,6 +102,10 @@ impl Pass<'_> {
 fn landing(look: &RecordLook, timing: &Timing, now: Now) -> Option<Duration> {
     let last = match &look.switches.stop {
         Some(stop) if !stop.under_way && look.switches.was_down && stop.tries == 1 => return None,
+        // Accepted, and not seen to have stopped it: a platform may take its time.
+        Some(stop) if stop.accepted() && !look.switches.was_down => {
+            return left(stop.last + timing.landed().max(timing.slow_stop), now.mono);
+        }
         Some(stop) => stop.last,
         None => look.switches.first_seen?,
     };
@@ -111,7 +115,9 @@ fn landing(look: &RecordLook, timing: &Timing, now: Now) -> Option<Duration> {
 /// How long until the next call: at once, then after growing delays, so that a call in transition is not made twice.
 fn due(switch: Option<&Switch>, timing: &Timing, now: Now) -> Option<Duration> {
     let switch = switch?;
-    let delay = (timing.recheck_waiting * 2).saturating_mul(2u32.saturating_pow(switch.tries.saturating_sub(1).min(10)));
+    // What was accepted is under way; again only where nothing comes of it.
+    let first = if switch.accepted() { timing.recheck_waiting * 10 } else { timing.recheck_waiting * 2 };
+    let delay = first.saturating_mul(2u32.saturating_pow(switch.tries.saturating_sub(1).min(10)));
     left(switch.last + delay.min(timing.max_backoff), now.mono)
 }
 

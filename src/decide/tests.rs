@@ -30,6 +30,7 @@ fn timing() -> Timing {
         max_backoff: s(60),
         list_interval: s(15),
         pause_warning: s(43_200),
+        slow_stop: s(300),
         finalizer_deadline: s(600),
     }
 }

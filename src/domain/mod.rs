@@ -66,6 +66,8 @@ pub struct Timing {
     pub list_interval: Duration,
     /// How long the operator keeps a pipeline paused before it warns that the platform's limit comes near.
     pub pause_warning: Duration,
+    /// How long a stop that was accepted may take to show.
+    pub slow_stop: Duration,
     /// How long a deleted object waits for its pipeline to be brought back.
     pub finalizer_deadline: Duration,
 }

@@ -222,6 +222,13 @@ impl Activity {
     }
 }
 
+impl Switch {
+    /// The last call was answered with yes.
+    pub fn accepted(&self) -> bool {
+        !self.under_way && self.failure.is_none()
+    }
+}
+
 /// Whether what the operator stopped runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunState {

@@ -34,7 +34,8 @@ pub fn wait_timeout() -> String {
 pub fn quiet_fits_wait() -> String {
     let (quiet, wait) = ("(has(self.quietPeriod) ? self.quietPeriod : '10s')", "(has(self.waitTimeout) ? self.waitTimeout : '24h')");
     let unreadable = |it: &str| format!("{it} == '' || !{it}.matches({DURATION})");
-    format!("{} || {} || duration({quiet}) <= duration({wait})", unreadable(quiet), unreadable(wait))
+    // Without a target it is a platform's, where nothing is watched for rest.
+    format!("!has(self.to) || {} || {} || duration({quiet}) <= duration({wait})", unreadable(quiet), unreadable(wait))
 }
 
 /// By comparing times, not years: a time before 1970 by its zone would be one of Kafka's special numbers.

@@ -203,7 +203,13 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     started.switches.stop = ago(41);
     assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sending BringingBack");
     started.switches.stop = Some(Switch { under_way: false, ..ago(1).unwrap() });
-    assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "answered, and not seen to have stopped it");
+    assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "accepted, and not seen to have stopped it");
+    started.switches.stop = Some(Switch { under_way: false, ..ago(299).unwrap() });
+    assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "a platform may take minutes");
+    let refused = Some(Cause::new(Reason::StatusNotAllowed, "no"));
+    started.switches.stop = Some(Switch { under_way: false, failure: refused, ..ago(41).unwrap() });
+    assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sending BringingBack", "refused");
+    started.switches.stop = Some(Switch { under_way: false, ..ago(1).unwrap() });
     started.switches.was_down = true;
     assert_eq!(back(started, running()), "NoteBroughtBack, Sending BringingBack");
     assert_eq!(back(sent(), is(Phase::Stopped)), "NoteBroughtBack, Sending BringingBack", "A09: theirs counts");

@@ -25,7 +25,7 @@ use crate::world::{LIMIT, World};
 pub const ID: &str = "565c0114-0000-4372-86d1-000000000001";
 
 /// Flags that let the operator reach a simulator on this machine.
-pub const LOCAL: [&str; 3] = ["--allow-plain-http", "--allowed-endpoints=127.0.0.1,::1", "--list-interval=300ms"];
+pub const LOCAL: [&str; 4] = ["--allow-plain-http", "--allowed-endpoints=127.0.0.1,::1", "--list-interval=300ms", "--slow-stop=7s"];
 
 /// Shorter waits for what may still land: 4.5 s instead of 7.
 pub const QUICK: [&str; 2] = ["--call-deadline=2s", "--late-bound=500ms"];
