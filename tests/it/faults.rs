@@ -2,7 +2,7 @@
 
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
 use testbed::{Broker, kafka};
 
 use crate::world::{LIMIT, World, condition, reset, says};
@@ -126,6 +126,32 @@ async fn f12_an_advertised_address_that_cannot_be_reached_is_named() {
     let (reachable, reason, message) = says(&status, "BackendReachable");
     assert_eq!((reachable, reason), ("False", "BrokerUnreachable"));
     assert!(message.contains("advertises") && message.contains("advertised.listeners"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f14_brokers_as_given_and_as_advertised_are_connected_to_only_where_the_operator_may() {
+    let mut world = World::without_operator("f14k").await;
+    // Somebody listens at another address of this machine, and sees whether he is connected to.
+    let trap = std::net::TcpListener::bind("127.0.0.2:0").expect("a port");
+    trap.set_nonblocking(true).expect("a socket that does not wait");
+    let advertised = trap.local_addr().expect("an address").to_string();
+    let broker = own_broker(&mut world, Some(advertised)).await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    let given = world.bootstrap.clone();
+    world.start_operator_with(&["--allowed-endpoints="]);
+    world.apply("given", &group, Value::Null).await;
+    let refused = |s: &StreamPipelineStatus| condition(s, "BackendReachable").is_some_and(|c| c.reason == "EndpointNotAllowed");
+    let status = world.wait("given", "loopback to be refused", refused).await;
+    let message = says(&status, "BackendReachable").2;
+    assert!(message.contains(&given) && message.contains("--allowed-endpoints") && message.contains("not a byte was sent"), "{message}");
+    world.kill_operator();
+    world.bootstrap = broker.second();
+    world.start_operator();
+    world.apply("advertised", &group, Value::Null).await;
+    let status = world.wait("advertised", "the advertised address to be refused", refused).await;
+    assert!(says(&status, "BackendReachable").2.contains("127.0.0.2"), "{status:?}");
+    assert!(trap.accept().is_err(), "nobody was connected to");
 }
 
 #[tokio::test(flavor = "multi_thread")]

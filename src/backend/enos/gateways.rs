@@ -23,8 +23,8 @@ pub struct Gateways {
 
 impl Gateways {
     /// `deadline`: of one call, connecting included.
-    pub fn new(policy: EndpointPolicy, allow_plain_http: bool, deadline: Duration) -> Self {
-        Self { clients: Clients::default(), starts: Arc::default(), policy: Arc::new(policy), allow_plain_http, deadline }
+    pub fn new(policy: Arc<EndpointPolicy>, allow_plain_http: bool, deadline: Duration) -> Self {
+        Self { clients: Clients::default(), starts: Arc::default(), policy, allow_plain_http, deadline }
     }
 
     /// Where the operator may connect to.

@@ -12,6 +12,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::net::IpAddr;
 use std::ptr::{self, null, null_mut};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -50,6 +51,8 @@ type Described = rd_kafka_ConsumerGroupDescription_t;
 type Element = rd_kafka_topic_partition_t;
 type List = rd_kafka_topic_partition_list_t;
 type Wake = Box<dyn Fn() + Send + Sync>;
+/// Whether this host, at this address, may be connected to.
+pub(super) type Gate = Box<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
 
 /// The name and the text of an error code, for any number.
 pub(super) fn describe_code(code: i32) -> (String, String) {
@@ -73,17 +76,19 @@ pub(super) struct Native {
     queue: *mut rd_kafka_queue_t,
     /// Ours; librdkafka's threads call it until the handle is destroyed.
     waker: *mut Wake,
+    /// Ours, likewise.
+    gate: *mut Gate,
     helpers: Vec<JoinHandle<()>>,
 }
 
-// SAFETY: librdkafka's handles and queues may be used from any thread, and a Native has one owner at a time. `waker` owns a
-// Wake, which is Send.
+// SAFETY: librdkafka's handles and queues may be used from any thread, and a Native has one owner at a time. `waker` and
+// `gate` own what is Send.
 unsafe impl Send for Native {}
 
 impl Native {
     /// `wake` is called whenever events may have arrived; it must not block, panic or use this handle. With OAUTHBEARER among the
-    /// settings, events ask for tokens.
-    pub(super) fn new(settings: &[(&str, &str)], wake: Wake) -> Result<Self, AdminError> {
+    /// settings, events ask for tokens. `gate` is asked before each connection, with what the name resolved to.
+    pub(super) fn new(settings: &[(&str, &str)], wake: Wake, gate: Gate) -> Result<Self, AdminError> {
         const CALL: &str = "configuration";
         let mut why = [0 as c_char; 512];
         let settings = settings.iter().chain(&FIXED);
@@ -100,11 +105,15 @@ impl Native {
                 }
             }
             rd_kafka_conf_set_ssl_cert_verify_cb(conf, Some(name_the_fault));
+            let gate = Box::into_raw(Box::new(gate));
+            rd_kafka_conf_set_opaque(conf, gate.cast());
+            rd_kafka_conf_set_connect_cb(conf, Some(connect_if_permitted));
             rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
             let kind = rd_kafka_type_t::RD_KAFKA_CONSUMER;
             let rk = rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len());
             if rk.is_null() {
                 rd_kafka_conf_destroy(conf);
+                drop(Box::from_raw(gate));
                 return Err(AdminError::Config(text(why.as_ptr())));
             }
             let queue = rd_kafka_queue_get_main(rk);
@@ -114,7 +123,7 @@ impl Native {
             rd_kafka_queue_cb_event_enable(queue, Some(wake_up), waker.cast());
             // For what came before the callback was there.
             (*waker)();
-            Ok(Self { rk, queue, waker, helpers: Vec::new() })
+            Ok(Self { rk, queue, waker, gate, helpers: Vec::new() })
         }
     }
 
@@ -315,12 +324,13 @@ impl Drop for Native {
         }
         // SAFETY: the helpers have ended, events and lists are freed where they are used, so nothing of this handle is left alive.
         // Nothing was subscribed, so there is nothing to close. rd_kafka_destroy_flags joins librdkafka's threads: afterwards nobody
-        // uses `waker`.
+        // uses `waker` or `gate`.
         unsafe {
             rd_kafka_queue_cb_event_enable(self.queue, None, null_mut());
             rd_kafka_queue_destroy(self.queue);
             rd_kafka_destroy_flags(self.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
             drop(Box::from_raw(self.waker));
+            drop(Box::from_raw(self.gate));
         }
     }
 }
@@ -401,6 +411,37 @@ impl Event {
                 }
                 _ => None,
             }
+        }
+    }
+}
+
+/// Connects a socket, which librdkafka has made not to block, where the gate lets it. 0 is success, also of a connection under way.
+unsafe extern "C" fn connect_if_permitted(
+    socket: c_int,
+    to: *const libc::sockaddr,
+    length: c_int,
+    node: *const c_char,
+    gate: *mut c_void,
+) -> c_int {
+    // SAFETY: `to` is a socket address of the family it names and as long as said; `node` is NUL-terminated or null; `gate` is
+    // Native's own, freed only after librdkafka's threads have ended.
+    unsafe {
+        let address = match c_int::from((*to).sa_family) {
+            libc::AF_INET => IpAddr::V4(u32::from_be((*to.cast::<libc::sockaddr_in>()).sin_addr.s_addr).into()),
+            libc::AF_INET6 => IpAddr::V6((*to.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr.into()),
+            _ => return libc::EAFNOSUPPORT,
+        };
+        let node = text(node);
+        let host = node.rsplit_once(':').map_or(node.as_str(), |(host, _)| host);
+        if !(*gate.cast::<Gate>())(host, address) {
+            return libc::EACCES;
+        }
+        if libc::connect(socket, to.cast(), length as libc::socklen_t) == 0 {
+            return 0;
+        }
+        match *libc::__errno_location() {
+            libc::EINPROGRESS => 0,
+            errno => errno,
         }
     }
 }

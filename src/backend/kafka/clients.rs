@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::admin_types::AdminError;
 use super::security::Security;
+use crate::backend::endpoints::EndpointPolicy;
 use client::AdminClient;
 
 /// A client that nobody asked for this long is closed.
@@ -39,12 +40,17 @@ struct Shared {
     last_used: Instant,
 }
 
-#[derive(Default)]
 pub struct Clients {
     shared: Mutex<HashMap<ClientKey, Shared>>,
+    policy: Arc<EndpointPolicy>,
 }
 
 impl Clients {
+    /// `policy`: where clients may connect to, brokers as given and as advertised.
+    pub fn new(policy: Arc<EndpointPolicy>) -> Self {
+        Self { shared: Mutex::default(), policy }
+    }
+
     /// The client for `key`, or a new one. `group` becomes the name of a new client's dummy group, which it never joins: librdkafka
     /// looks its coordinator up, so it should be a group the principal may describe.
     pub fn get(&self, key: &ClientKey, group: &str, security: &Security, now: Instant) -> Result<Arc<AdminClient>, AdminError> {
@@ -55,7 +61,7 @@ impl Clients {
             known.last_used = now;
             return Ok(Arc::clone(&known.client));
         }
-        let client = Arc::new(AdminClient::new(&key.bootstrap, group, CLIENT_ID, security)?);
+        let client = Arc::new(AdminClient::new(&key.bootstrap, group, CLIENT_ID, security, Arc::clone(&self.policy))?);
         let fresh = Shared { client: Arc::clone(&client), last_used: now };
         shared.insert(key.clone(), fresh);
         Ok(client)

@@ -20,7 +20,8 @@ use Reason::{AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNo
 
 /// The first row that fits counts.
 #[rustfmt::skip] // One row, one line.
-pub const MISTAKES: [Mistake; 23] = [
+pub const MISTAKES: [Mistake; 24] = [
+    row(&["Failed to connect to broker", "Permission denied"], Barred, "the operator may not connect to this address", "bootstrapServers and advertised.listeners, and the operator's --allowed-endpoints; not a byte was sent"),
     row(&["verification callback failed", "expired"], Tls, "the broker's certificate has expired", "renew the broker's certificate"),
     row(&["verification callback failed", "not yet valid"], Tls, "the broker's certificate is not valid yet", "the broker's certificate, and the operator's clock"),
     row(&["verification callback failed", "hostname mismatch"], Tls, "the broker's certificate is for another host name", "bootstrapServers and advertised.listeners against the names in the certificate"),

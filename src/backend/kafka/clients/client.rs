@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::{oneshot, watch};
 
 use super::poller::{self, Call, Msg, Shared};
+use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::kafka::admin::{Answer, Native, Ticket, argument, cstring};
 use crate::backend::kafka::admin_types::*;
 use crate::backend::kafka::security::Security;
@@ -28,12 +29,18 @@ pub struct AdminClient {
 impl AdminClient {
     /// `dummy_group` is never joined, but its coordinator is looked up: name a group that the principal may describe. No connection is
     /// waited for.
-    pub fn new(bootstrap: &[String], dummy_group: &str, client_id: &str, security: &Security) -> Result<Self, AdminError> {
+    pub fn new(
+        bootstrap: &[String],
+        dummy_group: &str,
+        client_id: &str,
+        security: &Security,
+        policy: Arc<EndpointPolicy>,
+    ) -> Result<Self, AdminError> {
         let bootstrap = bootstrap.join(",");
         let mut settings = vec![("bootstrap.servers", bootstrap.as_str()), ("group.id", dummy_group), ("client.id", client_id)];
         let secret = security.settings();
         settings.extend(secret.iter().map(|(key, value)| (*key, value.expose_secret())));
-        let (shared, calls, alive) = poller::start(&settings, security.token_source().cloned())?;
+        let (shared, calls, alive) = poller::start(&settings, security.token_source().cloned(), policy)?;
         Ok(Self { shared, calls, alive })
     }
 

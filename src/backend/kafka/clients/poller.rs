@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::kafka::admin::{Answer, Native, Ticket};
 use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
@@ -20,12 +21,13 @@ use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 type Started = (Arc<Shared>, Sender<Msg>, watch::Receiver<()>);
 
 /// Starts a thread with a handle of this configuration. It runs until it is retired.
-pub(super) fn start(settings: &[(&str, &str)], tokens: Option<TokenSource>) -> Result<Started, AdminError> {
+pub(super) fn start(settings: &[(&str, &str)], tokens: Option<TokenSource>, policy: Arc<EndpointPolicy>) -> Result<Started, AdminError> {
     let (calls, inbox) = channel();
     let waker = calls.clone();
     let tokens = tokens.map(|source| Tokens { source, runtime: Handle::current(), to: calls.clone() });
     // The wake-up fails only where the thread is ending.
-    let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))))?;
+    let gate = Box::new(move |host: &str, address| policy.permits(Some(host), address).is_ok());
+    let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))), gate)?;
     let shared = Arc::new(Shared::default());
     let (keep, alive) = watch::channel(());
     let poller =
@@ -163,7 +165,7 @@ impl Poller {
     /// Keeps what says most. Who is refused before anything was answered is refused for good: waiting for the deadline would only
     /// be more tries with a wrong password.
     fn complain(&mut self, error: BrokerError) {
-        let refused = error.code.is_refusal();
+        let refused = error.code.is_refusal() || error.text.ends_with("Permission denied") || error.text.contains("Permission denied (");
         {
             let mut last = (self.shared.broker_error.lock()).unwrap_or_else(PoisonError::into_inner);
             // "All brokers down" says less than the complaint before it, a lost connection less than a refusal, and the general
