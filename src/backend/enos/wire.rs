@@ -72,6 +72,12 @@ impl Envelope {
         said(&self.msg).or_else(|| said(&self.message)).unwrap_or_default()
     }
 
+    /// `data` is `[]`.
+    pub fn data_is_empty_list(&self) -> bool {
+        let raw = self.data.as_deref().map_or("", RawValue::get);
+        raw.strip_prefix('[').and_then(|r| r.strip_suffix(']')).is_some_and(|inside| inside.trim().is_empty())
+    }
+
     /// `data`, None where it is missing, null or an empty string.
     pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, Undecodable> {
         match self.data.as_deref().map(RawValue::get) {

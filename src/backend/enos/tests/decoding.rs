@@ -116,7 +116,7 @@ fn lists() {
     assert!(page.items[0].1.name.len() <= 256 && !page.items[0].1.name.contains('\u{7}'));
     assert_eq!(pages(r#"{"count":0}"#).unwrap(), Page { items: vec![], count: Some(0) });
     assert_eq!(pages("[]").unwrap(), Page::default());
-    for bad in ["null", "\"\"", "\"x\"", "7", "{}", r#"{"count":3}"#, r#"{"pipelines":"x"}"#] {
+    for bad in ["null", "\"\"", "\"x\"", "7", "{}", "[7]", "[[[]]]", r#"{"count":3}"#, r#"{"pipelines":"x"}"#] {
         assert!(pages(bad).is_err(), "{bad}");
     }
     assert!(pages(&format!(r#"{{"pipelines":[{}{{}}]}}"#, "{},".repeat(6000))).is_err(), "too many for a page");

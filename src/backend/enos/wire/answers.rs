@@ -102,6 +102,10 @@ pub struct Page {
 pub fn page(envelope: &Envelope) -> Result<Page, Undecodable> {
     let shape = |text: &str| Undecodable::Shape(text.to_owned());
     let Many(parts) = envelope.data::<Many<ListPart>>()?.ok_or_else(|| shape("the list has no data"))?;
+    // An empty list is one; a list of something else is not.
+    if parts.is_empty() && !envelope.data_is_empty_list() {
+        return Err(shape("the list holds no objects"));
+    }
     let mut page = Page::default();
     for part in parts {
         page.count = page.count.or(part.count.int());
