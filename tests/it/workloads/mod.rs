@@ -1,5 +1,7 @@
 //! The rows about `spec.kafka.workloads`: real controllers, and a real consumer per pod.
 
+mod held;
+mod matrix;
 mod pause;
 mod refused;
 

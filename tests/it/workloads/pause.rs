@@ -95,7 +95,7 @@ async fn a09_a_count_that_a_person_sets_while_it_is_held_at_0_wins_and_is_told()
     let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PauseOverridden").await;
     assert!(says(&status, "Ready").2.contains("not stopped twice"), "{status:?}");
     let status = scaled.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
-    assert!(says(&status, "Ready").2.contains("Deployment d (3 replicas"), "{status:?}");
+    assert!(says(&status, "Ready").2.contains("Deployment d now has 3 (it had 1)"), "{status:?}");
     scaled.brought_back("p").await;
     assert_eq!((scaled.counts().await, scaled.scalings()), (vec![3], 1), "theirs, and scaled once");
     assert_eq!(scaled.offsets().await, [Some(10), Some(10)], "nothing was reset");
@@ -182,11 +182,13 @@ async fn a18_a_static_member_is_waited_for_after_its_pod_has_gone() {
     let fixed = |group: &str, topic: &str| vec![annotated(pods::deployment("d", 1, group, topic), "instance-id", "static")];
     let scaled = Scaled::new("a18", fixed).await;
     scaled.apply("p", pause("r1")).await;
-    let status = scaled.world.wait("p", "the static member to be named", |s| {
-        let ready = s.conditions.iter().find(|c| c.type_ == "Ready");
-        ready.is_some_and(|c| c.message.contains("session time-out"))
-    });
-    status.await;
+    scaled.counted(&[0]).await;
+    eventually("the pod to end", LIMIT, async || match scaled.pods.running() {
+        none if none.is_empty() => Ok(()),
+        some => Err(format!("{some:?}")),
+    })
+    .await;
+    assert_eq!(scaled.offsets().await, [Some(10), Some(10)], "not before it has left");
     scaled.world.verified("p", "r1").await;
     scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [1]);
