@@ -80,6 +80,10 @@ impl Act<'_> {
         self.ctx.memory.note_switch(record, start, Instant::now());
         let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
         let answer = if start { platform.start(before).await } else { platform.stop(before).await };
+        // A count is at 0 once that is answered; whoever sets it again before the next look is not fought.
+        if !start && matches!((&platform, &answer), (Platform::Kafka { .. }, Answer::Definite { .. })) {
+            self.ctx.memory.note_down(record);
+        }
         let under_way = matches!(answer, Answer::None { .. });
         let failure = match answer {
             Answer::Definite { .. } => None,

@@ -110,9 +110,10 @@ impl Workloads {
         })
     }
 
-    /// Scales all that ran to 0. Each write names the version it was decided on, so one that comes late does nothing.
+    /// Scales all that ran to 0, but for a count that somebody else has set since it was recorded: it would be lost. Each
+    /// write names the version it was decided on, so one that comes late does nothing.
     pub async fn stop(&self, before: &[ScaledWorkload]) -> Answer {
-        self.scale_each(before, |seen, _| (seen.wanted > 0).then_some(0)).await
+        self.scale_each(before, |seen, was| (seen.wanted == was).then_some(0)).await
     }
 
     /// Scales what is at 0 back to what it had.
@@ -254,7 +255,8 @@ impl Workloads {
                     at.kind
                 ),
             )),
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => {
+            // By its number: of a group that nobody serves the answer is no Status, and has no reason.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
                 Err(Cause::new(Reason::WorkloadNotFound, format!("{what}: {}; correct spec.kafka.workloads", status.message)))
             }
             Ok(Err(kube::Error::Discovery(error))) => {

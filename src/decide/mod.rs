@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use crate::api::{PlatformCall, Reason, RunStateBefore, Stage, WhenActive};
 use crate::domain::{
     Abilities, Activity, Cause, Committed, Decision, Desired, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request,
-    Step, Timing, Verdict, words,
+    RunState, Step, Timing, Verdict, words,
 };
 use accept::Acceptance;
 use guards::Hindrance;
@@ -184,8 +184,13 @@ impl Pass<'_> {
             }
             Err(Hindrance::Ends(cause)) => failed(cause),
             Err(Hindrance::Passes(cause)) if self.now.wall >= deadline => {
-                let mut end = self.timed_out(request, &cause.message);
-                if own.is_some_and(|r| r.stops().is_some()) && self.runs() {
+                let paused = own.is_some_and(|r| r.stops().is_some()) && self.runs();
+                let last = match &self.seen.run_state {
+                    Reading::Read(RunState::Changed(text)) if paused => text,
+                    _ => &cause.message,
+                };
+                let mut end = self.timed_out(request, last);
+                if paused {
                     end.reason = Reason::PauseTimedOut;
                 }
                 failed(end)
@@ -232,7 +237,7 @@ impl Pass<'_> {
     }
 
     fn timed_out(&self, request: &Request, last: &str) -> Cause {
-        let timeout = request.wait_timeout.as_secs();
+        let (timeout, last) = (request.wait_timeout.as_secs(), last.trim_end_matches('.'));
         Cause::new(
             Reason::WaitTimedOut,
             format!("waitTimeout ({timeout} s) passed; nothing was sent. Last seen: {last}. A new id asks again"),

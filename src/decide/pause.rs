@@ -20,11 +20,12 @@ pub fn stop(look: &RecordLook, run_state: &Reading<RunState>, active: &Cause, ti
             Judgement::wait(Cause::new(Reason::Pausing, text), timing.recheck_waiting)
         }
         RunState::Unclear(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
-        RunState::Up | RunState::Partly | RunState::Changed(_) if look.switches.was_down => {
-            let text = "it was stopped for this reset and somebody started it again; it is not stopped twice. Stop it (in Git, let the tool ignore the count), or remove the request";
-            Judgement::wait(Cause::new(Reason::PauseOverridden, text), timing.recheck_waiting)
+        RunState::Up | RunState::Partly if look.switches.was_down => {
+            Judgement::wait(overridden("it was stopped for this reset and somebody started it again"), timing.recheck_waiting)
         }
-        RunState::Up | RunState::Partly | RunState::Changed(_) => {
+        // Also where it was not yet stopped: what somebody set since the record was made would be lost.
+        RunState::Changed(text) => Judgement::wait(overridden(text), timing.recheck_waiting),
+        RunState::Up | RunState::Partly => {
             let cause = told(Reason::Pausing, "the pipeline is being paused", look.switches.stop.as_ref());
             match due(look.switches.stop.as_ref(), timing, now) {
                 None => Judgement::act(Step::Stop, cause),
@@ -64,6 +65,13 @@ pub fn bring_back(look: &RecordLook, run_state: &Reading<RunState>, timing: &Tim
         RunState::Changed(text) => Judgement::act(Step::NoteBroughtBack, Cause::new(Reason::BringingBack, text.clone())),
         RunState::Unclear(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
     }
+}
+
+fn overridden(what: &str) -> Cause {
+    let text = format!(
+        "{what}; it is not stopped twice. Stop it (a tool that keeps it as it is in Git must ignore spec.replicas of a workload), or remove the request"
+    );
+    Cause::new(Reason::PauseOverridden, text)
 }
 
 fn unread(reading: &Reading<RunState>) -> Cause {

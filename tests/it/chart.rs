@@ -45,6 +45,15 @@ async fn chart_is_clean_and_refuses_values_that_it_does_not_have() {
     assert!(!rendered.contains("- --allow"), "by default nothing more is allowed");
     let open = ok(&template(&["--set=allowPlainHTTP=true,allowedEndpoints={10.0.0.0/8,apigw.example.com}"]));
     assert!(open.contains("- --allowed-endpoints=10.0.0.0/8,apigw.example.com") && open.contains("- --allow-plain-http"), "{open}");
+    let more = ok(&template(&["--set=workloads[0].apiGroups={example.com},workloads[0].resources={workers,jobs}"]));
+    let rules = [
+        "apiGroups: [\"example.com\"]\n    resources: [\"workers\",\"jobs\"]\n    verbs: [get]\n",
+        "apiGroups: [\"example.com\"]\n    resources: [\"workers/scale\", \"jobs/scale\"]\n    verbs: [get, patch]\n",
+    ];
+    assert!(rules.iter().all(|rule| more.contains(rule)), "{more}");
+    for set in ["workloads[0].resources={workers}", "workloads[0].apiGroups={a},workloads[0].resources={*}"] {
+        assert!(!template(&["--set", set]).status.success(), "--set {set} is taken");
+    }
     for set in ["replicas=2", "image.tga=1", "image.pullPolicy=Sometimes", "image.repository="] {
         let output = template(&["--set", set]);
         assert!(!output.status.success(), "--set {set} is taken");
@@ -110,6 +119,10 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
         ("streampipeline.io/offsetresetrecords/status", "get,update,patch"),
         ("/secrets,configmaps", "get"),
         ("events.k8s.io/events", "create,patch"),
+        ("apps/deployments,statefulsets", "get"),
+        ("apps/deployments/scale,statefulsets/scale", "get,patch"),
+        ("autoscaling/horizontalpodautoscalers", "list"),
+        ("keda.sh/scaledobjects", "list"),
     ];
     assert_eq!(rights, expected.map(|(what, verbs)| (what.to_owned(), verbs.to_owned())));
     Api::<ClusterRoleBinding>::all(client.clone()).get(name).await.expect("the ClusterRoleBinding");

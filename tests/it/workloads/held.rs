@@ -1,0 +1,187 @@
+//! O15, O19, O33, O35 and A09 with workloads: held or deleted while the operator keeps them at 0, and every way out of it.
+
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams};
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::{RecordPhase, Stage};
+use testbed::proxy::ApiProxy;
+use testbed::trap::Side;
+use testbed::{Operator, eventually, pods};
+
+use super::{QUICK, Scaled, pause};
+use crate::watching::with;
+use crate::world::{EXE, LIMIT, condition, flags, reset};
+
+/// Nobody is to do anything for so many looks; the operator looks twice a second and oftener.
+async fn stays(scaled: &Scaled, count: i64) {
+    for _ in 0..2 {
+        scaled.world.passes("p").await;
+        assert_eq!(scaled.counts().await, [count]);
+    }
+}
+
+/// A world whose calls to the API server go through a proxy.
+async fn wired(test: &str) -> (Scaled, ApiProxy, Operator) {
+    let scaled = Scaled::without_operator(test, |group, topic| vec![pods::deployment("d", 2, group, topic)]).await;
+    let api = ApiProxy::start(&scaled.world.testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
+    let operator = Operator::start_with(&api.kubeconfig(), Path::new(EXE), scaled.world.namespace.name(), &flags(&QUICK));
+    scaled.known("p").await;
+    (scaled, api, operator)
+}
+
+/// At 0 and held: the operator was killed when it had written the plan, and nobody else may send it.
+async fn held(test: &str) -> Scaled {
+    let (mut scaled, api, mut operator) = wired(test).await;
+    api.traps.arm(Side::After, |call| call.starts_with("PATCH") && call.contains("/offsetresetrecords/") && !call.ends_with("/status"));
+    scaled.apply("p", pause("r1")).await;
+    api.traps.sprung().await;
+    operator.kill();
+    scaled.world.start_operator_with(&QUICK);
+    let status = scaled.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
+    assert!(reset(&status).paused_by_operator.is_some(), "{status:?}");
+    assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![0], vec![Some(10), Some(10)]));
+    assert_eq!((scaled.scalings(), scaled.finalizers("p").await.len()), (1, 1));
+    scaled
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o19_held_stays_at_0_over_a_restart_and_is_scaled_back_when_the_id_is_removed() {
+    let mut scaled = held("w19a").await;
+    scaled.world.kill_operator();
+    scaled.world.start_operator_with(&QUICK);
+    stays(&scaled, 0).await;
+    scaled.apply("p", Value::Null).await;
+    scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, [2]);
+    scaled.world.wait("p", "nothing to be asked", |s| condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")).await;
+    scaled.read().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o19_retry_sends_the_same_plan_once_and_scales_back() {
+    let scaled = held("w19b").await;
+    scaled.apply("p", with(pause("r1"), "onUnknownOutcome", json!("Retry"))).await;
+    let status = scaled.world.verified("p", "r1").await;
+    assert_eq!(reset(&status).attempts, Some(2));
+    scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, [2]);
+    scaled.read().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o19_a_new_id_has_the_old_one_scaled_back_first_and_finds_its_count() {
+    let scaled = held("w19c").await;
+    scaled.apply("p", pause("r2")).await;
+    scaled.world.verified("p", "r2").await;
+    scaled.at_rest("p").await;
+    assert_eq!(scaled.counts().await, [2]);
+    let records = scaled.world.all_records().await;
+    let counts = |id: &str| records.iter().find(|r| r.spec.request.id == id).and_then(|r| r.spec.run_state_before.clone());
+    assert_eq!(counts("r2").map(|b| b.workloads[0].replicas), Some(2), "not the 0 it was held at");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a09_a_count_that_a_person_sets_while_it_is_held_is_left_as_it_is() {
+    let scaled = held("w09").await;
+    scaled.person_scales(&scaled.workloads[0], 3).await;
+    let status = scaled.at_rest_but_held().await;
+    assert_eq!(status.offset_reset.map(|r| (r.stage, r.paused_by_operator)), Some((Stage::Held, None)));
+    stays(&scaled, 3).await;
+    scaled.apply("p", Value::Null).await;
+    scaled.at_rest("p").await;
+    stays(&scaled, 3).await;
+    assert_eq!(scaled.scalings(), 1, "theirs is not touched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o15_deleted_while_its_pods_stop_is_gone_only_when_it_is_scaled_back() {
+    let mut scaled = Scaled::one("w15a").await;
+    scaled.pods.hang(true);
+    scaled.apply("p", pause("r1")).await;
+    scaled.counted(&[0]).await;
+    // Also where whoever scaled it has died.
+    scaled.world.kill_operator();
+    scaled.world.pipelines().delete("p", &DeleteParams::default()).await.expect("it can be deleted");
+    assert!(scaled.world.pipelines().get_opt("p").await.expect("an answer").is_some(), "the finalizer keeps it");
+    scaled.world.start_operator_with(&QUICK);
+    scaled.gone().await;
+    assert_eq!(scaled.counts().await, [2], "before it went");
+    let status = scaled.record().await.status.expect("closed");
+    assert!(status.phase == RecordPhase::Abandoned && status.brought_back_at.is_some(), "{status:?}");
+    scaled.pods.hang(false);
+    assert_eq!(scaled.offsets().await, [Some(10), Some(10)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o15_deleted_while_held_is_gone_only_when_it_is_scaled_back() {
+    let scaled = held("w15b").await;
+    scaled.world.pipelines().delete("p", &DeleteParams::default()).await.expect("it can be deleted");
+    scaled.gone().await;
+    assert_eq!(scaled.counts().await, [2]);
+    assert!(scaled.record().await.status.is_some_and(|s| s.phase == RecordPhase::Held && s.brought_back_at.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o33_a_namespace_that_is_deleted_while_it_is_held_goes() {
+    let scaled = held("w33").await;
+    let name = scaled.world.namespace.name().to_owned();
+    let all: Api<Namespace> = Api::all(scaled.world.client.clone());
+    all.delete(&name, &DeleteParams::default()).await.expect("it can be deleted");
+    eventually("the namespace to be gone", LIMIT, async || match all.get_opt(&name).await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o35_a_stop_that_lands_after_the_id_was_removed_is_undone() {
+    let (scaled, api, _operator) = wired("w35").await;
+    api.traps.arm(Side::Before, |call| call.starts_with("PATCH") && call.ends_with("/scale"));
+    scaled.apply("p", pause("r1")).await;
+    api.traps.sprung().await;
+    scaled.apply("p", Value::Null).await;
+    let record = scaled.record().await.name_any();
+    let (phase, _) = scaled.world.closed(&record).await;
+    assert_eq!(phase, RecordPhase::Abandoned);
+    assert!(scaled.world.record_named(&record).await.status.is_some_and(|s| s.brought_back_at.is_none()), "seen up is not enough");
+    api.traps.release();
+    scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, [2], "also after what was late has landed");
+    scaled.read().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o36_a_second_object_waits_until_the_first_is_scaled_back() {
+    let scaled = held("w36").await;
+    let first = scaled.record().await.name_any();
+    scaled.apply("q", Value::Null).await;
+    scaled.world.wait("q", "the operator to see the object", |s| s.observed_uid.is_some()).await;
+    scaled.apply("q", pause("q1")).await;
+    let status = scaled.world.reaches("q", "q1", Stage::Waiting, "AnotherResetOpen").await;
+    assert!(format!("{status:?}").contains(&first), "{status:?}");
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![0], 1));
+    scaled.apply("p", Value::Null).await;
+    scaled.world.verified("q", "q1").await;
+    scaled.at_rest("q").await;
+    scaled.at_rest("p").await;
+    assert_eq!(scaled.counts().await, [2]);
+}
+
+impl Scaled {
+    async fn gone(&self) {
+        eventually("the object to be gone", LIMIT, async || match self.world.pipelines().get_opt("p").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{:?}", other.map(|p| p.map(|p| p.metadata)))),
+        })
+        .await;
+    }
+
+    /// Held, and not called paused any more.
+    async fn at_rest_but_held(&self) -> stream_pipeline_operator::api::StreamPipelineStatus {
+        self.world.wait("p", "the pause to be over", |s| s.offset_reset.as_ref().is_some_and(|r| r.paused_by_operator.is_none())).await
+    }
+}

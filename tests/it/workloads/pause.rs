@@ -1,0 +1,214 @@
+//! A04, A08, A09, A12, A13, A17, A18, A19: scaled to 0 for a reset, and back.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::{RecordPhase, Stage};
+use testbed::pods::{self, annotated};
+use testbed::{Testbed, eventually};
+
+use super::{Scaled, pause, wait};
+use crate::watching::with;
+use crate::world::{LIMIT, reset, says};
+
+/// Down, reset, verified, up: whatever runs the consumers.
+async fn a04(scaled: &Scaled, expected: &[i64]) {
+    assert_eq!(scaled.counts().await, expected);
+    let running: Vec<i64> = expected.iter().copied().filter(|n| *n > 0).collect();
+    scaled.apply("p", pause("r1")).await;
+    let status = scaled.world.verified("p", "r1").await;
+    let record = scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, expected, "exactly the counts before");
+    let before = record.spec.run_state_before.expect("what it was before");
+    assert!(before.running);
+    assert_eq!(before.workloads.iter().map(|w| i64::from(w.replicas)).collect::<Vec<_>>(), expected);
+    assert_eq!(record.spec.plan.expect("a plan").topics[0].from, [10, 10]);
+    let closed = record.status.expect("closed");
+    assert_eq!(closed.phase, RecordPhase::Verified, "{closed:?}");
+    assert_eq!((reset(&status).stage, scaled.at_rest("p").await.offset_reset.and_then(|r| r.paused_by_operator)), (Stage::Verified, None));
+    // It was verified at 0: what is read now is read again.
+    scaled.read().await;
+    // In this order: the finalizer, the record with the counts, and only then a count.
+    let writes = scaled.world.writes();
+    let first = |what: &str| writes.iter().position(|w| w.contains(what)).unwrap_or_else(|| panic!("no {what}: {writes:#?}"));
+    assert!(first("/streampipelines/p?") < first("/offsetresetrecords"), "{writes:#?}");
+    assert!(first("/offsetresetrecords") < first("/scale?"), "{writes:#?}");
+    assert!(writes.iter().filter(|w| w.contains("/scale?")).all(|w| w.ends_with(" 200")), "{writes:#?}");
+    // Each down once, up once, and let go.
+    assert_eq!(scaled.scalings(), 3 * running.len(), "{writes:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a04_a_deployment_is_scaled_down_reset_and_scaled_back() {
+    let scaled = Scaled::one("a04").await;
+    a04(&scaled, &[2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a04_several_workloads_of_one_group_are_each_scaled_back_to_their_own_count() {
+    let scaled = Scaled::new("a04s", |group, topic| {
+        let idle = pods::deployment("idle", 0, group, topic);
+        vec![pods::deployment("d", 2, group, topic), pods::stateful_set("s", 1, group, topic), idle]
+    })
+    .await;
+    a04(&scaled, &[2, 1, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a04_a_custom_resource_with_a_scale_subresource_is_scaled_with_the_rights_of_the_charts_value() {
+    let testbed: &Testbed = testbed::start().await;
+    pods::install_crds(&testbed.client().await).await;
+    let mut scaled = Scaled::without_operator("a04c", |group, topic| vec![pods::worker("w", 2, group, topic)]).await;
+    scaled.grant_workers().await;
+    scaled.world.start_operator_with(&super::QUICK);
+    scaled.known("p").await;
+    a04(&scaled, &[2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a08_pods_that_never_stop_end_it_by_its_deadline_and_are_scaled_back() {
+    let scaled = Scaled::one("a08").await;
+    scaled.pods.hang(true);
+    scaled.apply("p", with(pause("r1"), "waitTimeout", json!("8s"))).await;
+    let status = scaled.world.reaches("p", "r1", Stage::Pausing, "Pausing").await;
+    assert!(reset(&status).paused_by_operator.is_some(), "{status:?}");
+    scaled.counted(&[0]).await;
+    let status = scaled.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
+    assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "False"));
+    let record = scaled.brought_back("p").await;
+    assert_eq!(record.status.map(|s| s.phase), Some(RecordPhase::Abandoned));
+    assert!(record.spec.plan.is_none(), "nothing was planned, so nothing was sent");
+    assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![2], vec![Some(10), Some(10)]));
+    scaled.pods.hang(false);
+    scaled.read().await;
+}
+
+/// A member takes its time, and meanwhile somebody sets another count.
+#[tokio::test(flavor = "multi_thread")]
+async fn a09_a_count_that_a_person_sets_while_it_is_held_at_0_wins_and_is_told() {
+    let slow = |group: &str, topic: &str| vec![annotated(pods::deployment("d", 1, group, topic), "stop-delay-ms", "4000")];
+    let scaled = Scaled::new("a09", slow).await;
+    scaled.apply("p", with(pause("r1"), "waitTimeout", json!("12s"))).await;
+    scaled.counted(&[0]).await;
+    scaled.world.wait("p", "it to be stopped", |s| format!("{:?}", s.conditions).contains("it is stopped; waited for")).await;
+    scaled.person_scales(&scaled.workloads[0], 3).await;
+    let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PauseOverridden").await;
+    assert!(says(&status, "Ready").2.contains("not stopped twice"), "{status:?}");
+    let status = scaled.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
+    assert!(says(&status, "Ready").2.contains("Deployment d now has 3 (it had 1)"), "{status:?}");
+    scaled.brought_back("p").await;
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![3], 1), "theirs, and scaled once");
+    assert_eq!(scaled.offsets().await, [Some(10), Some(10)], "nothing was reset");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a12_nothing_that_does_not_say_pause_scales() {
+    let scaled = Scaled::one("a12").await;
+    scaled.apply("p", wait("r1")).await;
+    let status = scaled.world.reaches("p", "r1", Stage::Waiting, "GroupActive").await;
+    assert_eq!(says(&status, "PipelineInactive").0, "False");
+    scaled.world.passes("p").await;
+    assert_eq!((scaled.counts().await, scaled.scalings(), scaled.finalizers("p").await.len()), (vec![2], 0, 0));
+    // Somebody stops it: reset, and left as it is.
+    scaled.person_scales(&scaled.workloads[0], 0).await;
+    scaled.world.verified("p", "r1").await;
+    assert!(scaled.record().await.spec.run_state_before.is_none());
+    scaled.world.passes("p").await;
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![0], 0));
+    assert_eq!(scaled.offsets().await, [Some(0), Some(0)]);
+    // Another that ends at once instead of waiting.
+    scaled.person_scales(&scaled.workloads[0], 1).await;
+    scaled.read().await;
+    scaled.apply("p", with(wait("r2"), "whenActive", json!("Fail"))).await;
+    scaled.world.reaches("p", "r2", Stage::Failed, "GroupActive").await;
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![1], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a13_a_tool_that_sets_the_count_again_and_again_is_not_fought() {
+    let slow = |group: &str, topic: &str| vec![annotated(pods::deployment("d", 2, group, topic), "stop-delay-ms", "1500")];
+    let scaled = Scaled::new("a13", slow).await;
+    scaled.apply("p", with(pause("r1"), "waitTimeout", json!("12s"))).await;
+    scaled.counted(&[0]).await;
+    let heals = async {
+        loop {
+            scaled.heal(&scaled.workloads[0], 2).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let ends = async {
+        let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PauseOverridden").await;
+        let message = says(&status, "Ready").2.to_owned();
+        assert!(message.contains("not stopped twice") && message.contains("spec.replicas"), "{message}");
+        scaled.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
+        scaled.brought_back("p").await;
+    };
+    tokio::select! {
+        () = heals => {}
+        () = ends => {}
+    }
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![2], 1), "one to 0, and no other");
+    assert_eq!(scaled.offsets().await, [Some(10), Some(10)]);
+}
+
+/// Asked for, and never a member: the group is Empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn a17_pods_that_crash_are_not_inactive_and_are_named_and_pause_stops_them() {
+    let crash = |group: &str, topic: &str| vec![annotated(pods::deployment("d", 1, group, topic), "crash-loop", "true")];
+    let mut scaled = Scaled::without_operator("a17", crash).await;
+    let (topic, group) = (scaled.topic.clone(), scaled.group.clone());
+    testbed::kafka::commit(&scaled.world.bootstrap, &group, &[(&topic, 0, 7, ""), (&topic, 1, 7, "")]).await;
+    scaled.world.start_operator_with(&super::QUICK);
+    scaled.apply("p", Value::Null).await;
+    scaled.world.wait("p", "the operator to see the object", |s| s.observed_uid.is_some()).await;
+    scaled.apply("p", wait("r1")).await;
+    let told = scaled.world.wait("p", "the crash loop to be named", |s| {
+        let ready = s.conditions.iter().find(|c| c.type_ == "Ready");
+        ready.is_some_and(|c| {
+            c.reason == "GroupActive" && c.message.contains("Deployment d (1 replicas, none ready: it starts, or crash-loops)")
+        })
+    });
+    told.await;
+    assert_eq!((scaled.offsets().await, scaled.scalings()), (vec![Some(7), Some(7)], 0));
+    scaled.apply("p", pause("r2")).await;
+    scaled.world.verified("p", "r2").await;
+    scaled.at_rest("p").await;
+    assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![1], vec![Some(0), Some(0)]));
+}
+
+/// Its process is gone, and its membership lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a18_a_static_member_is_waited_for_after_its_pod_has_gone() {
+    let fixed = |group: &str, topic: &str| vec![annotated(pods::deployment("d", 1, group, topic), "instance-id", "static")];
+    let scaled = Scaled::new("a18", fixed).await;
+    scaled.apply("p", pause("r1")).await;
+    scaled.counted(&[0]).await;
+    eventually("the pod to end", LIMIT, async || match scaled.pods.running() {
+        none if none.is_empty() => Ok(()),
+        some => Err(format!("{some:?}")),
+    })
+    .await;
+    assert_eq!(scaled.offsets().await, [Some(10), Some(10)], "not before it has left");
+    scaled.world.verified("p", "r1").await;
+    scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a19_the_next_server_side_apply_of_its_owner_meets_no_conflict() {
+    let scaled =
+        Scaled::new("a19", |group, topic| vec![pods::deployment("d", 2, group, topic), pods::stateful_set("s", 1, group, topic)]).await;
+    scaled.apply("p", pause("r1")).await;
+    scaled.world.verified("p", "r1").await;
+    scaled.brought_back("p").await;
+    for workload in &scaled.workloads {
+        let found = pods::get(&scaled.world.client, scaled.world.namespace.name(), workload).await.expect("it is there");
+        let managers: Vec<_> = found.metadata.managed_fields.iter().flatten().filter_map(|m| m.manager.clone()).collect();
+        assert!(!managers.iter().any(|m| m.contains("stream-pipeline")), "{managers:?}");
+        assert!(managers.contains(&"owner".to_owned()), "{managers:?}");
+        let mut changed = workload.clone();
+        changed["spec"]["replicas"] = json!(3);
+        scaled.owner_applies(&changed).await.expect("no conflict");
+        eventually("its count", LIMIT, async || if scaled.count(workload).await == 3 { Ok(()) } else { Err(String::new()) }).await;
+    }
+}
