@@ -18,3 +18,4 @@ mod enos;
 mod faults;
 mod once;
 mod restored;
+mod secured;
