@@ -47,7 +47,7 @@ pub async fn run(
 ) -> Result<()> {
     let scope = config.watch_namespace.clone();
     let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
-    let kafka = Arc::new(Clients::default());
+    let kafka = Arc::new(Clients::new(config.timing().max_backoff));
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation();

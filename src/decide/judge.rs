@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
+use crate::api::{BackendIdentity, OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 use crate::domain::{
     Abilities, Activity, Answer, Cause, Committed, Now, Observation, Plan, PlanState, ReadBack, Reading, RecordLook, Standing, Step,
     Timing, TopicPartition, words,
@@ -185,7 +185,11 @@ impl Case<'_> {
             && tries == 1
             && self.look.attempt() == 1
         {
-            return self.unload(refusal(at, code, sent));
+            let group = match &self.look.object.spec.backend {
+                BackendIdentity::Kafka { consumer_group, .. } => consumer_group.as_str(),
+                BackendIdentity::Enos { .. } => "",
+            };
+            return self.unload(refusal(at, group, code, sent));
         }
         let Some(committed) = self.committed.get() else {
             return self.unreadable(unread(self.committed), self.committed.cause().is_some());
@@ -379,13 +383,13 @@ fn unread<T>(reading: &Reading<T>) -> Cause {
 }
 
 /// Why the broker refused every partition (Kafka's error codes).
-fn refusal(at: &TopicPartition, code: i32, sent: usize) -> Cause {
+fn refusal(at: &TopicPartition, group: &str, code: i32, sent: usize) -> Cause {
     let (reason, what) = match code {
-        22 | 25 | 27 | 113 => (Reason::GroupActive, "a member joined"),
-        29 => (Reason::PermissionMissing, "READ on the topic is missing"),
-        30 => (Reason::PermissionMissing, "READ on the group is missing"),
-        3 => (Reason::PartitionNotFound, "the partition does not exist"),
-        _ => (Reason::BackendError, "see Kafka's error codes"),
+        22 | 25 | 27 | 113 => (Reason::GroupActive, "a member joined".to_owned()),
+        29 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--topic", &at.topic))),
+        30 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--group", group))),
+        3 => (Reason::PartitionNotFound, "the partition does not exist".to_owned()),
+        _ => (Reason::BackendError, "see Kafka's error codes".to_owned()),
     };
     let text = format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
     Cause { backend_code: Some(code), ..Cause::new(reason, text) }

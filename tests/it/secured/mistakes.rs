@@ -105,10 +105,6 @@ async fn f04_tls_that_is_refused_is_named_at_once_and_put_right() {
     let no_pem = json!({ "ca": { "secretKeyRef": { "name": "no-pem" } } });
     let cure = Cure::Secret("no-pem", json!({ "ca.crt": s.ca_pem() }));
     f04.add("no-pem", &s.ssl(), only(no_pem), "TlsFailed", &["Check spec.kafka.tls.ca: it must hold certificates in PEM"], cure);
-    let plain = s.plaintext();
-    let cure = Cure::Object(Way::new("good", plain.clone(), Value::Null, Value::Null));
-    f04.add("plain-port", &plain, only(tls()), "TlsFailed", &["speaks plain text, not TLS", "leave spec.kafka.tls out"], cure);
-    f04.add("sasl-plain-port", &s.sasl_plaintext(), only(tls()), "TlsFailed", &["speaks plain text, not TLS"], good());
 
     let reference = &["spec.kafka.tls.clientCertificateSecretRef"];
     let certificate = || Cure::Object(Way::new("good", s.mtls(), with_certificate("user"), Value::Null));
@@ -158,8 +154,6 @@ async fn f04_a_log_in_that_is_refused_is_named_at_once_and_put_right() {
     f04.add("sasl-at-tls", &s.ssl(), scram(), "AuthenticationFailed", said, good());
     let plain = (Value::Null, login("SCRAM-SHA-512", "login"));
     f04.add("sasl-at-plain", &s.plaintext(), plain, "AuthenticationFailed", said, good());
-    f04.add("tls-at-plain", &s.sasl_plaintext(), scram(), "TlsFailed", &["speaks plain text, not TLS"], good());
-    f04.add("no-sasl", &s.scram(), (tls(), Value::Null), "AuthenticationFailed", &["wants SASL", "spec.kafka.sasl"], good());
     f04.run(SOON).await;
 }
 
@@ -178,6 +172,20 @@ async fn f04_who_hangs_up_or_is_not_there_is_named_and_put_right() {
     let said = &["no-such-host.invalid:9092: the host name has no address", "bootstrapServers"];
     f04.add("name", "no-such-host.invalid:9092", none(), "BrokerUnreachable", said, good());
     f04.add("port", "127.0.0.1:1", none(), "BrokerUnreachable", &["no answer from 127.0.0.1:1", "spec.kafka.bootstrapServers"], good());
+    let plain = s.plaintext();
+    let cure = Cure::Object(Way::new("good", plain.clone(), Value::Null, Value::Null));
+    f04.add("plain-port", &plain, (tls(), Value::Null), "TlsFailed", &["speaks plain text, not TLS", "leave spec.kafka.tls out"], cure);
+    f04.add("sasl-plain-port", &s.sasl_plaintext(), (tls(), Value::Null), "TlsFailed", &["speaks plain text, not TLS"], good());
+    let login_works = || Cure::Object(Way::new("good", s.scram(), tls(), login("SCRAM-SHA-512", "login")));
+    f04.add(
+        "tls-at-plain",
+        &s.sasl_plaintext(),
+        (tls(), login("SCRAM-SHA-512", "login")),
+        "TlsFailed",
+        &["speaks plain text, not TLS"],
+        login_works(),
+    );
+    f04.add("no-sasl", &s.scram(), (tls(), Value::Null), "AuthenticationFailed", &["wants SASL", "spec.kafka.sasl"], login_works());
     f04.run(Duration::from_secs(40)).await;
 }
 

@@ -1,8 +1,11 @@
 //! The rows about secured connections, on one broker with TLS, SASL, OAuth and ACLs that all tests share; each has its own
 //! topics, groups, Secrets, namespace and operator.
 
+mod crowd;
 mod listeners;
 mod mistakes;
+mod rights;
+mod rotation;
 
 use std::sync::OnceLock;
 
