@@ -48,7 +48,7 @@ pub async fn run(
     let scope = config.watch_namespace.clone();
     let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
     let policy = Arc::new(policy);
-    let kafka = Arc::new(Clients::new(Arc::clone(&policy)));
+    let kafka = Arc::new(Clients::new(Arc::clone(&policy), config.timing().max_backoff));
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation();

@@ -53,6 +53,8 @@ impl Pass<'_> {
                 }
                 if active {
                     let what = match cause.reason {
+                        // A static member may be there without a process.
+                        Reason::GroupActive if cause.message.contains("static members (") => "Stop what still runs",
                         Reason::GroupActive => "Stop them",
                         Reason::PipelineActive => "Pause or stop it",
                         _ => "Stop it",

@@ -185,7 +185,8 @@ impl Case<'_> {
             && tries == 1
             && self.look.attempt() == 1
         {
-            return self.unload(refusal(at, code, sent));
+            let [_, group] = self.look.object.spec.backend.parts();
+            return self.unload(refusal(at, group, code, sent));
         }
         let Some(committed) = self.committed.get() else {
             return self.unreadable(unread(self.committed), self.committed.cause().is_some());
@@ -379,13 +380,13 @@ fn unread<T>(reading: &Reading<T>) -> Cause {
 }
 
 /// Why the broker refused every partition (Kafka's error codes).
-fn refusal(at: &TopicPartition, code: i32, sent: usize) -> Cause {
+fn refusal(at: &TopicPartition, group: &str, code: i32, sent: usize) -> Cause {
     let (reason, what) = match code {
-        22 | 25 | 27 | 113 => (Reason::GroupActive, "a member joined"),
-        29 => (Reason::PermissionMissing, "READ on the topic is missing"),
-        30 => (Reason::PermissionMissing, "READ on the group is missing"),
-        3 => (Reason::PartitionNotFound, "the partition does not exist"),
-        _ => (Reason::BackendError, "see Kafka's error codes"),
+        22 | 25 | 27 | 113 => (Reason::GroupActive, "a member joined".to_owned()),
+        29 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--topic", &at.topic))),
+        30 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--group", group))),
+        3 => (Reason::PartitionNotFound, "the partition does not exist".to_owned()),
+        _ => (Reason::BackendError, "see Kafka's error codes".to_owned()),
     };
     let text = format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
     Cause { backend_code: Some(code), ..Cause::new(reason, text) }

@@ -16,6 +16,17 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
+/// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal, a place for it.
+pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
+    let principal = principal.unwrap_or("<principal>");
+    let quoted = |text: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
+        if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    };
+    let (principal, name) = (quoted(&format!("User:{}", cut(principal, 128))), quoted(&cut(name, 256)));
+    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {name}")
+}
+
 /// At most `limit` bytes, cut on a character, without control characters.
 pub fn cut(text: &str, limit: usize) -> String {
     let mut clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

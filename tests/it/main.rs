@@ -18,4 +18,5 @@ mod enos;
 mod faults;
 mod once;
 mod restored;
+mod secured;
 mod workloads;

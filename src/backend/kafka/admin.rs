@@ -580,6 +580,7 @@ impl Answer {
             let member = |member| GroupMember {
                 client_id: text(rd_kafka_MemberDescription_client_id(member)),
                 host: text(rd_kafka_MemberDescription_host(member)),
+                instance_id: Some(text(rd_kafka_MemberDescription_group_instance_id(member))).filter(|id| !id.is_empty()),
             };
             Ok(GroupDescription {
                 state: rd_kafka_ConsumerGroupDescription_state(group).into(),

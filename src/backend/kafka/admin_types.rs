@@ -84,6 +84,8 @@ impl From<i32> for GroupState {
 pub struct GroupMember {
     pub client_id: String,
     pub host: String,
+    /// `group.instance.id`: it stays in the group for its session after its process has ended.
+    pub instance_id: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,6 +185,13 @@ pub struct BrokerError {
     pub text: String,
 }
 
+impl BrokerError {
+    /// The connection was refused for good. A TLS alert says so too, and our own gate; librdkafka passes both on as a lost connection.
+    pub fn is_refusal(&self) -> bool {
+        self.code.is_refusal() || self.text.contains("tls alert ") || self.text.contains("Permission denied")
+    }
+}
+
 impl fmt::Display for BrokerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -204,6 +213,9 @@ pub enum AdminError {
     /// Refused, because the client takes no new calls. Nothing was sent; take another client.
     #[error("this Kafka client is retired")]
     Retired,
+    /// Not tried: clients like this one were refused a moment ago. Nothing was sent.
+    #[error("refused before: {0}")]
+    Refused(BrokerError),
     /// The client ended before it gave an answer. What happened to the call is unknown.
     #[error("the Kafka client ended before {call} had an answer")]
     ClientGone { call: &'static str },
@@ -229,7 +241,7 @@ impl AdminError {
     /// True only where no request of this call can have left the process.
     fn nothing_sent(&self) -> bool {
         match self {
-            Self::Retired | Self::Argument { .. } | Self::Config(_) => true,
+            Self::Retired | Self::Refused(_) | Self::Argument { .. } | Self::Config(_) => true,
             Self::DeadlineExceeded { handed_over, .. } => !handed_over,
             Self::Kafka { code, .. } => *code == KafkaCode::INVALID_ARGUMENT,
             Self::ClientGone { .. } => false,
@@ -248,7 +260,7 @@ impl AdminError {
     pub fn is_transport(&self) -> bool {
         match self {
             Self::Kafka { code, .. } => code.is_transport(),
-            Self::DeadlineExceeded { .. } | Self::ClientGone { .. } => true,
+            Self::DeadlineExceeded { .. } | Self::ClientGone { .. } | Self::Refused(_) => true,
             Self::Retired | Self::Argument { .. } | Self::Config(_) => false,
         }
     }
@@ -257,6 +269,7 @@ impl AdminError {
     pub fn broker_error(&self) -> Option<&BrokerError> {
         match self {
             Self::DeadlineExceeded { broker, .. } => broker.as_ref(),
+            Self::Refused(broker) => Some(broker),
             _ => None,
         }
     }

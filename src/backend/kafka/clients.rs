@@ -16,6 +16,9 @@ use client::AdminClient;
 /// A client that nobody asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
 
+/// After the first refusal; doubled after each further one.
+const FIRST_HOLD: Duration = Duration::from_millis(500);
+
 const CLIENT_ID: &str = "stream-pipeline-operator";
 
 /// Who may share a client: the same namespace, the same brokers in any order, the same credentials byte for byte.
@@ -38,17 +41,22 @@ impl ClientKey {
 struct Shared {
     client: Arc<AdminClient>,
     last_used: Instant,
+    /// How often its like were refused one after the other, and until when no other is made.
+    refusals: u32,
+    held: Option<Instant>,
 }
 
 pub struct Clients {
+    /// A wrong password must not lock an account out, however many pipelines have it.
+    max_hold: Duration,
     shared: Mutex<HashMap<ClientKey, Shared>>,
     policy: Arc<EndpointPolicy>,
 }
 
 impl Clients {
-    /// `policy`: where clients may connect to, brokers as given and as advertised.
-    pub fn new(policy: Arc<EndpointPolicy>) -> Self {
-        Self { shared: Mutex::default(), policy }
+    /// `policy`: where clients may connect to, brokers as given and as advertised. `max_hold`: longest pause after refusals.
+    pub fn new(policy: Arc<EndpointPolicy>, max_hold: Duration) -> Self {
+        Self { policy, max_hold, shared: Mutex::default() }
     }
 
     /// The client for `key`, or a new one. `group` becomes the name of a new client's dummy group, which it never joins: librdkafka
@@ -61,8 +69,19 @@ impl Clients {
             known.last_used = now;
             return Ok(Arc::clone(&known.client));
         }
+        let mut refusals = 0;
+        if let Some(known) = shared.get_mut(key)
+            && let Some(why) = known.client.refusal()
+        {
+            let hold = FIRST_HOLD.saturating_mul(2u32.saturating_pow(known.refusals.min(16))).min(self.max_hold);
+            if now < *known.held.get_or_insert(now + hold) {
+                known.last_used = now;
+                return Err(AdminError::Refused(why));
+            }
+            refusals = known.refusals.saturating_add(1);
+        }
         let client = Arc::new(AdminClient::new(&key.bootstrap, group, CLIENT_ID, security, Arc::clone(&self.policy))?);
-        let fresh = Shared { client: Arc::clone(&client), last_used: now };
+        let fresh = Shared { client: Arc::clone(&client), last_used: now, refusals, held: None };
         shared.insert(key.clone(), fresh);
         Ok(client)
     }
@@ -74,7 +93,9 @@ impl Clients {
                 known.last_used = now;
             }
             let idle = now.saturating_duration_since(known.last_used) >= IDLE;
-            !known.client.is_retired() && !idle
+            // What is known of a refusal outlives its client.
+            let kept = !known.client.is_retired() || known.client.refusal().is_some();
+            kept && !idle
         });
     }
 

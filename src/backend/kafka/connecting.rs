@@ -47,7 +47,41 @@ pub const MISTAKES: [Mistake; 24] = [
     row(&["Disconnected", "in state UP"], Gone, "the broker hangs up: the listener wants SASL, or it is shutting down", "spec.kafka.sasl, or the port in bootstrapServers"),
 ];
 
+/// What librdkafka says without what is different each time: a status that only repeats itself is not written again.
+pub fn steady(said: &str) -> String {
+    // "[thrd:host:port/bootstrap]: " repeats the name that follows it.
+    let said = said.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(said, |(_, rest)| rest);
+    let Some((text, counts)) = said.rsplit_once(" (after ") else { return said.to_owned() };
+    match counts.split_once("ms in state ").map(|(_, state)| state.split([',', ')']).next().unwrap_or(state)) {
+        Some(state) => format!("{text} (in state {state})"),
+        None => said.to_owned(),
+    }
+}
+
 /// The mistake that this complaint stands for.
 pub fn find(said: &str) -> Option<&'static Mistake> {
     MISTAKES.iter().find(|mistake| mistake.said.iter().all(|part| said.contains(part)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::steady;
+
+    #[test]
+    fn what_changes_from_time_to_time_is_left_out() {
+        for (said, expected) in [
+            (
+                "[thrd:b:9093/bootstrap]: b:9093/bootstrap: Disconnected: receive 0 (after 4ms in state APIVERSION_QUERY, 1 identical error(s) suppressed)",
+                "b:9093/bootstrap: Disconnected: receive 0 (in state APIVERSION_QUERY)",
+            ),
+            (
+                "b:9093/1: SASL authentication error: no (after 126ms in state AUTH_REQ)",
+                "b:9093/1: SASL authentication error: no (in state AUTH_REQ)",
+            ),
+            ("1/1 brokers are down", "1/1 brokers are down"),
+            ("waited (after all)", "waited (after all)"),
+        ] {
+            assert_eq!(steady(said), expected);
+        }
+    }
 }

@@ -1,28 +1,50 @@
 //! Kafka's errors as a person needs them: what failed, and what to check. One place for every message.
 
-use super::admin_types::{AdminError, KafkaCode};
-use super::clients::client::AdminClient;
+use super::admin_types::{AdminError, BrokerError, KafkaCode};
 use super::connecting::{self, Mistake};
+use super::security::{Login, Security};
 use crate::api::Reason;
 use crate::domain::{Cause, KafkaGroup, TopicPartition, words};
 
-/// Why a whole call failed.
-pub fn cause(error: &AdminError, client: &AdminClient, backend: &KafkaGroup) -> Cause {
+/// Whom the brokers see, as far as it is known here.
+pub struct Who {
+    principal: Option<String>,
+    ends_with_newline: bool,
+}
+
+impl Who {
+    pub fn of(security: &Security) -> Self {
+        let principal = match &security.sasl {
+            Some(Login::Password { username, .. }) => Some(username.clone()),
+            // Certificates and tokens are mapped to users by the brokers.
+            Some(Login::OAuth(_)) | None => None,
+        };
+        Self { principal, ends_with_newline: security.ends_with_newline() }
+    }
+
+    /// The right to read and describe this, as the tool grants it.
+    fn acl(&self, resource: &str, name: &str) -> String {
+        words::acl(self.principal.as_deref(), resource, name)
+    }
+}
+
+/// Why a whole call failed. `last`: what librdkafka said last about the connection.
+pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend: &KafkaGroup) -> Cause {
     let code = error.code();
     let with = |reason: Reason, message: String| Cause { backend_code: code.map(|c| c.0), ..Cause::new(reason, message) };
     match code {
         Some(code) if code.is_authorization() => {
             let what = match code.0 {
-                29 => "DESCRIBE on a topic".to_owned(),
-                30 => format!("READ and DESCRIBE on group {}", backend.group),
-                _ => "DESCRIBE on the cluster".to_owned(),
+                29 => format!("Read and Describe on a topic; add it: {}", who.acl("--topic", "<topic>")),
+                30 => format!("Read and Describe on group {}; add it: {}", backend.group, who.acl("--group", &backend.group)),
+                _ => "Describe on the cluster".to_owned(),
             };
             with(Reason::PermissionMissing, format!("the brokers refuse it; this right is missing: {what} ({error})"))
         }
         _ if error.is_transport() || code.is_some_and(KafkaCode::coordinator_moved) => {
-            let last = error.broker_error().cloned().or_else(|| client.last_broker_error()).map(|e| e.to_string()).unwrap_or_default();
+            let last = error.broker_error().or(last).map(ToString::to_string).unwrap_or_default();
             match connecting::find(&last) {
-                Some(mistake) => with(mistake.reason, named(mistake, &last, backend)),
+                Some(mistake) => with(mistake.reason, named(mistake, &last, who, backend)),
                 None => with(Reason::BrokerUnreachable, unreachable(&last, backend, error)),
             }
         }
@@ -31,7 +53,10 @@ pub fn cause(error: &AdminError, client: &AdminClient, backend: &KafkaGroup) -> 
 }
 
 /// A client could not be made of these settings. librdkafka's words hold no values.
-pub fn unmade(error: &AdminError) -> Cause {
+pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
+    if matches!(error, AdminError::Refused(_)) {
+        return cause(error, None, who, backend);
+    }
     let said = words::cut(&error.to_string(), 300);
     let (reason, check) = match () {
         () if said.contains("ssl.ca.pem") => (Reason::TlsFailed, "spec.kafka.tls.ca: it must hold certificates in PEM"),
@@ -48,10 +73,16 @@ pub fn unmade(error: &AdminError) -> Cause {
 }
 
 /// A mistake of the table, with what was said.
-fn named(mistake: &Mistake, last: &str, backend: &KafkaGroup) -> String {
+fn named(mistake: &Mistake, last: &str, who: &Who, backend: &KafkaGroup) -> String {
     let at = address(last).map_or_else(|| backend.bootstrap.join(", "), str::to_owned);
     let said = words::cut(last, 300);
-    format!("{at}: {}. Check {} ({said})", mistake.means, mistake.check)
+    let broken = match mistake.reason {
+        Reason::AuthenticationFailed if who.ends_with_newline => {
+            ". In the Secret of spec.kafka.sasl.credentialsSecretRef the value ends with a line break, which counts as part of it"
+        }
+        _ => "",
+    };
+    format!("{at}: {}. Check {}{broken} ({said})", mistake.means, mistake.check)
 }
 
 /// The usual mistake, said plainly: the bootstrap address answers, and the address it advertises does not.
@@ -76,19 +107,19 @@ fn address(last: &str) -> Option<&str> {
 }
 
 /// One partition's committed offset could not be read.
-pub fn of_partition(at: &TopicPartition, code: KafkaCode) -> Cause {
-    of("the committed offset of", &at.to_string(), code)
+pub fn of_partition(at: &TopicPartition, code: KafkaCode, who: &Who) -> Cause {
+    of("the committed offset of", &at.to_string(), &at.topic, code, who)
 }
 
 /// One topic could not be described.
-pub fn of_topic(topic: &str, code: KafkaCode) -> Cause {
-    of("topic", topic, code)
+pub fn of_topic(topic: &str, code: KafkaCode, who: &Who) -> Cause {
+    of("topic", topic, topic, code, who)
 }
 
 /// One partition's log could not be read, so there is no rate either (61168).
-pub fn of_log(at: &TopicPartition, code: KafkaCode) -> Cause {
+pub fn of_log(at: &TopicPartition, code: KafkaCode, who: &Who) -> Cause {
     if code.is_authorization() {
-        return of("the log of", &at.to_string(), code);
+        return of("the log of", &at.to_string(), &at.topic, code, who);
     }
     let text = format!(
         "the log of {at} could not be read ({code}), so its average input rate could not be had; nothing was written, it is tried again"
@@ -96,9 +127,9 @@ pub fn of_log(at: &TopicPartition, code: KafkaCode) -> Cause {
     Cause { backend_code: Some(code.0), ..Cause::new(Reason::AverageRateUnavailable, text) }
 }
 
-fn of(what: &str, name: &str, code: KafkaCode) -> Cause {
+fn of(what: &str, name: &str, topic: &str, code: KafkaCode, who: &Who) -> Cause {
     let (reason, text) = if code.is_authorization() {
-        (Reason::PermissionMissing, format!("{what} {name}: the right DESCRIBE is missing ({code})"))
+        (Reason::PermissionMissing, format!("{what} {name} may not be read; add the right: {} ({code})", who.acl("--topic", topic)))
     } else {
         (Reason::BackendError, format!("{what} {name} could not be read: {code}"))
     };

@@ -23,6 +23,7 @@ use admin_types::{
 };
 use clients::client::AdminClient;
 use clients::{ClientKey, Clients};
+use failure::Who;
 use security::Security;
 
 /// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
@@ -32,6 +33,7 @@ const RATE_WINDOW_MS: i64 = 600_000;
 pub struct Kafka {
     client: Arc<AdminClient>,
     backend: KafkaGroup,
+    who: Who,
     deadline: Duration,
 }
 
@@ -47,12 +49,13 @@ impl Kafka {
         now: Instant,
     ) -> Result<Self, Cause> {
         let key = ClientKey::new(namespace, &backend.bootstrap, security);
-        let client = clients.get(&key, &backend.group, security, now).map_err(|e| failure::unmade(&e))?;
-        Ok(Self { client, backend: backend.clone(), deadline })
+        let who = Who::of(security);
+        let client = clients.get(&key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
+        Ok(Self { client, backend: backend.clone(), who, deadline })
     }
 
     fn cause(&self, error: &AdminError) -> Cause {
-        failure::cause(error, &self.client, &self.backend)
+        failure::cause(error, self.client.last_broker_error().as_ref(), &self.who, &self.backend)
     }
 
     /// The group on this cluster.
@@ -98,7 +101,7 @@ impl Kafka {
                     let offset = found.offset.unwrap_or(-1);
                     committed.insert(at, Commit { offset, pending: true, ..Commit::default() });
                 }
-                Some(code) => return Err(failure::of_partition(&at, code)),
+                Some(code) => return Err(failure::of_partition(&at, code, &self.who)),
                 None => {
                     if let Some(offset) = found.offset {
                         committed.insert(at, Commit { offset, leader_epoch: found.leader_epoch, metadata: found.metadata, pending: false });
@@ -123,7 +126,7 @@ impl Kafka {
                     partitions: topic.partitions.iter().map(|p| (p.partition, p.leader.is_some())).collect(),
                 }),
                 Some(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION) => None,
-                Some(code) => return Err(failure::of_topic(&topic.name, code)),
+                Some(code) => return Err(failure::of_topic(&topic.name, code, &self.who)),
             };
             topics.insert(topic.name, found);
         }
@@ -177,7 +180,10 @@ impl Kafka {
     ) -> Result<BTreeMap<TopicPartition, ListedOffset>, Cause> {
         let wanted: Vec<_> = partitions.iter().map(|at| (at.clone(), spec)).collect();
         let listed = self.client.list_offsets(&wanted, isolation, self.deadline).await.map_err(|e| self.cause(&e))?;
-        listed.into_iter().map(|(at, found)| found.map(|found| (at.clone(), found)).map_err(|code| failure::of_log(&at, code))).collect()
+        listed
+            .into_iter()
+            .map(|(at, found)| found.map(|found| (at.clone(), found)).map_err(|code| failure::of_log(&at, code, &self.who)))
+            .collect()
     }
 
     /// Commits these offsets, without metadata. The one call that moves a group.
@@ -245,10 +251,16 @@ fn activity_of(described: &GroupDescription, group: &str) -> Activity {
 /// "2 members: turbine-1 (10.0.3.7), turbine-2 (10.0.3.9)".
 fn members(members: &[GroupMember]) -> String {
     let names: Vec<_> = members.iter().map(|m| format!("{} ({})", words::cut(&m.client_id, 64), m.host.trim_start_matches('/'))).collect();
-    match names.len() {
+    let who = match names.len() {
         0 => "no member yet, but the group is not Empty".to_owned(),
         1 => format!("1 member: {}", names[0]),
         n => format!("{n} members: {}", words::some_of(&names)),
+    };
+    let fixed: Vec<_> = members.iter().filter_map(|m| m.instance_id.as_deref()).map(|id| words::cut(id, 64)).collect();
+    match fixed.as_slice() {
+        [] => who,
+        // There may be no process left that could be stopped.
+        ids => format!("{who}; static members ({}) leave by themselves at their session time-out", words::some_of(ids)),
     }
 }
 

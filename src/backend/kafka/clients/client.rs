@@ -49,6 +49,11 @@ impl AdminClient {
         self.shared.is_retired() || self.alive.has_changed().is_err()
     }
 
+    /// Why it was not let in, where that retired it.
+    pub fn refusal(&self) -> Option<BrokerError> {
+        if self.shared.is_refused() { self.shared.broker_error() } else { None }
+    }
+
     pub fn retire(&self) {
         self.shared.retire();
         // Fails only where the thread has ended already.

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::kafka::admin::{Answer, Native, Ticket};
 use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
+use crate::backend::kafka::connecting;
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 
 /// The other side of a thread: what both see, its inbox, and a channel that closes when the handle has been destroyed.
@@ -43,12 +44,18 @@ pub(super) fn start(settings: &[(&str, &str)], tokens: Option<TokenSource>, poli
 #[derive(Default)]
 pub(super) struct Shared {
     retired: AtomicBool,
+    refused: AtomicBool,
     broker_error: Mutex<Option<BrokerError>>,
 }
 
 impl Shared {
     pub(super) fn broker_error(&self) -> Option<BrokerError> {
         self.broker_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Retired because it was not let in.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -165,18 +172,20 @@ impl Poller {
     /// Keeps what says most. Who is refused before anything was answered is refused for good: waiting for the deadline would only
     /// be more tries with a wrong password.
     fn complain(&mut self, error: BrokerError) {
-        let refused = error.code.is_refusal() || error.text.ends_with("Permission denied") || error.text.contains("Permission denied (");
+        let error = BrokerError { text: connecting::steady(&error.text), ..error };
+        let refused = error.is_refusal();
         {
             let mut last = (self.shared.broker_error.lock()).unwrap_or_else(PoisonError::into_inner);
             // "All brokers down" says less than the complaint before it, a lost connection less than a refusal, and the general
             // complaint about TLS less than what is wrong with the certificate.
-            let says_all = |l: &BrokerError| l.code.is_refusal() && (!refused || l.text.contains("verification callback failed"));
+            let says_all = |l: &BrokerError| l.is_refusal() && (!refused || l.text.contains("verification callback failed"));
             let says_less = error.code == KafkaCode::ALL_BROKERS_DOWN || last.as_ref().is_some_and(says_all);
             if !says_less || last.is_none() {
                 *last = Some(error);
             }
         }
         if refused && !self.answered {
+            self.shared.refused.store(true, Ordering::Release);
             self.shared.retire();
             for Pending { ticket, after, finish } in self.pending.drain().map(|(_, p)| p).collect::<Vec<_>>() {
                 finish(Err(self.missed(&ticket, after, true)), &self.shared);

@@ -1,0 +1,103 @@
+//! F03: each right that is missing is named with the command that grants it, and the set that is documented is the least.
+
+use stream_pipeline_operator::api::Stage;
+use testbed::secured::{Acl, Operation, Resource};
+
+use super::{Locked, Way, login, run, tls};
+use crate::watching::with;
+use crate::world::{condition, says};
+
+/// What it takes, as the documentation has it.
+fn rights(user: &str, group: &str, topic: &str) -> [Acl; 4] {
+    [(Resource::Group, group), (Resource::Topic, topic)]
+        .map(|(kind, name)| [Operation::Read, Operation::Describe].map(|operation| Acl::allow(user, operation, kind, name)))
+        .as_flattened()
+        .to_vec()
+        .try_into()
+        .expect("four")
+}
+
+struct Bob {
+    locked: Locked,
+    user: String,
+    way: Way,
+    topic: String,
+    group: String,
+}
+
+async fn bob(test: &str) -> Bob {
+    let locked = Locked::new(test, &[]).await;
+    let user = format!("{test}-bob");
+    locked.block(|s| s.set_scram_password(&user, "secret"));
+    locked.secret("bob", serde_json::json!({ "username": user, "password": "secret" })).await;
+    let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "bob"));
+    let topic = locked.world.topic(&[10]).await;
+    let group = locked.world.group(&topic, &[7]).await;
+    Bob { locked, user, way, topic, group }
+}
+
+impl Bob {
+    /// Waits with a message that names the right of this resource.
+    async fn lacks(&self, id: &str, resource: &str, name: &str) -> String {
+        let command =
+            format!("kafka-acls --add --allow-principal User:{} --operation Read --operation Describe {resource} {name}", self.user);
+        let status = self
+            .locked
+            .world
+            .wait("p", &command, |s| {
+                let of_request = s.offset_reset.as_ref().is_some_and(|r| r.id == id && r.stage == Stage::Waiting);
+                of_request && condition(s, "Ready").is_some_and(|c| c.reason == "PermissionMissing" && c.message.contains(&command))
+            })
+            .await;
+        let told = says(&status, "Ready").2.to_owned();
+        println!("{resource}: {told}");
+        told
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f03_without_acls_each_right_is_named_until_the_documented_ones_are_there() {
+    let bob = bob("sf03").await;
+    let Bob { locked, user, way, topic, group } = &bob;
+    let with_topic = with(run("r1"), "topics", serde_json::json!([{ "name": topic }]));
+    locked.apply("p", way, group, with_topic).await;
+    bob.lacks("r1", "--group", group).await;
+    let [group_read, group_describe, topic_read, topic_describe] = rights(user, group, topic);
+    locked.block(|s| s.grant(&[group_read, group_describe]));
+    bob.lacks("r1", "--topic", topic).await;
+    locked.block(|s| s.grant(&[topic_read, topic_describe]));
+    let status = locked.world.verified("p", "r1").await;
+    assert_eq!(says(&status, "BackendReachable").0, "True");
+    assert_eq!(locked.world.at(group, topic).await, Some(0));
+}
+
+/// Describe alone lets everything be read and nothing be written; Read includes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn f03_reading_rights_alone_are_refused_at_the_commit_and_two_are_the_least() {
+    let bob = bob("sf03b").await;
+    let Bob { locked, user, way, topic, group } = &bob;
+    let [group_read, group_describe, topic_read, topic_describe] = rights(user, group, topic);
+    locked.block(|s| s.grant(&[group_describe.clone(), topic_read.clone()]));
+    locked.apply("p", way, group, run("r1")).await;
+    let refused = |resource: &str, name: &str| format!("--operation Read --operation Describe {resource} {name}");
+    let told = |part: String| {
+        let world = &locked.world;
+        async move {
+            let status = world
+                .wait("p", &part, |s| condition(s, "Ready").is_some_and(|c| c.reason == "PermissionMissing" && c.message.contains(&part)))
+                .await;
+            println!("{}", says(&status, "Ready").2);
+        }
+    };
+    told(refused("--group", group)).await;
+    assert_eq!(locked.world.at(group, topic).await, Some(7));
+    locked.block(|s| s.revoke(std::slice::from_ref(&topic_read)));
+    locked.block(|s| s.grant(&[group_read.clone(), topic_describe.clone()]));
+    told(refused("--topic", topic)).await;
+    assert_eq!(locked.world.at(group, topic).await, Some(7));
+    // Both rights to describe go: those to read include them.
+    locked.block(|s| s.grant(std::slice::from_ref(&topic_read)));
+    locked.block(|s| s.revoke(&[group_describe, topic_describe]));
+    locked.world.verified("p", "r1").await;
+    assert_eq!(locked.world.at(group, topic).await, Some(0));
+}

@@ -1,0 +1,149 @@
+//! F05, F20, F21: what is rotated is picked up without a restart; and A18, members that stay.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::Stage;
+use testbed::consumer::{Consumer, Member};
+use testbed::eventually;
+use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_ID};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::{Locked, Way, login, oauth, run, tls};
+use crate::world::{LIMIT, condition, says};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f05_a_password_that_is_changed_is_picked_up_without_a_restart() {
+    let locked = Locked::new("sf05", &[]).await;
+    let user = "sf05-carol";
+    locked.block(|s| s.set_scram_password(user, "one"));
+    locked.secret("carol", json!({ "username": user, "password": "one" })).await;
+    use testbed::secured::{Acl, Operation, Resource};
+    let acls = [Resource::Topic, Resource::Group].map(|kind| Acl::allow(user, Operation::Read, kind, "sf05-").prefixed());
+    locked.block(|s| s.grant(&acls));
+    let (topic, world) = (locked.world.topic(&[10]).await, &locked.world);
+    let group = world.group(&topic, &[7]).await;
+    let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "carol"));
+    locked.apply("p", &way, &group, run("r1")).await;
+    world.verified("p", "r1").await;
+    locked.block(|s| s.set_scram_password(user, "two"));
+    locked.secret("carol", json!({ "username": user, "password": "two" })).await;
+    // The old client is still let in; another group makes no difference, a new position does.
+    world.moved(&group, &topic, 5).await;
+    locked.apply("p", &way, &group, run("r2")).await;
+    world.verified("p", "r2").await;
+    assert_eq!(world.at(&group, &topic).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_the_old_and_the_new_ca_are_trusted_under_two_keys_and_as_a_bundle() {
+    let locked = Locked::new("sf21", &[]).await;
+    let (old, new) = (locked.secured.ca_pem(), locked.secured.second_ca_pem());
+    locked.secret("keys", json!({ "old.crt": old, "new.pem": new })).await;
+    locked.secret("bundle", json!({ "ca.crt": format!("{old}{new}") })).await;
+    let mut all = Vec::new();
+    for secret in ["keys", "bundle"] {
+        for (at, which) in [(locked.secured.ssl(), "old"), (locked.secured.second_ca(), "new")] {
+            let topic = locked.world.topic(&[10]).await;
+            let group = locked.world.group(&topic, &[7]).await;
+            let tls = json!({ "ca": { "secretKeyRef": { "name": secret } } });
+            let way = Way::new(&format!("{secret}-{which}"), at, tls, Value::Null);
+            locked.apply(&way.name, &way, &group, run("r1")).await;
+            all.push((way.name, topic, group));
+        }
+    }
+    for (name, topic, group) in all {
+        locked.world.verified(&name, "r1").await;
+        assert_eq!(locked.world.at(&group, &topic).await, Some(0), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_a_password_that_ends_with_a_line_break_is_told_so() {
+    let locked = Locked::new("sf21b", &[]).await;
+    locked.let_in();
+    locked.secret("broken", json!({ "username": ALICE, "password": format!("{ALICE_PASSWORD}\n") })).await;
+    let topic = locked.world.topic(&[10]).await;
+    let group = locked.world.group(&topic, &[7]).await;
+    let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "broken"));
+    locked.apply("p", &way, &group, run("r1")).await;
+    let status = locked.world.reaches("p", "r1", Stage::Waiting, "AuthenticationFailed").await;
+    let message = says(&status, "Ready").2;
+    assert!(message.contains("the value ends with a line break") && message.contains("spec.kafka.sasl.credentialsSecretRef"), "{message}");
+    locked.secret("broken", json!({ "username": ALICE, "password": ALICE_PASSWORD })).await;
+    locked.world.verified("p", "r1").await;
+}
+
+/// A token service of one's own, whose tokens are those of the broker's and live five seconds.
+async fn short_lived(locked: &Locked) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/token", listener.local_addr().expect("an address"));
+    let (given, secured) = (Arc::new(AtomicUsize::new(0)), locked.secured);
+    let count = Arc::clone(&given);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                // The request fits into one read: it is a few hundred bytes on loopback.
+                let _ = stream.read(&mut [0; 4096]).await;
+                let token = secured.tokens().issue(CLIENT_ID, Duration::from_secs(5)).expect("a token").token;
+                let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 5 }).to_string();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
+                let _ = stream.write_all((head + &body).as_bytes()).await;
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    (url, given)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f20_tokens_are_renewed_while_nothing_is_asked_and_a_reset_works_after_that() {
+    let locked = Locked::new("sf20", &[]).await;
+    locked.let_in();
+    let (url, given) = short_lived(&locked).await;
+    let topic = locked.world.topic(&[10]).await;
+    let group = locked.world.group(&topic, &[7]).await;
+    let way = Way::new("p", locked.secured.oauth(), tls(), oauth(&url, "token-client"));
+    locked.apply("p", &way, &group, run("r1")).await;
+    locked.world.verified("p", "r1").await;
+    let had = given.load(Ordering::Relaxed);
+    eventually("three more tokens", LIMIT, async || match given.load(Ordering::Relaxed) - had {
+        n if n >= 3 => Ok(()),
+        n => Err(n.to_string()),
+    })
+    .await;
+    locked.world.moved(&group, &topic, 5).await;
+    locked.apply("p", &way, &group, run("r2")).await;
+    let status = locked.world.verified("p", "r2").await;
+    assert_eq!(locked.world.at(&group, &topic).await, Some(0));
+    assert_eq!(says(&status, "BackendReachable").0, "True");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a18_a_static_member_is_said_to_leave_by_itself() {
+    let locked = Locked::new("sa18", &[]).await;
+    let topic = locked.world.topic(&[10]).await;
+    let group = locked.world.group(&topic, &[7]).await;
+    let member = Member { group: &group, topic: &topic, client_id: "reader", kip848: false, instance_id: Some("turbine-1") };
+    let consumer = Consumer::member(&locked.world.bootstrap, &member);
+    consumer.wait().await;
+    // No process is left, and it is a member all the same.
+    consumer.stop().await;
+    let way = Way::new("p", locked.secured.ssl(), tls(), Value::Null);
+    locked.apply("p", &way, &group, run("r1")).await;
+    let status = locked.world.reaches("p", "r1", Stage::Waiting, "GroupActive").await;
+    let message = says(&status, "Ready").2;
+    println!("{message}");
+    assert!(message.contains("static members (turbine-1) leave by themselves at their session time-out"), "{message}");
+    assert!(!message.contains("Stop them"), "{message}");
+    let status = locked.world.verified("p", "r1").await;
+    assert!(condition(&status, "Stalled").is_none());
+    assert_eq!(locked.world.at(&group, &topic).await, Some(0));
+}
