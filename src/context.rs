@@ -128,7 +128,8 @@ impl Context {
                 ca_pem,
                 policy: Arc::clone(self.enos.policy()),
                 allow_plain_http: self.enos.allows_plain_http(),
-                deadline: self.timing.call_deadline,
+                // A call that waits for a token ends after it, so that the reason is known then.
+                deadline: self.timing.call_deadline * 3 / 4,
             }));
         }
         let [username, password] = self.secrets.secret(namespace, name, ["username", "password"]).await?;

@@ -154,7 +154,7 @@ impl Pass<'_> {
         if topics.is_empty() {
             return Err(Cause::new(
                 Reason::InvalidTarget,
-                "the group has no committed offsets, so it is not known which topics it reads; name them in spec.offsetReset.topics, with a new id",
+                "the group has no committed offsets, or none of topics that the operator may Describe, so it is not known which topics it reads; add that right, or name them in spec.offsetReset.topics, with a new id",
             ));
         }
         let prefix = format!("{}-", self.seen.identity.get().map_or("", |id| id.parts()[1]));

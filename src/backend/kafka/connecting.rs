@@ -51,6 +51,8 @@ pub const MISTAKES: [Mistake; 24] = [
 pub fn steady(said: &str) -> String {
     // "[thrd:host:port/bootstrap]: " repeats the name that follows it.
     let said = said.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(said, |(_, rest)| rest);
+    // It repeats so what it was told of a token.
+    let said = said.strip_prefix("Failed to acquire SASL OAUTHBEARER token: ").unwrap_or(said);
     let Some((text, counts)) = said.rsplit_once(" (after ") else { return said.to_owned() };
     match counts.split_once("ms in state ").map(|(_, state)| state.split([',', ')']).next().unwrap_or(state)) {
         Some(state) => format!("{text} (in state {state})"),

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
-use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_SECRET, TokenFault, TokenService};
+use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_ID, CLIENT_SECRET, TokenFault, TokenService};
 
-use super::{Locked, Way, login, oauth, run, tls, with_certificate};
+use super::{Locked, Way, login, mint, oauth, run, tls, with_certificate};
 use crate::world::{condition, reset, says};
 
 /// A mistake, what is told of it, and what the person corrects.
@@ -219,6 +219,9 @@ async fn f04_a_token_that_is_not_to_be_had_is_named_at_once_and_put_right() {
     f04.add("close", &s.oauth(), from(&close.url()), "AuthenticationFailed", endpoint, good());
     f04.add("broken", &s.oauth(), from(&broken.url()), "AuthenticationFailed", &["there is no token", "HTTP 500"], good());
     f04.add("token-ca", &s.oauth(), from(&s.tokens().tls_url()), "AuthenticationFailed", &["spec.kafka.sasl.ca"], good());
+    let (audience, _) = mint(s, |s| s.tokens().issue_wrong(CLIENT_ID, &TokenFault::WrongAudience)).await;
+    let said = &["the broker refuses the token: audience", "spec.kafka.sasl.clientID and scope"];
+    f04.add("audience", &s.oauth(), from(&audience), "AuthenticationFailed", said, good());
     let stranger = TokenService::start().expect("it starts");
     let said = &["the broker refuses the token", "spec.kafka.sasl.clientID and scope"];
     f04.add("stranger", &s.oauth(), from(&stranger.url()), "AuthenticationFailed", said, good());

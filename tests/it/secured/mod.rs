@@ -7,12 +7,16 @@ mod mistakes;
 mod rights;
 mod rotation;
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
-use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, CLIENT_ID, CLIENT_SECRET, Operation, Resource, Secured};
+use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, CLIENT_ID, CLIENT_SECRET, Issued, Operation, Resource, Secured};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::world::World;
 
@@ -149,4 +153,37 @@ impl Locked {
 /// A request that runs at once.
 pub fn run(id: &str) -> Value {
     json!({ "id": id, "quietPeriod": "0s", "whenCreated": "Run", "to": { "position": "Earliest" } })
+}
+
+/// A token service of a test's own, with tokens that are signed like those of the shared one; and how many it gave.
+pub async fn mint(secured: &'static Secured, make: fn(&Secured) -> anyhow::Result<Issued>) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/token", listener.local_addr().expect("an address"));
+    let given = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&given);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                // All of the request, as far as the secret, which is last in it.
+                let (mut request, mut part) = (Vec::new(), [0; 4096]);
+                while !String::from_utf8_lossy(&request).contains("client_secret=") {
+                    match stream.read(&mut part).await {
+                        Ok(n) if n > 0 => request.extend_from_slice(&part[..n]),
+                        _ => return,
+                    }
+                }
+                let issued = make(secured).expect("a token");
+                let life = issued.expires.duration_since(SystemTime::now()).unwrap_or_default().as_secs().max(1);
+                let body = json!({ "access_token": issued.token, "token_type": "Bearer", "expires_in": life }).to_string();
+                let length = body.len();
+                let head =
+                    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                // Fails only where the operator has gone.
+                let _ = stream.write_all((head + &body).as_bytes()).await;
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    (url, given)
 }

@@ -71,6 +71,24 @@ async fn f03_without_acls_each_right_is_named_until_the_documented_ones_are_ther
     assert_eq!(locked.world.at(group, topic).await, Some(0));
 }
 
+/// The broker leaves topics out that may not be described: the group looks as if it had committed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn f03_a_group_whose_topics_may_not_be_seen_is_told_so() {
+    let bob = bob("sf03c").await;
+    let Bob { locked, user, way, topic, group } = &bob;
+    let [group_read, _, topic_read, _] = rights(user, group, topic);
+    locked.block(|s| s.grant(&[group_read]));
+    locked.apply("p", way, group, run("r1")).await;
+    let status = locked.world.reaches("p", "r1", Stage::Failed, "InvalidTarget").await;
+    let message = says(&status, "Ready").2;
+    assert!(message.contains("or none of topics that the operator may Describe") && message.contains("add that right"), "{message}");
+    assert_eq!(locked.world.at(group, topic).await, Some(7));
+    locked.block(|s| s.grant(&[topic_read]));
+    locked.apply("p", way, group, run("r2")).await;
+    locked.world.verified("p", "r2").await;
+    assert_eq!(locked.world.at(group, topic).await, Some(0));
+}
+
 /// Describe alone lets everything be read and nothing be written; Read includes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn f03_reading_rights_alone_are_refused_at_the_commit_and_two_are_the_least() {

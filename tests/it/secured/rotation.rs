@@ -1,18 +1,15 @@
 //! F05, F20, F21: what is rotated is picked up without a restart; and A18, members that stay.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
 use testbed::consumer::{Consumer, Member};
 use testbed::eventually;
-use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_ID};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, CLIENT_ID, Operation, Resource};
 
-use super::{Locked, Way, login, oauth, run, tls};
+use super::{Locked, Way, login, mint, oauth, run, tls};
 use crate::world::{LIMIT, condition, says};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +18,6 @@ async fn f05_a_password_that_is_changed_is_picked_up_without_a_restart() {
     let user = "sf05-carol";
     locked.block(|s| s.set_scram_password(user, "one"));
     locked.secret("carol", json!({ "username": user, "password": "one" })).await;
-    use testbed::secured::{Acl, Operation, Resource};
     let acls = [Resource::Topic, Resource::Group].map(|kind| Acl::allow(user, Operation::Read, kind, "sf05-").prefixed());
     locked.block(|s| s.grant(&acls));
     let (topic, world) = (locked.world.topic(&[10]).await, &locked.world);
@@ -77,37 +73,11 @@ async fn f21_a_password_that_ends_with_a_line_break_is_told_so() {
     locked.world.verified("p", "r1").await;
 }
 
-/// A token service of one's own, whose tokens are those of the broker's and live five seconds.
-async fn short_lived(locked: &Locked) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/token", listener.local_addr().expect("an address"));
-    let (given, secured) = (Arc::new(AtomicUsize::new(0)), locked.secured);
-    let count = Arc::clone(&given);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let count = Arc::clone(&count);
-            tokio::spawn(async move {
-                // The request fits into one read: it is a few hundred bytes on loopback.
-                let _ = stream.read(&mut [0; 4096]).await;
-                let token = secured.tokens().issue(CLIENT_ID, Duration::from_secs(5)).expect("a token").token;
-                let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 5 }).to_string();
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                    body.len()
-                );
-                let _ = stream.write_all((head + &body).as_bytes()).await;
-                count.fetch_add(1, Ordering::Relaxed);
-            });
-        }
-    });
-    (url, given)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn f20_tokens_are_renewed_while_nothing_is_asked_and_a_reset_works_after_that() {
     let locked = Locked::new("sf20", &[]).await;
     locked.let_in();
-    let (url, given) = short_lived(&locked).await;
+    let (url, given) = mint(locked.secured, |s| s.tokens().issue(CLIENT_ID, Duration::from_secs(5))).await;
     let topic = locked.world.topic(&[10]).await;
     let group = locked.world.group(&topic, &[7]).await;
     let way = Way::new("p", locked.secured.oauth(), tls(), oauth(&url, "token-client"));
