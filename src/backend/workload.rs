@@ -6,7 +6,6 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt, discovery};
@@ -14,6 +13,9 @@ use serde_json::json;
 
 use crate::api::{OPERATOR, Reason, ScaledWorkload, WorkloadReference};
 use crate::domain::{Answer, Cause, RunState, words};
+
+/// Set by people on a ScaledObject: KEDA leaves the count as it is, and its own HorizontalPodAutoscaler goes.
+const KEDA_PAUSED: &str = "autoscaling.keda.sh/paused";
 
 /// The plural of a kind is looked up once per process.
 pub type Kinds = Arc<Mutex<HashMap<WorkloadKind, ApiResource>>>;
@@ -141,26 +143,30 @@ impl Workloads {
         let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
         let patch = json!({ "metadata": { "resourceVersion": seen.resource_version }, "spec": { "replicas": replicas } });
         let what = format!("scaling {} {} to {replicas}", seen.at.kind, seen.at.name);
-        let scaled = self.call(&what, &seen.at, api.patch_scale(&seen.at.name, &params, &Patch::Merge(&patch))).await?;
-        if replicas > 0 {
-            self.let_go(&api, &scaled, &seen.at).await;
-        }
-        Ok(())
+        self.call(&what, &seen.at, api.patch_scale(&seen.at.name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
-    /// Gives the count up again, so that its owner's next server-side apply meets no conflict from us. The scale subresource
-    /// carries the managers of the count.
-    async fn let_go(&self, api: &Api<DynamicObject>, scaled: &Scale, at: &WorkloadReference) {
-        let others: Vec<_> =
-            scaled.metadata.managed_fields.iter().flatten().filter(|m| m.manager.as_deref() != Some(OPERATOR)).cloned().collect();
-        // An empty list would mean "leave them"; one empty entry clears them.
-        let managers = if others.is_empty() { json!([{}]) } else { json!(others) };
-        let patch = json!({ "metadata": { "resourceVersion": scaled.metadata.resource_version, "managedFields": managers } });
-        let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
-        let done = self.call("giving the count up", at, api.patch_scale(&at.name, &params, &Patch::Merge(&patch))).await;
-        if let Err(cause) = done {
-            tracing::warn!(name = at.name, kind = at.kind, "The count is still ours for server-side apply: {}", cause.message);
+    /// Gives the counts up again, so that their owners' next server-side apply meets no conflict from us: where somebody
+    /// else set one meanwhile, it is not ours. That it failed is told, and hinders nothing.
+    pub async fn let_go(&self, before: &[ScaledWorkload]) {
+        for was in before.iter().filter(|w| w.replicas > 0) {
+            if let Err(cause) = self.let_go_of(&was.reference()).await {
+                tracing::warn!(name = was.name, kind = was.kind, "The count is still ours for server-side apply: {}", cause.message);
+            }
         }
+    }
+
+    /// Whether the API server notes who scaled differs by version: the object says so, and without a note nothing is written.
+    async fn let_go_of(&self, at: &WorkloadReference) -> Result<(), Cause> {
+        let api = self.api(at).await?;
+        let object = self.call(&format!("reading {} {}", at.kind, at.name), at, api.get(&at.name)).await?;
+        if !object.managed_fields().iter().any(|m| m.manager.as_deref() == Some(OPERATOR)) {
+            return Ok(());
+        }
+        // An empty list would mean "leave them"; one empty entry clears the managers of the count.
+        let patch = json!({ "metadata": { "resourceVersion": object.metadata.resource_version, "managedFields": [{}] } });
+        let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+        self.call("giving the count up", at, api.patch_scale(&at.name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
     async fn look(&self, at: &WorkloadReference) -> Result<Seen, Cause> {
@@ -191,21 +197,13 @@ impl Workloads {
         }
     }
 
-    /// An autoscaler of one of the workloads, in words.
+    /// An autoscaler of one of the workloads, in words. KEDA's first: it makes an autoscaler of the other kind for its own.
     async fn autoscaler(&self) -> Result<Option<String>, Cause> {
-        let names = |at: &WorkloadReference, kind: &str, name: &str| at.kind == kind && at.name == name;
-        let told = |what: &str, by: &str, at: &WorkloadReference| {
-            format!("{what} {by} scales {} {}: it would work against the pause. Remove or pause it, or use Wait", at.kind, at.name)
+        let Some(first) = self.references.first() else { return Ok(None) };
+        let scales = |kind: &str, name: &str| self.references.iter().find(|at| at.kind == kind && at.name == name);
+        let told = |what: &str, by: &str, at: &WorkloadReference, way_out: &str| {
+            format!("{what} {by} scales {} {}: it would work against the pause. {way_out}, or use Wait", at.kind, at.name)
         };
-        let any = self.references.first();
-        let Some(first) = any else { return Ok(None) };
-        let hpas: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client.clone(), &self.namespace);
-        for hpa in self.call("listing HorizontalPodAutoscalers", first, hpas.list(&ListParams::default())).await? {
-            let Some(target) = hpa.spec.as_ref().map(|s| &s.scale_target_ref) else { continue };
-            if let Some(at) = self.references.iter().find(|at| names(at, &target.kind, &target.name)) {
-                return Ok(Some(told("HorizontalPodAutoscaler", &hpa.name_any(), at)));
-            }
-        }
         let keda = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject"), "scaledobjects");
         let scaled: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &keda);
         let listed = match self.call("listing ScaledObjects", first, scaled.list(&ListParams::default())).await {
@@ -217,9 +215,19 @@ impl Workloads {
         for object in listed {
             let target = &object.data["spec"]["scaleTargetRef"];
             let kind = target["kind"].as_str().unwrap_or("Deployment");
-            let name = target["name"].as_str().unwrap_or_default();
-            if let Some(at) = self.references.iter().find(|at| names(at, kind, name)) {
-                return Ok(Some(told("ScaledObject", &object.name_any(), at)));
+            let paused = object.annotations().get(KEDA_PAUSED).is_some_and(|value| value == "true");
+            if let Some(at) = scales(kind, target["name"].as_str().unwrap_or_default())
+                && !paused
+            {
+                let way_out = format!("Pause it (annotation {KEDA_PAUSED}: \"true\") or remove it");
+                return Ok(Some(told("ScaledObject", &object.name_any(), at, &way_out)));
+            }
+        }
+        let hpas: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client.clone(), &self.namespace);
+        for hpa in self.call("listing HorizontalPodAutoscalers", first, hpas.list(&ListParams::default())).await? {
+            let Some(target) = hpa.spec.as_ref().map(|s| &s.scale_target_ref) else { continue };
+            if let Some(at) = scales(&target.kind, &target.name) {
+                return Ok(Some(told("HorizontalPodAutoscaler", &hpa.name_any(), at, "Remove it")));
             }
         }
         Ok(None)

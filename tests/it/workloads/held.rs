@@ -155,6 +155,21 @@ async fn o35_a_stop_that_lands_after_the_id_was_removed_is_undone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a09_a_count_that_a_person_sets_between_the_record_and_the_stop_is_not_lost() {
+    let (scaled, api, _operator) = wired("w09r").await;
+    api.traps.arm(Side::After, |call| call.starts_with("POST") && call.ends_with("/offsetresetrecords"));
+    scaled.apply("p", with(pause("r1"), "waitTimeout", json!("8s"))).await;
+    api.traps.sprung().await;
+    scaled.person_scales(&scaled.workloads[0], 3).await;
+    api.traps.release();
+    let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PauseOverridden").await;
+    assert!(format!("{status:?}").contains("Deployment d now has 3 (it had 2)"), "{status:?}");
+    scaled.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
+    scaled.brought_back("p").await;
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![3], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn o36_a_second_object_waits_until_the_first_is_scaled_back() {
     let scaled = held("w36").await;
     let first = scaled.record().await.name_any();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{FINALIZER, Stage};
+use stream_pipeline_operator::api::{FINALIZER, OPERATOR, Stage};
 use testbed::proxy::{KafkaProxy, OFFSET_COMMIT};
 use testbed::trap::Side;
 use testbed::wire::{Fate, Passing, Wire};
@@ -24,12 +24,11 @@ const WORKERS: usize = 6;
 type Point = (usize, &'static str);
 type Cell = (Point, Side);
 
-/// Which writes a reset makes, each of them once where nothing goes wrong but the last two.
+/// Which writes a reset makes, each of them once where nothing goes wrong, but for the last two.
 fn kind(call: &Passing) -> Option<&'static str> {
     let (path, body) = (call.path.as_str(), call.body.as_str());
     let named = |plural: &str| path.split(&format!("/{plural}/")).nth(1).is_some();
     Some(match (call.method.as_str(), path) {
-        ("PATCH", p) if p.ends_with("/scale") && body.contains("managedFields") => "let go",
         ("PATCH", p) if p.ends_with("/scale") && body.contains("\"replicas\":0") => "scale down",
         ("PATCH", p) if p.ends_with("/scale") => "scale up",
         ("POST", p) if p.ends_with("/offsetresetrecords") => "create record",
@@ -235,6 +234,9 @@ impl Bench {
         }
         self.world.delete(name).await;
         assert_eq!(self.count(workload).await, 2, "scaled back");
+        let found = pods::get(&self.world.client, self.world.namespace.name(), workload).await.expect("it is there");
+        let managers: Vec<_> = found.metadata.managed_fields.iter().flatten().filter_map(|m| m.manager.clone()).collect();
+        assert!(!managers.iter().any(|m| m.starts_with(OPERATOR)), "the count is not ours any more: {managers:?}");
         if !held {
             // It was verified at 0: now it is read again.
             self.all_read(name).await;
@@ -253,11 +255,12 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
     let mut first = Bench::new("w10", true).await;
     let clean = first.cell(None).await;
     assert_eq!((clean.end.as_str(), clean.sent), ("Verified/ResetVerified", 1));
-    let points = first.state().trace.clone();
+    let mut points = first.state().trace.clone();
+    // What is told on the way differs from run to run; the end is always told.
+    let last = points.iter().map(|p| p.0).max();
+    points.retain(|p| !matches!(p.1, "status" | "event") || Some(p.0) == last);
     println!("w10: {} points: {points:?}", points.len());
-    for kind in
-        ["finalizer on", "create record", "scale down", "put plan", "close", "scale up", "let go", "note brought back", "finalizer off"]
-    {
+    for kind in ["finalizer on", "create record", "scale down", "put plan", "close", "scale up", "note brought back", "finalizer off"] {
         assert!(points.iter().any(|p| p.1 == kind), "no {kind}: {points:?}");
     }
     let sides = [Side::Before, Side::After];
@@ -293,7 +296,7 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
         println!("{line}");
         *ends.entry(row.end.clone()).or_default() += 1;
         // Between the write of the plan and the commit nobody but the one that died may send.
-        let in_doubt = matches!((call, side), ("put plan", Side::After) | ("commit", Side::Before)) || at == phase && call == "status";
+        let in_doubt = matches!((call, side), ("put plan", Side::After) | ("commit", Side::Before));
         if row.end != if in_doubt { "Held/OutcomeUnknown" } else { "Verified/ResetVerified" } {
             wrong.push(line);
         }

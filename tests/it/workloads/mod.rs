@@ -5,8 +5,9 @@ mod matrix;
 mod pause;
 mod refused;
 
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipelineStatus};
 use testbed::pods::{self, Pods};
@@ -173,16 +174,27 @@ impl Scaled {
         let rule = |resource: &str, verbs: &[&str]| json!({ "apiGroups": ["example.com"], "resources": [resource], "verbs": verbs });
         let rules = [rule("workers", &["get"]), rule("workers/scale", &["get", "patch"])];
         let role = json!({ "metadata": { "name": "workers" }, "rules": rules });
+        let roles: Api<Role> = Api::namespaced(self.world.client.clone(), self.world.namespace.name());
+        roles.create(&PostParams::default(), &serde_json::from_value(role).expect("a Role")).await.expect("the Role is taken");
+        self.give_workers().await;
+    }
+
+    pub async fn give_workers(&self) {
         let binding = json!({
             "metadata": { "name": "workers" },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "workers" },
             "subjects": [{ "kind": "ServiceAccount", "name": RELEASE, "namespace": SYSTEM_NAMESPACE }]
         });
-        let (client, namespace) = (&self.world.client, self.world.namespace.name());
-        let roles: Api<k8s_openapi::api::rbac::v1::Role> = Api::namespaced(client.clone(), namespace);
-        roles.create(&PostParams::default(), &serde_json::from_value(role).expect("a Role")).await.expect("the Role is taken");
-        let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> = Api::namespaced(client.clone(), namespace);
-        bindings.create(&PostParams::default(), &serde_json::from_value(binding).expect("a binding")).await.expect("it is taken");
+        let binding = serde_json::from_value(binding).expect("a RoleBinding");
+        self.bindings().create(&PostParams::default(), &binding).await.expect("the RoleBinding is taken");
+    }
+
+    pub async fn take_workers(&self) {
+        self.bindings().delete("workers", &DeleteParams::default()).await.expect("it can be deleted");
+    }
+
+    fn bindings(&self) -> Api<RoleBinding> {
+        Api::namespaced(self.world.client.clone(), self.world.namespace.name())
     }
 
     /// Another field manager sets this count, by force: as a Git tool does that heals.
