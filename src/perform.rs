@@ -22,7 +22,7 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
         Step::RecordPause { before, deadline } => act.record_pause(seen, before, deadline).await,
         Step::Stop => act.switch(false).await,
         Step::BringBack => act.switch(true).await,
-        Step::NoteBroughtBack => act.note_brought_back().await,
+        Step::NoteBroughtBack => ctx.ledger.note_brought_back(&act.subject()?.object, Timestamp::now()).await,
         Step::WriteAhead { plan, before, deadline } => act.write_ahead(seen, &plan, before, deadline).await,
         Step::RecordDryRun { plan, deadline } => act.record_dry_run(seen, &plan, deadline).await,
         Step::Send { plan, only } => act.send(&plan, |at| only.contains(at)).await,
@@ -91,15 +91,6 @@ impl Act<'_> {
         };
         self.ctx.memory.note_switched(record, start, under_way, failure.clone());
         failure.map_or(Ok(()), Err)
-    }
-
-    async fn note_brought_back(&self) -> Result<(), Cause> {
-        let record = &self.subject()?.object;
-        // Before the note: whoever takes over after a crash comes here again.
-        if let (Some(before), Ok(platform)) = (&record.spec.run_state_before, self.platform(record).await) {
-            platform.let_go(before).await;
-        }
-        self.ctx.ledger.note_brought_back(record, Timestamp::now()).await
     }
 
     async fn write_ahead(&self, seen: &Observation, plan: &Plan, before: Option<RunStateBefore>, deadline: Timestamp) -> Result<(), Cause> {

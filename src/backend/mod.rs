@@ -155,14 +155,6 @@ impl Platform {
         }
     }
 
-    /// What was stopped runs again, and nothing of it is the operator's any more.
-    pub async fn let_go(&self, before: &RunStateBefore) {
-        match self {
-            Platform::Kafka { workloads, .. } => workloads.let_go(&before.workloads).await,
-            Platform::Enos(_) => {}
-        }
-    }
-
     /// Starts the pipeline as it was. Answered before it runs.
     pub async fn start(&self, before: &RunStateBefore) -> Answer {
         match self {

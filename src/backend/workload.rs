@@ -138,35 +138,14 @@ impl Workloads {
         Answer::Definite { refused: [].into() }
     }
 
+    /// The API server notes no manager for a merge patch of the subresource, so the owner's next server-side apply meets no
+    /// conflict from us (tried on 1.37).
     async fn scale(&self, seen: &Seen, replicas: i32) -> Result<(), Cause> {
         let api = self.api(&seen.at).await?;
         let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
         let patch = json!({ "metadata": { "resourceVersion": seen.resource_version }, "spec": { "replicas": replicas } });
         let what = format!("scaling {} {} to {replicas}", seen.at.kind, seen.at.name);
         self.call(&what, &seen.at, api.patch_scale(&seen.at.name, &params, &Patch::Merge(&patch))).await.map(drop)
-    }
-
-    /// Gives the counts up again, so that their owners' next server-side apply meets no conflict from us: where somebody
-    /// else set one meanwhile, it is not ours. That it failed is told, and hinders nothing.
-    pub async fn let_go(&self, before: &[ScaledWorkload]) {
-        for was in before.iter().filter(|w| w.replicas > 0) {
-            if let Err(cause) = self.let_go_of(&was.reference()).await {
-                tracing::warn!(name = was.name, kind = was.kind, "The count is still ours for server-side apply: {}", cause.message);
-            }
-        }
-    }
-
-    /// Whether the API server notes who scaled differs by version: the object says so, and without a note nothing is written.
-    async fn let_go_of(&self, at: &WorkloadReference) -> Result<(), Cause> {
-        let api = self.api(at).await?;
-        let object = self.call(&format!("reading {} {}", at.kind, at.name), at, api.get(&at.name)).await?;
-        if !object.managed_fields().iter().any(|m| m.manager.as_deref() == Some(OPERATOR)) {
-            return Ok(());
-        }
-        // An empty list would mean "leave them"; one empty entry clears the managers of the count.
-        let patch = json!({ "metadata": { "resourceVersion": object.metadata.resource_version, "managedFields": [{}] } });
-        let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
-        self.call("giving the count up", at, api.patch_scale(&at.name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
     async fn look(&self, at: &WorkloadReference) -> Result<Seen, Cause> {
