@@ -65,3 +65,25 @@ async fn a11_paused_with_nothing_asked_is_healthy_and_o01_applied_again_moves_no
     assert_eq!(enos.world.version("p").await, version, "no write at all");
     assert_eq!(enos.reset_calls(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p01_a_dry_run_shows_what_can_be_known_calls_nothing_and_does_not_use_the_id_up() {
+    let enos = Enos::with("p01", "RUNNING").await;
+    enos.known("p").await;
+    enos.apply("p", ID, json!({ "id": "r1", "dryRun": true, "whenActive": "Pause" })).await;
+    let status = enos.world.reaches("p", "r1", Stage::Planned, "PlanReady").await;
+    let message = says(&status, "Ready").2;
+    for part in
+        ["Reset Pipeline Offset would be called", "paused before and started again after", "RUNNING", "with a lag of", "cannot be undone"]
+    {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let call = enos.record().await.spec.plan.and_then(|p| p.call).expect("the call is shown");
+    assert!(call.before.is_some_and(|b| b.offset >= 400_000) && !call.undo, "{call:?}");
+    for call in [Call::Reset, Call::Pause, Call::Start] {
+        assert_eq!(enos.sim.count(call), 0, "{call:?}");
+    }
+    enos.apply("p", ID, json!({ "id": "r1", "dryRun": false, "whenActive": "Pause" })).await;
+    enos.world.wait("p", "the reset to be brought back", |s| reset(s).stage.is_final() && reset(s).stage != Stage::Planned).await;
+    assert_eq!((enos.reset_calls(), enos.sim.status(ID).as_str()), (1, "RUNNING"));
+}
