@@ -123,6 +123,13 @@ fn f09_unknown_fields_of_a_request_are_decoded_into_sight() {
 }
 
 #[test]
+fn e11_a_target_on_enos_is_refused_at_admission() {
+    let row = table().into_iter().find(|r| r.name == "E11 a target on EnOS").expect("the table has that row");
+    let said = rules_say(&row.manifest("row"), None);
+    assert!(said.len() == 1 && said[0].contains("the platform decides where the position goes"), "{said:?}");
+}
+
+#[test]
 fn every_example_is_accepted() {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     let mut count = 0;

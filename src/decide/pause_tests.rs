@@ -1,33 +1,17 @@
 //! What is decided about a pipeline that the operator stopped, sentence by sentence.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::decide;
+use super::tests::timing;
 use crate::api::{BackendIdentity, FINALIZER, LagReading, OffsetResetRecord, Reason, RecordPhase, Stage, StreamPipeline};
 use crate::domain::{
-    Activity, Cause, Decision, Desired, Now, Observation, PlanState, Progress, Reading, RecordLook, RunState, Step, Switches, Timing,
-    Verdict,
+    Activity, Cause, Decision, Desired, Now, Observation, PlanState, Progress, Reading, RecordLook, RunState, Step, Switches, Verdict,
 };
-
-fn timing() -> Timing {
-    let s = Duration::from_secs;
-    Timing {
-        send_window: s(5),
-        call_deadline: s(10),
-        late_bound: s(20),
-        recheck_waiting: s(3),
-        recheck_idle: s(4),
-        max_backoff: s(60),
-        list_interval: s(15),
-        pause_warning: s(43_200),
-        slow_stop: s(300),
-        finalizer_deadline: s(600),
-    }
-}
 
 /// So many seconds after the record was made.
 fn at(seconds: i64) -> Timestamp {

@@ -19,7 +19,7 @@ use crate::domain::{
     Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
 };
 
-fn timing() -> Timing {
+pub(super) fn timing() -> Timing {
     let s = Duration::from_secs;
     Timing {
         send_window: s(5),

@@ -115,3 +115,15 @@ pub fn is_skipped(status: &StreamPipelineStatus) {
     );
     assert!(status.offset_reset.as_ref().is_some_and(|r| r.record_ref.is_none()));
 }
+
+/// As a Secret shows it.
+pub fn base64(bytes: &[u8]) -> String {
+    let value = serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec())).expect("a string");
+    value.as_str().expect("a string").to_owned()
+}
+
+/// As a URL shows it.
+pub fn percent(text: &str) -> String {
+    let escape = |b: u8| if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    text.bytes().map(escape).collect()
+}

@@ -11,6 +11,7 @@ use testbed::enos::{
 use testbed::http_get;
 
 use super::{Enos, ID};
+use crate::watching::{base64, percent};
 use crate::world::{reset, says};
 
 fn id(n: usize) -> String {
@@ -142,17 +143,6 @@ async fn f15_a_tenant_with_a_wrong_secret_is_not_noticed_by_the_other_on_the_sam
     for n in 1..=20 {
         assert_eq!(enos.sim.resets(&id(n)), 0);
     }
-}
-
-/// As a shell or a Secret would show it.
-fn base64(bytes: &[u8]) -> String {
-    let value = serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec())).expect("a string");
-    value.as_str().expect("a string").to_owned()
-}
-
-fn percent(text: &str) -> String {
-    let escape = |b: u8| if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-    text.bytes().map(escape).collect()
 }
 
 /// Whatever looks like a token, a signature or an `encryption`: 64 hexadecimal digits.

@@ -12,6 +12,7 @@ use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_SECRET};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Locked, Way, login, oauth, run, tls, with_certificate};
+use crate::watching::{base64, percent};
 use crate::world::LIMIT;
 
 /// Counts the connections to a listener. A client that is refused knows no other address than this one.
@@ -62,16 +63,6 @@ async fn f15_fifty_with_a_wrong_password_do_not_hinder_one_and_log_in_seldom() {
     println!("{tries} log-ins, {threads} threads, {writes} writes of a status");
     assert!(writes < 200, "{writes} writes of a status");
     assert!(threads < 60, "{threads} threads");
-}
-
-fn base64(bytes: &[u8]) -> String {
-    let value = serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec())).expect("a string");
-    value.as_str().expect("a string").to_owned()
-}
-
-fn percent(text: &str) -> String {
-    let escape = |b: u8| if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-    text.bytes().map(escape).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
