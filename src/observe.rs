@@ -1,12 +1,13 @@
 //! Looks at what this pass needs, and at nothing else. Reads only; a failed read is a value in the `Observation`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::{BackendIdentity, Reason, RecordPhase, Stage};
 use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
-    Abilities, Activity, Answer, Cause, Committed, Desired, Leftover, Now, Observation, Plan, PlanState, Progress, ReadBack, Reading,
+    Abilities, Activity, Answer, Cause, Committed, Desired, Leftover, Log, Now, Observation, Plan, PlanState, Progress, ReadBack, Reading,
     RecordLook, Request, RunState, Target, TopicPartition, retry_asked,
 };
 use crate::ledger::record_name;
@@ -187,8 +188,18 @@ impl Look<'_> {
             PlanState::Closed if record.owes_start() => {
                 self.activity(seen, since).await;
                 seen.run_state = self.run_state(&self.platform, record).await;
+                seen.log = self.log_before_start(record).await;
             }
             PlanState::Closed => self.after_start(seen, record).await,
+        }
+    }
+
+    /// The logs of a plan that was read back, before what was stopped is started on them.
+    async fn log_before_start(&self, record: &RecordLook) -> Reading<BTreeMap<TopicPartition, Log>> {
+        let verified = record.object.status.as_ref().is_some_and(|s| s.reason == Reason::ResetVerified);
+        match record.plan().filter(|plan| verified && !plan.rows.is_empty() && record.switches.start.is_none()) {
+            Some(plan) => self.platform.log(&plan.partitions(), None, self.now.wall).await.into(),
+            None => Reading::Unread,
         }
     }
 

@@ -1,6 +1,8 @@
 //! One table of stages and reasons. The same word is the condition's reason, the event's reason and the metric label.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
@@ -35,9 +37,7 @@ impl Stage {
 }
 
 /// Why a request stands where it stands.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, IntoStaticStr, EnumIter, EnumString,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, EnumIter, EnumString)]
 pub enum Reason {
     NothingRequested,
     // Waiting: heals by itself
@@ -92,6 +92,7 @@ pub enum Reason {
     PipelineNameAmbiguous,
     PlanReady,
     ResetVerified,
+    BelowLogStart,
     SkippedAtCreation,
     AlreadyHandled,
     RequestEditedWithoutNewId,
@@ -214,6 +215,9 @@ impl Reason {
             Sent => "The plan was sent, or may have been; the group is looked at next.",
             PlanReady => "A dry run: the plan is in the record, nothing was sent. `dryRun: false` under the same id runs it.",
             ResetVerified => "Every partition was read back as planned.",
+            BelowLogStart => {
+                "Read back as planned; then retention overtook a target before the pipeline was started again. There its consumer goes where its `auto.offset.reset` says. Nothing is written again by itself; a new id asks again."
+            }
             SkippedAtCreation => {
                 "The request was there when the object was first seen, so it was not run. A new id runs; or create with `whenCreated: Run` or a future `expiresAt`."
             }
@@ -265,6 +269,17 @@ impl Reason {
             Reason::AverageRateUnavailable => Some(61168),
             _ => None,
         }
+    }
+}
+
+/// A word, not an enumeration: a CRD older than the operator must never keep a record from being closed.
+impl JsonSchema for Reason {
+    fn schema_name() -> Cow<'static, str> {
+        "Reason".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "maxLength": 64 })
     }
 }
 

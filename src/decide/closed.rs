@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::compare::{Comparison, compare};
 use super::{Pass, judge, pause};
 use crate::api::{LagReading, Reason, RecordPhase, Stage};
-use crate::domain::{Cause, Decision, Ending, RecordLook, Request, Step, Verdict, retry_asked};
+use crate::domain::{Cause, Decision, Ending, Goal, RecordLook, Request, Row, Step, Verdict, retry_asked, words};
 
 /// No reading of a running pipeline for so long: the comparison ends without one. The platform samples about every four minutes.
 const NO_READING: Duration = Duration::from_secs(30 * 60);
@@ -61,11 +61,45 @@ impl Pass<'_> {
 
     /// The request has ended, and the pipeline is brought back before that is told.
     pub(super) fn restore(&self, record: &RecordLook, mut ending: Ending) -> Decision {
-        let judged = pause::bring_back(record, &self.seen.run_state, self.timing, self.now);
+        if let Some(cause) = self.overtaken(record) {
+            let mut status = judge::closing(record, RecordPhase::Verified, &cause, self.now, None);
+            status.verification = record.object.status.as_ref().and_then(|s| s.verification.clone());
+            return self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO);
+        }
+        let warned = ending.cause.reason == Reason::BelowLogStart;
+        let mut judged = pause::bring_back(record, &self.seen.run_state, self.timing, self.now);
+        let told = self.progress.last_reason == Some(Reason::BelowLogStart);
+        if warned && !told && matches!(judged.step, Some(Step::BringBack)) {
+            // Said before the consumers run into it.
+            (judged.step, judged.recheck) = (None, self.timing.recheck_waiting);
+        }
         let message = format!("{}. The reset: {}", judged.cause.message.trim_end_matches('.'), ending.cause.message);
         ending.stage = Stage::Sending;
         ending.cause = Cause { message, ..judged.cause };
+        if warned {
+            ending.cause.reason = Reason::BelowLogStart;
+        }
         self.done(Verdict::request(ending), judged.step, judged.recheck)
+    }
+
+    /// A target that was read back and has fallen below the log start since (K32).
+    fn overtaken(&self, record: &RecordLook) -> Option<Cause> {
+        let status = record.object.status.as_ref().filter(|s| s.reason == Reason::ResetVerified)?;
+        let (plan, log) = (record.plan()?, self.seen.log.get()?);
+        let below = |row: &Row, goal: Goal| {
+            log.get(&row.at).filter(|l| goal.offset < l.start).map(|l| format!("{} ({} < {})", row.at, goal.offset, l.start))
+        };
+        let below: Vec<_> = plan.moves().filter_map(|(row, goal)| below(row, goal)).collect();
+        (!below.is_empty()).then(|| {
+            let text = format!(
+                "the log start overtook the target of {} before the pipeline was started again: {}. There its consumer goes where its \
+                 auto.offset.reset says. Nothing is written again by itself. {}",
+                words::partitions(below.len()),
+                words::some_of(&below),
+                status.message
+            );
+            Cause::new(Reason::BelowLogStart, text)
+        })
     }
 
     /// It runs again: what the platform says of its position now is compared with what it said before.

@@ -9,7 +9,7 @@ use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource};
 
-use crate::api::{OPERATOR, Stage, StreamPipeline, StreamPipelineStatus};
+use crate::api::{OPERATOR, Reason, Stage, StreamPipeline, StreamPipelineStatus};
 use crate::context::Context;
 use crate::domain::words;
 use crate::domain::{Cause, Desired, Verdict};
@@ -94,7 +94,7 @@ fn event(before: Option<&StreamPipelineStatus>, after: Option<&StreamPipelineSta
     if before.and_then(ready).is_some_and(|(r, why, _)| (r, why) == (reset.clone(), reason.clone())) {
         return None;
     }
-    let bad = matches!(reset.as_ref()?.1, Stage::Failed | Stage::Held | Stage::Skipped);
+    let bad = matches!(reset.as_ref()?.1, Stage::Failed | Stage::Held | Stage::Skipped) || reason == Reason::BelowLogStart.as_str();
     let id = words::cut(desired.id.as_deref().unwrap_or_default(), 64);
     let note = desired.request.as_ref().and_then(|r| r.as_ref().ok()).and_then(|r| r.written.note.as_deref());
     let note = note.map(|n| format!(" [{}]", words::cut(n, 200))).unwrap_or_default();

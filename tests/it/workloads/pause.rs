@@ -1,15 +1,18 @@
 //! A04, A08, A09, A12, A13, A17, A18, A19: scaled to 0 for a reset, and back.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{RecordPhase, Stage};
 use testbed::pods::{self, annotated};
-use testbed::{Testbed, eventually};
+use testbed::proxy::ApiProxy;
+use testbed::trap::Side;
+use testbed::{Operator, Testbed, eventually, kafka};
 
-use super::{Scaled, pause, wait};
+use super::{QUICK, Scaled, pause, wait};
 use crate::watching::with;
-use crate::world::{LIMIT, reset, says};
+use crate::world::{EXE, LIMIT, flags, reset, says};
 
 /// Down, reset, verified, up: whatever runs the consumers.
 async fn a04(scaled: &Scaled, expected: &[i64]) {
@@ -211,4 +214,32 @@ async fn a19_the_next_server_side_apply_of_its_owner_meets_no_conflict() {
         scaled.owner_applies(&changed).await.expect("no conflict");
         eventually("its count", LIMIT, async || if scaled.count(workload).await == 3 { Ok(()) } else { Err(String::new()) }).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k32_a_log_start_that_overtakes_the_target_is_told_before_the_consumers_are_started_on_it() {
+    let scaled = Scaled::without_operator("k32", |group, topic| vec![pods::deployment("d", 1, group, topic)]).await;
+    let api = ApiProxy::start(&scaled.world.testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
+    let _operator = Operator::start_with(&api.kubeconfig(), Path::new(EXE), scaled.world.namespace.name(), &flags(&QUICK));
+    scaled.known("p").await;
+    // Read back and closed; what follows waits until retention has passed by.
+    api.traps.arm(Side::After, |call| call.starts_with("PATCH") && call.contains("/offsetresetrecords/") && call.ends_with("/status"));
+    scaled.apply("p", pause("r1")).await;
+    api.traps.sprung().await;
+    kafka::delete_records(&scaled.world.bootstrap, &[(&scaled.topic, 1, 5)]).await;
+    api.traps.release();
+    let record = scaled.brought_back("p").await;
+    let closed = record.status.expect("closed");
+    assert_eq!((closed.phase, closed.reason.as_str()), (RecordPhase::Verified, "BelowLogStart"), "{closed:?}");
+    let overtaken = format!("{}-1 (0 < 5)", scaled.topic);
+    assert!(closed.message.contains(&overtaken) && closed.message.contains("2 of 2 partitions read back as planned"), "{closed:?}");
+    let status = scaled.world.reaches("p", "r1", Stage::Verified, "BelowLogStart").await;
+    assert_eq!((says(&status, "OffsetsReset").0, says(&status, "Ready").0), ("True", "True"));
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![1], 2), "down once and up once");
+    // Told, and only then started.
+    let writes = scaled.world.writes();
+    let last = |what: &str| writes.iter().rposition(|w| w.contains(what)).unwrap_or_else(|| panic!("no {what}: {writes:#?}"));
+    let told = writes[..last("/scale?")].iter().rposition(|w| w.contains("/streampipelines/p/status"));
+    let closed = writes.iter().position(|w| w.contains("/offsetresetrecords/") && w.contains("/status"));
+    assert!(told > closed, "{writes:#?}");
 }
