@@ -44,8 +44,13 @@ unsafe extern "C" {
     fn rd_kafka_event_error(event: *mut rd_kafka_event_t) -> i32;
     fn rd_kafka_error_code(error: *const rd_kafka_error_t) -> i32;
     fn rd_kafka_ConsumerGroupDescription_state(g: *const Described) -> i32;
+    fn rd_kafka_ConsumerGroupDescription_authorized_operations(g: *const Described, count: *mut usize) -> *const i32;
+    fn rd_kafka_TopicDescription_authorized_operations(topic: *const rd_kafka_TopicDescription_t, count: *mut usize) -> *const i32;
     fn rd_kafka_list_groups(rk: *mut rd_kafka_t, group: *const c_char, list: *mut *const rd_kafka_group_list, timeout_ms: c_int) -> i32;
 }
+
+/// `rd_kafka_AclOperation_t`: what a commit needs on the group and on the topic.
+const READ: i32 = 3;
 
 type Described = rd_kafka_ConsumerGroupDescription_t;
 type Element = rd_kafka_topic_partition_t;
@@ -162,7 +167,7 @@ impl Native {
     }
 
     pub(super) fn describe_topics(&self, ticket: &Ticket, names: &[CString]) -> Result<(), AdminError> {
-        let options = self.options(rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, ticket)?;
+        let options = self.options_with_rights(rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, ticket)?;
         let mut names: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
         // SAFETY: the names outlive this function and are copied by the collection, which is destroyed here.
         unsafe {
@@ -174,7 +179,7 @@ impl Native {
     }
 
     pub(super) fn describe_group(&self, ticket: &Ticket, group: &CStr) -> Result<(), AdminError> {
-        let options = self.options(rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, ticket)?;
+        let options = self.options_with_rights(rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, ticket)?;
         // SAFETY: the group's name outlives this function and is copied.
         unsafe { rd_kafka_DescribeConsumerGroups(self.rk, [group.as_ptr()].as_mut_ptr(), 1, options.0, self.queue) };
         Ok(())
@@ -274,6 +279,14 @@ impl Native {
             rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(ticket.id));
         }
         Ok(Owned(options, rd_kafka_AdminOptions_destroy))
+    }
+
+    /// The answer is to say also what the principal may do there (KIP-430).
+    fn options_with_rights(&self, op: rd_kafka_admin_op_t, ticket: &Ticket) -> Result<Owned<rd_kafka_AdminOptions_t>, AdminError> {
+        let options = self.options(op, ticket)?;
+        // SAFETY: the options are live and of an operation that takes this; an error, which may be null, is destroyed here.
+        unsafe { rd_kafka_error_destroy(rd_kafka_AdminOptions_set_include_authorized_operations(options.0, 1)) };
+        Ok(options)
     }
 
     /// The one call that librdkafka has only as a blocking one, so it gets a thread, which is joined before the handle is destroyed.
@@ -563,6 +576,7 @@ impl Answer {
                     topic_id: text(id).replace('+', "-").replace('/', "_"),
                     partitions: array(topic, rd_kafka_TopicDescription_partitions).into_iter().map(partition).collect(),
                     error: self.check(rd_kafka_TopicDescription_error(topic)).err().and_then(|e| e.code()),
+                    may_read: may_read(topic, rd_kafka_TopicDescription_authorized_operations),
                 }
             };
             Ok(array(result, rd_kafka_DescribeTopics_result_topics).into_iter().map(topic).collect())
@@ -584,6 +598,7 @@ impl Answer {
             };
             Ok(GroupDescription {
                 state: rd_kafka_ConsumerGroupDescription_state(group).into(),
+                may_read: may_read(group, rd_kafka_ConsumerGroupDescription_authorized_operations),
                 members: members.map(|i| member(rd_kafka_ConsumerGroupDescription_member(group, i))).collect(),
             })
         }
@@ -701,6 +716,20 @@ unsafe fn array<R, T>(of: *const R, get: unsafe extern "C" fn(*const R, *mut usi
         let first = get(of, &mut count);
         if first.is_null() { Vec::new() } else { std::slice::from_raw_parts(first, count).to_vec() }
     }
+}
+
+/// Whether Read is among the operations that `get` returns for `of`; None where the broker does not say.
+///
+/// # Safety
+/// As [`array`], of numbers.
+unsafe fn may_read<R>(of: *const R, get: unsafe extern "C" fn(*const R, *mut usize) -> *const i32) -> Option<bool> {
+    let mut count = 0;
+    // SAFETY: as promised by the caller.
+    let operations = unsafe {
+        let first = get(of, &mut count);
+        if first.is_null() { &[] } else { std::slice::from_raw_parts(first, count) }
+    };
+    (!operations.is_empty()).then(|| operations.contains(&READ))
 }
 
 pub(super) fn argument(call: &'static str, reason: &str) -> AdminError {

@@ -92,6 +92,8 @@ pub struct GroupMember {
 pub struct GroupDescription {
     pub state: GroupState,
     pub members: Vec<GroupMember>,
+    /// Whether the principal has the right to Read, which committing takes; absent where the broker does not say.
+    pub may_read: Option<bool>,
 }
 
 /// What a group's name stands for. librdkafka describes a share or a streams group exactly like a group that does not exist.
@@ -113,6 +115,8 @@ pub struct TopicDescription {
     pub partitions: Vec<PartitionInfo>,
     /// For example 3, `UNKNOWN_TOPIC_OR_PARTITION`.
     pub error: Option<KafkaCode>,
+    /// As in [`GroupDescription`].
+    pub may_read: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

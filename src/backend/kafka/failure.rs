@@ -116,6 +116,15 @@ pub fn of_topic(topic: &str, code: KafkaCode, who: &Who) -> Cause {
     of("topic", topic, topic, code, who)
 }
 
+/// What a commit takes is not allowed there, as the brokers say beforehand. `kind`: group or topic.
+pub fn not_committable(kind: &str, name: &str, who: &Who) -> Cause {
+    let right = who.acl(&format!("--{kind}"), name);
+    Cause::new(
+        Reason::PermissionMissing,
+        format!("offsets may not be committed for {kind} {name}; nothing was sent. Add the right: {right}"),
+    )
+}
+
 /// One partition's log could not be read, so there is no rate either (61168).
 pub fn of_log(at: &TopicPartition, code: KafkaCode, who: &Who) -> Cause {
     if code.is_authorization() {

@@ -115,9 +115,20 @@ impl Kafka {
     /// Ids, partitions and leaders, asked of the broker each time.
     ///
     /// # Errors
-    /// As [`Kafka::identity`].
+    /// As [`Kafka::identity`]; `PermissionMissing` where the brokers say that a commit for them would be refused.
     pub async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
-        let described = self.client.describe_topics(names, self.deadline).await.map_err(|e| self.cause(&e))?;
+        let group = &self.backend.group;
+        let (described, identity) =
+            tokio::try_join!(self.client.describe_topics(names, self.deadline), self.client.identify_group(group, self.deadline))
+                .map_err(|e| self.cause(&e))?;
+        if let GroupIdentity::Consumer(found) | GroupIdentity::Absent(found) = identity
+            && found.may_read == Some(false)
+        {
+            return Err(failure::not_committable("group", group, &self.who));
+        }
+        if let Some(topic) = described.iter().find(|topic| topic.error.is_none() && topic.may_read == Some(false)) {
+            return Err(failure::not_committable("topic", &topic.name, &self.who));
+        }
         let mut topics = Topics::new();
         for topic in described {
             let found = match topic.error {

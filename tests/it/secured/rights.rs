@@ -91,7 +91,7 @@ async fn f03_a_group_whose_topics_may_not_be_seen_is_told_so() {
 
 /// Describe alone lets everything be read and nothing be written; Read includes it.
 #[tokio::test(flavor = "multi_thread")]
-async fn f03_reading_rights_alone_are_refused_at_the_commit_and_two_are_the_least() {
+async fn f03_a_right_to_commit_that_is_missing_is_named_beforehand_and_two_rights_are_the_least() {
     let bob = bob("sf03b").await;
     let Bob { locked, user, way, topic, group } = &bob;
     let [group_read, group_describe, topic_read, topic_describe] = rights(user, group, topic);
@@ -109,10 +109,12 @@ async fn f03_reading_rights_alone_are_refused_at_the_commit_and_two_are_the_leas
     };
     told(refused("--group", group)).await;
     assert_eq!(locked.world.at(group, topic).await, Some(7));
+    assert_eq!(locked.world.all_records().await.len(), 0, "found before a plan is written");
     locked.block(|s| s.revoke(std::slice::from_ref(&topic_read)));
     locked.block(|s| s.grant(&[group_read.clone(), topic_describe.clone()]));
     told(refused("--topic", topic)).await;
     assert_eq!(locked.world.at(group, topic).await, Some(7));
+    assert_eq!(locked.world.all_records().await.len(), 0, "found before a plan is written");
     // Both rights to describe go: those to read include them.
     locked.block(|s| s.grant(std::slice::from_ref(&topic_read)));
     locked.block(|s| s.revoke(&[group_describe, topic_describe]));
