@@ -117,3 +117,23 @@ async fn a18_a_static_member_is_said_to_leave_by_itself() {
     assert!(condition(&status, "Stalled").is_none());
     assert_eq!(locked.world.at(&group, &topic).await, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f05_a_secret_for_brokers_that_is_missing_or_lacks_a_key_is_named_and_read_when_it_is_put_right() {
+    let locked = Locked::new("sf05", &[]).await;
+    locked.let_in();
+    let topic = locked.world.topic(&[10]).await;
+    let group = locked.world.group(&topic, &[7]).await;
+    let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "later"));
+    locked.apply("p", &way, &group, run("r1")).await;
+    let told = async |part: &str| {
+        let status = locked.world.wait("p", part, |s| condition(s, "Ready").is_some_and(|c| c.message.contains(part))).await;
+        assert_eq!(says(&status, "Ready").1, "SecretNotFound", "{status:?}");
+    };
+    told("Secret later is not in this namespace").await;
+    locked.secret("later", json!({ "username": ALICE, "pass": ALICE_PASSWORD })).await;
+    told("Secret later has no key password").await;
+    locked.secret("later", json!({ "username": ALICE, "password": ALICE_PASSWORD })).await;
+    locked.world.verified("p", "r1").await;
+    assert_eq!(locked.world.at(&group, &topic).await, Some(0));
+}
