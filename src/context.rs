@@ -36,7 +36,7 @@ pub struct Context {
     pub ledger: Ledger,
     /// Metadata of all records in scope; one is read only when it is needed.
     pub records: Store<PartialObjectMeta<OffsetResetRecord>>,
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     pub kafka: Arc<Clients>,
     pub enos: Arc<Gateways>,
     pub secrets: Secrets,

@@ -57,7 +57,7 @@ pub async fn run(
     let context = Arc::new(Context {
         ledger: Ledger::new(client.clone(), scope.clone(), config.timing().call_deadline),
         records,
-        memory: Memory::new(instance.clone()),
+        memory: Arc::new(Memory::new(instance.clone())),
         kafka,
         enos,
         kinds: Kinds::default(),
