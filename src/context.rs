@@ -1,9 +1,8 @@
 //! What every pass needs, in one struct.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
@@ -18,7 +17,8 @@ use crate::backend::kafka::clients::Clients;
 use crate::backend::kafka::oauth::TokenSource;
 use crate::backend::kafka::security::{Certificates, Login, Security};
 use crate::backend::workload::{Kinds, Workloads};
-use crate::domain::{Backend, Cause, Desired, Identity, KafkaGroup, Now, Timing};
+use crate::clock::Clock;
+use crate::domain::{Backend, Cause, Decision, Desired, Identity, KafkaGroup, Now, Observation, Progress, Timing};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -27,18 +27,23 @@ use crate::secrets::Secrets;
 /// Keys of the Secret of an EnOS application.
 const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];
 
+/// What to do next, from what is known: [`crate::decide::decide`].
+pub type Decide = Box<dyn Fn(&Desired, &Progress, &Observation, &Timing, Now) -> Decision + Send + Sync>;
+
 /// See the module.
 pub struct Context {
     pub client: Client,
     pub ledger: Ledger,
     /// Metadata of all records in scope; one is read only when it is needed.
     pub records: Store<PartialObjectMeta<OffsetResetRecord>>,
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     pub kafka: Arc<Clients>,
     pub enos: Arc<Gateways>,
     pub secrets: Secrets,
     pub kinds: Kinds,
     pub timing: Timing,
+    pub clock: Clock,
+    pub decide: Decide,
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
     /// Cancelled when the process was asked to end.
@@ -47,7 +52,7 @@ pub struct Context {
 
 impl Context {
     pub fn now(&self) -> Now {
-        Now { mono: Instant::now(), wall: Timestamp::now() }
+        self.clock.now()
     }
 
     /// The pipeline's platform.
@@ -55,7 +60,7 @@ impl Context {
     /// # Errors
     /// Its client could not be made, or its credentials could not be read.
     pub async fn platform(&self, desired: &Desired) -> Result<Platform, Cause> {
-        let (namespace, now) = (&desired.object.namespace, Instant::now());
+        let (namespace, now) = (&desired.object.namespace, self.now().mono);
         match &desired.backend {
             Backend::Kafka(kafka) => {
                 let security = self.security(namespace, kafka).await?;
@@ -143,12 +148,15 @@ impl Context {
                 && meta.labels().get(PIPELINE_LABEL) == Some(&object.name)
                 && !self.memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default())
         };
-        self.records.state_filter(|meta| of_pipeline(meta)).iter().map(|meta| meta.name_any()).collect()
+        let mut names: Vec<String> = self.records.state_filter(|meta| of_pipeline(meta)).iter().map(|meta| meta.name_any()).collect();
+        // The store's order is another one in each process.
+        names.sort();
+        names
     }
 
     /// A delay that parts those who would collide again and again: `base` to twice that, by object and time.
     pub fn jitter(&self, base: Duration) -> Duration {
-        base + base.mul_f64(f64::from(Timestamp::now().subsec_nanosecond().rem_euclid(1_000)) / 1_000.0)
+        base + base.mul_f64(f64::from(self.clock.wall().subsec_nanosecond().rem_euclid(1_000)) / 1_000.0)
     }
 }
 

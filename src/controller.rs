@@ -23,8 +23,10 @@ use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::Gateways;
 use crate::backend::kafka::clients::Clients;
 use crate::backend::workload::Kinds;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
+use crate::decide::decide;
 use crate::domain::words;
 use crate::ledger::Ledger;
 use crate::memory::Memory;
@@ -55,12 +57,14 @@ pub async fn run(
     let context = Arc::new(Context {
         ledger: Ledger::new(client.clone(), scope.clone(), config.timing().call_deadline),
         records,
-        memory: Memory::new(instance.clone()),
+        memory: Arc::new(Memory::new(instance.clone())),
         kafka,
         enos,
         kinds: Kinds::default(),
         secrets: Secrets::new(client.clone(), config.timing().call_deadline),
         timing: config.timing(),
+        clock: Clock::default(),
+        decide: Box::new(decide),
         recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) }),
         metrics,
         shutdown: shutdown.clone(),
@@ -105,7 +109,7 @@ async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -
         Ok(pipeline) if pipeline.metadata.deletion_timestamp.is_some() && !pipeline.finalizers().iter().any(|f| f == FINALIZER) => {
             Action::await_change()
         }
-        Ok(pipeline) => reconcile(&ctx, &pipeline).await,
+        Ok(pipeline) => reconcile(&ctx, &pipeline).await.map_or_else(Action::await_change, Action::requeue),
         Err(invalid) => {
             let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
             let name = invalid.metadata.name.clone().unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -15,6 +15,7 @@ use crate::api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL,
     Reason, RecordedPlan, StreamPipeline, Writer,
 };
+use crate::clock;
 use crate::domain::{Cause, Identity, PlanState, RecordLook, Request};
 use crate::memory::Memory;
 
@@ -104,7 +105,7 @@ impl Ledger {
                 continue;
             }
             let Some(record) = self.get(&namespace, &name).await? else { continue };
-            let look = memory.look(record, Instant::now());
+            let look = memory.look(record, clock::mono());
             // A restored record is no work, so it is nobody's rival either.
             if !look.is_over() && !look.is_restored() && !own.1.is_some_and(|own| goes_after(&look, own)) {
                 open.push(format!("{namespace}/{name}"));
@@ -126,7 +127,7 @@ impl Ledger {
                 continue;
             }
             let Some(record) = self.get(&object.namespace, &meta.name_any()).await? else { continue };
-            if memory.look(record, Instant::now()).owes_start() {
+            if memory.look(record, clock::mono()).owes_start() {
                 owing.push(meta.name_any());
             }
         }

@@ -1,8 +1,6 @@
 //! Does the one step that was decided, under its deadlines. Decides nothing: what it returns is not believed, the next
 //! pass looks.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 
 use crate::api::{OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
@@ -22,7 +20,7 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
         Step::RecordPause { before, deadline } => act.record_pause(seen, before, deadline).await,
         Step::Stop => act.switch(false).await,
         Step::BringBack => act.switch(true).await,
-        Step::NoteBroughtBack => ctx.ledger.note_brought_back(&act.subject()?.object, Timestamp::now()).await,
+        Step::NoteBroughtBack => ctx.ledger.note_brought_back(&act.subject()?.object, ctx.now().wall).await,
         Step::WriteAhead { plan, before, deadline } => act.write_ahead(seen, &plan, before, deadline).await,
         Step::RecordDryRun { plan, deadline } => act.record_dry_run(seen, &plan, deadline).await,
         Step::Send { plan, only } => act.send(&plan, |at| only.contains(at)).await,
@@ -44,7 +42,7 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
         Step::Rearm => {
             let record = act.subject()?;
             let Some(plan) = &record.object.spec.plan else { return Err(gone("the record has no plan")) };
-            let writer = ctx.memory.load(record.attempt() + 1, plan, Instant::now());
+            let writer = ctx.memory.load(record.attempt() + 1, plan, ctx.now().mono);
             ctx.ledger.rearm(&record.object, &writer).await
         }
     }
@@ -77,7 +75,7 @@ impl Act<'_> {
     async fn switch(&self, start: bool) -> Result<(), Cause> {
         let record = &self.subject()?.object;
         let platform = self.platform(record).await?;
-        self.ctx.memory.note_switch(record, start, Instant::now());
+        self.ctx.memory.note_switch(record, start, self.ctx.now().mono);
         let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
         let answer = if start { platform.start(before).await } else { platform.stop(before).await };
         // A count is at 0 once that is answered; whoever sets it again before the next look is not fought.
@@ -96,13 +94,13 @@ impl Act<'_> {
     async fn write_ahead(&self, seen: &Observation, plan: &Plan, before: Option<RunStateBefore>, deadline: Timestamp) -> Result<(), Cause> {
         let recorded = plan.to_record();
         if let Some(record) = self.subject {
-            let writer = self.ctx.memory.load(1, &recorded, Instant::now());
+            let writer = self.ctx.memory.load(1, &recorded, self.ctx.now().mono);
             return self.ctx.ledger.put_plan(&record.object, &recorded, &writer).await;
         }
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.run_state_before = before;
         // The window counts from just before the write.
-        spec.writer = Some(self.ctx.memory.load(1, &recorded, Instant::now()));
+        spec.writer = Some(self.ctx.memory.load(1, &recorded, self.ctx.now().mono));
         spec.plan = Some(recorded);
         self.ctx.ledger.create(&self.desired.object, &name, spec).await.map(drop)
     }
@@ -120,7 +118,7 @@ impl Act<'_> {
         let name = record_name(object, &backend, request);
         let pipeline = PipelineRef { name: object.name.clone(), uid: object.uid.clone() };
         let request = request.written.clone();
-        let created_at = Timestamp::now();
+        let created_at = self.ctx.now().wall;
         Ok((
             name,
             OffsetResetRecordSpec { pipeline, request, backend, created_at, deadline, run_state_before: None, writer: None, plan: None },
@@ -132,7 +130,7 @@ impl Act<'_> {
         let writer = record.object.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
         let goals: Vec<_> = plan.moves().filter(|(row, _)| only(&row.at)).map(|(row, goal)| (row.at.clone(), goal)).collect();
         let platform = self.platform(&record.object).await?;
-        let now = Instant::now();
+        let now = self.ctx.now().mono;
         let Some(closes) = self.ctx.memory.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end) else {
             return Err(Cause::new(Reason::PlanRecorded, "the send window passed"));
         };

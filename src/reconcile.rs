@@ -3,11 +3,8 @@
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
-
 use crate::api::{Stage, StreamPipeline};
 use crate::context::Context;
-use crate::decide::decide;
 use crate::domain::{Desired, Progress, Reading, Step, Verdict};
 use crate::observe::observe;
 use crate::perform::perform;
@@ -19,8 +16,8 @@ const PASSES: usize = 12;
 /// HTTP status of a write that met a newer version, or an object that is there already.
 const CONFLICT: i32 = 409;
 
-/// Runs passes until nothing is left to do at once.
-pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
+/// Runs passes until nothing is left to do at once. When to look again if nothing changes before; None: only then.
+pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Duration> {
     let mut told = Seen::default();
     for _ in 0..PASSES {
         let now = ctx.now();
@@ -28,7 +25,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
             Ok(desired) => desired,
             Err(cause) => {
                 tracing::warn!(name = pipeline.metadata.name, "{}", cause.message);
-                return Action::await_change();
+                return None;
             }
         };
         let timing = ctx.timing.at_rest(desired.backend.abilities());
@@ -37,7 +34,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
         told.note(&seen);
         // The looks take time; the window and the waits are judged by the clock after them.
         let now = ctx.now();
-        let mut decision = decide(&desired, &progress, &seen, &timing, now);
+        let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
         log(&desired, &decision.verdict, decision.step.as_ref());
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
@@ -54,10 +51,10 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
             };
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The object changed; the watch brings it anew.
-                Ok(()) if guard => return Action::requeue(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
+                Ok(()) if guard => return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
                 Ok(()) if !unload => continue,
                 // Somebody else was faster: look again.
-                Err(cause) if cause.backend_code == Some(CONFLICT) => return Action::requeue(ctx.jitter(Duration::from_millis(200))),
+                Err(cause) if cause.backend_code == Some(CONFLICT) => return Some(ctx.jitter(Duration::from_millis(200))),
                 Ok(()) => None,
                 Err(cause) => Some(cause),
             };
@@ -93,9 +90,9 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Action {
         if failures > 0 {
             again = again.max(backoff(failures, ctx.timing.recheck_waiting, ctx.timing.max_backoff));
         }
-        return Action::requeue(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
+        return Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
     }
-    Action::requeue(ctx.jitter(Duration::from_secs(1)))
+    Some(ctx.jitter(Duration::from_secs(1)))
 }
 
 /// Doubles from a fifth of the usual delay up to the cap.

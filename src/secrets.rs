@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 
 use crate::api::{CaSource, Reason};
+use crate::clock;
 use crate::domain::Cause;
 
 /// A rotated value is seen after this long at most.
@@ -100,7 +101,7 @@ impl Secrets {
         read: impl Future<Output = Result<Option<Values>, kube::Error>>,
     ) -> Result<Values, Cause> {
         let key = (kind, namespace.to_owned(), name.to_owned());
-        let now = Instant::now();
+        let now = clock::mono();
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, values)) = kept().get(&key)
             && now.saturating_duration_since(*at) < FRESH

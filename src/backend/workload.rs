@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
@@ -12,6 +12,7 @@ use kube::{Client, ResourceExt, discovery};
 use serde_json::json;
 
 use crate::api::{OPERATOR, Reason, ScaledWorkload, WorkloadReference};
+use crate::clock;
 use crate::domain::{Answer, Cause, RunState, words};
 
 /// Set by people on a ScaledObject: KEDA leaves the count as it is, and its own HorizontalPodAutoscaler goes.
@@ -230,7 +231,7 @@ impl Workloads {
     }
 
     async fn call<T>(&self, what: &str, at: &WorkloadReference, call: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
-        let begun = Instant::now();
+        let begun = clock::mono();
         match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
@@ -252,7 +253,7 @@ impl Workloads {
             Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("{what}: {error}"))),
             Err(_) => Err(Cause::new(
                 Reason::APIServerError,
-                format!("{what}: no answer from the API server within {} s", begun.elapsed().as_secs()),
+                format!("{what}: no answer from the API server within {} s", clock::mono().saturating_duration_since(begun).as_secs()),
             )),
         }
     }

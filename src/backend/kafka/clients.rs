@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::admin_port::Admin;
 use super::admin_types::AdminError;
 use super::security::Security;
 use crate::backend::endpoints::EndpointPolicy;
@@ -39,7 +40,7 @@ impl ClientKey {
 }
 
 struct Shared {
-    client: Arc<AdminClient>,
+    client: Arc<dyn Admin>,
     last_used: Instant,
     /// How often its like were refused one after the other, and until when no other is made.
     refusals: u32,
@@ -50,18 +51,30 @@ pub struct Clients {
     /// A wrong password must not lock an account out, however many pipelines have it.
     max_hold: Duration,
     shared: Mutex<HashMap<ClientKey, Shared>>,
-    policy: Arc<EndpointPolicy>,
+    open: Open,
 }
+
+/// Makes a client: for which brokers, with which dummy group.
+pub type Open = Box<dyn Fn(&[String], &str, &Security) -> Result<Arc<dyn Admin>, AdminError> + Send + Sync>;
 
 impl Clients {
     /// `policy`: where clients may connect to, brokers as given and as advertised. `max_hold`: longest pause after refusals.
     pub fn new(policy: Arc<EndpointPolicy>, max_hold: Duration) -> Self {
-        Self { policy, max_hold, shared: Mutex::default() }
+        let open = move |bootstrap: &[String], group: &str, security: &Security| {
+            let client = AdminClient::new(bootstrap, group, CLIENT_ID, security, Arc::clone(&policy))?;
+            Ok(Arc::new(client) as Arc<dyn Admin>)
+        };
+        Self::opened_by(Box::new(open), max_hold)
+    }
+
+    /// With clients of another make.
+    pub fn opened_by(open: Open, max_hold: Duration) -> Self {
+        Self { open, max_hold, shared: Mutex::default() }
     }
 
     /// The client for `key`, or a new one. `group` becomes the name of a new client's dummy group, which it never joins: librdkafka
     /// looks its coordinator up, so it should be a group the principal may describe.
-    pub fn get(&self, key: &ClientKey, group: &str, security: &Security, now: Instant) -> Result<Arc<AdminClient>, AdminError> {
+    pub fn get(&self, key: &ClientKey, group: &str, security: &Security, now: Instant) -> Result<Arc<dyn Admin>, AdminError> {
         let mut shared = self.lock();
         if let Some(known) = shared.get_mut(key)
             && !known.client.is_retired()
@@ -80,7 +93,7 @@ impl Clients {
             }
             refusals = known.refusals.saturating_add(1);
         }
-        let client = Arc::new(AdminClient::new(&key.bootstrap, group, CLIENT_ID, security, Arc::clone(&self.policy))?);
+        let client = (self.open)(&key.bootstrap, group, security)?;
         let fresh = Shared { client: Arc::clone(&client), last_used: now, refusals, held: None };
         shared.insert(key.clone(), fresh);
         Ok(client)

@@ -3,6 +3,7 @@
 
 #[allow(unsafe_code)] // The one file that calls librdkafka's admin functions, which the safe crate lacks.
 pub mod admin;
+pub mod admin_port;
 pub mod admin_types;
 pub mod clients;
 pub mod connecting;
@@ -17,11 +18,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::api::{BackendIdentity, Phase, Reason};
+use crate::clock;
 use crate::domain::{Activity, Answer, Cause, Commit, Committed, Goal, KafkaGroup, Log, Topic, TopicPartition, Topics, words};
+use admin_port::Admin;
 use admin_types::{
     AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, IsolationLevel, KafkaCode, ListedOffset, OffsetCommit, OffsetSpec,
 };
-use clients::client::AdminClient;
 use clients::{ClientKey, Clients};
 use failure::Who;
 use security::Security;
@@ -31,7 +33,7 @@ const RATE_WINDOW_MS: i64 = 600_000;
 
 /// One group on one cluster, for one pass.
 pub struct Kafka {
-    client: Arc<AdminClient>,
+    client: Arc<dyn Admin>,
     backend: KafkaGroup,
     who: Who,
     deadline: Duration,
@@ -236,7 +238,7 @@ impl Kafka {
                 unclear(self.cause(&error).message)
             }
         };
-        Answer::None { ended: Instant::now(), cause }
+        Answer::None { ended: clock::mono(), cause }
     }
 }
 

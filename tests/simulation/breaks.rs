@@ -1,0 +1,222 @@
+//! The protocol, broken on purpose, one rule at a time: through what a process is given, never through the product's own code.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
+use stream_pipeline_operator::api::{OnUnknownOutcome, Reason, RecordPhase, RecordedPlan, Stage};
+use stream_pipeline_operator::context::Decide;
+use stream_pipeline_operator::decide::decide as truly;
+use stream_pipeline_operator::domain::{
+    Activity, Answer, Decision, Desired, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Verdict,
+};
+use stream_pipeline_operator::memory::Memory;
+use strum::EnumIter;
+
+use crate::api_server::{Key, Reply, Request};
+use crate::process::{Process, TIMING};
+use crate::random::Random;
+use crate::world::{Shared, World, lock};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
+pub enum Break {
+    /// The record is only there a while after its write was answered.
+    SendBeforeTheRecord,
+    /// A process knows its plans again after a restart.
+    RestartedProcessSends,
+    NoSecondLook,
+    /// Whether it is still wanted is not read.
+    NotAskedAgain,
+    NoWaitBeforeJudging,
+    NoSendWindow,
+    TwoInDoubtAtOnce,
+    ClientReused,
+    NoReadBack,
+    VersionsIgnored,
+    RestoredRecordActedUpon,
+    RetryFromAnywhere,
+    RetryUnasked,
+    BroughtBackUnseen,
+    NoDeadline,
+    JudgedByHope,
+    UnloadedInDoubt,
+    ToldBeforeItIsClosed,
+}
+
+fn broken(world: &Shared) -> Option<Break> {
+    lock(world).breaks
+}
+
+pub fn incarnation(world: &Shared, name: char, life: u64) -> String {
+    let life = if broken(world) == Some(Break::RestartedProcessSends) { 0 } else { life };
+    let mut random: Random = lock(world).random.of("incarnation", life * 256 + u64::from(u32::from(name)));
+    format!("{:016x}", random.next())
+}
+
+pub fn timing(world: &Shared, process: &Process) -> Timing {
+    match broken(world) {
+        Some(Break::NoWaitBeforeJudging) if process.life > 0 || process.name.starts_with('B') => {
+            Timing { send_window: Duration::ZERO, call_deadline: Duration::from_secs(1), late_bound: Duration::ZERO, ..TIMING }
+        }
+        Some(Break::NoSendWindow) => Timing { send_window: Duration::from_secs(120), ..TIMING },
+        _ => TIMING,
+    }
+}
+
+/// What a process knows when it starts: nothing.
+pub fn remember(world: &Shared, process: &Process, memory: &Memory) {
+    if broken(world) != Some(Break::RestartedProcessSends) {
+        return;
+    }
+    let now = stream_pipeline_operator::clock::mono();
+    let world = lock(world);
+    let last = world.api.all("offsetresetrecords").filter(|(_, o)| o["spec"]["writer"]["incarnation"] == process.incarnation.as_str());
+    let Some((number, attempt, plan)) = last
+        .filter_map(|(_, o)| {
+            Some((o["spec"]["writer"]["number"].as_i64()?, o["spec"]["writer"]["attempt"].as_i64()?, o["spec"]["plan"].clone()))
+        })
+        .max_by_key(|(number, ..)| *number)
+    else {
+        return;
+    };
+    let Ok(plan) = serde_json::from_value::<RecordedPlan>(plan) else { return };
+    for _ in 0..number {
+        memory.load(i32::try_from(attempt).expect("one or two"), &plan, now);
+    }
+}
+
+impl World {
+    pub fn serve_broken(&mut self, process: &Process, request: &Request, now: Timestamp) -> Reply {
+        let is_record = request.path.contains("offsetresetrecords");
+        match self.breaks {
+            Some(Break::VersionsIgnored) => self.api.ignores_versions = is_record,
+            Some(Break::SendBeforeTheRecord) if is_record => return self.serve_early(process, request, now),
+            _ => {}
+        }
+        self.api.serve(request, now)
+    }
+
+    /// Plans are written into a copy that only their writer sees, and that is lost when it dies.
+    fn serve_early(&mut self, process: &Process, request: &Request, now: Timestamp) -> Reply {
+        let Some(key) = request.key() else { return self.api.serve(request, now) };
+        let of = |key: &Key| ("early-".to_owned() + &process.incarnation, key.1.clone(), key.2.clone());
+        let has_plan = request.is_write() && request.body["spec"]["plan"].is_object();
+        if request.method == "POST" && has_plan && self.api.get(&key).is_none() {
+            let (code, object) = self.api.create(of(&key), request.body.clone(), now);
+            return (if code == 200 { 201 } else { code }, object);
+        }
+        if let Some(early) = self.api.get(&of(&key)).cloned() {
+            if !request.is_write() {
+                return (200, early);
+            }
+            // With its close it becomes true.
+            self.api.delete(&of(&key), now);
+            self.api.create(key.clone(), early.clone(), now);
+            let version = self.api.get(&key).map(|o| o["metadata"]["resourceVersion"].clone()).unwrap_or(Value::Null);
+            let mut body = request.body.clone();
+            body["metadata"]["resourceVersion"] = version;
+            let request =
+                Request { body, method: request.method.clone(), path: request.path.clone(), query: String::new(), accept: String::new() };
+            return self.api.serve(&request, now);
+        }
+        self.api.serve(request, now)
+    }
+}
+
+pub fn decide(world: &Shared) -> Decide {
+    let Some(broken) = broken(world) else { return Box::new(truly) };
+    Box::new(move |desired, progress, seen, timing, now| {
+        let (mut desired, mut seen, mut now) = (desired.clone(), seen.clone(), now);
+        if broken == Break::NoDeadline {
+            now.wall = Timestamp::UNIX_EPOCH;
+        }
+        lie(broken, &mut desired, &mut seen);
+        let mut decision = truly(&desired, progress, &seen, timing, now);
+        spoil(broken, &seen, &mut decision);
+        decision
+    })
+}
+
+fn own(seen: &mut Observation) -> Option<&mut RecordLook> {
+    match &mut seen.record {
+        Reading::Read(Some(record)) => Some(record),
+        _ => None,
+    }
+}
+
+fn as_before(plan: &Plan) -> stream_pipeline_operator::domain::Committed {
+    plan.rows.iter().filter_map(|row| Some((row.at.clone(), row.from.clone()?))).collect()
+}
+
+/// What `decide` is told instead of the truth.
+fn lie(broken: Break, desired: &mut Desired, seen: &mut Observation) {
+    let record = own(seen).cloned();
+    let (state, plan) = (record.as_ref().map(|r| r.state.clone()), record.as_ref().and_then(RecordLook::plan));
+    let unsent = matches!(state, Some(PlanState::OursUnsent { .. }));
+    match broken {
+        Break::NoSecondLook if unsent => {
+            seen.committed = Reading::Read(as_before(&plan.unwrap_or_default()));
+            seen.activity = Reading::Read(Activity::Inactive(stream_pipeline_operator::api::Phase::Stopped, "Empty".to_owned()));
+        }
+        Break::NotAskedAgain if unsent => seen.wanted = Reading::Read(true),
+        Break::TwoInDoubtAtOnce => seen.rivals = Reading::Read(Vec::new()),
+        Break::NoReadBack => {
+            if let (Some(PlanState::OursSent { answer: Answer::Definite { .. }, .. }), Some(plan)) = (state, plan) {
+                let there = |row: &stream_pipeline_operator::domain::Row| {
+                    let goal = row.to?;
+                    let commit = stream_pipeline_operator::domain::Commit {
+                        offset: goal.offset,
+                        leader_epoch: goal.leader_epoch,
+                        ..Default::default()
+                    };
+                    Some((row.at.clone(), commit))
+                };
+                seen.committed = Reading::Read(plan.rows.iter().filter_map(there).collect());
+            }
+        }
+        Break::RestoredRecordActedUpon => {
+            if let Some(record) = own(seen) {
+                record.object.metadata.creation_timestamp = Some(Time(record.object.spec.created_at));
+            }
+        }
+        Break::RetryFromAnywhere => {
+            let retry = matches!(state, Some(PlanState::Closed)) || unsent && record.as_ref().is_some_and(|r| r.attempt() > 1);
+            if let Some(plan) = plan.filter(|_| retry) {
+                seen.committed = Reading::Read(as_before(&plan));
+            }
+        }
+        Break::RetryUnasked => {
+            if let Some(Ok(request)) = &mut desired.request {
+                request.on_unknown_outcome = OnUnknownOutcome::Retry;
+            }
+        }
+        Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Reading::Read(_)) => {
+            seen.run_state = Reading::Read(RunState::Changed("up".to_owned()));
+        }
+        _ => {}
+    }
+}
+
+/// What becomes of what was decided.
+fn spoil(broken: Break, seen: &Observation, decision: &mut Decision) {
+    match (broken, &mut decision.step) {
+        (Break::JudgedByHope, Some(Step::Close(status))) if status.phase == RecordPhase::Held => {
+            (status.phase, status.reason) = (RecordPhase::Verified, Reason::ResetVerified);
+        }
+        (Break::UnloadedInDoubt, step) => {
+            let state = seen.record.get().and_then(Option::as_ref).map(|r| &r.state);
+            if matches!(state, Some(PlanState::InDoubt { .. } | PlanState::OursSent { answer: Answer::None { .. }, .. })) {
+                *step = Some(Step::Unload);
+            }
+        }
+        (Break::ToldBeforeItIsClosed, None) => {
+            if let Verdict::Request(ending) = &mut decision.verdict
+                && ending.stage == Stage::Sending
+            {
+                ending.stage = Stage::Verified;
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,156 @@
+//! A Kafka cluster in memory, with the rules that a reset leans on: a group with members refuses foreign commits, every
+//! partition has a result of its own, offsets of open transactions are pending, a topic made anew has another id.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stream_pipeline_operator::backend::kafka::admin_types::*;
+use stream_pipeline_operator::domain::Commit;
+
+/// Time stamp of the first record of each log; one record a second.
+pub const FIRST: i64 = 1_767_225_600_000;
+
+pub struct Broker {
+    pub cluster: String,
+    pub topics: BTreeMap<String, Topic>,
+    pub groups: BTreeMap<String, Group>,
+    made: u64,
+}
+
+pub struct Topic {
+    pub id: String,
+    /// Start and end of each log.
+    pub logs: Vec<(i64, i64)>,
+}
+
+#[derive(Default)]
+pub struct Group {
+    pub members: BTreeSet<String>,
+    pub offsets: BTreeMap<TopicPartition, Commit>,
+    /// Held by an open transaction.
+    pub pending: BTreeSet<TopicPartition>,
+}
+
+impl Broker {
+    pub fn new() -> Self {
+        Self { cluster: "cluster-1".to_owned(), topics: BTreeMap::new(), groups: BTreeMap::new(), made: 0 }
+    }
+
+    pub fn make_topic(&mut self, name: &str, logs: Vec<(i64, i64)>) {
+        self.made += 1;
+        self.topics.insert(name.to_owned(), Topic { id: format!("topic-id-{}", self.made), logs });
+    }
+
+    pub fn group(&mut self, name: &str) -> &mut Group {
+        self.groups.entry(name.to_owned()).or_default()
+    }
+
+    pub fn describe_topics(&self, names: &[String]) -> Vec<TopicDescription> {
+        let describe = |name: &String| match self.topics.get(name) {
+            None => TopicDescription {
+                name: name.clone(),
+                topic_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+                partitions: Vec::new(),
+                error: Some(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION),
+            },
+            Some(topic) => TopicDescription {
+                name: name.clone(),
+                topic_id: topic.id.clone(),
+                partitions: (0..topic.logs.len()).map(|p| PartitionInfo { partition: number(p), leader: Some(1) }).collect(),
+                error: None,
+            },
+        };
+        names.iter().map(describe).collect()
+    }
+
+    pub fn identify_group(&self, name: &str) -> GroupIdentity {
+        let member = |id: &String| GroupMember { client_id: id.clone(), host: "/10.0.0.7".to_owned(), instance_id: None };
+        match self.groups.get(name) {
+            Some(group) if !group.members.is_empty() => {
+                GroupIdentity::Consumer(GroupDescription { state: GroupState::Stable, members: group.members.iter().map(member).collect() })
+            }
+            Some(group) if !group.offsets.is_empty() || !group.pending.is_empty() => {
+                GroupIdentity::Consumer(GroupDescription { state: GroupState::Empty, members: Vec::new() })
+            }
+            _ => GroupIdentity::Absent(GroupDescription { state: GroupState::Dead, members: Vec::new() }),
+        }
+    }
+
+    pub fn committed(&self, group: &str, partitions: Option<&[TopicPartition]>, stable: bool) -> BTreeMap<TopicPartition, CommittedOffset> {
+        let Some(group) = self.groups.get(group) else { return self.none(partitions) };
+        let mut found = self.none(partitions);
+        for (at, commit) in &group.offsets {
+            if partitions.is_none_or(|p| p.contains(at)) {
+                let (offset, metadata) = (Some(commit.offset), commit.metadata.clone());
+                found.insert(at.clone(), CommittedOffset { offset, leader_epoch: commit.leader_epoch, metadata, error: None });
+            }
+        }
+        for at in group.pending.iter().filter(|_| stable) {
+            // A list of all leaves out what has only a pending offset.
+            if let Some(entry) = found.get_mut(at) {
+                let error = Some(KafkaCode::UNSTABLE_OFFSET_COMMIT);
+                *entry = CommittedOffset { offset: None, leader_epoch: None, metadata: String::new(), error };
+            }
+        }
+        found
+    }
+
+    fn none(&self, partitions: Option<&[TopicPartition]>) -> BTreeMap<TopicPartition, CommittedOffset> {
+        let nothing = || CommittedOffset { offset: None, leader_epoch: None, metadata: String::new(), error: None };
+        partitions.unwrap_or_default().iter().map(|at| (at.clone(), nothing())).collect()
+    }
+
+    pub fn list_offsets(&self, wanted: &[(TopicPartition, OffsetSpec)]) -> Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)> {
+        let list = |at: &TopicPartition, spec: OffsetSpec| {
+            let (start, end) = self.log(at).ok_or(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+            let found = |offset: i64, timestamp: i64| ListedOffset { offset, timestamp, leader_epoch: Some(0) };
+            Ok(match spec {
+                OffsetSpec::Earliest => found(start, -1),
+                OffsetSpec::Latest => found(end, -1),
+                OffsetSpec::MaxTimestamp if end > start => found(end - 1, FIRST + (end - 1) * 1000),
+                OffsetSpec::Timestamp(time) => {
+                    let offset = ((time - FIRST).max(0) + 999).div_euclid(1000).max(start);
+                    if offset < end {
+                        found(offset, FIRST + offset * 1000)
+                    } else {
+                        ListedOffset { offset: -1, timestamp: -1, leader_epoch: None }
+                    }
+                }
+                OffsetSpec::MaxTimestamp => ListedOffset { offset: -1, timestamp: -1, leader_epoch: None },
+            })
+        };
+        wanted.iter().map(|(at, spec)| (at.clone(), list(at, *spec))).collect()
+    }
+
+    fn log(&self, at: &TopicPartition) -> Option<(i64, i64)> {
+        self.topics.get(&at.topic)?.logs.get(usize::try_from(at.partition).ok()?).copied()
+    }
+
+    /// Commits for a group without members: what is refused says why, the rest is written.
+    pub fn alter(&mut self, group: &str, commits: &[OffsetCommit]) -> Vec<(TopicPartition, Result<(), KafkaCode>)> {
+        let known: Vec<bool> = commits.iter().map(|c| self.log(&TopicPartition::new(&c.topic, c.partition)).is_some()).collect();
+        let group = self.group(group);
+        let has_members = !group.members.is_empty();
+        let mut results = Vec::new();
+        for (commit, known) in commits.iter().zip(known) {
+            let at = TopicPartition::new(&commit.topic, commit.partition);
+            let result = if !known {
+                Err(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION)
+            } else if has_members {
+                // UNKNOWN_MEMBER_ID.
+                Err(KafkaCode(25))
+            } else {
+                let metadata = commit.metadata.clone().unwrap_or_default();
+                group
+                    .offsets
+                    .insert(at.clone(), Commit { offset: commit.offset, leader_epoch: commit.leader_epoch, metadata, pending: false });
+                Ok(())
+            };
+            results.push((at, result));
+        }
+        results
+    }
+}
+
+fn number(index: usize) -> i32 {
+    i32::try_from(index).expect("few partitions")
+}

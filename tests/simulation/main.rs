@@ -1,0 +1,109 @@
+//! A deterministic simulation of the real `reconcile` against an API server and a broker in memory, on a clock that is the seed's.
+//! No sockets and one thread for each history, so that tokio's paused time is exact: what other simulators replace below the
+//! clients is here given through the clients' own seams.
+//!
+//! `make simulate SEEDS=1000 FROM=0` runs histories; each seed is one, and prints the same again.
+
+mod api_server;
+mod breaks;
+mod broker;
+mod environment;
+mod oracle;
+mod process;
+mod random;
+mod run;
+mod scenario;
+mod wire;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use strum::IntoEnumIterator;
+
+use breaks::Break;
+
+/// Histories run side by side.
+const THREADS: usize = 2;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Takes seeds one by one until `work` says that it is enough.
+fn side_by_side(from: u64, seeds: u64, work: impl Fn(u64) -> bool + Sync) {
+    let next = AtomicU64::new(from);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + seeds || !work(seed) {
+                        next.fetch_add(seeds, Ordering::Relaxed);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn histories_keep_every_promise() {
+    let (from, seeds) = (number("FROM", 0), number("SEEDS", 1000));
+    let total = Mutex::new((0u64, 0usize, BTreeMap::<&str, u64>::new(), Vec::<(u64, Option<breaks::Break>)>::new()));
+    side_by_side(from, seeds, |seed| {
+        let (_, outcome) = run::of_seed(seed, None);
+        let mut total = total.lock().expect("no panic under this lock");
+        total.0 += 1;
+        total.1 += outcome.steps;
+        for (kind, count) in outcome.counts {
+            *total.2.entry(kind).or_default() += count;
+        }
+        if !outcome.violations.is_empty() {
+            total.3.push((seed, None));
+        }
+        total.3.len() < 5
+    });
+    let (ran, steps, faults, mut failed) = total.into_inner().expect("no panic under this lock");
+    failed.sort_by_key(|(seed, _)| *seed);
+    for (seed, _) in &failed {
+        let (scenario, _) = run::of_seed(*seed, None);
+        let (scenario, outcome) = run::shorten(scenario, None);
+        println!("seed {seed}: {scenario:?}\n{}", outcome.told);
+    }
+    let faults: Vec<String> = faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    println!("{ran} seeds from {from}, {steps} calls; faults: {}; {} seeds with violations", faults.join(", "), failed.len());
+    assert!(failed.is_empty(), "violations in seeds {:?}", failed.iter().map(|(seed, _)| *seed).collect::<Vec<_>>());
+}
+
+#[test]
+fn one_seed_is_one_history() {
+    for seed in [3, 17] {
+        let told = || run::of_seed(seed, None).1.told;
+        assert_eq!(told(), told(), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_break_of_the_protocol_is_found() {
+    let only = std::env::var("BREAK").ok();
+    let mut missed = Vec::new();
+    for broken in Break::iter().filter(|b| only.as_ref().is_none_or(|name| *name == format!("{b:?}"))) {
+        let found = Mutex::new(None::<(u64, Vec<String>)>);
+        side_by_side(0, 1000, |seed| {
+            let (_, outcome) = run::of_seed(seed, Some(broken));
+            let mut found = found.lock().expect("no panic under this lock");
+            if !outcome.violations.is_empty() && found.as_ref().is_none_or(|(first, _)| seed < *first) {
+                *found = Some((seed, outcome.violations));
+            }
+            found.is_none()
+        });
+        match found.into_inner().expect("no panic under this lock") {
+            Some((seed, violations)) => println!("{broken:?}: seed {seed}: {}", violations.first().map_or("", String::as_str)),
+            None => missed.push(broken),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}

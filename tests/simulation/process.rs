@@ -1,0 +1,318 @@
+//! An operator process: the real `reconcile` for each pipeline, driven as the controller drives it. It may stand still while time goes
+//! on, and it may end between any two of its steps.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context as Task, Poll, Waker};
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::SignedDuration;
+use kube::Client;
+use kube::core::PartialObjectMeta;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::{reflector, watcher};
+use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, StreamPipeline};
+use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
+use stream_pipeline_operator::backend::enos::Gateways;
+use stream_pipeline_operator::backend::kafka::clients::Clients;
+use stream_pipeline_operator::backend::workload::Kinds;
+use stream_pipeline_operator::clock::Clock;
+use stream_pipeline_operator::context::Context;
+use stream_pipeline_operator::domain::Timing;
+use stream_pipeline_operator::ledger::Ledger;
+use stream_pipeline_operator::memory::Memory;
+use stream_pipeline_operator::metrics::Metrics;
+use stream_pipeline_operator::reconcile::reconcile;
+use stream_pipeline_operator::secrets::Secrets;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::api_server::{Key, metadata};
+use crate::breaks;
+use crate::wire::{ToApiServer, ToBrokers};
+use crate::world::{Link, Shared, lock};
+
+pub const NAMESPACE: &str = "wind";
+
+pub const TIMING: Timing = Timing {
+    send_window: Duration::from_secs(5),
+    call_deadline: Duration::from_secs(10),
+    late_bound: Duration::from_secs(20),
+    recheck_waiting: Duration::from_secs(3),
+    recheck_idle: Duration::from_secs(4),
+    max_backoff: Duration::from_secs(60),
+    list_interval: Duration::from_secs(15),
+    pause_warning: Duration::from_secs(12 * 3600),
+    slow_stop: Duration::from_secs(300),
+    finalizer_deadline: Duration::from_secs(600),
+};
+
+pub struct Process {
+    pub name: String,
+    pub incarnation: String,
+    /// Which life of its replica it is.
+    pub life: u64,
+    /// Seconds its wall clock is off.
+    pub skew: i64,
+    state: Mutex<State>,
+    died: Notify,
+    reconnected: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    dead: Option<Duration>,
+    stalled_until: Option<Instant>,
+    watch_until: Option<Instant>,
+    cut_until: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+impl Process {
+    pub fn new(name: String, incarnation: String, life: u64, skew: i64) -> Self {
+        Self { name, incarnation, life, skew, state: Mutex::default(), died: Notify::new(), reconnected: Notify::new() }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no panic under this lock")
+    }
+
+    fn wake(&self) {
+        let waker = self.state().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ends it at once; another is started so much later.
+    pub fn kill(&self, restart: Duration) {
+        self.state().dead.get_or_insert(restart);
+        self.died.notify_waiters();
+        self.reconnected.notify_waiters();
+        self.wake();
+    }
+
+    pub fn stall(self: &Arc<Self>, by: Duration) {
+        self.state().stalled_until = Some(Instant::now() + by);
+        let process = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(by).await;
+            process.wake();
+        });
+    }
+
+    pub fn freeze_watch(&self, by: Duration) {
+        self.state().watch_until = Some(Instant::now() + by);
+    }
+
+    pub fn cut_broker(&self, by: Duration) {
+        self.state().cut_until = Some(Instant::now() + by);
+    }
+
+    pub fn died(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let process = Arc::clone(self);
+        async move {
+            loop {
+                let died = process.died.notified();
+                if process.state().dead.is_some() {
+                    return;
+                }
+                died.await;
+            }
+        }
+    }
+
+    /// Resolves while it has a connection to the brokers; never again once it is dead without one.
+    pub fn broker_up(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let process = Arc::clone(self);
+        async move {
+            loop {
+                let (cut, dead) = {
+                    let state = process.state();
+                    (state.cut_until.filter(|until| *until > Instant::now()), state.dead.is_some())
+                };
+                match cut {
+                    None => return,
+                    // What lay in the process's memory is gone.
+                    Some(_) if dead => std::future::pending().await,
+                    Some(until) => {
+                        let _ = timeout(until.saturating_duration_since(Instant::now()), process.reconnected.notified()).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Polls the process's work only while it is alive and running.
+struct Gate<F> {
+    process: Arc<Process>,
+    inner: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future<Output = ()>> Future for Gate<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
+        {
+            let mut state = self.process.state();
+            state.waker = Some(task.waker().clone());
+            if state.dead.is_some() {
+                drop(state);
+                self.inner = None;
+                return Poll::Ready(());
+            }
+            if state.stalled_until.is_some_and(|until| until > Instant::now()) {
+                return Poll::Pending;
+            }
+        }
+        let polled = self.inner.as_mut().map_or(Poll::Ready(()), |inner| inner.as_mut().poll(task));
+        // A call made in this very step may have ended the process.
+        if self.process.state().dead.is_some() {
+            self.inner = None;
+            return Poll::Ready(());
+        }
+        polled
+    }
+}
+
+/// A replica: one process after the other.
+pub async fn replica(world: Shared, name: char, skew: i64, pipelines: Vec<String>) {
+    for life in 0.. {
+        let incarnation = breaks::incarnation(&world, name, life);
+        let process = Arc::new(Process::new(format!("{name}{life}"), incarnation, life, skew));
+        lock(&world).say(format!("{name}{life} starts"));
+        let work = operate(world.clone(), Arc::clone(&process), pipelines.clone());
+        Gate { process: Arc::clone(&process), inner: Some(Box::pin(work)) }.await;
+        let restart = process.state().dead.unwrap_or_default();
+        lock(&world).say(format!("{name}{life} has ended; another starts in {restart:?}"));
+        sleep(restart).await;
+    }
+}
+
+type Cache = Arc<Mutex<BTreeMap<String, StreamPipeline>>>;
+
+async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
+    let link = Link { world: world.clone(), process: Arc::clone(&process) };
+    let client = Client::new(ToApiServer(link.clone()), NAMESPACE);
+    let (records, writer) = reflector::store();
+    let timing = breaks::timing(&world, &process);
+    let policy = Arc::new(EndpointPolicy::parse::<&str>(&[], &[]).expect("a policy"));
+    let memory = Arc::new(Memory::new(process.incarnation.clone()));
+    breaks::remember(&world, &process, &memory);
+    let to_brokers = link.clone();
+    let ctx = Context {
+        ledger: Ledger::new(client.clone(), Some(NAMESPACE.to_owned()), timing.call_deadline),
+        records,
+        memory,
+        kafka: Arc::new(Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))), timing.max_backoff)),
+        enos: Arc::new(Gateways::new(policy, false, timing.call_deadline)),
+        kinds: Kinds::default(),
+        secrets: Secrets::new(client.clone(), timing.call_deadline),
+        timing,
+        clock: clock(&link),
+        decide: breaks::decide(&world),
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter { controller: "operator".to_owned(), instance: Some(process.incarnation.clone()) },
+        ),
+        metrics: Arc::new(Metrics::default()),
+        shutdown: CancellationToken::new(),
+        client,
+    };
+    let cache: Cache = Cache::default();
+    let changes: BTreeMap<String, Arc<Notify>> = pipelines.iter().map(|name| (name.clone(), Arc::default())).collect();
+    let workers = join_all(changes.iter().map(|(name, changed)| work(&ctx, name, &cache, changed)));
+    futures::join!(watch(&link, &cache, writer, &changes), workers);
+}
+
+fn clock(link: &Link) -> Clock {
+    let (world, skew, looks) = (link.world.clone(), link.process.skew, AtomicU64::new(0));
+    Clock::new(move || {
+        let world = lock(&world);
+        // The last digits differ from look to look, as those of a real clock do.
+        let noise = world.random.of("clock", looks.fetch_add(1, Ordering::Relaxed)).next() % 1000;
+        world.wall() + SignedDuration::new(skew, i32::try_from(noise).expect("below a thousand"))
+    })
+}
+
+/// Looks at one pipeline whenever it changes, and when the last look said so.
+async fn work(ctx: &Context, name: &str, cache: &Cache, changed: &Notify) {
+    loop {
+        let pipeline = cache.lock().expect("no panic under this lock").get(name).cloned();
+        let again = match pipeline {
+            Some(p) if p.metadata.deletion_timestamp.is_some() && !p.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER) => None,
+            Some(p) => reconcile(ctx, &p).await,
+            None => None,
+        };
+        match again {
+            Some(again) => drop(timeout(again, changed.notified()).await),
+            None => changed.notified().await,
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Keeps the copies of pipelines and of the records' metadata, some time behind the API server.
+async fn watch(
+    link: &Link,
+    cache: &Cache,
+    mut records: reflector::store::Writer<PartialObjectMeta<OffsetResetRecord>>,
+    changes: &BTreeMap<String, Arc<Notify>>,
+) {
+    let (mut seen, first): (usize, Vec<(Key, serde_json::Value)>) = {
+        let world = lock(&link.world);
+        let all = world.api.all("streampipelines").chain(world.api.all("offsetresetrecords"));
+        (world.api.changes.len(), all.map(|(key, object)| (key.clone(), object.clone())).collect())
+    };
+    records.apply_watcher_event(&watcher::Event::Init);
+    let meta = |object: &serde_json::Value| serde_json::from_value(metadata(object)).expect("metadata");
+    for (key, object) in first.iter().filter(|(key, _)| key.0 == "offsetresetrecords") {
+        let _ = key;
+        records.apply_watcher_event(&watcher::Event::InitApply(meta(object)));
+    }
+    records.apply_watcher_event(&watcher::Event::InitDone);
+    let tell = |key: &Key, object: &serde_json::Value, gone: bool| {
+        let mut cache = cache.lock().expect("no panic under this lock");
+        if gone {
+            cache.remove(&key.2);
+        } else {
+            cache.insert(key.2.clone(), serde_json::from_value(object.clone()).expect("a StreamPipeline"));
+        }
+        if let Some(changed) = changes.get(&key.2) {
+            changed.notify_one();
+        }
+    };
+    for (key, object) in first.iter().filter(|(key, _)| key.0 == "streampipelines") {
+        tell(key, object, false);
+    }
+    loop {
+        let (end, changed, mut random) = {
+            let world = lock(&link.world);
+            (world.api.changes.len(), Arc::clone(&world.changed), world.random.of(&link.process.name, seen as u64))
+        };
+        if end == seen {
+            changed.notified().await;
+            continue;
+        }
+        let until = link.process.state().watch_until;
+        sleep(Duration::from_millis(random.between(2, 30))).await;
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
+        let news = lock(&link.world).api.changes[seen..end].to_vec();
+        seen = end;
+        for (key, object, gone) in news {
+            match key.0.as_str() {
+                "streampipelines" => tell(&key, &object, gone),
+                "offsetresetrecords" if gone => records.apply_watcher_event(&watcher::Event::Delete(meta(&object))),
+                "offsetresetrecords" => records.apply_watcher_event(&watcher::Event::Apply(meta(&object))),
+                _ => {}
+            }
+        }
+    }
+}

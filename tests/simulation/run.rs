@@ -1,0 +1,157 @@
+//! One history: the scenario of a seed, run on a clock that goes on only when nobody has anything to do. Everything is in memory
+//! and on one thread, so the same seed gives the same history, to the millisecond.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
+use stream_pipeline_operator::domain::Commit;
+use tokio::time::{sleep, timeout};
+
+use crate::breaks::Break;
+use crate::environment::{Act, GROUP, TOPIC, workload};
+use crate::process::replica;
+use crate::scenario::Scenario;
+use crate::world::{Shared, World, lock};
+
+/// When the world is left to itself.
+const HEALED: Duration = Duration::from_secs(240);
+/// After that everything comes to an end within.
+const LIMIT: Duration = Duration::from_secs(240 + 900);
+/// So long nothing is left to do: then it is over. Longer than anything can be under way.
+const CALM: Duration = Duration::from_secs(35);
+
+pub struct Outcome {
+    pub violations: Vec<String>,
+    pub told: String,
+    pub steps: usize,
+    pub calls: Vec<String>,
+    pub counts: std::collections::BTreeMap<&'static str, u64>,
+}
+
+pub fn run(scenario: &Scenario, breaks: Option<Break>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(history(scenario, breaks))
+}
+
+/// A seed's history, with what a run without faults has shown to be worth hindering.
+pub fn of_seed(seed: u64, breaks: Option<Break>) -> (Scenario, Outcome) {
+    let bare = Scenario::of(seed);
+    let outcome = run(&bare, breaks);
+    if !outcome.violations.is_empty() {
+        return (bare, outcome);
+    }
+    let scenario = bare.with_faults(&outcome.calls);
+    let faulty = run(&scenario, breaks);
+    (scenario, faulty)
+}
+
+/// Leaves out whatever the violation does not need.
+pub fn shorten(mut scenario: Scenario, breaks: Option<Break>) -> (Scenario, Outcome) {
+    let mut outcome = run(&scenario, breaks);
+    loop {
+        let fewer = |scenario: &Scenario| {
+            let mut smaller = Vec::new();
+            for i in 0..scenario.faults.len() {
+                let mut one = scenario.clone();
+                one.faults.remove(i);
+                smaller.push(one);
+            }
+            for i in 1..scenario.acts.len() {
+                let mut one = scenario.clone();
+                one.acts.remove(i);
+                smaller.push(one);
+            }
+            smaller
+        };
+        let found = fewer(&scenario).into_iter().find_map(|one| {
+            let outcome = run(&one, breaks);
+            (!outcome.violations.is_empty()).then_some((one, outcome))
+        });
+        match found {
+            Some(smaller) => (scenario, outcome) = smaller,
+            None => return (scenario, outcome),
+        }
+    }
+}
+
+async fn history(scenario: &Scenario, breaks: Option<Break>) -> Outcome {
+    let world: Shared = Arc::new(Mutex::new(World::new(scenario.seed, breaks)));
+    let names: Vec<String> = (0..scenario.pipelines).map(|n| format!("p{n}")).collect();
+    {
+        let mut world = lock(&world);
+        world.faults = scenario.by_call();
+        let partitions = usize::try_from(scenario.partitions).expect("few");
+        world.broker.make_topic(TOPIC, vec![(5, 100); partitions]);
+        for partition in 0..i32::try_from(partitions).expect("few") {
+            let commit = Commit { offset: 60 + i64::from(partition), leader_epoch: Some(0), ..Commit::default() };
+            world.broker.group(GROUP).offsets.insert(TopicPartition::new(TOPIC, partition), commit);
+        }
+        if let Some(pods) = scenario.pods {
+            let now = world.wall();
+            world.api.create(
+                workload(),
+                json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}, "spec": { "replicas": pods } }),
+                now,
+            );
+            Act::Pods.apply(&mut world);
+        }
+        for (at, act) in &scenario.acts {
+            world.plan(*at, act.clone());
+        }
+    }
+    let others = tokio::spawn(agenda(world.clone()));
+    let replicas: Vec<_> =
+        ('A'..).zip(&scenario.replicas).map(|(name, skew)| tokio::spawn(replica(world.clone(), name, *skew, names.clone()))).collect();
+    let mut calm = Duration::ZERO;
+    let step = Duration::from_secs(5);
+    loop {
+        sleep(step).await;
+        let mut world = lock(&world);
+        if world.at() >= HEALED && !world.healed {
+            world.healed = true;
+            world.say("the world is left to itself".to_owned());
+        }
+        let busy = world.agenda.values().any(|act| !matches!(act, Act::Consume | Act::Pods));
+        let open = world.open_ends();
+        calm = if busy || !open.is_empty() { Duration::ZERO } else { calm + step };
+        if !world.oracle.violations.is_empty() || calm >= CALM {
+            break;
+        }
+        if world.at() >= LIMIT {
+            world.violation(format!("it does not end: {}", open.join("; ")));
+            break;
+        }
+    }
+    others.abort();
+    replicas.iter().for_each(tokio::task::JoinHandle::abort);
+    let world = lock(&world);
+    Outcome {
+        violations: world.oracle.violations.clone(),
+        told: world.told(),
+        steps: world.calls.len(),
+        calls: world.calls.clone(),
+        counts: world.oracle.counts.clone(),
+    }
+}
+
+/// Does what others are going to do, when it is time.
+async fn agenda(world: Shared) {
+    loop {
+        let (due, planned) = {
+            let world = lock(&world);
+            (world.agenda.keys().next().map(|(at, _)| at.saturating_sub(world.at())), Arc::clone(&world.planned))
+        };
+        match due {
+            Some(Duration::ZERO) => {
+                let mut world = lock(&world);
+                if let Some((_, act)) = world.agenda.pop_first() {
+                    act.apply(&mut world);
+                }
+            }
+            Some(left) => drop(timeout(left, planned.notified()).await),
+            None => planned.notified().await,
+        }
+    }
+}

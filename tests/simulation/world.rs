@@ -1,0 +1,296 @@
+//! The world of one history: the servers, the clock, what is written down, and the way of each call to them. A call is served
+//! by a task of its own, so that it goes on when whoever made it gives up, stands still or dies.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, Either, select};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep};
+
+use crate::api_server::ApiServer;
+use crate::breaks::Break;
+use crate::broker::Broker;
+use crate::environment::Act;
+use crate::oracle::Oracle;
+use crate::process::Process;
+use crate::random::Random;
+
+/// What may happen to one call, or around it.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Refused, and nothing done.
+    Error,
+    /// Done, and answered as if it were not.
+    ErrorAfter,
+    LostRequest,
+    LostAnswer,
+    /// Done so much later, and never answered.
+    Late(Duration),
+    /// Done at once, answered so much later.
+    Slow(Duration),
+    /// Delivered twice; the second answer counts.
+    Duplicate,
+    /// The process ends before the call leaves, while it is under way, or after it is done; another starts so much later.
+    CrashBefore(Duration),
+    CrashUnderWay(Duration, Duration),
+    CrashAfter(Duration),
+    /// The process stands still for so long once the call has left.
+    Stall(Duration),
+    /// Its watches show nothing new for so long.
+    StaleWatch(Duration),
+    /// It has no connection to the brokers for so long.
+    BrokerDown(Duration),
+    /// The broker refuses the last partition.
+    RefuseLast,
+    /// Somebody else acts just before it is served, or just after.
+    Before(Act),
+    After(Act),
+}
+
+impl Fault {
+    /// By what it is counted as.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fault::Error => "error",
+            Fault::ErrorAfter => "error after it was done",
+            Fault::LostRequest => "lost request",
+            Fault::LostAnswer => "lost answer",
+            Fault::Late(_) => "late",
+            Fault::Slow(_) => "slow answer",
+            Fault::Duplicate => "duplicate",
+            Fault::CrashBefore(_) | Fault::CrashUnderWay(..) | Fault::CrashAfter(_) => "crash",
+            Fault::Stall(_) => "stall",
+            Fault::StaleWatch(_) => "stale watch",
+            Fault::BrokerDown(_) => "broker unreachable",
+            Fault::RefuseLast => "partition refused",
+            Fault::Before(act) | Fault::After(act) => act.kind(),
+        }
+    }
+}
+
+pub type Shared = Arc<Mutex<World>>;
+
+pub struct World {
+    pub random: Random,
+    start: Instant,
+    pub api: ApiServer,
+    pub broker: Broker,
+    pub oracle: Oracle,
+    pub breaks: Option<Break>,
+    /// By the number of the call.
+    pub faults: BTreeMap<usize, Vec<Fault>>,
+    /// Every call of the operator, in order.
+    pub calls: Vec<String>,
+    pub history: Vec<(Duration, String)>,
+    /// What others are going to do.
+    pub agenda: BTreeMap<(Duration, usize), Act>,
+    pub changed: Arc<Notify>,
+    pub planned: Arc<Notify>,
+    /// From now on no call is hindered any more.
+    pub healed: bool,
+    /// Bound of what is under way when its sender has died.
+    pub late_bound: Duration,
+}
+
+pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
+    world.lock().expect("no test panics while it holds the world")
+}
+
+/// When every history begins.
+const BEGIN: &str = "2026-03-01T00:00:00Z";
+
+impl World {
+    pub fn new(seed: u64, breaks: Option<Break>) -> Self {
+        Self {
+            random: Random::new(seed),
+            start: Instant::now(),
+            api: ApiServer::default(),
+            broker: Broker::new(),
+            oracle: Oracle::default(),
+            breaks,
+            faults: BTreeMap::new(),
+            calls: Vec::new(),
+            history: Vec::new(),
+            agenda: BTreeMap::new(),
+            changed: Arc::default(),
+            planned: Arc::default(),
+            healed: false,
+            late_bound: Duration::from_secs(20),
+        }
+    }
+
+    /// Time since the beginning.
+    pub fn at(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The true time, which is the API server's.
+    pub fn wall(&self) -> Timestamp {
+        let begin: Timestamp = BEGIN.parse().expect("a time");
+        begin + SignedDuration::try_from(self.at()).expect("a short time")
+    }
+
+    pub fn say(&mut self, text: String) {
+        let at = self.at();
+        self.history.push((at, text));
+    }
+
+    pub fn violation(&mut self, text: String) {
+        self.say(format!("VIOLATION: {text}"));
+        self.oracle.violations.push(text);
+    }
+
+    pub fn plan(&mut self, after: Duration, act: Act) {
+        let at = self.at() + after;
+        self.agenda.insert((at, self.agenda.len() + self.history.len() * 1000), act);
+        self.planned.notify_one();
+    }
+
+    pub fn told(&self) -> String {
+        let mut text = String::new();
+        for (at, line) in &self.history {
+            let _ = writeln!(text, "  {:>9.3} s  {line}", at.as_secs_f64());
+        }
+        text
+    }
+}
+
+/// One process's way to the servers.
+#[derive(Clone)]
+pub struct Link {
+    pub world: Shared,
+    pub process: Arc<Process>,
+}
+
+#[derive(Default)]
+struct Journey {
+    travel: Duration,
+    back: Duration,
+    twice: bool,
+    lost: bool,
+    fails_before: bool,
+    fails_after: bool,
+    unanswered: bool,
+    dies_after: Option<Duration>,
+    around: (Vec<Act>, Vec<Act>),
+    refuse_last: bool,
+}
+
+impl Link {
+    /// Carries one call. `serve` is told whether it is to refuse a part; `fail` makes the answer of a failure, told whether the
+    /// call was carried out. A call that has no connection waits for one, unless `given_up` comes first.
+    pub fn carry<T: Send + 'static>(
+        &self,
+        name: String,
+        serve: impl Fn(&mut World, bool) -> T + Send + 'static,
+        fail: impl Fn(bool) -> T + Send + 'static,
+        given_up: Option<BoxFuture<'static, ()>>,
+    ) -> oneshot::Receiver<T> {
+        let (tx, rx) = oneshot::channel();
+        let journey = self.journey(&name);
+        let (world, process) = (Arc::clone(&self.world), Arc::clone(&self.process));
+        let Some(journey) = journey else {
+            // It never left.
+            std::mem::forget(tx);
+            return rx;
+        };
+        tokio::spawn(async move {
+            if let Some(given_up) = given_up
+                && !process.broker_up().await_or(given_up).await
+            {
+                std::future::pending::<()>().await;
+            }
+            let bound = lock(&world).late_bound;
+            let rest = bound.min(journey.travel);
+            let dead = Box::pin(async {
+                process.died().await;
+                sleep(rest).await;
+            });
+            // Either way it is there by then.
+            select(Box::pin(sleep(journey.travel)), dead).await;
+            let answer = {
+                let mut world = lock(&world);
+                journey.around.0.iter().for_each(|act| act.apply(&mut world));
+                let answer = if journey.lost || journey.fails_before {
+                    fail(false)
+                } else {
+                    let mut answer = serve(&mut world, journey.refuse_last);
+                    if journey.twice {
+                        answer = serve(&mut world, journey.refuse_last);
+                    }
+                    if journey.fails_after { fail(true) } else { answer }
+                };
+                journey.around.1.iter().for_each(|act| act.apply(&mut world));
+                answer
+            };
+            if let Some(restart) = journey.dies_after {
+                process.kill(restart);
+            }
+            if journey.lost || journey.unanswered {
+                let _kept = tx;
+                std::future::pending::<()>().await;
+            } else {
+                sleep(journey.back).await;
+                // Whoever asked may have gone.
+                let _ = tx.send(answer);
+            }
+        });
+        rx
+    }
+
+    /// Counts the call, and draws its way; None: it never leaves.
+    fn journey(&self, name: &str) -> Option<Journey> {
+        let mut world = lock(&self.world);
+        let number = world.calls.len();
+        world.calls.push(name.to_owned());
+        let mut random = world.random.of("way", number as u64);
+        let millis = |random: &mut Random| Duration::from_millis(random.between(1, 3));
+        let mut journey = Journey { travel: millis(&mut random), back: millis(&mut random), ..Journey::default() };
+        let faults = if world.healed { Vec::new() } else { world.faults.get(&number).cloned().unwrap_or_default() };
+        for fault in faults {
+            world.say(format!("{} calls {name} (call {number}): {fault:?}", self.process.name));
+            world.oracle.count(fault.kind());
+            match fault {
+                Fault::Error => journey.fails_before = true,
+                Fault::ErrorAfter => journey.fails_after = true,
+                Fault::LostRequest => journey.lost = true,
+                Fault::LostAnswer => journey.unanswered = true,
+                Fault::Late(by) => (journey.travel, journey.unanswered) = (by, true),
+                Fault::Slow(by) => journey.back = by,
+                Fault::Duplicate => journey.twice = true,
+                Fault::CrashBefore(restart) => {
+                    self.process.kill(restart);
+                    return None;
+                }
+                Fault::CrashUnderWay(restart, land) => {
+                    self.process.kill(restart);
+                    journey.travel = land;
+                }
+                Fault::CrashAfter(restart) => journey.dies_after = Some(restart),
+                Fault::Stall(by) => self.process.stall(by),
+                Fault::StaleWatch(by) => self.process.freeze_watch(by),
+                Fault::BrokerDown(by) => self.process.cut_broker(by),
+                Fault::RefuseLast => journey.refuse_last = true,
+                Fault::Before(act) => journey.around.0.push(act),
+                Fault::After(act) => journey.around.1.push(act),
+            }
+        }
+        Some(journey)
+    }
+}
+
+/// A future of two.
+pub trait AwaitOr {
+    /// Whether it came before the other.
+    fn await_or(self, other: BoxFuture<'static, ()>) -> BoxFuture<'static, bool>;
+}
+
+impl<F: Future<Output = ()> + Send + 'static> AwaitOr for F {
+    fn await_or(self, other: BoxFuture<'static, ()>) -> BoxFuture<'static, bool> {
+        Box::pin(async move { matches!(select(Box::pin(self), other).await, Either::Left(_)) })
+    }
+}
