@@ -1,0 +1,30 @@
+//! The protocol with one rule left out at a time: each must be found, or the model proves nothing.
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Break {
+    /// The commit leaves along with the record, not after it.
+    SendFirst,
+    /// A process that finds a plan in a record sends it.
+    RestartedSends,
+    NoSecondLook,
+    NoWait,
+    /// One tick less.
+    WaitTooShort,
+    NoWindow,
+    /// The window begins when the record's write is answered.
+    WindowFromAnswer,
+    /// A process that finds a plan in a record drops it.
+    UnloadAfterRestart,
+    /// Plans are dropped without regard to the resourceVersion.
+    UnloadUnguarded,
+    /// Records are closed without regard to the resourceVersion.
+    CloseUnguarded,
+    UnloadTheRetry,
+    NotAlone,
+    /// What is given up is not dead in memory.
+    ForgetDead,
+    /// The wait is counted since the record was first seen, not the plan.
+    WaitPerRecord,
+    /// Refused partitions are sent again also outside the window.
+    ResendLater,
+}

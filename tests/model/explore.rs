@@ -1,0 +1,125 @@
+//! Breadth first over all states, so that the first history found is a shortest one; then backwards from the ends, to see
+//! that every state leads to one without further faults.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use crate::breaks::Break;
+use crate::moves::{Event, Rules};
+use crate::process::Violation;
+use crate::real::{Mind, Ticks};
+use crate::scenarios::Scenario;
+use crate::world::World;
+
+pub struct Outcome {
+    pub states: usize,
+    pub found: Option<(Violation, Vec<String>)>,
+}
+
+/// Fast, and good enough for what is compared in full anyway.
+#[derive(Default)]
+pub struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+
+    fn write_isize(&mut self, n: isize) {
+        self.write_u64(n as u64);
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outcome {
+    let mut mind = Mind::new(ticks, scenario.partitions);
+    let mut rules = Rules { mind: &mut mind, ticks, broken };
+    let first = scenario.world().spelled();
+    let mut index: HashMap<World, u32, BuildHasherDefault<Mix>> = HashMap::default();
+    let mut worlds = vec![first.clone()];
+    let mut came: Vec<(u32, Event)> = vec![(NONE, Event::Tick)];
+    // Who leads here without a fault: a list per state, linked through `links`.
+    let mut back = vec![NONE];
+    let mut links: Vec<(u32, u32)> = Vec::new();
+    let mut ends = Vec::new();
+    index.insert(first, 0);
+    let mut at = 0;
+    while at < worlds.len() {
+        let world = worlds[at].clone();
+        if scenario.is_end(&world) {
+            ends.push(at as u32);
+        }
+        for step in rules.moves(&world) {
+            let next = match step.result {
+                Ok(next) => next,
+                Err(violation) => {
+                    let mut history = history(&came, at as u32);
+                    history.push(step.event.to_string());
+                    return Outcome { states: worlds.len(), found: Some((violation, history)) };
+                }
+            };
+            if next == world {
+                continue;
+            }
+            let to = *index.entry(next).or_insert_with_key(|next| {
+                worlds.push(next.clone());
+                came.push((at as u32, step.event));
+                back.push(NONE);
+                (worlds.len() - 1) as u32
+            });
+            if !step.fault {
+                links.push((at as u32, back[to as usize]));
+                back[to as usize] = (links.len() - 1) as u32;
+            }
+        }
+        at += 1;
+    }
+    let mut leads = vec![false; worlds.len()];
+    while let Some(end) = ends.pop() {
+        if !std::mem::replace(&mut leads[end as usize], true) {
+            let mut link = back[end as usize];
+            while link != NONE {
+                let (from, next) = links[link as usize];
+                ends.push(from);
+                link = next;
+            }
+        }
+    }
+    let stuck = leads.iter().position(|leads| !leads);
+    let found = stuck.map(|at| {
+        let mut told = history(&came, at as u32);
+        told.push(format!("and nothing leads on from {:?}", worlds[at]));
+        (Violation::DeadEnd, told)
+    });
+    Outcome { states: worlds.len(), found }
+}
+
+fn history(came: &[(u32, Event)], mut at: u32) -> Vec<String> {
+    let mut told = Vec::new();
+    while at != 0 {
+        let (from, event) = came[at as usize];
+        told.push(event.to_string());
+        at = from;
+    }
+    told.reverse();
+    told
+}

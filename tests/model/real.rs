@@ -1,0 +1,285 @@
+//! The real `decide`, asked with what a process of the model sees. Answers are kept: the same question is asked often.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::ObjectMeta;
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::{
+    BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, Phase, PipelineRef, Reason, RecordPhase,
+    StreamPipeline, Why, Writer,
+};
+use stream_pipeline_operator::decide::decide;
+use stream_pipeline_operator::domain::{
+    self, Activity, Cause, Commit, Committed, Desired, Goal, Leftover, Log, Now, Observation, Plan, Progress, Reading, RecordLook, Row,
+    Step, Switches, Timing, Topic, TopicPartition,
+};
+
+use crate::world::{Answer, BEFORE, END, Offsets, Parts, Pipeline, PlanState, Record, START, Word, target};
+
+/// The waits in ticks; a tick is a second to the real code.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks {
+    pub window: u8,
+    pub deadline: u8,
+    pub late: u8,
+}
+
+impl Ticks {
+    pub fn wait(self) -> u8 {
+        self.window + 2 * self.deadline + self.late
+    }
+
+    /// A commit lives on no longer. One more than deadline and late bound: a tick stands for all that is before the next one,
+    /// so what is sent in the last tick of the window may be sent at its very end.
+    pub fn life(self) -> u8 {
+        2 * self.deadline + self.late + 1
+    }
+}
+
+/// What a pass knows when it decides.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Sight {
+    pub pipeline: Pipeline,
+    pub name: u8,
+    pub subject: Option<(u8, Record, PlanState)>,
+    /// The subject is of an earlier request of the pipeline.
+    pub leftover: bool,
+    pub group: Option<(Offsets, bool)>,
+    pub alone: Option<bool>,
+    pub wanted: Option<bool>,
+}
+
+/// The step, as the model performs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    Nothing,
+    WriteAhead(Offsets),
+    Send(Parts),
+    Unload,
+    Close(Word),
+    Rearm,
+}
+
+pub struct Mind {
+    ticks: Ticks,
+    pub partitions: usize,
+    known: HashMap<Sight, Act>,
+}
+
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Mind {
+    pub fn new(ticks: Ticks, partitions: usize) -> Self {
+        Self { ticks, partitions, known: HashMap::new() }
+    }
+
+    pub fn decide(&mut self, sight: Sight) -> Act {
+        if let Some(act) = self.known.get(&sight) {
+            return *act;
+        }
+        let act = self.ask(&sight);
+        self.known.insert(sight, act);
+        act
+    }
+
+    fn ask(&self, sight: &Sight) -> Act {
+        let object = pipeline(sight);
+        let now = now();
+        let desired = Desired::of(&object, now.wall).unwrap();
+        let decision = decide(&desired, &Progress::of(&object), &self.observation(sight), &self.timing(), now);
+        match decision.step {
+            None => Act::Nothing,
+            Some(Step::WriteAhead { plan, .. }) => Act::WriteAhead(self.snapshot(sight.pipeline.request, &plan)),
+            Some(Step::Send { only, .. }) => Act::Send(only.iter().fold(0, |set, at| set | 1 << at.partition)),
+            Some(Step::Unload) => Act::Unload,
+            Some(Step::Close(status)) => Act::Close(match (status.phase, status.reason) {
+                (RecordPhase::Verified, _) => Word::Verified,
+                (RecordPhase::Held, Reason::OutcomeUnknown) => Word::OutcomeUnknown,
+                (RecordPhase::Held, Reason::OffsetsMoved) => Word::OffsetsMoved,
+                (RecordPhase::Held, Reason::PartlyApplied) => Word::PartlyApplied,
+                (RecordPhase::Abandoned, _) => Word::Abandoned,
+                other => panic!("a close the model does not know: {other:?}"),
+            }),
+            Some(Step::Rearm) => Act::Rearm,
+            Some(other) => panic!("a step the model does not know: {other:?}"),
+        }
+    }
+
+    fn snapshot(&self, request: u8, plan: &Plan) -> Offsets {
+        let mut from = [BEFORE; 2];
+        for (row, goal) in plan.moves() {
+            assert_eq!(goal.offset, i64::from(target(request)), "the target is what was asked for");
+            from[row.at.partition as usize] = row.from.as_ref().map_or(0, |c| c.offset as u8);
+        }
+        assert_eq!(plan.moves().count(), self.partitions);
+        from
+    }
+
+    fn timing(&self) -> Timing {
+        let s = |n: u8| Duration::from_secs(n.into());
+        let far = Duration::from_secs(10_000);
+        Timing {
+            send_window: s(self.ticks.window),
+            call_deadline: s(self.ticks.deadline),
+            late_bound: s(self.ticks.late),
+            recheck_waiting: s(3),
+            recheck_idle: s(30),
+            max_backoff: s(60),
+            list_interval: s(15),
+            pause_warning: far,
+            slow_stop: far,
+            finalizer_deadline: far,
+        }
+    }
+
+    fn observation(&self, sight: &Sight) -> Observation {
+        let log = Log { start: START.into(), end: END.into(), high_watermark: END.into(), ..Log::default() };
+        let all: Vec<_> = (0..self.partitions).map(at).collect();
+        let topic = Topic { id: "topic-id".to_owned(), partitions: (0..self.partitions as i32).map(|p| (p, true)).collect() };
+        let committed = self.committed(sight);
+        let look = sight.subject.map(|(request, record, state)| self.look(request, &record, state));
+        let mut seen = Observation {
+            identity: Reading::Read(cluster()),
+            activity: sight.group.map_or(Reading::Unread, |(_, member)| Reading::Read(activity(member))),
+            committed: committed.clone(),
+            topics: Reading::Read(BTreeMap::from([("t".to_owned(), Some(topic))])),
+            log: Reading::Read(all.into_iter().map(|at| (at, log)).collect()),
+            rivals: sight.alone.map_or(Reading::Unread, |a| Reading::Read(if a { vec![] } else { vec!["n/other".to_owned()] })),
+            wanted: sight.wanted.map_or(Reading::Unread, Reading::Read),
+            ..Observation::default()
+        };
+        if let (true, Some(look)) = (sight.leftover, look.clone()) {
+            seen.leftover = Some(Leftover { look, committed, activity: Reading::Unread, run_state: Reading::Unread });
+        } else if sight.pipeline.request != 0 {
+            seen.record = Reading::Read(look);
+        }
+        seen
+    }
+
+    fn committed(&self, sight: &Sight) -> Reading<Committed> {
+        let of = |offsets: Offsets| (0..self.partitions).map(|p| (at(p), commit(offsets[p]))).collect();
+        sight.group.map_or(Reading::Unread, |(offsets, _)| Reading::Read(of(offsets)))
+    }
+
+    fn look(&self, request: u8, record: &Record, state: PlanState) -> RecordLook {
+        let ago = |age: u8| now().mono.checked_sub(Duration::from_secs(age.into())).unwrap();
+        let state = match state {
+            PlanState::Absent => domain::PlanState::Absent,
+            PlanState::Closed => domain::PlanState::Closed,
+            PlanState::Unsent { age, dead } => domain::PlanState::OursUnsent { loaded_at: ago(age), intact: true, dead },
+            PlanState::InDoubt(age) => domain::PlanState::InDoubt { since: ago(age) },
+            PlanState::Sent { age, tries, answer } => {
+                let answer = match answer {
+                    Answer::Refused(parts) => domain::Answer::Definite {
+                        refused: (0..self.partitions).filter(|p| parts & 1 << p != 0).map(|p| (at(p), 25)).collect(),
+                    },
+                    Answer::None(age) => domain::Answer::None { ended: ago(age), cause: Cause::new(Reason::OutcomeUnknown, "no answer") },
+                };
+                domain::PlanState::OursSent { loaded_at: ago(age), tries: tries.into(), answer }
+            }
+        };
+        RecordLook { object: self.object(request, record), state, switches: Switches::default() }
+    }
+
+    fn object(&self, request: u8, record: &Record) -> OffsetResetRecord {
+        let asked = Sight {
+            pipeline: Pipeline { exists: true, uid: record.uid, request, retry: false },
+            name: record.pipeline,
+            subject: None,
+            leftover: false,
+            group: None,
+            alone: None,
+            wanted: None,
+        };
+        let plan = record.plan.map(|from| Plan {
+            rows: (0..self.partitions)
+                .map(|p| Row {
+                    at: at(p),
+                    from: Some(commit(from[p])),
+                    to: Some(Goal { offset: target(request).into(), leader_epoch: None }),
+                    found_time: None,
+                    log_start: START.into(),
+                    log_end: END.into(),
+                    high_watermark: END.into(),
+                    why: Why::Target,
+                })
+                .collect(),
+            topic_ids: BTreeMap::from([("t".to_owned(), "topic-id".to_owned())]),
+            ..Plan::default()
+        });
+        let writer =
+            record.plan.map(|_| Writer { incarnation: "i".to_owned(), number: record.writer.into(), attempt: record.attempt.into() });
+        let status = record.closed.map(|closed| {
+            let (phase, reason) = match closed.word {
+                Word::Verified => (RecordPhase::Verified, Reason::ResetVerified),
+                Word::OutcomeUnknown => (RecordPhase::Held, Reason::OutcomeUnknown),
+                Word::OffsetsMoved => (RecordPhase::Held, Reason::OffsetsMoved),
+                Word::PartlyApplied => (RecordPhase::Held, Reason::PartlyApplied),
+                Word::Abandoned => (RecordPhase::Abandoned, Reason::NoLongerRequested),
+            };
+            OffsetResetRecordStatus { attempt: closed.attempt.into(), ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
+        });
+        let metadata =
+            ObjectMeta { name: Some(format!("r{request}")), creation_timestamp: Some(Time(now().wall)), ..ObjectMeta::default() };
+        let asking = pipeline(&asked);
+        let spec = OffsetResetRecordSpec {
+            pipeline: PipelineRef { name: format!("p{}", record.pipeline), uid: record.uid.to_string() },
+            request: asking.spec.offset_reset.unwrap(),
+            backend: cluster(),
+            run_state_before: None,
+            created_at: now().wall,
+            deadline: "2026-01-02T12:00:00Z".parse().unwrap(),
+            writer,
+            plan: plan.map(|p| p.to_record()),
+        };
+        OffsetResetRecord { metadata, spec, status }
+    }
+}
+
+/// 2026-01-01T12:00:00Z, long after "the beginning".
+fn now() -> Now {
+    Now { mono: *BEGINNING + Duration::from_secs(1000), wall: "2026-01-01T12:00:00Z".parse().unwrap() }
+}
+
+fn at(p: usize) -> TopicPartition {
+    TopicPartition::new("t", p as i32)
+}
+
+fn commit(offset: u8) -> Commit {
+    Commit { offset: offset.into(), ..Commit::default() }
+}
+
+fn cluster() -> BackendIdentity {
+    BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() }
+}
+
+fn activity(member: bool) -> Activity {
+    if member {
+        Activity::Active(Cause::new(Reason::GroupActive, "1 member"))
+    } else {
+        Activity::Inactive(Phase::Stopped, "Empty".to_owned())
+    }
+}
+
+/// Its status is left out: it can only prevent, so that without one more is possible.
+fn pipeline(sight: &Sight) -> StreamPipeline {
+    let asked = sight.pipeline;
+    let mut object = json!({
+        "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
+        "metadata": { "name": format!("p{}", sight.name), "namespace": "n", "uid": asked.uid.to_string(), "generation": 1 },
+        "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" } }
+    });
+    if asked.request != 0 {
+        let position = if asked.request == 1 { "Earliest" } else { "Latest" };
+        let mut reset =
+            json!({ "id": format!("r{}", asked.request), "to": { "position": position }, "quietPeriod": "0s", "whenCreated": "Run" });
+        if asked.retry {
+            reset["onUnknownOutcome"] = Value::from("Retry");
+        }
+        object["spec"]["offsetReset"] = reset;
+    }
+    serde_json::from_value(object).unwrap()
+}

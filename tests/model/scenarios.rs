@@ -1,0 +1,93 @@
+//! The worlds that are explored, each as small as shows what it is for.
+
+use crate::world::{BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Stage, Truth, World};
+
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub partitions: usize,
+    pub replicas: usize,
+    pub pipelines: usize,
+    pub left: Left,
+}
+
+const NOTHING: Left = Left { crashes: 0, writes: 0, commits: 0, partial: 0, joins: 0, moves: 0, edits: 0 };
+const ONE: Scenario = Scenario { name: "", partitions: 1, replicas: 1, pipelines: 1, left: NOTHING };
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "nothing goes wrong", ..ONE },
+    Scenario {
+        name: "one replica, two crashes, lost and late messages",
+        left: Left { crashes: 2, writes: 1, commits: 1, moves: 1, ..NOTHING },
+        ..ONE
+    },
+    Scenario { name: "a consumer comes and goes", left: Left { crashes: 1, writes: 1, joins: 2, moves: 1, ..NOTHING }, ..ONE },
+    Scenario { name: "two replicas", replicas: 2, left: Left { crashes: 1, commits: 1, moves: 1, ..NOTHING }, ..ONE },
+    Scenario { name: "two replicas, late writes", replicas: 2, left: Left { writes: 2, joins: 1, ..NOTHING }, ..ONE },
+    Scenario {
+        name: "two partitions, refused one by one",
+        partitions: 2,
+        left: Left { crashes: 1, commits: 1, partial: 2, moves: 1, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "two replicas, two partitions",
+        partitions: 2,
+        replicas: 2,
+        left: Left { crashes: 1, partial: 1, moves: 1, ..NOTHING },
+        ..ONE
+    },
+    Scenario { name: "Retry", left: Left { crashes: 1, commits: 1, writes: 1, moves: 1, joins: 1, edits: RETRY, ..NOTHING }, ..ONE },
+    Scenario { name: "Retry, two replicas", replicas: 2, left: Left { crashes: 1, commits: 1, edits: RETRY, ..NOTHING }, ..ONE },
+    Scenario {
+        name: "the user changes and removes the id",
+        left: Left { crashes: 1, commits: 1, moves: 1, edits: CHANGE_ID | REMOVE_ID, ..NOTHING },
+        ..ONE
+    },
+    Scenario { name: "the id changes, two replicas", replicas: 2, left: Left { commits: 1, edits: CHANGE_ID, ..NOTHING }, ..ONE },
+    Scenario {
+        name: "deleted and created again",
+        left: Left { crashes: 1, commits: 1, writes: 1, edits: DELETE | RECREATE, ..NOTHING },
+        ..ONE
+    },
+    Scenario { name: "two pipelines of one group", pipelines: 2, left: Left { crashes: 1, commits: 1, moves: 1, ..NOTHING }, ..ONE },
+];
+
+/// Explored where MODEL=all asks for it.
+pub const LARGE: &[Scenario] = &[
+    Scenario {
+        name: "two replicas, two crashes, lost and late messages",
+        replicas: 2,
+        left: Left { crashes: 2, writes: 1, commits: 1, moves: 1, ..NOTHING },
+        ..ONE
+    },
+    Scenario { name: "two pipelines, two replicas", replicas: 2, pipelines: 2, left: Left { crashes: 1, commits: 1, ..NOTHING }, ..ONE },
+];
+
+impl Scenario {
+    pub fn world(&self) -> World {
+        let pipelines: Vec<_> =
+            (1..=self.pipelines).map(|request| Pipeline { exists: true, uid: 0, request: request as u8, retry: false }).collect();
+        let stage = vec![Stage::Idle; self.pipelines];
+        let process = Process { view: pipelines.clone(), stage, ..Process::default() };
+        World {
+            offsets: [BEFORE; PARTS],
+            member: false,
+            pipelines,
+            records: [None; 2],
+            processes: vec![process; self.replicas],
+            writes: Vec::new(),
+            commits: Vec::new(),
+            left: self.left,
+            truth: [Truth::default(); 2],
+        }
+    }
+
+    /// Nothing is under way, every record is closed, and whatever is asked for has one.
+    pub fn is_end(&self, world: &World) -> bool {
+        let quiet = world.writes.is_empty() && world.commits.is_empty();
+        let closed = world.records.iter().flatten().all(|r| r.is_closed());
+        let asked = world.pipelines.iter().filter(|p| p.exists && p.request != 0);
+        quiet && closed && asked.into_iter().all(|p| world.record(p.request).is_some())
+    }
+}

@@ -1,0 +1,335 @@
+//! One state of the modelled world: small, cloneable, hashable. Time is held as ages that stop growing where nobody asks
+//! any more, and names that only serve to be compared are renumbered, so that equal situations are equal states.
+
+/// Partitions at most.
+pub const PARTS: usize = 2;
+/// Where the group stands at first, and where somebody else may move it.
+pub const BEFORE: u8 = 5;
+pub const ELSEWHERE: u8 = 6;
+/// Both logs begin here (the target of request 1) and end there (the target of request 2).
+pub const START: u8 = 0;
+pub const END: u8 = 9;
+
+pub type Offsets = [u8; PARTS];
+/// A set of partitions.
+pub type Parts = u8;
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct World {
+    pub offsets: Offsets,
+    pub member: bool,
+    pub pipelines: Vec<Pipeline>,
+    /// By request, 1 and 2.
+    pub records: [Option<Record>; 2],
+    pub processes: Vec<Process>,
+    pub writes: Vec<Write>,
+    pub commits: Vec<Commit>,
+    pub left: Left,
+    /// Kept for the invariants only.
+    pub truth: [Truth; 2],
+}
+
+/// What the adversary, the other tool, the consumer and the user may still do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Left {
+    pub crashes: u8,
+    /// API writes lost, or given up and landing at any later time.
+    pub writes: u8,
+    /// Commits lost, landing late, or with a lost answer.
+    pub commits: u8,
+    pub partial: u8,
+    pub joins: u8,
+    pub moves: u8,
+    pub edits: Edits,
+}
+
+/// What the user may do once each, as bits.
+pub type Edits = u8;
+pub const CHANGE_ID: Edits = 1;
+pub const REMOVE_ID: Edits = 2;
+pub const RETRY: Edits = 4;
+pub const DELETE: Edits = 8;
+pub const RECREATE: Edits = 16;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Pipeline {
+    pub exists: bool,
+    pub uid: u8,
+    /// 0: nothing is asked for.
+    pub request: u8,
+    pub retry: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Record {
+    pub pipeline: u8,
+    pub uid: u8,
+    /// The snapshot the plan was made from; the target follows from the request.
+    pub plan: Option<Offsets>,
+    /// Names one plan of one process; 0 without a plan.
+    pub writer: u8,
+    pub attempt: u8,
+    pub closed: Option<Closed>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Closed {
+    pub attempt: u8,
+    pub word: Word,
+}
+
+/// Phase and reason, as far as anything depends on them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Word {
+    Verified,
+    OutcomeUnknown,
+    OffsetsMoved,
+    PartlyApplied,
+    Abandoned,
+}
+
+impl Record {
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some_and(|c| c.attempt >= self.attempt)
+    }
+}
+
+/// A replica. What it has in memory goes with a crash.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Process {
+    /// The StreamPipelines as its watch last delivered them.
+    pub view: Vec<Pipeline>,
+    pub ours: Vec<Ours>,
+    pub seen: Vec<FirstSeen>,
+    /// What it is doing, by pipeline.
+    pub stage: Vec<Stage>,
+}
+
+/// A plan this process wrote (`memory::OurPlan`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Ours {
+    pub writer: u8,
+    pub age: u8,
+    pub sent: Sent,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Sent {
+    No,
+    Dead,
+    Yes { tries: u8, answer: Answer },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Answer {
+    Refused(Parts),
+    /// None, and for so long nothing more can leave the process.
+    None(u8),
+}
+
+/// When this process first saw this very plan (`memory::Inner::first_seen`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FirstSeen {
+    pub request: u8,
+    pub writer: u8,
+    pub age: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Stage {
+    Idle,
+    /// In the middle of the second look, or right after it.
+    Looking(Look),
+    /// Waits for the API server.
+    Writing,
+    /// Waits for the broker, having sent this.
+    Sending {
+        request: u8,
+        writer: u8,
+    },
+}
+
+/// The record was read; the other reads come in any order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Look {
+    pub request: u8,
+    pub record: Record,
+    /// The record is still as it was read: its resourceVersion is the present one.
+    pub fresh: bool,
+    pub state: PlanState,
+    /// Alone in doubt, and wanted.
+    pub api: Option<(bool, bool)>,
+    pub group: Option<(Offsets, bool)>,
+}
+
+/// `domain::PlanState`, with ages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum PlanState {
+    Absent,
+    Unsent { age: u8, dead: bool },
+    Sent { age: u8, tries: u8, answer: Answer },
+    InDoubt(u8),
+    Closed,
+}
+
+/// A write to a record on its way to the API server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Write {
+    pub request: u8,
+    pub what: What,
+    pub fresh: bool,
+    /// Who waits for its answer: process and pipeline.
+    pub waits: Option<(u8, u8)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum What {
+    Create(Record),
+    Put { plan: Offsets, writer: u8 },
+    Unload,
+    Close(Word, u8),
+    Rearm { writer: u8 },
+}
+
+/// A commit on its way to the broker.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Commit {
+    pub request: u8,
+    pub attempt: u8,
+    pub parts: Parts,
+    /// Ticks after which it is lost.
+    pub life: u8,
+    pub waits: Option<(u8, u8)>,
+}
+
+/// What really happened to a request, known to nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Truth {
+    /// How often each partition's target took effect, by attempt.
+    pub hits: [[u8; PARTS]; 2],
+    /// Partitions whose target was in force since the plan was written ahead.
+    pub in_force: Parts,
+}
+
+pub fn target(request: u8) -> u8 {
+    if request == 1 { START } else { END }
+}
+
+impl World {
+    pub fn record(&self, request: u8) -> Option<&Record> {
+        self.records.get(usize::from(request).wrapping_sub(1)).and_then(Option::as_ref)
+    }
+
+    pub fn truth(&mut self, request: u8) -> &mut Truth {
+        &mut self.truth[usize::from(request) - 1]
+    }
+
+    /// Moves one partition, whoever does it.
+    pub fn set_offset(&mut self, p: usize, to: u8) {
+        self.offsets[p] = to;
+        self.note_in_force();
+    }
+
+    pub fn note_in_force(&mut self) {
+        for (i, record) in self.records.iter().enumerate() {
+            if record.is_some_and(|r| r.plan.is_some()) {
+                let at = (0..PARTS).filter(|p| self.offsets[*p] == target(i as u8 + 1)).fold(0, |set, p| set | 1 << p);
+                self.truth[i].in_force |= at;
+            }
+        }
+    }
+
+    /// The record was written: every copy and every write decided on an older version is stale.
+    pub fn replace(&mut self, request: u8, record: Record) {
+        self.records[usize::from(request) - 1] = Some(record);
+        for write in self.writes.iter_mut().filter(|w| w.request == request) {
+            write.fresh = false;
+        }
+        for stage in self.processes.iter_mut().flat_map(|p| &mut p.stage) {
+            if let Stage::Looking(look) = stage
+                && look.request == request
+            {
+                look.fresh = false;
+            }
+        }
+        self.note_in_force();
+    }
+
+    /// The one spelling of this state: forgets what cannot be met again, renumbers writers, orders what has no order. The
+    /// two replicas are alike, so that which is called the first is a matter of spelling too.
+    pub fn spelled(mut self) -> Self {
+        self.forget();
+        if self.processes.len() < 2 {
+            self.renumber();
+            return self;
+        }
+        let mut other = self.clone();
+        other.processes.swap(0, 1);
+        let swap = |waits: &mut Option<(u8, u8)>| *waits = waits.map(|(process, pipeline)| (1 - process, pipeline));
+        other.writes.iter_mut().for_each(|w| swap(&mut w.waits));
+        other.commits.iter_mut().for_each(|c| swap(&mut c.waits));
+        self.renumber();
+        other.renumber();
+        self.min(other)
+    }
+
+    fn writers(&mut self) -> Vec<&mut u8> {
+        let mut found: Vec<&mut u8> = Vec::new();
+        found.extend(self.records.iter_mut().flatten().map(|r| &mut r.writer));
+        for write in &mut self.writes {
+            match &mut write.what {
+                What::Create(record) => found.push(&mut record.writer),
+                What::Put { writer, .. } | What::Rearm { writer } => found.push(writer),
+                What::Unload | What::Close(..) => {}
+            }
+        }
+        for stage in self.processes.iter_mut().flat_map(|p| &mut p.stage) {
+            match stage {
+                Stage::Looking(look) => found.push(&mut look.record.writer),
+                Stage::Sending { writer, .. } => found.push(writer),
+                Stage::Idle | Stage::Writing => {}
+            }
+        }
+        found
+    }
+
+    fn forget(&mut self) {
+        let live: Vec<u8> = self.writers().into_iter().map(|w| *w).collect();
+        let closed = |request: u8, records: &[Option<Record>; 2]| records[usize::from(request) - 1].is_some_and(|r| r.is_closed());
+        let records = self.records;
+        for process in &mut self.processes {
+            process.ours.retain(|o| live.contains(&o.writer));
+            process.seen.retain(|s| live.contains(&s.writer) && !closed(s.request, &records));
+        }
+    }
+
+    fn renumber(&mut self) {
+        self.writes.sort_unstable();
+        self.commits.sort_unstable();
+        let mut names = [0u8; 32];
+        let mut next = 0;
+        for writer in self.writers() {
+            if *writer != 0 {
+                let name = &mut names[usize::from(*writer)];
+                if *name == 0 {
+                    next += 1;
+                    *name = next;
+                }
+                *writer = *name;
+            }
+        }
+        for process in &mut self.processes {
+            process.ours.iter_mut().for_each(|o| o.writer = names[usize::from(o.writer)]);
+            process.seen.iter_mut().for_each(|s| s.writer = names[usize::from(s.writer)]);
+            process.ours.sort_unstable();
+            process.seen.sort_unstable();
+        }
+        self.writes.sort_unstable();
+    }
+
+    pub fn new_writer(&mut self) -> u8 {
+        let used: Vec<u8> = self.writers().into_iter().map(|w| *w).collect();
+        let ours = self.processes.iter().flat_map(|p| &p.ours).map(|o| o.writer);
+        used.iter().copied().chain(ours).max().unwrap_or(0) + 1
+    }
+}
