@@ -44,6 +44,10 @@ impl KafkaProxy {
                 let (traps, broker) = (Arc::clone(&traps), broker.clone());
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(broker).await else { return };
+                    // A request would wait 40 ms for the acknowledgement of the one before.
+                    if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+                        return;
+                    }
                     let calls: Calls = Arc::default();
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
@@ -68,8 +72,8 @@ async fn frame(from: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
 }
 
 async fn forward(to: &mut OwnedWriteHalf, bytes: &[u8]) -> std::io::Result<()> {
-    to.write_i32(i32::try_from(bytes.len()).map_err(std::io::Error::other)?).await?;
-    to.write_all(bytes).await
+    let size = i32::try_from(bytes.len()).map_err(std::io::Error::other)?;
+    to.write_all(&[&size.to_be_bytes(), bytes].concat()).await
 }
 
 /// A request begins with API key, version and correlation id.

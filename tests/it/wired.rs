@@ -71,6 +71,18 @@ impl Wired {
         Self::between(world, vec![(socket, behind)]).await
     }
 
+    /// On a broker of its own, which may end and come back.
+    pub async fn with_broker(test: &str) -> (Self, Arc<Broker>) {
+        let mut world = World::without_operator(test).await;
+        let (mut socket, addresses) = sockets(1);
+        let parts = &world.testbed.parts;
+        let start = move || Broker::start_behind(parts, &addresses);
+        let broker = tokio::task::spawn_blocking(start).await.expect("no panic").expect("a broker starts");
+        world.bootstrap = broker.bootstrap();
+        let wired = Self::between(world, vec![(socket.remove(0), broker.second())]).await;
+        (wired, Arc::new(broker))
+    }
+
     /// With a socket in front of each of these listeners.
     pub async fn between(mut world: World, lines: Vec<(TcpListener, String)>) -> Self {
         let traps: Arc<Traps> = Arc::default();

@@ -119,9 +119,9 @@ async fn stall(wired: &mut Wired, (stop, end): (Stop, Stage)) -> String {
     wired.world.verified("p", "r2").await;
     assert_eq!(wired.landed().await.last(), Some(&vec![10, 10, 10]));
     let said = |log: &str| {
-        let lines = log.lines().filter(|l| l.contains("r1") && l.contains("step=") || l.contains("not done"));
-        let last = lines.filter_map(|l| l.split(" namespace=").next().and_then(|l| l.split("Decided: ").last())).next_back();
-        last.unwrap_or("nothing of it").to_owned()
+        let of_request = |l: &&str| l.contains("Decided: ") && l.contains("id=\"r1\"") && !l.contains("nothing new");
+        let last = log.lines().rfind(of_request).and_then(|l| l.split(" namespace=").next()?.split("Decided: ").nth(1));
+        last.unwrap_or("nothing to do").to_owned()
     };
     format!(
         "stopped {:?} {} for {:.0} s | {end:?} | sent {} and {} | first: {} | second: {}",
