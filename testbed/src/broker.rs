@@ -1,9 +1,10 @@
-//! A Kafka broker (KRaft, one node) of its own.
+//! Kafka brokers (KRaft) of their own: one, or the nodes of one cluster.
 
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -24,11 +25,19 @@ const TOOLS: [(&str, &str); 7] = [
 
 /// A broker that ends with its owner.
 pub struct Broker {
-    server: Option<Server>,
+    server: Mutex<Option<Server>>,
     dir: Scratch,
-    /// Of its cluster.
-    id: String,
     jars: PathBuf,
+    node: Node,
+}
+
+/// One of the nodes of a cluster.
+struct Node {
+    id: usize,
+    /// Of its cluster.
+    cluster: String,
+    /// The ports of all nodes' controllers.
+    controllers: Vec<u16>,
     port: u16,
     extra: Extra,
 }
@@ -44,7 +53,7 @@ pub(crate) struct Extra {
 }
 
 pub(crate) struct Listener {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
     pub(crate) protocol: &'static str,
     pub(crate) port: u16,
@@ -54,66 +63,113 @@ pub(crate) struct Listener {
 
 impl Broker {
     pub fn start(parts: &Parts) -> Result<Self> {
-        Self::start_with(parts, |_| None)
+        Self::start_behind(parts, &[])
     }
 
     /// `advertise` may give, for the port of a second listener, the address that one advertises.
     pub fn start_with(parts: &Parts, advertise: impl Fn(u16) -> Option<String>) -> Result<Self> {
         Self::start_extended(parts, 1, |ports| {
-            let port = ports[0];
-            let second = advertise(port).map(|advertised| Listener { name: "SECOND", protocol: "PLAINTEXT", port, advertised });
-            Ok(Extra { listeners: second.into_iter().collect(), ..Extra::default() })
+            let addresses: Vec<_> = advertise(ports[0]).into_iter().collect();
+            Ok(Extra { listeners: behind(&addresses, ports), ..Extra::default() })
         })
+    }
+
+    /// With one more listener for each of these addresses, which that one advertises.
+    pub fn start_behind(parts: &Parts, addresses: &[String]) -> Result<Self> {
+        Self::start_extended(parts, addresses.len(), |ports| Ok(Extra { listeners: behind(addresses, ports), ..Extra::default() }))
     }
 
     /// `extra` is given so many free ports; it is asked again when one was taken in between.
     pub(crate) fn start_extended(parts: &Parts, ports: usize, extra: impl Fn(&[u16]) -> Result<Extra>) -> Result<Self> {
         retrying(|| {
-            let dir = Scratch::new("kafka")?;
             let ports = free_ports(2 + ports)?;
-            let (port, controller, extra) = (ports[0], ports[1], extra(&ports[2..])?);
-            configure(dir.path(), port, controller, &extra)?;
-            let id = format(dir.path(), &parts.jars)?;
-            let mut broker = Self { server: None, dir, id, jars: parts.jars.clone(), port, extra };
+            let cluster = cluster_id(&parts.jars)?;
+            let broker =
+                Self::prepare(parts, Node { id: 1, cluster, controllers: vec![ports[1]], port: ports[0], extra: extra(&ports[2..])? })?;
             broker.run()?;
             Ok(broker)
         })
     }
 
-    fn run(&mut self) -> Result<()> {
+    /// The nodes of one cluster, each of them behind one of these addresses. Its own topics are on three of them; a node that
+    /// says nothing for three seconds loses what it leads.
+    pub fn start_cluster(parts: &Parts, addresses: &[String]) -> Result<Vec<Self>> {
+        retrying(|| {
+            let all = free_ports(3 * addresses.len())?;
+            let (controllers, ports) = all.split_at(addresses.len());
+            let cluster = cluster_id(&parts.jars)?;
+            let start = |(n, address): (usize, &String)| {
+                let ports = &ports[2 * n..];
+                let extra = Extra {
+                    listeners: behind(std::slice::from_ref(address), &ports[1..]),
+                    properties: "broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n".to_owned(),
+                    ..Extra::default()
+                };
+                let node = Node { id: n + 1, cluster: cluster.clone(), controllers: controllers.to_vec(), port: ports[0], extra };
+                Self::prepare(parts, node).and_then(|broker| broker.run().map(|()| broker))
+            };
+            std::thread::scope(|scope| {
+                let starts: Vec<_> = addresses.iter().enumerate().map(|at| scope.spawn(move || start(at))).collect();
+                starts.into_iter().map(|started| started.join().expect("a broker's start does not panic")).collect()
+            })
+        })
+    }
+
+    fn prepare(parts: &Parts, node: Node) -> Result<Self> {
+        let dir = Scratch::new("kafka")?;
+        configure(dir.path(), &node)?;
+        format(dir.path(), &parts.jars, &node.cluster)?;
+        Ok(Self { server: Mutex::default(), dir, jars: parts.jars.clone(), node })
+    }
+
+    fn run(&self) -> Result<()> {
         let mut command = java(&self.jars);
-        command.arg("-Xmx512m").args(&self.extra.jvm).arg("kafka.Kafka").arg(self.dir.path().join("server.properties"));
+        command.arg("-Xmx512m").args(&self.node.extra.jvm).arg("kafka.Kafka").arg(self.dir.path().join("server.properties"));
         let mut server = Server::start("kafka", command, &self.dir.path().join("kafka.log"))?;
-        let (port, id) = (self.port, &self.id);
+        let (port, cluster) = (self.node.port, &self.node.cluster);
         // A request is answered, not only a connection taken, and by this broker and no other.
-        let answers = || crate::kafka::ready(&format!("127.0.0.1:{port}"), id);
+        let answers = || crate::kafka::ready(&format!("127.0.0.1:{port}"), cluster);
         server.wait(Duration::from_secs(90), || TcpStream::connect(("127.0.0.1", port)).is_ok() && answers())?;
-        self.server = Some(server);
+        *self.server() = Some(server);
         Ok(())
     }
 
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().expect("no panic under this lock")
+    }
+
+    /// Its id in its cluster.
+    pub fn id(&self) -> usize {
+        self.node.id
+    }
+
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.node.port)
     }
 
     /// The second listener, as bound.
     pub fn second(&self) -> String {
-        format!("127.0.0.1:{}", self.extra.listeners.first().map_or(0, |l| l.port))
+        self.behind(0)
+    }
+
+    /// The listener behind the n-th address, as bound.
+    pub fn behind(&self, n: usize) -> String {
+        format!("127.0.0.1:{}", self.node.extra.listeners.get(n).map_or(0, |l| l.port))
     }
 
     /// What a listener of this name advertises.
     pub(crate) fn advertised(&self, name: &str) -> Option<&str> {
-        self.extra.listeners.iter().find(|l| l.name == name).map(|l| l.advertised.as_str())
+        self.node.extra.listeners.iter().find(|l| l.name == name).map(|l| l.advertised.as_str())
     }
 
     /// None while it is stopped.
     pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Server::pid)
+        self.server().as_ref().map(Server::pid)
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
-        self.server = None;
+    pub fn kill(&self) {
+        *self.server() = None;
     }
 
     /// SIGSTOP: it keeps its connections and answers nothing.
@@ -126,16 +182,27 @@ impl Broker {
     }
 
     /// Again, on the same port with the same data.
-    pub fn restart(&mut self) -> Result<()> {
+    pub fn restart(&self) -> Result<()> {
         self.kill();
         self.run()
     }
 
     fn signal(&self, signal: i32) {
-        if let Some(server) = &self.server {
+        if let Some(server) = self.server().as_ref() {
             server.signal(signal);
         }
     }
+}
+
+/// Listeners that advertise these addresses.
+fn behind(addresses: &[String], ports: &[u16]) -> Vec<Listener> {
+    let listener = |(n, (address, &port)): (usize, (&String, &u16))| Listener {
+        name: format!("BEHIND{n}"),
+        protocol: "PLAINTEXT",
+        port,
+        advertised: address.clone(),
+    };
+    addresses.iter().zip(ports).enumerate().map(listener).collect()
 }
 
 pub fn java(jars: &Path) -> Command {
@@ -146,7 +213,13 @@ pub fn java(jars: &Path) -> Command {
     command
 }
 
-fn configure(dir: &Path, port: u16, controller: u16, extra: &Extra) -> Result<()> {
+fn configure(dir: &Path, node: &Node) -> Result<()> {
+    let Node { id, controllers, port, extra, .. } = node;
+    let controller = controllers[id - 1];
+    let voters: Vec<_> = controllers.iter().enumerate().map(|(n, port)| format!("{}@127.0.0.1:{port}", n + 1)).collect();
+    let voters = voters.join(",");
+    let copies = controllers.len().min(3);
+    let in_sync = copies.min(2);
     let plain = format!("PLAINTEXT://127.0.0.1:{port}");
     let (mut listeners, mut advertised, mut protocols) = (plain.clone(), plain, "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned());
     for Listener { name, protocol, port, advertised: address } in &extra.listeners {
@@ -156,12 +229,13 @@ fn configure(dir: &Path, port: u16, controller: u16, extra: &Extra) -> Result<()
     }
     let data = dir.join("data");
     let text = format!(
-        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+        "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
          listeners={listeners},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={advertised}\n\
          listener.security.protocol.map={protocols}\n\
          inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\n\
-         offsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n\
-         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=2\n\
+         default.replication.factor={copies}\nmin.insync.replicas={in_sync}\n\
+         offsets.topic.replication.factor={copies}\noffsets.topic.num.partitions=4\n\
+         transaction.state.log.replication.factor={copies}\ntransaction.state.log.min.isr={in_sync}\ntransaction.state.log.num.partitions=2\n\
          share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\nshare.coordinator.state.topic.num.partitions=1\n\
          group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=1000\ngroup.consumer.min.session.timeout.ms=1000\n\
          group.consumer.min.heartbeat.interval.ms=500\ngroup.consumer.heartbeat.interval.ms=500\n\
@@ -173,13 +247,15 @@ fn configure(dir: &Path, port: u16, controller: u16, extra: &Extra) -> Result<()
     fs::write(dir.join("server.properties"), text).context("writing server.properties")
 }
 
-/// Returns the id of the cluster.
-fn format(dir: &Path, jars: &Path) -> Result<String> {
+fn cluster_id(jars: &Path) -> Result<String> {
     let id = java(jars).args(["kafka.tools.StorageTool", "random-uuid"]).output().context("starting java")?;
-    let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
-    let done = java(jars).args(["kafka.tools.StorageTool", "format", "-t", &id, "-c"]).arg(dir.join("server.properties")).output()?;
+    Ok(String::from_utf8_lossy(&id.stdout).trim().to_owned())
+}
+
+fn format(dir: &Path, jars: &Path, cluster: &str) -> Result<()> {
+    let done = java(jars).args(["kafka.tools.StorageTool", "format", "-t", cluster, "-c"]).arg(dir.join("server.properties")).output()?;
     ensure!(done.status.success(), "formatting Kafka's storage: {}", String::from_utf8_lossy(&done.stderr));
-    Ok(id)
+    Ok(())
 }
 
 /// Writes Kafka's command-line tools as scripts.

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,11 +21,13 @@ pub const RELEASE: &str = "stream-pipeline-operator";
 /// A control plane that ends with its owner.
 pub struct Cluster {
     // Stopped in this order.
-    _controllers: Server,
-    pub api_server: Server,
-    _etcd: Server,
+    controllers: Mutex<Option<Server>>,
+    api_server: Mutex<Option<Server>>,
+    etcd: Mutex<Option<Server>>,
     dir: Scratch,
     bin: PathBuf,
+    /// etcd's for clients and for peers, and the API server's.
+    ports: [u16; 3],
 }
 
 impl Cluster {
@@ -33,25 +36,41 @@ impl Cluster {
     }
 
     fn try_start(parts: &Parts) -> Result<Self> {
-        let scratch = Scratch::new("cluster")?;
-        let dir = scratch.path();
+        let dir = Scratch::new("cluster")?;
         let ports = free_ports(3)?;
-        let (client, peer, secure) = (ports[0], ports[1], ports[2]);
-        let etcd_url = format!("http://127.0.0.1:{client}");
-        let mut command = Command::new(parts.bin.join("etcd"));
-        command.arg("--unsafe-no-fsync").arg("--data-dir").arg(dir.join("etcd"));
-        command.args(["--listen-client-urls", &etcd_url, "--advertise-client-urls", &etcd_url, "--log-level", "error"]);
+        let ports = [ports[0], ports[1], ports[2]];
+        service_account_key(dir.path())?;
+        fs::write(dir.path().join("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
+        fs::write(dir.path().join("audit.yaml"), AUDIT)?;
+        let server = || Mutex::new(None);
+        let cluster = Self { controllers: server(), api_server: server(), etcd: server(), dir, bin: parts.bin.clone(), ports };
+        cluster.start_etcd()?;
+        cluster.start_api_server()?;
+        cluster.start_controllers()?;
+        Ok(cluster)
+    }
+
+    /// On the data of an earlier one, where there was one.
+    pub fn start_etcd(&self) -> Result<()> {
+        let [client, peer, _] = self.ports;
+        let url = format!("http://127.0.0.1:{client}");
+        let mut command = Command::new(self.bin.join("etcd"));
+        command.arg("--unsafe-no-fsync").arg("--data-dir").arg(self.file("etcd"));
+        command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url, "--log-level", "error"]);
         command.args(["--listen-peer-urls", &format!("http://127.0.0.1:{peer}")]);
-        let mut etcd = Server::start("etcd", command, &dir.join("etcd.log"))?;
+        let mut etcd = Server::start("etcd", command, &self.dir.path().join("etcd.log"))?;
         etcd.wait(Duration::from_secs(60), || TcpStream::connect(("127.0.0.1", client)).is_ok())?;
-        service_account_key(dir)?;
-        fs::write(dir.join("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
-        fs::write(dir.join("audit.yaml"), AUDIT)?;
-        let mut command = Command::new(parts.bin.join("kube-apiserver"));
-        let file = |name: &str| dir.join(name).display().to_string();
+        *held(&self.etcd) = Some(etcd);
+        Ok(())
+    }
+
+    /// On the same port as an earlier one, with its certificate and keys.
+    pub fn start_api_server(&self) -> Result<()> {
+        let [etcd, _, secure] = self.ports;
+        let mut command = Command::new(self.bin.join("kube-apiserver"));
         command.args([
             "--etcd-servers",
-            &etcd_url,
+            &format!("http://127.0.0.1:{etcd}"),
             "--bind-address",
             "127.0.0.1",
             "--authorization-mode",
@@ -59,6 +78,7 @@ impl Cluster {
             "--service-cluster-ip-range",
             "10.96.0.0/24",
         ]);
+        let file = |name: &str| self.file(name);
         command.args(["--secure-port", &secure.to_string(), "--cert-dir", &file("certs"), "--service-account-issuer", "https://testbed"]);
         command.args(["--service-account-key-file", &file("sa.key"), "--service-account-signing-key-file", &file("sa.key")]);
         command.args([
@@ -69,24 +89,21 @@ impl Cluster {
             "--audit-log-path",
             &file("audit.log"),
         ]);
-        let mut api_server = Server::start("kube-apiserver", command, &dir.join("kube-apiserver.log"))?;
-        let kubeconfig = dir.join("admin.kubeconfig");
-        api_server.wait(Duration::from_secs(60), || dir.join("certs/apiserver.crt").is_file())?;
-        write_kubeconfig(&kubeconfig, dir, secure, ADMIN_TOKEN)?;
-        let kubectl = parts.bin.join("kubectl");
-        let ready = |path: &str| {
-            Command::new(&kubectl)
-                .arg("--kubeconfig")
-                .arg(&kubeconfig)
-                .args(["get", "--raw", path])
-                .output()
-                .is_ok_and(|o| o.status.success())
-        };
-        let served = api_server.wait(Duration::from_secs(60), || ready("/readyz"));
+        let mut server = Server::start("kube-apiserver", command, &self.dir.path().join("kube-apiserver.log"))?;
+        server.wait(Duration::from_secs(60), || self.ca().is_file())?;
+        write_kubeconfig(&self.kubeconfig(), self.dir.path(), secure, ADMIN_TOKEN)?;
+        let ready = || self.kubectl(&["get", "--raw", "/readyz"]).is_ok_and(|o| o.status.success());
+        let served = server.wait(Duration::from_secs(60), ready);
         // Without its own etcd, that is the one to hear.
-        etcd.check()?;
+        held(&self.etcd).as_mut().map_or(Ok(()), Server::check)?;
         served?;
-        let mut command = Command::new(parts.bin.join("kube-controller-manager"));
+        *held(&self.api_server) = Some(server);
+        Ok(())
+    }
+
+    fn start_controllers(&self) -> Result<()> {
+        let mut command = Command::new(self.bin.join("kube-controller-manager"));
+        let file = |name: &str| self.file(name);
         command.args(["--kubeconfig", &file("admin.kubeconfig"), "--service-account-private-key-file", &file("sa.key")]);
         command.args([
             "--root-ca-file",
@@ -98,8 +115,29 @@ impl Cluster {
             // It would remove the pods that the player binds to a node that is not there.
             "--controllers=*,-pod-garbage-collector-controller",
         ]);
-        let controllers = Server::start("kube-controller-manager", command, &dir.join("kube-controller-manager.log"))?;
-        Ok(Self { _controllers: controllers, api_server, _etcd: etcd, bin: parts.bin.clone(), dir: scratch })
+        let log = self.dir.path().join("kube-controller-manager.log");
+        *held(&self.controllers) = Some(Server::start("kube-controller-manager", command, &log)?);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill_etcd(&self) {
+        *held(&self.etcd) = None;
+    }
+
+    /// SIGKILL.
+    pub fn kill_api_server(&self) {
+        *held(&self.api_server) = None;
+    }
+
+    pub fn stop(&self) {
+        *held(&self.controllers) = None;
+        self.kill_api_server();
+        self.kill_etcd();
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
     }
 
     /// CRDs and the rights of the chart, and a kubeconfig under its ServiceAccount. The Deployment is left out.
@@ -172,6 +210,10 @@ impl Cluster {
     pub fn ca(&self) -> PathBuf {
         self.dir.path().join("certs/apiserver.crt")
     }
+}
+
+fn held(server: &Mutex<Option<Server>>) -> MutexGuard<'_, Option<Server>> {
+    server.lock().expect("no panic under this lock")
 }
 
 /// Who wrote what: enough to count the writes of one reset.

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// How a broker is reached: the address of a plain listener, or the settings of a client.
 pub trait Reach {
@@ -68,9 +68,9 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(LIMIT))
 }
 
-/// Creates a topic, waits until every partition has a leader.
+/// Creates a topic in as many copies as the broker's default says, waits until every partition has a leader.
 pub async fn create_topic(at: &(impl Reach + ?Sized), name: &str, partitions: i32, settings: &[(&str, &str)]) {
-    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
     for (key, value) in settings {
         topic = topic.set(key, value);
     }

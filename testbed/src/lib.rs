@@ -6,6 +6,7 @@ mod cluster;
 pub mod consumer;
 pub mod enos;
 pub mod kafka;
+pub mod offsets_topic;
 mod operator;
 mod parts;
 pub mod pods;
@@ -59,15 +60,26 @@ pub async fn start() -> &'static Testbed {
 
 impl Testbed {
     pub fn start() -> Result<Self> {
+        Self::start_behind(&[])
+    }
+
+    /// With a broker as of [`Broker::start_behind`].
+    pub fn start_behind(addresses: &[String]) -> Result<Self> {
         let parts = ensure()?;
         let (cluster, broker) = std::thread::scope(|scope| {
-            let broker = scope.spawn(|| Broker::start(&parts));
+            let broker = scope.spawn(|| Broker::start_behind(&parts, addresses));
             let cluster = Cluster::start(&parts).and_then(|cluster| cluster.install().map(|()| cluster));
             (cluster, broker.join().expect("the broker's start does not panic"))
         });
         let tools = Scratch::new("tools")?;
         broker::write_tools(tools.path(), &parts)?;
         Ok(Self { cluster: cluster?, broker: broker?, parts, enos: None, tools })
+    }
+
+    /// Ends its servers, for who shares it.
+    pub fn stop(&self) {
+        self.cluster.stop();
+        self.broker.kill();
     }
 
     /// With a simulated EnOS beside it, whose pipelines may be backed by groups of the broker. Its keys are made up: those

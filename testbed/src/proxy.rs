@@ -27,9 +27,14 @@ pub struct KafkaProxy {
 impl KafkaProxy {
     /// Listens first, so that the broker can be told the address; then [`KafkaProxy::serve`].
     pub async fn bind() -> Result<(Self, TcpListener)> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::on(std::net::TcpListener::bind("127.0.0.1:0")?, Arc::default())
+    }
+
+    /// With traps that other proxies have, too.
+    pub fn on(listener: std::net::TcpListener, traps: Arc<Traps>) -> Result<(Self, TcpListener)> {
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?.to_string();
-        Ok((Self { traps: Arc::default(), address }, listener))
+        Ok((Self { traps, address }, TcpListener::from_std(listener)?))
     }
 
     pub fn serve(&self, listener: TcpListener, broker: String) {
@@ -39,6 +44,10 @@ impl KafkaProxy {
                 let (traps, broker) = (Arc::clone(&traps), broker.clone());
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(broker).await else { return };
+                    // A request would wait 40 ms for the acknowledgement of the one before.
+                    if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+                        return;
+                    }
                     let calls: Calls = Arc::default();
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
@@ -63,8 +72,8 @@ async fn frame(from: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
 }
 
 async fn forward(to: &mut OwnedWriteHalf, bytes: &[u8]) -> std::io::Result<()> {
-    to.write_i32(i32::try_from(bytes.len()).map_err(std::io::Error::other)?).await?;
-    to.write_all(bytes).await
+    let size = i32::try_from(bytes.len()).map_err(std::io::Error::other)?;
+    to.write_all(&[&size.to_be_bytes(), bytes].concat()).await
 }
 
 /// A request begins with API key, version and correlation id.
@@ -73,7 +82,6 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, traps: &Traps
         let bytes = frame(&mut from).await?;
         if let (Some(key), Some(id)) = (bytes.first_chunk::<2>(), bytes.get(4..8).and_then(|id| id.first_chunk::<4>())) {
             let key = i16::from_be_bytes(*key).to_string();
-            traps.note(&key);
             calls.lock().expect("no panic under this lock").insert(*id, key.clone());
             traps.pass(Side::Before, &key).await;
         }
@@ -107,12 +115,16 @@ struct Upstream {
 
 impl ApiProxy {
     pub async fn start(operator_kubeconfig: &Path) -> Result<Self> {
+        Self::start_with(operator_kubeconfig, Arc::default()).await
+    }
+
+    /// With traps that other proxies have, too.
+    pub async fn start_with(operator_kubeconfig: &Path, traps: Arc<Traps>) -> Result<Self> {
         let config = kube::config::Kubeconfig::read_from(operator_kubeconfig)?;
         let mut config = kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default()).await?;
         // What the operator would not be told is not to be hidden here either.
         config.default_retry = false;
-        let upstream = Upstream { client: kube::Client::try_from(config)?, traps: Arc::default() };
-        let traps = Arc::clone(&upstream.traps);
+        let upstream = Upstream { client: kube::Client::try_from(config)?, traps: Arc::clone(&traps) };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let dir = Scratch::new("api-proxy")?;
         let text = format!(
@@ -131,8 +143,10 @@ impl ApiProxy {
 }
 
 async fn pass_on(State(upstream): State<Upstream>, request: Request) -> Response {
-    let call = format!("{} {}", request.method(), request.uri().path());
-    upstream.traps.note(&call);
+    // As the API server calls it in its audit log: a watch is another verb.
+    let watch = request.uri().query().is_some_and(|query| query.contains("watch="));
+    let verb = if watch { "WATCH" } else { request.method().as_str() };
+    let call = format!("{verb} {}", request.uri().path());
     upstream.traps.pass(Side::Before, &call).await;
     let (mut parts, body) = request.into_parts();
     parts.headers.remove("host");

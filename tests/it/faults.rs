@@ -15,7 +15,7 @@ async fn own_broker(world: &mut World, advertise: Option<String>) -> Broker {
     broker
 }
 
-async fn restart(mut broker: Broker) -> Broker {
+async fn restart(broker: Broker) -> Broker {
     let again = move || broker.restart().map(|()| broker);
     tokio::task::spawn_blocking(again).await.expect("no panic").expect("the broker starts again")
 }
@@ -23,7 +23,7 @@ async fn restart(mut broker: Broker) -> Broker {
 #[tokio::test(flavor = "multi_thread")]
 async fn f01_a_broker_that_is_down_is_waited_for_and_the_reset_completes_when_it_is_back() {
     let mut world = World::without_operator("f01").await;
-    let mut broker = own_broker(&mut world, None).await;
+    let broker = own_broker(&mut world, None).await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
     world.start_operator();
@@ -51,7 +51,7 @@ async fn f01_a_broker_stopped_under_the_commit_is_judged_when_it_is_back() {
     world.start_operator();
     world.known("p", &group).await;
     // Stopped while the request runs, whatever it is at: nothing is believed until the group can be looked at again.
-    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "1s", "to": { "position": "Earliest" } })).await;
+    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "8s", "to": { "position": "Earliest" } })).await;
     world.reaches("p", "r1", Stage::Waiting, "QuietPeriod").await;
     broker.pause();
     let status = world

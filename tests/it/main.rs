@@ -1,7 +1,9 @@
 //! The contract, row by row, on a real API server and a real broker. Each test has its own namespace, topics, groups and
 //! operator, so all run side by side.
 
+mod cells;
 mod watching;
+mod wired;
 mod world;
 
 mod chart;
@@ -16,6 +18,7 @@ mod crash;
 mod created;
 mod enos;
 mod faults;
+mod kill;
 mod once;
 mod restored;
 mod secured;

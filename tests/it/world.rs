@@ -33,6 +33,8 @@ pub struct World {
     pub namespace: Namespace<'static>,
     pub client: Client,
     pub bootstrap: String,
+    /// What the objects name instead, where the operator is to go another way than the test.
+    pub named: Option<Vec<String>>,
     test: String,
     operator: Option<Operator>,
 }
@@ -46,9 +48,14 @@ impl World {
     }
 
     pub async fn without_operator(test: &str) -> Self {
-        let testbed = testbed::start().await;
+        Self::on(testbed::start().await, test).await
+    }
+
+    /// On servers of its own.
+    pub async fn on(testbed: &'static Testbed, test: &str) -> Self {
         let namespace = testbed.namespace(test);
-        Self { client: testbed.client().await, bootstrap: testbed.bootstrap(), test: test.to_owned(), testbed, namespace, operator: None }
+        let (client, bootstrap) = (testbed.client().await, testbed.bootstrap());
+        Self { client, bootstrap, named: None, test: test.to_owned(), testbed, namespace, operator: None }
     }
 
     pub fn start_operator(&mut self) {
@@ -116,7 +123,8 @@ impl World {
     }
 
     pub async fn try_apply(&self, name: &str, group: &str, reset: Value) -> kube::Result<StreamPipeline> {
-        let mut spec = json!({ "kafka": { "bootstrapServers": [self.bootstrap], "consumerGroup": group } });
+        let servers = self.named.as_deref().unwrap_or(std::slice::from_ref(&self.bootstrap));
+        let mut spec = json!({ "kafka": { "bootstrapServers": servers, "consumerGroup": group } });
         if !reset.is_null() {
             spec["offsetReset"] = reset;
         }

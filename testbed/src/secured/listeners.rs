@@ -51,7 +51,7 @@ pub(super) fn extra(ca: &Authorities, jwks: &str, ports: &[u16]) -> Result<Extra
     ];
     for ((name, protocol, leaf), &port) in listeners.into_iter().zip(ports) {
         let host = if leaf.is_some() { "localhost" } else { "127.0.0.1" };
-        extra.listeners.push(Listener { name, protocol, port, advertised: format!("{host}:{port}") });
+        extra.listeners.push(Listener { name: name.to_owned(), protocol, port, advertised: format!("{host}:{port}") });
         let mut set = |key: &str, value: &str| {
             extra.properties += &format!("listener.name.{}.{key}={}\n", name.to_lowercase(), escaped(value));
         };

@@ -1,7 +1,6 @@
 //! O10, O11 on EnOS: every call of a reset, to the platform and to the API server, goes wrong in every way. The cells are
 //! made from the calls that a reset without faults was seen to make.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use testbed::wire::{Fate, Passing, Wire};
 use testbed::{Operator, eventually};
 
 use super::{Enos, LOCAL, QUICK, pause};
+use crate::cells::{counts, work_off};
 use crate::world::{EXE, LIMIT, flags};
 
 /// So many resets at once in one test.
@@ -151,6 +151,12 @@ struct Row {
     /// Sent by the operator; carried out by the platform.
     resets: (usize, u64),
     took: Duration,
+}
+
+impl Row {
+    fn said(&self) -> &str {
+        if self.fired { &self.end } else { "not reached" }
+    }
 }
 
 impl Bench {
@@ -316,38 +322,26 @@ async fn matrix(test: &'static str, flow: Flow, wanted: impl Fn(&'static str, Fa
     let at = |kind: &str| points.iter().find(|p| p.1 == kind).expect("it was seen").0;
     let plan = at(if flow == Flow::Pause { "put plan" } else { "create record" });
     let doubt = plan..=at("close");
-    let cells: VecDeque<(Point, Fault)> =
+    let cells: Vec<(Point, Fault)> =
         points.iter().flat_map(|p| faults(p.1).into_iter().filter(|f| wanted(p.1, *f)).map(move |f| (*p, f))).collect();
-    let (count, cells) = (cells.len(), Arc::new(Mutex::new(cells)));
+    let count = cells.len();
     let mut workers = vec![first];
     for n in 1..WORKERS {
         workers.push(Bench::new(&format!("{test}{n}")).await);
     }
-    let work = workers.into_iter().map(|mut bench| {
-        let cells = Arc::clone(&cells);
-        tokio::spawn(async move {
-            let mut rows = Vec::new();
-            loop {
-                let next = cells.lock().expect("no panic under this lock").pop_front();
-                let Some(cell) = next else { return rows };
-                let mut row = bench.cell(flow, Some(cell)).await;
-                for _ in 0..2 {
-                    // A busy machine makes other calls: once more.
-                    if !row.fired && moves_on(cell.0.1) {
-                        row = bench.cell(flow, Some(cell)).await;
-                    }
-                }
-                rows.push(row);
+    let mut rows = work_off(workers, cells, async |bench: &mut Bench, cell: (Point, Fault)| {
+        let mut row = bench.cell(flow, Some(cell)).await;
+        for _ in 0..2 {
+            // A busy machine makes other calls: once more.
+            if !row.fired && moves_on(cell.0.1) {
+                row = bench.cell(flow, Some(cell)).await;
             }
-        })
-    });
-    let mut rows: Vec<Row> = Vec::new();
-    for worker in work.collect::<Vec<_>>() {
-        rows.extend(worker.await.expect("no cell fails"));
-    }
+        }
+        row
+    })
+    .await;
     assert_eq!(rows.len(), count);
     rows.sort_by_key(|r| r.point);
-    let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
     for row in &rows {
         let (phase, call) = row.point;
@@ -355,7 +349,7 @@ async fn matrix(test: &'static str, flow: Flow, wanted: impl Fn(&'static str, Fa
             Fault::Wire(fate) => format!("{fate:?}"),
             crash => format!("{crash:?}"),
         });
-        let end = if row.fired { row.end.as_str() } else { "not reached" };
+        let end = row.said();
         let line = format!(
             "{test} | {phase} {call} | {} | {end} | sent {} done {} | {:.1} s",
             fault.unwrap_or_default(),
@@ -364,13 +358,12 @@ async fn matrix(test: &'static str, flow: Flow, wanted: impl Fn(&'static str, Fa
             row.took.as_secs_f32()
         );
         println!("{line}");
-        *ends.entry(end).or_default() += 1;
         let held = row.end == "Held/OutcomeUnknown" && doubt.contains(&phase);
         if row.end != expected(flow) && !held {
             wrong.push(line);
         }
     }
-    println!("{test}: {count} cells: {ends:?}");
+    println!("{test}: {count} cells: {}", counts(rows.iter().map(Row::said)));
     assert!(wrong.is_empty(), "{} wrong ends: {wrong:#?}", wrong.len());
 }
 

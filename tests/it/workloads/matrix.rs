@@ -1,10 +1,10 @@
 //! O10 with workloads: the operator is killed before and after every write of a reset that scales. The cells are made from
 //! the calls that a reset without faults was seen to make.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures::future::join;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use testbed::wire::{Fate, Passing, Wire};
 use testbed::{Broker, Operator, eventually, kafka, pods};
 
 use super::{QUICK, pause, reference};
+use crate::cells::{counts, work_off};
 use crate::world::{EXE, LIMIT, World, flags};
 
 /// So many resets at once.
@@ -268,43 +269,30 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
         assert!(points.iter().any(|p| p.1 == kind), "no {kind}: {points:?}");
     }
     let sides = [Side::Before, Side::After];
-    let cells: VecDeque<Cell> = points.iter().flat_map(|p| sides.map(|side| (*p, side))).collect();
-    let cells = Arc::new(Mutex::new(cells));
     let phase = points.iter().find(|p| p.1 == "put plan").expect("it was seen").0;
-    let mut own: VecDeque<Cell> = sides.map(|side| ((phase, "commit"), side)).into();
-    let mut workers = vec![first];
+    points.push((phase, "commit"));
+    let cells = points.iter().flat_map(|p| sides.map(|side| (*p, side)));
+    // One broker with a proxy is enough for the commits.
+    let (own, cells): (Vec<Cell>, Vec<Cell>) = cells.partition(|cell| cell.0.1 == "commit");
+    let mut workers = Vec::new();
     for n in 1..WORKERS {
         workers.push(Bench::new(&format!("w10x{n}"), false).await);
     }
-    let work = workers.into_iter().map(|mut bench| {
-        let cells = Arc::clone(&cells);
-        let mut own = if bench.commits.is_some() { std::mem::take(&mut own) } else { VecDeque::new() };
-        tokio::spawn(async move {
-            let mut rows = Vec::new();
-            loop {
-                let next = own.pop_front().or_else(|| cells.lock().expect("no panic under this lock").pop_front());
-                let Some(cell) = next else { return rows };
-                rows.push(bench.cell(Some(cell)).await);
-            }
-        })
-    });
-    let mut rows: Vec<Row> = Vec::new();
-    for worker in work.collect::<Vec<_>>() {
-        rows.extend(worker.await.expect("no cell fails"));
-    }
+    let work = async |bench: &mut Bench, cell: Cell| bench.cell(Some(cell)).await;
+    let (commits, others) = join(work_off(vec![first], own, work), work_off(workers, cells, work)).await;
+    let mut rows: Vec<Row> = commits.into_iter().chain(others).collect();
     rows.sort_by_key(|r| r.cell.map(|(point, side)| (point, side == Side::After)));
-    let (mut ends, mut wrong): (BTreeMap<String, usize>, Vec<String>) = (BTreeMap::new(), Vec::new());
+    let mut wrong = Vec::new();
     for row in &rows {
         let Some(((at, call), side)) = row.cell else { continue };
         let line = format!("w10 | {at} {call} | killed {side:?} | {} | sent {} | {:.1} s", row.end, row.sent, row.seconds);
         println!("{line}");
-        *ends.entry(row.end.clone()).or_default() += 1;
         // Between the write of the plan and the commit nobody but the one that died may send.
         let in_doubt = matches!((call, side), ("put plan", Side::After) | ("commit", Side::Before));
         if row.end != if in_doubt { "Held/OutcomeUnknown" } else { "Verified/ResetVerified" } {
             wrong.push(line);
         }
     }
-    println!("w10: {} cells: {ends:?}", rows.len());
+    println!("w10: {} cells: {}", rows.len(), counts(rows.iter().map(|row| row.end.as_str())));
     assert!(wrong.is_empty(), "{} wrong ends: {wrong:#?}", wrong.len());
 }

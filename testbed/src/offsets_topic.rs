@@ -1,0 +1,88 @@
+//! What the coordinators of groups have written: the one place that tells how often a commit landed, whoever sent it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+
+use crate::kafka::{LIMIT, Reach};
+
+const NAME: &str = "__consumer_offsets";
+
+/// Every commit of a group that ever landed, oldest first in each partition: from the log that its coordinator keeps.
+pub async fn landed(at: &(impl Reach + ?Sized), group: &str) -> BTreeMap<(String, i32), Vec<i64>> {
+    let mut config = at.config();
+    config.set("group.id", "testbed-landed").set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
+    let group = group.to_owned();
+    crate::kafka::blocking(move || {
+        let consumer: BaseConsumer = config.create().expect("a consumer is made");
+        let metadata = consumer.fetch_metadata(Some(NAME), LIMIT).expect("its metadata can be read");
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
+            list.add_partition_offset(NAME, partition.id(), Offset::Beginning).expect("a valid offset");
+        }
+        consumer.assign(&list).expect("partitions can be assigned");
+        let (mut found, mut open) = (BTreeMap::<_, Vec<i64>>::new(), list.count());
+        let begun = Instant::now();
+        while open > 0 {
+            assert!(begun.elapsed() < LIMIT, "{open} partitions of {NAME} were not read to their end");
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(record)) => {
+                    if let Some((of, topic, partition, offset)) = commit_of(record.key(), record.payload())
+                        && of == group
+                    {
+                        found.entry((topic, partition)).or_default().push(offset);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                // A broker that is down is waited for.
+                Some(Err(_)) | None => {}
+            }
+        }
+        found
+    })
+    .await
+}
+
+/// A record of the offsets topic that is a commit: group, topic, partition, offset.
+fn commit_of(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(String, String, i32, i64)> {
+    fn take<'a>(from: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = from.split_at_checked(count)?;
+        *from = rest;
+        Some(head)
+    }
+    fn short(from: &mut &[u8]) -> Option<i16> {
+        Some(i16::from_be_bytes(*take(from, 2)?.first_chunk()?))
+    }
+    fn text(from: &mut &[u8]) -> Option<String> {
+        let length = usize::try_from(short(from)?).ok()?;
+        String::from_utf8(take(from, length)?.to_vec()).ok()
+    }
+    let (mut key, mut value) = (key?, value?);
+    // Keys of version 2 and up are of groups, not of offsets.
+    if short(&mut key)? > 1 {
+        return None;
+    }
+    let (group, topic) = (text(&mut key)?, text(&mut key)?);
+    let partition = i32::from_be_bytes(*take(&mut key, 4)?.first_chunk()?);
+    short(&mut value)?;
+    Some((group, topic, partition, i64::from_be_bytes(*take(&mut value, 8)?.first_chunk()?)))
+}
+
+/// Id of the node that leads the group: it keeps the group's partition of the offsets topic.
+pub async fn coordinator(at: &(impl Reach + ?Sized), group: &str) -> Result<i32, String> {
+    // As Java hashes a string.
+    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let config = at.config();
+    crate::kafka::blocking(move || {
+        let consumer: BaseConsumer = config.create().map_err(|e| e.to_string())?;
+        let metadata = consumer.fetch_metadata(Some(NAME), LIMIT).map_err(|e| e.to_string())?;
+        let partitions = metadata.topics()[0].partitions();
+        let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        let of = hash.checked_abs().unwrap_or(0).checked_rem(count).ok_or("no offsets topic")?;
+        partitions.iter().find(|p| p.id() == of && p.leader() >= 0).map(|p| p.leader()).ok_or_else(|| "no leader".to_owned())
+    })
+    .await
+}
