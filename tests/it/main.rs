@@ -16,6 +16,7 @@ mod crash;
 mod created;
 mod enos;
 mod faults;
+mod hostile;
 mod once;
 mod restored;
 mod secured;
