@@ -18,6 +18,7 @@ mod crash;
 mod created;
 mod enos;
 mod faults;
+mod hostile;
 mod kill;
 mod once;
 mod restored;
