@@ -51,12 +51,14 @@ impl Broker {
                 topic_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
                 partitions: Vec::new(),
                 error: Some(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION),
+                may_read: None,
             },
             Some(topic) => TopicDescription {
                 name: name.clone(),
                 topic_id: topic.id.clone(),
                 partitions: (0..topic.logs.len()).map(|p| PartitionInfo { partition: number(p), leader: Some(1) }).collect(),
                 error: None,
+                may_read: None,
             },
         };
         names.iter().map(describe).collect()
@@ -65,13 +67,15 @@ impl Broker {
     pub fn identify_group(&self, name: &str) -> GroupIdentity {
         let member = |id: &String| GroupMember { client_id: id.clone(), host: "/10.0.0.7".to_owned(), instance_id: None };
         match self.groups.get(name) {
-            Some(group) if !group.members.is_empty() => {
-                GroupIdentity::Consumer(GroupDescription { state: GroupState::Stable, members: group.members.iter().map(member).collect() })
-            }
+            Some(group) if !group.members.is_empty() => GroupIdentity::Consumer(GroupDescription {
+                state: GroupState::Stable,
+                members: group.members.iter().map(member).collect(),
+                may_read: None,
+            }),
             Some(group) if !group.offsets.is_empty() || !group.pending.is_empty() => {
-                GroupIdentity::Consumer(GroupDescription { state: GroupState::Empty, members: Vec::new() })
+                GroupIdentity::Consumer(GroupDescription { state: GroupState::Empty, members: Vec::new(), may_read: None })
             }
-            _ => GroupIdentity::Absent(GroupDescription { state: GroupState::Dead, members: Vec::new() }),
+            _ => GroupIdentity::Absent(GroupDescription { state: GroupState::Dead, members: Vec::new(), may_read: None }),
         }
     }
 
