@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
 
-.PHONY: help demo test fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache
+.PHONY: help demo test model fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +17,9 @@ test: parts ## Run every check and every test
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	$(CARGO) run --quiet --bin crdgen -- --check
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --workspace
+
+model: ## Explore the reset protocol in larger worlds too (MODEL_ONLY=words of a scenario's name)
+	MODEL=all $(CARGO) test --test model -- --nocapture
 
 fuzz: ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
 	$(CARGO) test --lib backend::enos::tests::fuzz -- --ignored --nocapture
