@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
 
-.PHONY: help demo test hostile fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache
+.PHONY: help demo test hostile fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ test: parts ## Run every check and every test
 hostile: parts ## Apply mutated manifests among healthy pipelines (SEED=1, CASES=500); make test has 120 of them
 	@counts=$$(mktemp); HOSTILE_COUNTS=$$counts SEED=$(or $(SEED),1) CASES=$(or $(CASES),500) $(CARGO) test --quiet --test it f08_hostile -- --nocapture; \
 	ended=$$?; cat $$counts; rm -f $$counts; exit $$ended
+
+model: ## Explore the reset protocol in larger worlds too (MODEL_ONLY=words of a scenario's name)
+	MODEL=all $(CARGO) test --test model -- --nocapture
 
 fuzz: ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
 	$(CARGO) test --lib backend::enos::tests::fuzz -- --ignored --nocapture

@@ -2,10 +2,10 @@
 //! that every state leads to one without further faults.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::breaks::Break;
-use crate::moves::{Event, Rules};
+use crate::moves::Rules;
 use crate::process::Violation;
 use crate::real::{Mind, Ticks};
 use crate::scenarios::Scenario;
@@ -56,7 +56,7 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
     let first = scenario.world().spelled();
     let mut index: HashMap<World, u32, BuildHasherDefault<Mix>> = HashMap::default();
     let mut worlds = vec![first.clone()];
-    let mut came: Vec<(u32, Event)> = vec![(NONE, Event::Tick)];
+    let mut came = vec![NONE];
     // Who leads here without a fault: a list per state, linked through `links`.
     let mut back = vec![NONE];
     let mut links: Vec<(u32, u32)> = Vec::new();
@@ -69,12 +69,11 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
             ends.push(at as u32);
         }
         for step in rules.moves(&world) {
-            let next = match step.result {
+            let next = match step.result.map(World::spelled) {
                 Ok(next) => next,
                 Err(violation) => {
-                    let mut history = history(&came, at as u32);
-                    history.push(step.event.to_string());
-                    return Outcome { states: worlds.len(), found: Some((violation, history)) };
+                    let told = history(&mut rules, scenario.world(), &path(&worlds, &came, at), Some(violation));
+                    return Outcome { states: worlds.len(), found: Some((violation, told)) };
                 }
             };
             if next == world {
@@ -82,7 +81,7 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
             }
             let to = *index.entry(next).or_insert_with_key(|next| {
                 worlds.push(next.clone());
-                came.push((at as u32, step.event));
+                came.push(at as u32);
                 back.push(NONE);
                 (worlds.len() - 1) as u32
             });
@@ -106,20 +105,33 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
     }
     let stuck = leads.iter().position(|leads| !leads);
     let found = stuck.map(|at| {
-        let mut told = history(&came, at as u32);
+        let mut told = history(&mut rules, scenario.world(), &path(&worlds, &came, at), None);
         told.push(format!("and nothing leads on from {:?}", worlds[at]));
         (Violation::DeadEnd, told)
     });
     Outcome { states: worlds.len(), found }
 }
 
-fn history(came: &[(u32, Event)], mut at: u32) -> Vec<String> {
-    let mut told = Vec::new();
+fn path<'a>(worlds: &'a [World], came: &[u32], mut at: usize) -> Vec<&'a World> {
+    let mut path = Vec::new();
     while at != 0 {
-        let (from, event) = came[at as usize];
-        told.push(event.to_string());
-        at = from;
+        path.push(&worlds[at]);
+        at = came[at] as usize;
     }
-    told.reverse();
+    path.reverse();
+    path
+}
+
+/// In words. Walked once more from the beginning, with each replica under its own name.
+fn history(rules: &mut Rules, mut world: World, path: &[&World], last: Option<Violation>) -> Vec<String> {
+    let mut told = Vec::new();
+    for next in path {
+        let same = |result: &Result<World, Violation>| result.as_ref().is_ok_and(|w| w.clone().spelled() == **next);
+        let step = rules.moves(&world).into_iter().find(|m| same(&m.result)).expect("each state of a path follows from the one before");
+        told.push(step.event.to_string());
+        world = step.result.expect("it is a state").tidied();
+    }
+    let end = last.and_then(|v| rules.moves(&world).into_iter().find(|m| m.result == Err(v)));
+    told.extend(end.map(|m| m.event.to_string()));
     told
 }

@@ -18,11 +18,9 @@ mod world;
 
 use std::time::Instant;
 
-use breaks::Break;
 use explore::explore;
-use process::Violation;
 use real::Ticks;
-use scenarios::{LARGE, SCENARIOS, Scenario};
+use scenarios::{BROKEN, LARGE, SCENARIOS};
 
 /// What matters is the order of the ends of the waits, which is the same with real proportions.
 const TICKS: Ticks = Ticks { window: 2, deadline: 1, late: 1 };
@@ -48,4 +46,20 @@ fn no_history_breaks_the_protocol() {
     }
     println!("model: {count} scenarios, {states} states, {violations} violations, {:.1} s", begun.elapsed().as_secs_f64());
     assert_eq!(violations, 0);
+}
+
+#[test]
+fn each_rule_left_out_is_found() {
+    let mut missed = Vec::new();
+    for (broken, scenario) in BROKEN {
+        let outcome = explore(scenario, TICKS, Some(*broken));
+        match outcome.found {
+            Some((violation, history)) => {
+                println!("{broken:?} ({} states): {violation:?}\n    {}", outcome.states, history.join("\n    "));
+            }
+            None => missed.push(format!("{broken:?} ({} states)", outcome.states)),
+        }
+    }
+    println!("model: {} rules left out, {} not missed", BROKEN.len(), missed.len());
+    assert!(missed.is_empty(), "left out, and nothing was found: {missed:?}");
 }

@@ -6,8 +6,8 @@ use crate::breaks::Break;
 use crate::process::{Actor, Violation};
 use crate::real::{Mind, Ticks};
 use crate::world::{
-    Answer, BEFORE, CHANGE_ID, Closed, DELETE, ELSEWHERE, PARTS, Parts, Pipeline, PlanState, RECREATE, REMOVE_ID, RETRY, Record, Sent,
-    Stage, What, Word, World, target,
+    Answer, BEFORE, CHANGE_ID, Closed, DELETE, ELSEWHERE, Left, PARTS, Parts, Pipeline, PlanState, RECREATE, REMOVE_ID, RETRY, Record,
+    Sent, Stage, What, Word, World, Write, target,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +53,7 @@ impl Rules<'_> {
         others(world, self.mind.partitions, &mut found);
         let next = self.tick(world);
         found.push(Move { event: Event::Tick, fault: false, result: Ok(next) });
-        found.into_iter().map(|step| Move { result: step.result.map(World::spelled), ..step }).collect()
+        found
     }
 
     fn processes(&mut self, world: &World, found: &mut Vec<Move>) {
@@ -128,7 +128,10 @@ impl Rules<'_> {
             if let Some((process, pipeline)) = write.waits {
                 rest.processes[usize::from(process)].stage[usize::from(pipeline)] = Stage::Idle;
             }
-            let (applied, result) = self.land(rest.clone(), write.request, write.what, write.fresh, write.waits);
+            let (applied, mut result) = self.land(rest.clone(), write.request, write.what, write.fresh);
+            if let (Some(Break::WindowFromAnswer), Ok(next)) = (self.broken, &mut result) {
+                answered_later(next, write, applied);
+            }
             let event = Event::WriteLands { request: write.request, what: write.what, applied };
             found.push(Move { event, fault: false, result });
             let waited = write.waits.is_some();
@@ -138,14 +141,14 @@ impl Rules<'_> {
             rest.left.writes -= u8::from(waited);
             if waited {
                 let mut late = rest.clone();
-                late.writes.push(crate::world::Write { waits: None, ..write });
+                late.writes.push(Write { waits: None, ..write });
                 found.push(Move { event: Event::WriteGivenUp { request: write.request }, fault: true, result: Ok(late) });
             }
             found.push(Move { event: Event::WriteLost { request: write.request }, fault: waited, result: Ok(rest) });
         }
     }
 
-    fn land(&self, mut world: World, request: u8, what: What, fresh: bool, waits: Option<(u8, u8)>) -> (bool, Result<World, Violation>) {
+    fn land(&self, mut world: World, request: u8, what: What, fresh: bool) -> (bool, Result<World, Violation>) {
         let unguarded =
             matches!((self.broken, what), (Some(Break::UnloadUnguarded), What::Unload) | (Some(Break::CloseUnguarded), What::Close(..)));
         let record = match (world.record(request).copied(), what) {
@@ -153,7 +156,11 @@ impl Rules<'_> {
             (Some(_), What::Create(_)) | (None, _) => return (false, Ok(world)),
             (Some(record), _) if !fresh && !(unguarded && record.plan.is_some() && !record.is_closed()) => return (false, Ok(world)),
             (Some(record), What::Put { plan, writer }) => Record { plan: Some(plan), writer, attempt: 1, ..record },
-            (Some(record), What::Unload) => Record { plan: None, writer: 0, attempt: 0, ..record },
+            (Some(record), What::Unload) => {
+                // The closed first attempt would stand in the way of what this leaves out.
+                let closed = record.closed.filter(|_| self.broken != Some(Break::UnloadTheRetry));
+                Record { plan: None, writer: 0, attempt: 0, closed, ..record }
+            }
             (Some(record), What::Rearm { writer }) => Record { writer, attempt: record.attempt + 1, ..record },
             (Some(record), What::Close(word, attempt)) => {
                 if let Err(violation) = self.check_close(&mut world, request, word) {
@@ -166,11 +173,6 @@ impl Rules<'_> {
             world.truth(request).in_force = 0;
         }
         world.replace(request, record);
-        if let (Some(Break::WindowFromAnswer), What::Put { writer, .. } | What::Create(Record { writer, .. }), Some((process, _))) =
-            (self.broken, what, waits)
-        {
-            world.processes[usize::from(process)].ours.iter_mut().filter(|o| o.writer == writer).for_each(|o| o.age = 0);
-        }
         (true, Ok(world))
     }
 
@@ -193,7 +195,7 @@ impl Rules<'_> {
             let mut rest = world.clone();
             rest.commits.remove(i);
             let waited = commit.waits.is_some();
-            let mut land = |refused: Parts, told: bool, fault: bool, left: crate::world::Left| {
+            let mut land = |refused: Parts, told: bool, fault: bool, left: Left| {
                 let mut next = World { left, ..rest.clone() };
                 let result = apply(&mut next, commit.request, commit.attempt, commit.parts & !refused);
                 if let (true, Some((process, pipeline))) = (told, commit.waits) {
@@ -208,10 +210,10 @@ impl Rules<'_> {
             let refused = if world.member { commit.parts } else { 0 };
             land(refused, waited, false, world.left);
             if waited && world.left.commits > 0 {
-                land(refused, false, true, crate::world::Left { commits: world.left.commits - 1, ..world.left });
+                land(refused, false, true, Left { commits: world.left.commits - 1, ..world.left });
             }
             if !world.member && world.left.partial > 0 {
-                let left = crate::world::Left { partial: world.left.partial - 1, ..world.left };
+                let left = Left { partial: world.left.partial - 1, ..world.left };
                 for refused in (1..=commit.parts).filter(|r| r & !commit.parts == 0) {
                     land(refused, waited, true, left);
                 }
@@ -272,6 +274,20 @@ fn apply(world: &mut World, request: u8, attempt: u8, parts: Parts) -> Result<()
         }
     }
     Ok(())
+}
+
+/// For [`Break::WindowFromAnswer`]: the answer to a plan's write comes some time after it was applied, and sets the clock.
+fn answered_later(world: &mut World, write: Write, applied: bool) {
+    let (What::Create(Record { writer, .. }) | What::Put { writer, .. }, Some((process, pipeline))) = (write.what, write.waits) else {
+        return;
+    };
+    let process = &mut world.processes[usize::from(process)];
+    if applied {
+        process.stage[usize::from(pipeline)] = Stage::Writing;
+        world.writes.push(Write { fresh: false, ..write });
+    } else {
+        process.ours.iter_mut().filter(|o| o.writer == writer).for_each(|o| o.age = 0);
+    }
 }
 
 /// The consumer, the other tool and the user.

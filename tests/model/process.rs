@@ -105,11 +105,12 @@ impl Actor<'_> {
             return PlanState::Absent;
         }
         let writer = record.writer;
-        let known = process.seen.iter().find(|s| s.request == request && (s.writer == writer || self.is(Break::WaitPerRecord)));
+        // Counted by record is counted without regard to the writer.
+        let named = if self.is(Break::WaitPerRecord) { 0 } else { writer };
+        let known = process.seen.iter().find(|s| s.request == request && s.writer == named);
         let age = known.map_or(0, |s| s.age);
-        if known.is_none_or(|s| s.writer != writer) {
-            process.seen.retain(|s| s.request != request || !self.is(Break::WaitPerRecord));
-            process.seen.push(FirstSeen { request, writer, age });
+        if known.is_none() {
+            process.seen.push(FirstSeen { request, writer: named, age });
         }
         let Some(ours) = process.ours.iter().find(|o| o.writer == writer) else {
             return match self.broken {

@@ -88,7 +88,7 @@ impl Mind {
     fn ask(&self, sight: &Sight) -> Act {
         let object = pipeline(sight);
         let now = now();
-        let desired = Desired::of(&object, now.wall).unwrap();
+        let desired = Desired::of(&object, now.wall).expect("it has a backend");
         let decision = decide(&desired, &Progress::of(&object), &self.observation(sight), &self.timing(), now);
         match decision.step {
             None => Act::Nothing,
@@ -165,7 +165,7 @@ impl Mind {
     }
 
     fn look(&self, request: u8, record: &Record, state: PlanState) -> RecordLook {
-        let ago = |age: u8| now().mono.checked_sub(Duration::from_secs(age.into())).unwrap();
+        let ago = |age: u8| now().mono.checked_sub(Duration::from_secs(age.into())).expect("after the beginning");
         let state = match state {
             PlanState::Absent => domain::PlanState::Absent,
             PlanState::Closed => domain::PlanState::Closed,
@@ -227,11 +227,11 @@ impl Mind {
         let asking = pipeline(&asked);
         let spec = OffsetResetRecordSpec {
             pipeline: PipelineRef { name: format!("p{}", record.pipeline), uid: record.uid.to_string() },
-            request: asking.spec.offset_reset.unwrap(),
+            request: asking.spec.offset_reset.expect("it asks"),
             backend: cluster(),
             run_state_before: None,
             created_at: now().wall,
-            deadline: "2026-01-02T12:00:00Z".parse().unwrap(),
+            deadline: "2026-01-02T12:00:00Z".parse().expect("a time"),
             writer,
             plan: plan.map(|p| p.to_record()),
         };
@@ -241,7 +241,7 @@ impl Mind {
 
 /// 2026-01-01T12:00:00Z, long after "the beginning".
 fn now() -> Now {
-    Now { mono: *BEGINNING + Duration::from_secs(1000), wall: "2026-01-01T12:00:00Z".parse().unwrap() }
+    Now { mono: *BEGINNING + Duration::from_secs(1000), wall: "2026-01-01T12:00:00Z".parse().expect("a time") }
 }
 
 fn at(p: usize) -> TopicPartition {
@@ -281,5 +281,5 @@ fn pipeline(sight: &Sight) -> StreamPipeline {
         }
         object["spec"]["offsetReset"] = reset;
     }
-    serde_json::from_value(object).unwrap()
+    serde_json::from_value(object).expect("a StreamPipeline")
 }

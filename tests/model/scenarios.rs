@@ -1,5 +1,6 @@
 //! The worlds that are explored, each as small as shows what it is for.
 
+use crate::breaks::Break;
 use crate::world::{BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Stage, Truth, World};
 
 #[derive(Clone, Copy)]
@@ -23,7 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "a consumer comes and goes", left: Left { crashes: 1, writes: 1, joins: 2, moves: 1, ..NOTHING }, ..ONE },
     Scenario { name: "two replicas", replicas: 2, left: Left { crashes: 1, commits: 1, moves: 1, ..NOTHING }, ..ONE },
-    Scenario { name: "two replicas, late writes", replicas: 2, left: Left { writes: 2, joins: 1, ..NOTHING }, ..ONE },
+    Scenario { name: "two replicas, late writes", replicas: 2, left: Left { writes: 1, joins: 1, ..NOTHING }, ..ONE },
     Scenario {
         name: "two partitions, refused one by one",
         partitions: 2,
@@ -37,7 +38,7 @@ pub const SCENARIOS: &[Scenario] = &[
         left: Left { crashes: 1, partial: 1, moves: 1, ..NOTHING },
         ..ONE
     },
-    Scenario { name: "Retry", left: Left { crashes: 1, commits: 1, writes: 1, moves: 1, joins: 1, edits: RETRY, ..NOTHING }, ..ONE },
+    Scenario { name: "Retry", left: Left { crashes: 1, commits: 1, moves: 1, joins: 1, edits: RETRY, ..NOTHING }, ..ONE },
     Scenario { name: "Retry, two replicas", replicas: 2, left: Left { crashes: 1, commits: 1, edits: RETRY, ..NOTHING }, ..ONE },
     Scenario {
         name: "the user changes and removes the id",
@@ -50,11 +51,23 @@ pub const SCENARIOS: &[Scenario] = &[
         left: Left { crashes: 1, commits: 1, writes: 1, edits: DELETE | RECREATE, ..NOTHING },
         ..ONE
     },
-    Scenario { name: "two pipelines of one group", pipelines: 2, left: Left { crashes: 1, commits: 1, moves: 1, ..NOTHING }, ..ONE },
+    Scenario { name: "two pipelines of one group", pipelines: 2, left: Left { crashes: 1, commits: 1, ..NOTHING }, ..ONE },
 ];
 
 /// Explored where MODEL=all asks for it.
 pub const LARGE: &[Scenario] = &[
+    Scenario {
+        name: "Retry, late writes",
+        left: Left { crashes: 1, commits: 1, writes: 1, moves: 1, joins: 1, edits: RETRY, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "two pipelines of one group, and somebody else",
+        pipelines: 2,
+        left: Left { crashes: 1, commits: 1, moves: 1, ..NOTHING },
+        ..ONE
+    },
+    Scenario { name: "two replicas, two late writes", replicas: 2, left: Left { writes: 2, joins: 1, ..NOTHING }, ..ONE },
     Scenario {
         name: "two replicas, two crashes, lost and late messages",
         replicas: 2,
@@ -91,3 +104,22 @@ impl Scenario {
         quiet && closed && asked.into_iter().all(|p| world.record(p.request).is_some())
     }
 }
+
+/// Each rule left out, and the world in which that shows.
+pub const BROKEN: &[(Break, Scenario)] = &[
+    (Break::SendFirst, Scenario { left: Left { writes: 1, ..NOTHING }, ..ONE }),
+    (Break::RestartedSends, Scenario { left: Left { crashes: 1, moves: 1, ..NOTHING }, ..ONE }),
+    (Break::NoSecondLook, Scenario { left: Left { moves: 1, ..NOTHING }, ..ONE }),
+    (Break::NoWait, Scenario { replicas: 2, ..ONE }),
+    (Break::WaitTooShort, Scenario { replicas: 2, ..ONE }),
+    (Break::NoWindow, Scenario { replicas: 2, ..ONE }),
+    (Break::WindowFromAnswer, Scenario { replicas: 2, left: Left { writes: 1, ..NOTHING }, ..ONE }),
+    (Break::UnloadAfterRestart, Scenario { left: Left { crashes: 1, moves: 1, ..NOTHING }, ..ONE }),
+    (Break::UnloadUnguarded, Scenario { left: Left { writes: 1, joins: 1, moves: 1, commits: 1, ..NOTHING }, ..ONE }),
+    (Break::CloseUnguarded, Scenario { replicas: 2, left: Left { writes: 1, joins: 1, ..NOTHING }, ..ONE }),
+    (Break::UnloadTheRetry, Scenario { partitions: 2, left: Left { commits: 1, partial: 1, edits: RETRY, ..NOTHING }, ..ONE }),
+    (Break::NotAlone, Scenario { pipelines: 2, ..ONE }),
+    (Break::ForgetDead, Scenario { left: Left { writes: 1, joins: 1, moves: 1, ..NOTHING }, ..ONE }),
+    (Break::WaitPerRecord, Scenario { replicas: 2, left: Left { joins: 1, ..NOTHING }, ..ONE }),
+    (Break::ResendLater, Scenario { partitions: 2, replicas: 2, left: Left { partial: 1, ..NOTHING }, ..ONE }),
+];

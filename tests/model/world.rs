@@ -257,20 +257,25 @@ impl World {
 
     /// The one spelling of this state: forgets what cannot be met again, renumbers writers, orders what has no order. The
     /// two replicas are alike, so that which is called the first is a matter of spelling too.
-    pub fn spelled(mut self) -> Self {
-        self.forget();
-        if self.processes.len() < 2 {
-            self.renumber();
-            return self;
+    pub fn spelled(self) -> Self {
+        let this = self.tidied();
+        if this.processes.len() < 2 {
+            return this;
         }
-        let mut other = self.clone();
+        let mut other = this.clone();
         other.processes.swap(0, 1);
         let swap = |waits: &mut Option<(u8, u8)>| *waits = waits.map(|(process, pipeline)| (1 - process, pipeline));
         other.writes.iter_mut().for_each(|w| swap(&mut w.waits));
         other.commits.iter_mut().for_each(|c| swap(&mut c.waits));
-        self.renumber();
         other.renumber();
-        self.min(other)
+        this.min(other)
+    }
+
+    /// The same, but each replica keeps its name.
+    pub fn tidied(mut self) -> Self {
+        self.forget();
+        self.renumber();
+        self
     }
 
     fn writers(&mut self) -> Vec<&mut u8> {
@@ -299,7 +304,7 @@ impl World {
         let records = self.records;
         for process in &mut self.processes {
             process.ours.retain(|o| live.contains(&o.writer));
-            process.seen.retain(|s| live.contains(&s.writer) && !closed(s.request, &records));
+            process.seen.retain(|s| (s.writer == 0 || live.contains(&s.writer)) && !closed(s.request, &records));
         }
     }
 
