@@ -14,18 +14,18 @@ use crate::world::{EXE, World, flags, reset, says};
 const SIGTERM: i32 = 15;
 
 /// A world whose calls to broker and API server go through proxies.
-struct Wired {
-    world: World,
-    kafka: KafkaProxy,
-    api: ApiProxy,
-    topic: String,
-    group: String,
+pub struct Wired {
+    pub world: World,
+    pub kafka: KafkaProxy,
+    pub api: ApiProxy,
+    pub topic: String,
+    pub group: String,
     operator: Option<Operator>,
-    broker: Broker,
+    pub broker: Broker,
 }
 
 impl Wired {
-    async fn new(test: &str) -> Self {
+    pub async fn new(test: &str) -> Self {
         let mut world = World::without_operator(test).await;
         let (kafka, listener) = KafkaProxy::bind().await.expect("a port");
         let address = kafka.address.clone();
@@ -48,29 +48,29 @@ impl Wired {
         self.restart_with(&[]);
     }
 
-    fn restart_with(&mut self, extra: &[&str]) {
+    pub fn restart_with(&mut self, extra: &[&str]) {
         let args = flags(extra);
         self.operator = None;
         self.operator = Some(Operator::start_with(&self.api.kubeconfig(), Path::new(EXE), self.world.namespace.name(), &args));
     }
 
-    async fn ask(&self) {
+    pub async fn ask(&self) {
         self.world.apply("p", &self.group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
     }
 
     /// Kills the operator where it stands, and starts another.
-    fn crash(&mut self) {
+    pub fn crash(&mut self) {
         self.operator.as_mut().expect("an operator").kill();
         self.kafka.traps.disarm();
         self.api.traps.disarm();
         self.start_operator();
     }
 
-    fn commits(&self) -> usize {
+    pub fn commits(&self) -> usize {
         self.kafka.traps.seen().iter().filter(|call| *call == OFFSET_COMMIT).count()
     }
 
-    async fn offsets(&self) -> Vec<Option<i64>> {
+    pub async fn offsets(&self) -> Vec<Option<i64>> {
         kafka::offsets(&self.world.bootstrap, &self.group, &self.topic, 3).await
     }
 
@@ -97,7 +97,7 @@ impl Wired {
     }
 }
 
-fn records(call: &str, method: &str) -> bool {
+pub fn records(call: &str, method: &str) -> bool {
     call.starts_with(method) && call.contains("/offsetresetrecords")
 }
 
