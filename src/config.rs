@@ -29,6 +29,9 @@ pub struct Config {
     /// How long after a plan was recorded it may still be sent.
     #[arg(long, env = "SEND_WINDOW", default_value = "5s")]
     pub send_window: Duration,
+    /// Most partitions that are sent to Kafka in one request; a larger plan is sent in chunks, each read back before the next.
+    #[arg(long, env = "CHUNK_SIZE", default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
+    pub chunk_size: u16,
     /// How long one call to Kafka or to the API server may take.
     #[arg(long, env = "CALL_DEADLINE", default_value = "10s")]
     pub call_deadline: Duration,
@@ -69,6 +72,7 @@ impl Config {
     pub fn timing(&self) -> Timing {
         Timing {
             send_window: self.send_window.into(),
+            chunk_size: self.chunk_size.into(),
             call_deadline: self.call_deadline.into(),
             late_bound: self.late_bound.into(),
             recheck_waiting: self.recheck_waiting.into(),

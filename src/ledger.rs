@@ -198,12 +198,12 @@ impl Ledger {
         self.patch_spec(record, "dropping the plan of the record", json!({ "plan": null, "writer": null })).await
     }
 
-    /// Opens a held record for its one retry.
+    /// Says what is sent next of the plan that is there: a later chunk, or all of it for the one retry.
     ///
     /// # Errors
     /// As [`Ledger::put_plan`].
-    pub async fn rearm(&self, record: &OffsetResetRecord, writer: &Writer) -> Result<(), Cause> {
-        self.patch_spec(record, "opening the record for its retry", json!({ "writer": writer })).await
+    pub async fn announce(&self, record: &OffsetResetRecord, writer: &Writer) -> Result<(), Cause> {
+        self.patch_spec(record, "announcing in the record what is sent next", json!({ "writer": writer })).await
     }
 
     /// # Errors

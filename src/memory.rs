@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -45,7 +45,8 @@ struct Inner {
 
 struct OurPlan {
     loaded_at: Instant,
-    written: RecordedPlan,
+    /// Shared by the chunks of one plan.
+    written: Arc<RecordedPlan>,
     sent: Sent,
 }
 
@@ -98,12 +99,22 @@ impl Memory {
 
     /// Names the next plan of this process, and counts its window from now: call it just before the write.
     pub fn load(&self, attempt: i32, plan: &RecordedPlan, now: Instant) -> Writer {
+        self.load_chunk(attempt, 1, Arc::new(plan.clone()), now)
+    }
+
+    /// Names the next chunk of a plan of this process, with a window of its own. None: it is not of this process.
+    pub fn announce(&self, before: &Writer, chunk: i32, now: Instant) -> Option<Writer> {
+        let plan = self.inner().ours.get(before).map(|ours| Arc::clone(&ours.written))?;
+        Some(self.load_chunk(before.attempt, chunk, plan, now))
+    }
+
+    fn load_chunk(&self, attempt: i32, chunk: i32, written: Arc<RecordedPlan>, now: Instant) -> Writer {
         let number = self.plans_written.fetch_add(1, Ordering::Relaxed) + 1;
-        let writer = Writer { incarnation: self.incarnation.clone(), number, attempt };
+        let writer = Writer { incarnation: self.incarnation.clone(), number, attempt, chunk };
         let mut inner = self.inner();
         // Forgetting is always safe: what is not known to be ours is only looked at.
         inner.ours.retain(|_, ours| now.saturating_duration_since(ours.loaded_at) < KEPT);
-        inner.ours.insert(writer.clone(), OurPlan { loaded_at: now, written: plan.clone(), sent: Sent::No });
+        inner.ours.insert(writer.clone(), OurPlan { loaded_at: now, written, sent: Sent::No });
         writer
     }
 
@@ -179,7 +190,7 @@ impl Memory {
         let Some(ours) = inner.ours.get(&writer) else { return PlanState::InDoubt { since } };
         match &ours.sent {
             Sent::No | Sent::Dead => {
-                PlanState::OursUnsent { loaded_at: ours.loaded_at, intact: ours.written == *plan, dead: matches!(ours.sent, Sent::Dead) }
+                PlanState::OursUnsent { loaded_at: ours.loaded_at, intact: *ours.written == *plan, dead: matches!(ours.sent, Sent::Dead) }
             }
             Sent::Yes { tries, answer } => PlanState::OursSent { loaded_at: ours.loaded_at, tries: *tries, answer: answer.clone() },
         }

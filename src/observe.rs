@@ -268,6 +268,8 @@ impl Look<'_> {
             PlanState::OursSent { answer: Answer::None { ended, .. }, .. } => Some(*ended + self.ctx.timing.doubt()),
             PlanState::InDoubt { since } => Some(*since + self.ctx.timing.doubt()),
             PlanState::OursSent { answer: Answer::NotDone(_) | Answer::Unclear(_), .. } => return Reading::Unread,
+            // What was sent before is told, also where nothing more is.
+            PlanState::OursUnsent { .. } if !record.is_first_send() => None,
             PlanState::OursUnsent { .. } | PlanState::Absent | PlanState::Closed => return Reading::Unread,
         };
         let plan = record.plan().unwrap_or_default();

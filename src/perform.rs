@@ -24,6 +24,13 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
         Step::WriteAhead { plan, before, deadline } => act.write_ahead(seen, &plan, before, deadline).await,
         Step::RecordDryRun { plan, deadline } => act.record_dry_run(seen, &plan, deadline).await,
         Step::Send { plan, only } => act.send(&plan, |at| only.contains(at)).await,
+        Step::Announce { chunk } => {
+            let record = &act.subject()?.object;
+            let before = record.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
+            let chunk = i32::try_from(chunk).map_err(|_| gone("there is no such chunk"))?;
+            let writer = ctx.memory.announce(before, chunk, ctx.now().mono).ok_or_else(|| gone("the plan is not this process's"))?;
+            ctx.ledger.announce(record, &writer).await
+        }
         Step::Unload => {
             let record = act.subject()?;
             // First in memory: once decided, the plan is dead here, whether or not the write is answered.
@@ -43,7 +50,7 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
             let record = act.subject()?;
             let Some(plan) = &record.object.spec.plan else { return Err(gone("the record has no plan")) };
             let writer = ctx.memory.load(record.attempt() + 1, plan, ctx.now().mono);
-            ctx.ledger.rearm(&record.object, &writer).await
+            ctx.ledger.announce(&record.object, &writer).await
         }
     }
 }

@@ -114,6 +114,7 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
         Some(Step::WriteAhead { .. }) => "WriteAhead",
         Some(Step::RecordDryRun { .. }) => "RecordDryRun",
         Some(Step::Send { .. }) => "Send",
+        Some(Step::Announce { .. }) => "Announce",
         Some(Step::Unload) => "Unload",
         Some(Step::Close(_)) => "Close",
         Some(Step::Rearm) => "Rearm",

@@ -174,10 +174,19 @@ pub struct Writer {
     pub number: i64,
     /// 1; 2 for the one retry that `onUnknownOutcome: Retry` allows.
     pub attempt: i32,
+    /// Which chunk of the plan may be sent, counted from 1; those before were read back as planned.
+    // Always written: a merge that leaves it out would keep the one before.
+    #[serde(default = "first_chunk")]
+    pub chunk: i32,
+}
+
+fn first_chunk() -> i32 {
+    1
 }
 
 /// Targets and snapshot, one table in columns per topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct RecordedPlan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
@@ -187,6 +196,9 @@ pub struct RecordedPlan {
     /// Instead of topics and totals, where the platform chooses the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<PlatformCall>,
+    /// So many partitions are sent at once, in the order of this table without those left alone. Left out where all of them are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_size: Option<i32>,
     /// What a person should know before and after.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 512)))]

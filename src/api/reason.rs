@@ -239,7 +239,7 @@ impl Reason {
             LookupInconsistent => {
                 "The look-up by time contradicts the newest record (tiered storage does so). Choose a position or shiftBy, with a new id."
             }
-            PlanTooLarge => "The plan does not fit in one commit and one record. Select fewer topics or partitions, with a new id.",
+            PlanTooLarge => "The plan does not fit in one record. Select fewer topics or partitions, with a new id.",
             UnknownField => "A field inside `offsetReset` is not known, often a typing error. Correct it, with a new id.",
             WaitTimedOut => {
                 "`waitTimeout` passed before the reset could start. The message says what it waited for last; a new id asks again."

@@ -4,7 +4,7 @@ use super::{Pass, judge, target};
 use crate::api::{MissingGroup, PlatformCall, Reason, WhenActive};
 use crate::domain::{Activity, Cause, Plan, Reading, Request, Target, Topics, words};
 
-/// Above this a group's commit does not fit in one batch of the broker (testbed.md: about 1 MiB), names counted in.
+/// Above this a group's commit does not fit in one batch of the broker (about 1 MiB), names counted in.
 const BATCH: usize = 1_000_000;
 /// Bytes of one partition in that batch, apart from the names of group and topic (measured: 70 with short names).
 const BATCH_ROW: usize = 72;
@@ -84,11 +84,12 @@ impl Pass<'_> {
         let Reading::Read(log) = &self.seen.log else { return Err(Passes(self.unread())) };
         let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
         let names = identity.parts()[1].len();
-        let batch: usize = plan.moves().map(|(row, _)| BATCH_ROW + names + row.at.topic.len()).sum();
+        let widest = plan.moves().map(|(row, _)| BATCH_ROW + names + row.at.topic.len()).max().unwrap_or(BATCH_ROW);
+        let plan = plan.in_chunks(self.timing.chunk_size.min(BATCH / widest));
         let object = serde_json::to_vec(&(&request.written, plan.to_record())).map_or(usize::MAX, |json| json.len());
-        if batch > BATCH || object > OBJECT {
+        if object > OBJECT {
             let text = format!(
-                "the plan has {}, more than fit in one commit and one record; nothing was sent. Select fewer topics or partitions, with a new id",
+                "the plan has {}, more than fit in one record; nothing was sent. Select fewer topics or partitions, with a new id",
                 words::partitions(plan.moves().count())
             );
             return Err(Ends(Cause::new(Reason::PlanTooLarge, text)));

@@ -68,7 +68,7 @@ impl Case<'_> {
                         Judgement::act(Step::Send { plan, only }, Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"))
                     }
                     // There is nothing to plan from any more, or no record that could be told from a restored one: the request ends.
-                    Err(cause) if cause.reason.ends() && self.look.attempt() == 1 => abandon(self.look, &cause, self.now),
+                    Err(cause) if cause.reason.ends() && self.look.is_first_send() => abandon(self.look, &cause, self.now),
                     Err(cause) => self.unload(cause),
                 }
             }
@@ -77,7 +77,7 @@ impl Case<'_> {
                 self.answered(&plan, refused, *tries, in_window)
             }
             // Refused before anything was done: as if it had not been sent.
-            PlanState::OursSent { answer: Answer::NotDone(cause), .. } if cause.reason.ends() && self.look.attempt() == 1 => {
+            PlanState::OursSent { answer: Answer::NotDone(cause), .. } if cause.reason.ends() && self.look.is_first_send() => {
                 abandon(self.look, cause, self.now)
             }
             PlanState::OursSent { answer: Answer::NotDone(cause), .. } => self.unload(cause.clone()),
@@ -152,26 +152,31 @@ impl Case<'_> {
         if !in_window {
             return no(Reason::PlanRecorded, "the send window passed before the second look was done");
         }
-        let standing = plan.standing(committed);
-        if self.look.attempt() > 1 {
-            // The retry: what reached its target stays, the rest must stand exactly as before.
-            return match standing.elsewhere.first() {
-                Some(at) => Err(moved(at)),
-                None => Ok(standing.as_before),
-            };
+        let (chunk, retry) = (self.look.chunk(), self.look.attempt() > 1);
+        let misplaced = plan.misplaced(committed, chunk, retry).or_else(|| plan.not_left_alone(committed).filter(|_| !retry));
+        if let Some(at) = misplaced {
+            return Err(moved(at));
         }
-        match plan.moved_since(committed) {
-            Some(at) => Err(moved(at)),
-            None => Ok(plan.moves().map(|(row, _)| row.at.clone()).collect()),
-        }
+        // The retry sends only what is left.
+        let before = plan.standing(committed).as_before;
+        Ok(plan.chunk(chunk).filter(|at| !retry || before.contains(at)).cloned().collect())
     }
 
-    /// Step 2': nothing of it was sent. The retry is never unloaded.
+    /// Step 2': nothing of it was sent. A later chunk and the retry are never unloaded: something was sent before.
     fn unload(&self, cause: Cause) -> Judgement {
-        if self.look.attempt() > 1 {
-            return self.hold(Reason::OutcomeUnknown, &format!("the retry was not sent: {}", cause.message), None, &BTreeMap::new());
+        if self.look.is_first_send() {
+            return Judgement { step: Some(Step::Unload), cause, recheck: Duration::from_secs(1) };
         }
-        Judgement { step: Some(Step::Unload), cause, recheck: Duration::from_secs(1) }
+        let plan = self.look.plan().unwrap_or_default();
+        let standing = self.committed.get().filter(|_| !plan.rows.is_empty()).map(|committed| plan.standing(committed));
+        let seen = standing.as_ref().map(|s| format!("; {}", words::standing(s))).unwrap_or_default();
+        let (reason, what) = match self.look.chunk() {
+            1 => (Reason::OutcomeUnknown, "the retry was".to_owned()),
+            chunk => {
+                (Reason::PartlyApplied, format!("the chunks before were read back as planned, {} was", words::chunk(chunk, plan.chunks())))
+            }
+        };
+        self.hold(reason, &format!("{what} not sent: {}{seen}. Nothing more is sent", cause.message), standing.as_ref(), &BTreeMap::new())
     }
 
     /// Step 3: a definite answer for every partition.
@@ -179,11 +184,12 @@ impl Case<'_> {
         if self.abilities.read_back == ReadBack::AfterStart {
             return self.accepted();
         }
-        let sent = plan.moves().count();
+        let chunk = self.look.chunk();
+        let sent = plan.chunk(chunk).count();
         if let Some((at, &code)) = refused.first_key_value()
             && refused.len() == sent
             && tries == 1
-            && self.look.attempt() == 1
+            && self.look.is_first_send()
         {
             let [_, group] = self.look.object.spec.backend.parts();
             return self.unload(refusal(at, group, code, sent));
@@ -193,15 +199,18 @@ impl Case<'_> {
         };
         let standing = plan.standing(committed);
         if refused.is_empty() {
-            return if standing.at_target.len() == sent {
-                self.verified(&standing)
-            } else {
+            if plan.misplaced(committed, chunk + 1, self.look.attempt() > 1).is_some() {
                 let text = format!(
                     "the reset was accepted, then something else moved the group: {}. Nothing more is sent",
                     words::standing(&standing)
                 );
-                self.hold(Reason::OffsetsMoved, &text, Some(&standing), refused)
-            };
+                return self.hold(Reason::OffsetsMoved, &text, Some(&standing), refused);
+            }
+            if chunk < plan.chunks() {
+                let text = format!("{} was read back as planned; the next is announced", words::chunk(chunk, plan.chunks()));
+                return Judgement::act(Step::Announce { chunk: chunk + 1 }, Cause::new(Reason::Sent, text));
+            }
+            return self.verified(&standing);
         }
         let again: BTreeSet<_> = refused.keys().filter(|at| standing.as_before.contains(at)).cloned().collect();
         if in_window && tries < TRIES && again.len() == refused.len() && self.second_look.is_some() {
@@ -264,7 +273,10 @@ impl Case<'_> {
         if standing.as_before.is_empty() && standing.elsewhere.is_empty() {
             return self.verified(&standing);
         }
-        let seen = words::standing(&standing);
+        let mut seen = words::standing(&standing);
+        if plan.chunks() > 1 {
+            seen = format!("{} was to be sent; {seen}", words::chunk(self.look.chunk(), plan.chunks()));
+        }
         let (reason, text) = if standing.elsewhere.is_empty() {
             (Reason::OutcomeUnknown, format!("it is not known whether the reset was sent: {seen}. Nothing more is sent"))
         } else {

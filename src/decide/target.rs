@@ -33,6 +33,7 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
     problems.first()?;
     let mut plan = Plan {
         call: None,
+        chunk_size: None,
         topic_ids: seen.topics.iter().filter_map(|(name, t)| Some((name.clone(), t.as_ref()?.id.clone()))).collect(),
         average_rate: rate_milli as f64 / 1000.0,
         rows,

@@ -1,5 +1,6 @@
 //! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
+mod chunks;
 mod run_state;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub(super) fn timing() -> Timing {
     let s = Duration::from_secs;
     Timing {
         send_window: s(5),
+        chunk_size: 5000,
         call_deadline: s(10),
         late_bound: s(20),
         recheck_waiting: s(3),
@@ -139,7 +141,7 @@ fn bare_record(plan: &Plan, deadline: Timestamp) -> OffsetResetRecord {
         run_state_before: None,
         created_at: now().wall,
         deadline,
-        writer: Some(Writer { incarnation: "i".to_owned(), number: 1, attempt: 1 }),
+        writer: Some(Writer { incarnation: "i".to_owned(), number: 1, attempt: 1, chunk: 1 }),
         plan: Some(plan.to_record()),
     };
     OffsetResetRecord { metadata, spec, status: None }

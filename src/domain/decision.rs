@@ -38,6 +38,8 @@ pub enum Step {
     RecordDryRun { plan: Plan, deadline: Timestamp },
     /// Commit these rows of the recorded plan.
     Send { plan: Plan, only: BTreeSet<TopicPartition> },
+    /// Say in the record that this chunk of the plan is sent next: those before were read back.
+    Announce { chunk: usize },
     /// Drop the plan of the record: nothing of it was sent.
     Unload,
     /// Close the record (the current one or the leftover, whichever the pass is about).

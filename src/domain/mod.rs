@@ -47,11 +47,13 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
-/// The waits of the protocol and of the loop. All are flags.
+/// The waits of the protocol and of the loop, and how much is sent at once. All are flags.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// How long after the plan was written ahead its writer may still send it.
     pub send_window: Duration,
+    /// Most partitions in one request that moves them.
+    pub chunk_size: usize,
     /// How long one call to a backend or to the API server may take.
     pub call_deadline: Duration,
     /// A message whose sender timed out or died that long ago is taken as lost.

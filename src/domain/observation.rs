@@ -342,6 +342,16 @@ impl RecordLook {
     pub fn attempt(&self) -> i32 {
         self.object.spec.writer.as_ref().map_or(0, |w| w.attempt)
     }
+
+    /// The chunk that may be sent, counted from 1.
+    pub fn chunk(&self) -> usize {
+        self.object.spec.writer.as_ref().and_then(|w| usize::try_from(w.chunk).ok()).unwrap_or(1).max(1)
+    }
+
+    /// Nothing of this request was sent before what the record holds now.
+    pub fn is_first_send(&self) -> bool {
+        self.attempt() == 1 && self.chunk() == 1
+    }
 }
 
 /// Whether a held request asks to be sent once more.

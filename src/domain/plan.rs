@@ -12,6 +12,8 @@ pub struct Plan {
     pub call: Option<PlatformCall>,
     pub rows: Vec<Row>,
     pub topic_ids: BTreeMap<String, String>,
+    /// So many rows are sent at once; None: all of them.
+    pub chunk_size: Option<usize>,
     pub average_rate: f64,
     pub warnings: Vec<String>,
 }
@@ -46,10 +48,57 @@ pub struct Standing {
     pub elsewhere: BTreeSet<TopicPartition>,
 }
 
+impl Row {
+    /// A target equal to the snapshot counts as reached, whatever epoch the snapshot had.
+    fn reached(&self, goal: Goal, now: Option<&Commit>) -> bool {
+        let same_epoch = |c: &Commit| goal.leader_epoch.is_none() || c.leader_epoch == goal.leader_epoch || self.unchanged(now);
+        now.is_some_and(|c| c.offset == goal.offset && same_epoch(c))
+    }
+
+    fn unchanged(&self, now: Option<&Commit>) -> bool {
+        now == self.from.as_ref()
+    }
+}
+
 impl Plan {
     /// The rows that are sent.
     pub fn moves(&self) -> impl Iterator<Item = (&Row, Goal)> {
         self.rows.iter().filter_map(|row| row.to.map(|goal| (row, goal)))
+    }
+
+    /// So many partitions are sent at once, where that are not all.
+    #[must_use]
+    pub fn in_chunks(self, size: usize) -> Self {
+        let size = size.max(1);
+        Self { chunk_size: (self.moves().count() > size).then_some(size), ..self }
+    }
+
+    /// How many chunks it is sent in.
+    pub fn chunks(&self) -> usize {
+        self.chunk_size.map_or(1, |size| self.moves().count().div_ceil(size))
+    }
+
+    /// How many rows come before this chunk.
+    pub fn rows_before(&self, chunk: usize) -> usize {
+        self.chunk_size.map_or(if chunk > 1 { usize::MAX } else { 0 }, |size| size.saturating_mul(chunk.saturating_sub(1)))
+    }
+
+    /// The rows of one chunk, counted from 1.
+    pub fn chunk(&self, chunk: usize) -> impl Iterator<Item = &TopicPartition> {
+        let size = self.chunk_size.unwrap_or(usize::MAX);
+        self.moves().skip(self.rows_before(chunk)).take(size).map(|(row, _)| &row.at)
+    }
+
+    /// The first partition that does not stand as it must when these chunks are still to be sent, from `chunk` on: earlier ones at
+    /// their target, the others as in the snapshot. `again`: of those, some may have been sent before.
+    pub fn misplaced(&self, committed: &Committed, chunk: usize, again: bool) -> Option<&TopicPartition> {
+        let sent = self.rows_before(chunk);
+        let misplaced = |(n, (row, goal)): &(usize, (&Row, Goal))| {
+            let now = committed.get(&row.at);
+            let reached = row.reached(*goal, now);
+            if *n < sent { !reached } else { !(row.unchanged(now) || again && reached) }
+        };
+        self.moves().enumerate().find(misplaced).map(|(_, (row, _))| &row.at)
     }
 
     pub fn partitions(&self) -> Vec<TopicPartition> {
@@ -61,13 +110,9 @@ impl Plan {
         let mut standing = Standing::default();
         for (row, goal) in self.moves() {
             let now = committed.get(&row.at);
-            let unchanged = now == row.from.as_ref();
-            // A target equal to the snapshot counts, whatever epoch the snapshot had.
-            let same_epoch = |c: &Commit| goal.leader_epoch.is_none() || c.leader_epoch == goal.leader_epoch || unchanged;
-            let reached = now.is_some_and(|c| c.offset == goal.offset && same_epoch(c));
-            let side = if reached {
+            let side = if row.reached(goal, now) {
                 &mut standing.at_target
-            } else if unchanged {
+            } else if row.unchanged(now) {
                 &mut standing.as_before
             } else {
                 &mut standing.elsewhere
@@ -77,9 +122,9 @@ impl Plan {
         standing
     }
 
-    /// The first partition, sent or left alone, that is not as in the snapshot.
-    pub fn moved_since(&self, committed: &Committed) -> Option<&TopicPartition> {
-        self.rows.iter().find(|row| committed.get(&row.at) != row.from.as_ref()).map(|row| &row.at)
+    /// The first partition to be left alone that is not as in the snapshot.
+    pub fn not_left_alone(&self, committed: &Committed) -> Option<&TopicPartition> {
+        self.rows.iter().find(|row| row.to.is_none() && !row.unchanged(committed.get(&row.at))).map(|row| &row.at)
     }
 
     pub fn totals(&self) -> PlanTotals {
@@ -134,7 +179,8 @@ impl Plan {
             }
         }
         let totals = self.call.is_none().then(|| self.totals());
-        RecordedPlan { topics, totals, call: self.call.clone(), warnings: self.warnings.clone() }
+        let chunk_size = self.chunk_size.map(|size| i32::try_from(size).unwrap_or(i32::MAX));
+        RecordedPlan { topics, totals, call: self.call.clone(), chunk_size, warnings: self.warnings.clone() }
     }
 
     /// The inverse of [`Plan::to_record`]. A column that is missing or short reads as "nothing".
@@ -142,7 +188,9 @@ impl Plan {
         let known = |n: Option<&i64>| n.copied().filter(|&n| n >= 0);
         let epoch = |n: Option<&i32>| n.copied().filter(|&n| n >= 0);
         let average_rate = recorded.totals.as_ref().map_or(0.0, |t| t.average_rate);
-        let mut plan = Plan { call: recorded.call.clone(), average_rate, warnings: recorded.warnings.clone(), ..Plan::default() };
+        let chunk_size = recorded.chunk_size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
+        let mut plan =
+            Plan { call: recorded.call.clone(), chunk_size, average_rate, warnings: recorded.warnings.clone(), ..Plan::default() };
         for t in &recorded.topics {
             plan.topic_ids.insert(t.name.clone(), t.topic_id.clone());
             for (i, &partition) in t.partition.iter().enumerate() {

@@ -71,3 +71,8 @@ pub fn time_of(milliseconds: i64) -> String {
 pub fn partitions(n: usize) -> String {
     if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", number(i64::try_from(n).unwrap_or(i64::MAX))) }
 }
+
+/// "chunk 2 of 3".
+pub fn chunk(n: usize, of: usize) -> String {
+    format!("chunk {n} of {of}")
+}

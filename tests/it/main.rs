@@ -14,6 +14,7 @@ mod kafka_groups;
 mod kafka_targets;
 
 mod active;
+mod chunks;
 mod crash;
 mod created;
 mod enos;

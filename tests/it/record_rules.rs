@@ -40,7 +40,7 @@ fn plan(topics: usize, by_time: bool) -> RecordedPlan {
         average_rate: 125_000.5,
         ..PlanTotals::default()
     };
-    RecordedPlan { topics: (0..topics).map(topic).collect(), totals: Some(totals), call: None, warnings: Vec::new() }
+    RecordedPlan { topics: (0..topics).map(topic).collect(), totals: Some(totals), call: None, chunk_size: None, warnings: Vec::new() }
 }
 
 fn record(name: &str, plan: RecordedPlan) -> OffsetResetRecord {
@@ -52,7 +52,7 @@ fn record(name: &str, plan: RecordedPlan) -> OffsetResetRecord {
         created_at: Timestamp::now(),
         deadline: Timestamp::now(),
         run_state_before: None,
-        writer: Some(Writer { incarnation: "7f3a9c1d20b4e586".to_owned(), number: 1, attempt: 1 }),
+        writer: Some(Writer { incarnation: "7f3a9c1d20b4e586".to_owned(), number: 1, attempt: 1, chunk: 1 }),
         plan: Some(plan),
     };
     OffsetResetRecord::new(name, spec)
@@ -126,7 +126,7 @@ async fn rules_hold(test: &str, topics: usize, by_time: bool) {
     println!("    status: written in {:?}", begun.elapsed());
 
     let mut changed = closed;
-    changed.spec.writer = Some(Writer { incarnation: "0123456789abcdef".to_owned(), number: 1, attempt: 2 });
+    changed.spec.writer = Some(Writer { incarnation: "0123456789abcdef".to_owned(), number: 1, attempt: 2, chunk: 1 });
     let mut changed = taken(&api, "another writer", &changed).await;
     let whole = changed.spec.plan.take();
     let mut changed = taken(&api, "the plan dropped", &changed).await;

@@ -31,7 +31,7 @@ async fn restore(world: &World, pipeline: &StreamPipeline, cluster_id: &str, uid
         created_at: hour_ago,
         deadline: Timestamp::now().checked_add(SignedDuration::from_hours(23)).expect("a time"),
         run_state_before: None,
-        writer: plan.as_ref().map(|_| Writer { incarnation: "another".to_owned(), number: 1, attempt: 1 }),
+        writer: plan.as_ref().map(|_| Writer { incarnation: "another".to_owned(), number: 1, attempt: 1, chunk: 1 }),
         plan,
     };
     let mut record = OffsetResetRecord::new(&name, spec);
@@ -56,6 +56,7 @@ fn plan(topic: &str) -> RecordedPlan {
         topics: vec![rows],
         totals: Some(PlanTotals { partitions: 1, replayed: 7, lag_after: 10, ..PlanTotals::default() }),
         call: None,
+        chunk_size: None,
         warnings: vec![],
     }
 }
