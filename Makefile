@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
 
-.PHONY: help demo test hostile fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model
+.PHONY: help demo test hostile fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ hostile: parts ## Apply mutated manifests among healthy pipelines (SEED=1, CASES
 
 model: ## Explore the reset protocol in larger worlds too (MODEL_ONLY=words of a scenario's name)
 	MODEL=all $(CARGO) test --test model -- --nocapture
+
+endure: parts ## Kill, stop and continue brokers and operators for minutes, with the real waits
+	ENDURE=1 $(CARGO) test --test it kill:: -- --nocapture --test-threads=2
 
 fuzz: ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
 	$(CARGO) test --lib backend::enos::tests::fuzz -- --ignored --nocapture

@@ -1,6 +1,6 @@
 //! What the coordinators of groups have written: the one place that tells how often a commit landed, whoever sent it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -11,32 +11,40 @@ use crate::kafka::{LIMIT, Reach};
 
 const NAME: &str = "__consumer_offsets";
 
-/// Every commit of a group that ever landed, oldest first in each partition: from the log that its coordinator keeps.
-pub async fn landed(at: &(impl Reach + ?Sized), group: &str) -> BTreeMap<(String, i32), Vec<i64>> {
+/// Offsets by topic and partition, oldest first.
+pub type Landed = BTreeMap<(String, i32), Vec<i64>>;
+
+/// Every commit of a group that ever landed: from the log that its coordinator keeps.
+pub async fn landed(at: &(impl Reach + ?Sized), group: &str) -> Landed {
+    landed_by_group(at).await.remove(group).unwrap_or_default()
+}
+
+/// As [`landed`], of every group.
+pub async fn landed_by_group(at: &(impl Reach + ?Sized)) -> BTreeMap<String, Landed> {
     let mut config = at.config();
     config.set("group.id", "testbed-landed").set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
-    let group = group.to_owned();
     crate::kafka::blocking(move || {
         let consumer: BaseConsumer = config.create().expect("a consumer is made");
         let metadata = consumer.fetch_metadata(Some(NAME), LIMIT).expect("its metadata can be read");
-        let mut list = TopicPartitionList::new();
+        let (mut list, mut open) = (TopicPartitionList::new(), BTreeSet::new());
         for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
             list.add_partition_offset(NAME, partition.id(), Offset::Beginning).expect("a valid offset");
+            open.insert(partition.id());
         }
         consumer.assign(&list).expect("partitions can be assigned");
-        let (mut found, mut open) = (BTreeMap::<_, Vec<i64>>::new(), list.count());
+        let mut found: BTreeMap<String, Landed> = BTreeMap::new();
         let begun = Instant::now();
-        while open > 0 {
-            assert!(begun.elapsed() < LIMIT, "{open} partitions of {NAME} were not read to their end");
+        while !open.is_empty() {
+            assert!(begun.elapsed() < LIMIT, "partitions {open:?} of {NAME} were not read to their end");
             match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(record)) => {
-                    if let Some((of, topic, partition, offset)) = commit_of(record.key(), record.payload())
-                        && of == group
-                    {
-                        found.entry((topic, partition)).or_default().push(offset);
+                    if let Some((group, topic, partition, offset)) = commit_of(record.key(), record.payload()) {
+                        found.entry(group).or_default().entry((topic, partition)).or_default().push(offset);
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
                 // A broker that is down is waited for.
                 Some(Err(_)) | None => {}
             }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::serve::ListenerExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -133,6 +134,7 @@ impl ApiProxy {
         );
         std::fs::write(dir.path().join("kubeconfig"), text).context("writing a kubeconfig")?;
         let app = axum::Router::new().fallback(pass_on).with_state(upstream);
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(Self { traps, dir })
     }

@@ -8,7 +8,7 @@ use testbed::consumer::Consumer;
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 
-use crate::wired::Wired;
+use crate::wired::{Wired, records};
 use crate::world::says;
 
 /// One partition a chunk.

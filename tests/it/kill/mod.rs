@@ -5,6 +5,7 @@ mod broker;
 mod control_plane;
 mod matrix;
 mod replicas;
+mod three;
 mod width;
 
 /// Whether the long variants are to run (`make endure`).
