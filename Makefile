@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
 
-.PHONY: help demo test fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache
+.PHONY: help demo test fuzz simulate up down enos-simulator run fmt lint generate verify parts tools clean-cache
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ test: parts ## Run every check and every test
 
 fuzz: ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
 	$(CARGO) test --lib backend::enos::tests::fuzz -- --ignored --nocapture
+
+simulate: ## Run seeded histories of the real reconcile (SEEDS=1000, FROM=0); each failure is told, shortened
+	@SEEDS=$${SEEDS:-1000} FROM=$${FROM:-0} $(CARGO) test --quiet --test simulation histories_keep_every_promise -- --nocapture
 
 up: parts ## Start the testbed and leave it up (NAME=x for one of several)
 	@$(TESTBED) up
