@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
 
-.PHONY: help demo test hostile fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure
+.PHONY: help demo test hostile fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ endure: parts ## Kill, stop and continue brokers and operators for minutes, with
 
 fuzz: ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
 	$(CARGO) test --lib backend::enos::tests::fuzz -- --ignored --nocapture
+
+simulate: ## Run seeded histories of the real reconcile (SEEDS=1000, FROM=0); each failure is told, shortened
+	@SEEDS=$${SEEDS:-1000} FROM=$${FROM:-0} $(CARGO) test --quiet --test simulation histories_keep_every_promise -- --nocapture
 
 up: parts ## Start the testbed and leave it up (NAME=x for one of several)
 	@$(TESTBED) up

@@ -171,6 +171,10 @@ impl ApiServer {
                     return failure(404, "NotFound", &format!("{} \"{}\" not found", key.0, key.2));
                 };
                 let reply = |object: &Value| if place.sub.as_deref() == Some("scale") { scale(object) } else { object.clone() };
+                if method == "DELETE" {
+                    self.delete(&key, now);
+                    return (200, self.get(&key).cloned().unwrap_or(object));
+                }
                 if method == "GET" {
                     return (200, reply(&object));
                 }

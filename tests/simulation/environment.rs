@@ -169,6 +169,7 @@ impl Act {
                 world.oracle.forged.insert(pipeline(*number).2);
             }
             Act::DeleteRecords => {
+                world.oracle.records_deleted = true;
                 for (key, object) in records(world) {
                     world.record_deleted(&object);
                     let now = world.wall();

@@ -7,6 +7,7 @@
 mod api_server;
 mod breaks;
 mod broker;
+mod conformance;
 mod environment;
 mod oracle;
 mod process;

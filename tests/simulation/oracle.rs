@@ -27,6 +27,8 @@ pub struct Oracle {
     /// Pipelines whose status somebody forged.
     pub forged: BTreeSet<String>,
     pub scaled_by_others: bool,
+    /// With the record goes what is known of a pause.
+    pub records_deleted: bool,
     plans: Vec<PlanWritten>,
     sends: Vec<Send>,
     /// How often each attempt of a request moved each partition; requests by the name of their record.
@@ -91,12 +93,15 @@ impl World {
     /// One call to the API server, seen by the oracle.
     pub fn serve(&mut self, process: &Process, request: &Request) -> Reply {
         let key = request.key();
-        let before = key.as_ref().and_then(|key| self.api.get(key)).cloned();
         let now = self.wall();
-        let reply = self.serve_broken(process, request, now);
         if !request.is_write() {
-            self.saw(process, request, before.as_ref());
-        } else if let Some(key) = key.filter(|_| reply.0 < 300) {
+            let reply = self.serve_broken(process, request, now);
+            self.saw(process, request, &reply.1);
+            return reply;
+        }
+        let before = key.as_ref().and_then(|key| self.api.get(key)).cloned();
+        let reply = self.serve_broken(process, request, now);
+        if let Some(key) = key.filter(|_| reply.0 < 300) {
             let after = self.api.get(&key).cloned();
             if after != before {
                 self.wrote(process, &key, before.as_ref(), after.as_ref());
@@ -106,13 +111,13 @@ impl World {
         reply
     }
 
-    fn saw(&mut self, process: &Process, request: &Request, object: Option<&Value>) {
+    fn saw(&mut self, process: &Process, request: &Request, object: &Value) {
         let at = self.at();
-        match (request.key(), object) {
-            (Some(key), Some(object)) if key.0 == "streampipelines" => {
+        match request.key() {
+            Some(key) if key.0 == "streampipelines" => {
                 self.oracle.pipelines_read.insert((process.incarnation.clone(), key.2), (at, object.clone()));
             }
-            (None, _) if request.path.contains("offsetresetrecords") && request.query.contains("backend") => {
+            None if request.path.contains("offsetresetrecords") && request.query.contains("backend") => {
                 self.oracle.records_listed.insert(process.incarnation.clone(), at);
             }
             _ => {}
@@ -427,9 +432,7 @@ impl World {
                         && r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held)
                 })
             };
-            // Where somebody deleted the record the status says so, and holds.
-            let told = self.api.all("streampipelines").any(|(_, p)| p["status"]["offsetReset"]["stage"] == "Held");
-            if !told && !self.api.all("offsetresetrecords").any(held) {
+            if !self.oracle.records_deleted && !self.api.all("offsetresetrecords").any(held) {
                 open.push(format!("the consumers of {GROUP} stay stopped, and nothing is held"));
             }
         }

@@ -43,7 +43,7 @@ pub const TIMING: Timing = Timing {
     call_deadline: Duration::from_secs(10),
     late_bound: Duration::from_secs(20),
     recheck_waiting: Duration::from_secs(3),
-    recheck_idle: Duration::from_secs(4),
+    recheck_idle: Duration::from_secs(8),
     max_backoff: Duration::from_secs(60),
     list_interval: Duration::from_secs(15),
     pause_warning: Duration::from_secs(12 * 3600),

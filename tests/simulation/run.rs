@@ -116,7 +116,8 @@ async fn history(scenario: &Scenario, breaks: Option<Break>) -> Outcome {
         let busy = world.agenda.values().any(|act| !matches!(act, Act::Consume | Act::Pods));
         let open = world.open_ends();
         calm = if busy || !open.is_empty() { Duration::ZERO } else { calm + step };
-        if !world.oracle.violations.is_empty() || calm >= CALM {
+        let enough = if scenario.faults.is_empty() { step } else { CALM };
+        if !world.oracle.violations.is_empty() || calm >= enough {
             break;
         }
         if world.at() >= LIMIT {

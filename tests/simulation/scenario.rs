@@ -44,7 +44,7 @@ impl Scenario {
                     quiet: random.pick(&[0, 0, 3, 10]),
                     runs_when_created: at_creation && !random.one_in(6),
                     retries: random.one_in(3),
-                    timeout: random.pick(&[60, 120, 180]),
+                    timeout: random.pick(&[60, 90, 150]),
                 }
             };
             let mut at = Duration::from_millis(random.between(0, 2000));
@@ -56,13 +56,13 @@ impl Scenario {
                 acts.push((at, Act::Request(number, ask(&mut random, false))));
             }
             for _ in 0..random.between(0, 3) {
-                at += Duration::from_millis(if random.one_in(2) { random.between(50, 5000) } else { random.between(1000, 70_000) });
+                at += Duration::from_millis(if random.one_in(2) { random.between(50, 5000) } else { random.between(1000, 50_000) });
                 let act = match random.between(0, 8) {
                     0 | 1 => Act::Request(number, ask(&mut random, false)),
                     2 => Act::Withdraw(number),
                     3 | 4 => Act::SetRetry(number),
                     5 => Act::Delete(number),
-                    6 => Act::Backup(random.between(62, 90)),
+                    6 => Act::Backup(random.between(62, 75)),
                     _ => other(&mut random),
                 };
                 let deleted = matches!(act, Act::Delete(_));
@@ -89,16 +89,19 @@ impl Scenario {
         let near_send: Vec<usize> = calls.iter().enumerate().filter(|(_, c)| c.contains("Alter")).map(|(i, _)| i).collect();
         let writes: Vec<usize> = (0..end).filter(|&i| telling(&calls[i])).collect();
         for _ in 0..random.between(1, 4) {
-            let at = match random.between(0, 3) {
-                0 | 1 if !near_send.is_empty() => {
+            let close = !near_send.is_empty() && random.one_in(2);
+            let at = match random.between(0, 1) {
+                _ if close => {
                     let at = random.pick(&near_send);
                     (at + usize::try_from(random.between(0, 14)).expect("small")).saturating_sub(8)
                 }
-                2 if !writes.is_empty() => random.pick(&writes),
+                0 if !writes.is_empty() => random.pick(&writes),
                 _ => usize::try_from(random.between(0, end as u64 - 1)).expect("an index"),
             };
             let call = calls.get(at).map_or("", String::as_str);
-            self.faults.push((at, fault(&mut random, call)));
+            // What others do hurts most between the plan and its close.
+            let fault = if close && random.one_in(2) { around(&mut random) } else { fault(&mut random, call) };
+            self.faults.push((at, fault));
         }
         self
     }
@@ -120,6 +123,16 @@ fn target(random: &mut Random) -> Value {
         3 => json!({ "shiftBy": -20 }),
         _ => json!({ "shiftBy": 15 }),
     }
+}
+
+fn around(random: &mut Random) -> Fault {
+    let act = match random.between(0, 5) {
+        0 => Act::Move(i64::try_from(random.between(1, 9)).expect("small")),
+        1 => Act::BackToOld,
+        2 => random.pick(&[Act::Withdraw(0), Act::Delete(0), Act::SetRetry(0)]),
+        _ => other(random),
+    };
+    if random.one_in(2) { Fault::Before(act) } else { Fault::After(act) }
 }
 
 /// What others do.
