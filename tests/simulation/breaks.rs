@@ -31,11 +31,9 @@ pub enum Break {
     NoWaitBeforeJudging,
     NoSendWindow,
     TwoInDoubtAtOnce,
-    ClientReused,
     NoReadBack,
     VersionsIgnored,
     RestoredRecordActedUpon,
-    RetryFromAnywhere,
     BroughtBackUnseen,
     NoDeadline,
     JudgedByHope,
@@ -177,12 +175,6 @@ fn lie(broken: Break, seen: &mut Observation) {
         Break::RestoredRecordActedUpon => {
             if let Some(record) = own(seen) {
                 record.object.metadata.creation_timestamp = Some(Time(record.object.spec.created_at));
-            }
-        }
-        Break::RetryFromAnywhere => {
-            let retry = matches!(state, Some(PlanState::Closed)) || unsent && record.as_ref().is_some_and(|r| r.attempt() > 1);
-            if let Some(plan) = plan.filter(|_| retry) {
-                seen.committed = Reading::Read(as_before(&plan));
             }
         }
         Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Reading::Read(_)) => {
