@@ -122,7 +122,9 @@ impl ApiServer {
         if held {
             self.change(key, |o| {
                 if !o["metadata"]["deletionTimestamp"].is_string() {
+                    let now = Timestamp::from_second(now.as_second()).expect("a time");
                     o["metadata"]["deletionTimestamp"] = json!(now.to_string());
+                    o["metadata"]["generation"] = json!(o["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
                 }
             });
         } else {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
-use stream_pipeline_operator::api::{OnUnknownOutcome, Reason, RecordPhase, RecordedPlan, Stage};
+use stream_pipeline_operator::api::{Reason, RecordPhase, RecordedPlan, Stage};
 use stream_pipeline_operator::context::Decide;
 use stream_pipeline_operator::decide::decide as truly;
 use stream_pipeline_operator::domain::{
-    Activity, Answer, Decision, Desired, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Verdict,
+    Activity, Answer, Decision, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Verdict,
 };
 use stream_pipeline_operator::memory::Memory;
 use strum::EnumIter;
@@ -31,12 +31,9 @@ pub enum Break {
     NoWaitBeforeJudging,
     NoSendWindow,
     TwoInDoubtAtOnce,
-    ClientReused,
     NoReadBack,
     VersionsIgnored,
     RestoredRecordActedUpon,
-    RetryFromAnywhere,
-    RetryUnasked,
     BroughtBackUnseen,
     NoDeadline,
     JudgedByHope,
@@ -127,12 +124,12 @@ impl World {
 pub fn decide(world: &Shared) -> Decide {
     let Some(broken) = broken(world) else { return Box::new(truly) };
     Box::new(move |desired, progress, seen, timing, now| {
-        let (mut desired, mut seen, mut now) = (desired.clone(), seen.clone(), now);
+        let (mut seen, mut now) = (seen.clone(), now);
         if broken == Break::NoDeadline {
             now.wall = Timestamp::UNIX_EPOCH;
         }
-        lie(broken, &mut desired, &mut seen);
-        let mut decision = truly(&desired, progress, &seen, timing, now);
+        lie(broken, &mut seen);
+        let mut decision = truly(desired, progress, &seen, timing, now);
         spoil(broken, &seen, &mut decision);
         decision
     })
@@ -150,7 +147,7 @@ fn as_before(plan: &Plan) -> stream_pipeline_operator::domain::Committed {
 }
 
 /// What `decide` is told instead of the truth.
-fn lie(broken: Break, desired: &mut Desired, seen: &mut Observation) {
+fn lie(broken: Break, seen: &mut Observation) {
     let record = own(seen).cloned();
     let (state, plan) = (record.as_ref().map(|r| r.state.clone()), record.as_ref().and_then(RecordLook::plan));
     let unsent = matches!(state, Some(PlanState::OursUnsent { .. }));
@@ -178,17 +175,6 @@ fn lie(broken: Break, desired: &mut Desired, seen: &mut Observation) {
         Break::RestoredRecordActedUpon => {
             if let Some(record) = own(seen) {
                 record.object.metadata.creation_timestamp = Some(Time(record.object.spec.created_at));
-            }
-        }
-        Break::RetryFromAnywhere => {
-            let retry = matches!(state, Some(PlanState::Closed)) || unsent && record.as_ref().is_some_and(|r| r.attempt() > 1);
-            if let Some(plan) = plan.filter(|_| retry) {
-                seen.committed = Reading::Read(as_before(&plan));
-            }
-        }
-        Break::RetryUnasked => {
-            if let Some(Ok(request)) = &mut desired.request {
-                request.on_unknown_outcome = OnUnknownOutcome::Retry;
             }
         }
         Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Reading::Read(_)) => {

@@ -52,8 +52,8 @@ fn side_by_side(from: u64, seeds: u64, work: impl Fn(u64) -> bool + Sync) {
 
 #[test]
 fn histories_keep_every_promise() {
-    let (from, seeds) = (number("FROM", 0), number("SEEDS", 1000));
-    let total = Mutex::new((0u64, 0usize, BTreeMap::<&str, u64>::new(), Vec::<(u64, Option<breaks::Break>)>::new()));
+    let (from, seeds) = (number("FROM", 0), number("SEEDS", 100));
+    let total = Mutex::new((0u64, 0usize, BTreeMap::<&str, u64>::new(), Vec::<u64>::new()));
     side_by_side(from, seeds, |seed| {
         let (_, outcome) = run::of_seed(seed, None);
         let mut total = total.lock().expect("no panic under this lock");
@@ -63,20 +63,21 @@ fn histories_keep_every_promise() {
             *total.2.entry(kind).or_default() += count;
         }
         if !outcome.violations.is_empty() {
-            total.3.push((seed, None));
+            println!("seed {seed}: {}", outcome.violations.join("; "));
+            total.3.push(seed);
         }
         total.3.len() < 5
     });
     let (ran, steps, faults, mut failed) = total.into_inner().expect("no panic under this lock");
-    failed.sort_by_key(|(seed, _)| *seed);
-    for (seed, _) in &failed {
+    failed.sort_unstable();
+    for seed in &failed {
         let (scenario, _) = run::of_seed(*seed, None);
         let (scenario, outcome) = run::shorten(scenario, None);
         println!("seed {seed}: {scenario:?}\n{}", outcome.told);
     }
     let faults: Vec<String> = faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     println!("{ran} seeds from {from}, {steps} calls; faults: {}; {} seeds with violations", faults.join(", "), failed.len());
-    assert!(failed.is_empty(), "violations in seeds {:?}", failed.iter().map(|(seed, _)| *seed).collect::<Vec<_>>());
+    assert!(failed.is_empty(), "violations in seeds {failed:?}");
 }
 
 #[test]

@@ -91,6 +91,12 @@ impl Scenario {
         for _ in 0..random.between(1, 4) {
             let close = !near_send.is_empty() && random.one_in(2);
             let at = match random.between(0, 1) {
+                // The send itself.
+                _ if close && random.one_in(4) => {
+                    let at = random.pick(&near_send);
+                    self.faults.push((at, under_way(&mut random)));
+                    continue;
+                }
                 _ if close => {
                     let at = random.pick(&near_send);
                     (at + usize::try_from(random.between(0, 14)).expect("small")).saturating_sub(8)
@@ -122,6 +128,18 @@ fn target(random: &mut Random) -> Value {
         2 => json!({ "timestamp": "2026-01-01T00:00:40Z" }),
         3 => json!({ "shiftBy": -20 }),
         _ => json!({ "shiftBy": 15 }),
+    }
+}
+
+/// What leaves a commit in doubt.
+fn under_way(random: &mut Random) -> Fault {
+    let mut seconds = |low: u64, high: u64| Duration::from_millis(random.between(low * 1000, high * 1000));
+    match seconds(0, 4).as_secs() {
+        0 => Fault::Late(seconds(1, 29)),
+        1 => Fault::CrashUnderWay(seconds(0, 10), seconds(0, 19)),
+        2 => Fault::LostAnswer,
+        3 => Fault::BrokerDown(seconds(8, 40)),
+        _ => Fault::CrashAfter(seconds(0, 60)),
     }
 }
 

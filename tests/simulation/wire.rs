@@ -15,10 +15,9 @@ use serde_json::Value;
 use stream_pipeline_operator::backend::kafka::admin_port::Admin;
 use stream_pipeline_operator::backend::kafka::admin_types::*;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::api_server::{Request, failure};
-use crate::breaks::Break;
 use crate::world::{Link, World, lock};
 
 /// The API server.
@@ -75,13 +74,11 @@ struct Handle {
     retired: AtomicBool,
     in_flight: AtomicUsize,
     ended: Notify,
-    /// A break: it is never let go.
-    immortal: bool,
 }
 
 impl Handle {
     fn is_destroyed(&self) -> bool {
-        !self.immortal && self.retired.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Relaxed) == 0
+        self.retired.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Relaxed) == 0
     }
 
     async fn destroyed(self: Arc<Self>) {
@@ -102,8 +99,7 @@ impl Handle {
 
 impl ToBrokers {
     pub fn new(link: Link) -> Self {
-        let immortal = lock(&link.world).breaks == Some(Break::ClientReused);
-        Self { link, shared: Arc::new(Handle { immortal, ..Handle::default() }) }
+        Self { link, shared: Arc::default() }
     }
 
     fn call<T: Send + 'static>(
@@ -113,7 +109,7 @@ impl ToBrokers {
         serve: impl Fn(&mut World, bool) -> Result<T, AdminError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, AdminError>> {
         let shared = Arc::clone(&self.shared);
-        if shared.retired.load(Ordering::Relaxed) && !shared.immortal {
+        if shared.retired.load(Ordering::Relaxed) {
             return Box::pin(async { Err(AdminError::Retired) });
         }
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +147,7 @@ impl Drop for ToBrokers {
 
 impl Admin for ToBrokers {
     fn is_retired(&self) -> bool {
-        self.shared.retired.load(Ordering::Relaxed) && !self.shared.immortal
+        self.shared.retired.load(Ordering::Relaxed)
     }
 
     fn refusal(&self) -> Option<BrokerError> {
@@ -167,9 +163,6 @@ impl Admin for ToBrokers {
     }
 
     fn destroyed(&self) -> BoxFuture<'static, ()> {
-        if self.shared.immortal {
-            return Box::pin(sleep(Duration::from_millis(1)));
-        }
         Box::pin(Arc::clone(&self.shared).destroyed())
     }
 
