@@ -132,6 +132,8 @@ impl Mind {
             pause_warning: far,
             slow_stop: far,
             finalizer_deadline: far,
+            // One chunk: what a plan of several adds is judged by the same rows.
+            chunk_size: usize::MAX,
         }
     }
 
@@ -210,8 +212,12 @@ impl Mind {
             topic_ids: BTreeMap::from([("t".to_owned(), "topic-id".to_owned())]),
             ..Plan::default()
         });
-        let writer =
-            record.plan.map(|_| Writer { incarnation: "i".to_owned(), number: record.writer.into(), attempt: record.attempt.into() });
+        let writer = record.plan.map(|_| Writer {
+            incarnation: "i".to_owned(),
+            number: record.writer.into(),
+            attempt: record.attempt.into(),
+            chunk: 1,
+        });
         let status = record.closed.map(|closed| {
             let (phase, reason) = match closed.word {
                 Word::Verified => (RecordPhase::Verified, Reason::ResetVerified),

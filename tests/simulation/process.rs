@@ -49,6 +49,7 @@ pub const TIMING: Timing = Timing {
     pause_warning: Duration::from_secs(12 * 3600),
     slow_stop: Duration::from_secs(300),
     finalizer_deadline: Duration::from_secs(600),
+    chunk_size: 5000,
 };
 
 pub struct Process {
