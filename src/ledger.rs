@@ -93,7 +93,7 @@ impl Ledger {
         backend: &BackendIdentity,
         own: (&str, Option<&OffsetResetRecord>),
         memory: &Memory,
-    ) -> Result<Vec<String>, Cause> {
+    ) -> Result<Vec<RecordLook>, Cause> {
         let all: Api<OffsetResetRecord> = self.scope.as_ref().map_or_else(|| Api::all(self.client.clone()), |ns| self.records(ns));
         let selector = ListParams::default().labels(&format!("{BACKEND_LABEL}={}", backend_label(backend)));
         let listed = self.call("listing the records of the group", all.list_metadata(&selector)).await?;
@@ -108,10 +108,20 @@ impl Ledger {
             let look = memory.look(record, clock::mono());
             // A restored record is no work, so it is nobody's rival either.
             if !look.is_over() && !look.is_restored() && !own.1.is_some_and(|own| goes_after(&look, own)) {
-                open.push(format!("{namespace}/{name}"));
+                open.push(look);
             }
         }
         Ok(open)
+    }
+
+    /// Live: nobody looks after this record any more, because its StreamPipeline is gone for good. One of the same name does.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn is_orphan(&self, record: &OffsetResetRecord) -> Result<bool, Cause> {
+        let pipelines: Api<StreamPipeline> = Api::namespaced(self.client.clone(), &record.namespace().unwrap_or_default());
+        let found = self.call("looking for the StreamPipeline of a record", pipelines.get_metadata_opt(&record.spec.pipeline.name));
+        found.await.map(|found| found.is_none())
     }
 
     /// Live: this pipeline's records of which something is still to be brought back.

@@ -222,7 +222,21 @@ impl Look<'_> {
 
     async fn rivals(&self, record: &RecordLook) -> Reading<Vec<String>> {
         let name = record.object.metadata.name.as_deref().unwrap_or_default();
-        self.ctx.ledger.rivals(&record.object.spec.backend, (name, Some(&record.object)), &self.ctx.memory).await.into()
+        let open = self.ctx.ledger.rivals(&record.object.spec.backend, (name, Some(&record.object)), &self.ctx.memory).await;
+        open.map(|open| open.iter().map(named).collect()).into()
+    }
+
+    /// A record that stands in the way and that nobody else looks after. What was stopped in another namespace is not this
+    /// pipeline's to start.
+    async fn orphan(&self, rivals: &[RecordLook]) -> Option<RecordLook> {
+        let namespace = Some(self.desired.object.namespace.as_str());
+        for look in rivals {
+            let reachable = look.stops().is_none() || look.object.metadata.namespace.as_deref() == namespace;
+            if reachable && self.ctx.ledger.is_orphan(&look.object).await.unwrap_or(false) {
+                return Some(look.clone());
+            }
+        }
+        None
     }
 
     /// Everything again, live (protocol.md, step 2).
@@ -308,7 +322,11 @@ impl Look<'_> {
         if !request.dry_run && (ready || stops) {
             let Some(identity) = seen.identity.get() else { return };
             let name = record_name(&self.desired.object, identity, request);
-            seen.rivals = self.ctx.ledger.rivals(identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await.into();
+            let open = self.ctx.ledger.rivals(identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
+            if let Some(orphan) = self.orphan(open.as_deref().unwrap_or_default()).await {
+                seen.leftover = Some(self.leftover(orphan).await);
+            }
+            seen.rivals = open.map(|open| open.iter().map(named).collect()).into();
         }
         if stops && own.is_none() && self.abilities.run_state {
             seen.before = self.platform.before().await.into();
@@ -361,4 +379,9 @@ impl Look<'_> {
         }
         seen.remembered = self.ctx.memory.reading(object);
     }
+}
+
+fn named(look: &RecordLook) -> String {
+    let meta = &look.object.metadata;
+    format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }

@@ -1,5 +1,6 @@
 //! O10 to O22: the operator is killed at each point where that matters, at the very call, by a proxy that stops it.
 
+use kube::api::DeleteParams;
 use serde_json::json;
 use stream_pipeline_operator::api::{RecordPhase, Stage};
 use testbed::consumer::Consumer;
@@ -151,4 +152,24 @@ async fn the_calls_of_one_reset_are_few_and_counted() {
     println!("broker requests of one reset, by API key: {broker:?}");
     let writes: Vec<_> = api.iter().filter(|c| !c.starts_with("GET") && !c.starts_with("WATCH")).collect();
     assert!(writes.len() <= 4, "record, its close, status, event: {writes:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o15_a_record_in_doubt_whose_object_is_gone_is_judged_by_who_waits_for_its_group() {
+    let mut wired = Wired::new("o15d").await;
+    wired.traps.arm(Side::After, |call| records(call, "POST"));
+    wired.ask().await;
+    wired.traps.sprung().await;
+    wired.kill();
+    wired.world.pipelines().delete("p", &DeleteParams::default()).await.expect("it can be deleted");
+    wired.restart_with(&[]);
+    let ask = json!({ "id": "q1", "quietPeriod": "0s", "whenCreated": "Run", "to": { "position": "Latest" } });
+    wired.world.apply("q", &wired.group, ask).await;
+    wired.world.reaches("q", "q1", Stage::Waiting, "AnotherResetOpen").await;
+    wired.world.verified("q", "q1").await;
+    assert_eq!(wired.offsets().await, [Some(10), Some(10), Some(10)]);
+    assert_eq!(wired.commits(), 1, "nothing was sent for the one that is gone");
+    let mut phases: Vec<_> = wired.world.all_records().await.into_iter().map(|r| (r.spec.request.id, r.status.map(|s| s.phase))).collect();
+    phases.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(phases, [("q1".to_owned(), Some(RecordPhase::Verified)), ("r1".to_owned(), Some(RecordPhase::Held))]);
 }
