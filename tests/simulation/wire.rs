@@ -154,8 +154,12 @@ impl Admin for ToBrokers {
         self.shared.retired.load(Ordering::Relaxed) && !self.shared.immortal
     }
 
-    fn refusal(&self) -> Option<BrokerError> {
+    fn failure(&self) -> Option<Failure> {
         None
+    }
+
+    fn has_answered(&self) -> bool {
+        true
     }
 
     fn retire(&self) {

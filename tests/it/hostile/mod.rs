@@ -1,6 +1,7 @@
 //! Hostile manifests among healthy pipelines: refused at admission by the name of the field, or served truthfully (F08).
 
 mod generate;
+mod silent;
 
 use std::collections::BTreeMap;
 
