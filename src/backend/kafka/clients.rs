@@ -17,7 +17,7 @@ use client::AdminClient;
 /// A client that nobody asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// After the first refusal, or the second silence; doubled after each further one.
+/// After the first refusal; doubled after each further one.
 const FIRST_HOLD: Duration = Duration::from_millis(500);
 
 const CLIENT_ID: &str = "stream-pipeline-operator";
@@ -49,21 +49,23 @@ struct Shared {
 
 impl Shared {
     /// What the others are told while somebody tries once more: brokers that were silent twice would keep each of them waiting.
+    /// Once may be a slow moment.
     fn tried(&self) -> Option<AdminError> {
         let tried = self.failed > 1 && !self.client.has_answered() && Arc::strong_count(&self.client) > 1;
         self.why.clone().filter(|_| tried)
     }
 
-    /// How long after its failure no other is made. A first silence may be one slow moment.
+    /// How long after its failure no other is made. What is silent may answer again at any time.
     fn hold(&self, why: &AdminError, longest: Duration) -> Duration {
-        let doubled = if matches!(why, AdminError::Refused(_)) { Some(self.failed) } else { self.failed.checked_sub(1) };
-        doubled.map_or(Duration::ZERO, |n| FIRST_HOLD.saturating_mul(2u32.saturating_pow(n.min(16)))).min(longest)
+        match why {
+            AdminError::Refused(_) => FIRST_HOLD.saturating_mul(2u32.saturating_pow(self.failed.min(16))).min(longest),
+            _ => Duration::ZERO,
+        }
     }
 }
 
 pub struct Clients {
-    /// A wrong password must not lock an account out, and silent brokers must not keep everybody waiting, however many pipelines
-    /// have them.
+    /// A wrong password must not lock an account out, however many pipelines have it.
     max_hold: Duration,
     shared: Mutex<HashMap<ClientKey, Shared>>,
     open: Open,
@@ -73,7 +75,7 @@ pub struct Clients {
 pub type Open = Box<dyn Fn(&[String], &str, &Security) -> Result<Arc<dyn Admin>, AdminError> + Send + Sync>;
 
 impl Clients {
-    /// `policy`: where clients may connect to, brokers as given and as advertised. `max_hold`: longest pause after failures.
+    /// `policy`: where clients may connect to, brokers as given and as advertised. `max_hold`: longest pause after refusals.
     pub fn new(policy: Arc<EndpointPolicy>, max_hold: Duration) -> Self {
         let open = move |bootstrap: &[String], group: &str, security: &Security| {
             let client = AdminClient::new(bootstrap, group, CLIENT_ID, security, Arc::clone(&policy))?;
