@@ -395,12 +395,12 @@ fn an_answer_is_read_back_and_never_believed() {
 
 #[test]
 fn f18_a_commit_refused_on_8000_partitions_is_told_briefly() {
-    let at = |partition| TopicPartition::new(&"t".repeat(249), partition);
+    let at = |partition| TopicPartition::new(&"t".repeat(20), partition);
     let log = Log { start: 0, end: 10, high_watermark: 10, ..Log::default() };
     let all = |offset: i64| -> Committed { (0..8000).map(|p| (at(p), Commit { offset, ..Commit::default() })).collect() };
     let topic = Topic { id: "topic-id".to_owned(), partitions: (0..8000).map(|p| (p, true)).collect() };
     let mut seen = ready();
-    seen.topics = Reading::Read(BTreeMap::from([("t".repeat(249), Some(topic))]));
+    seen.topics = Reading::Read(BTreeMap::from([("t".repeat(20), Some(topic))]));
     seen.log = Reading::Read((0..8000).map(|p| (at(p), log)).collect());
     seen.committed = Reading::Read(all(7));
     let Some(Step::WriteAhead { plan, deadline, .. }) = run(earliest(), known(), &seen).step else { panic!("a plan is made") };
