@@ -23,8 +23,8 @@ pub struct Config {
     /// What to log, as in RUST_LOG.
     #[arg(long, env = "LOG_FILTER", default_value = "info,kube_runtime::controller=warn")]
     pub log_filter: String,
-    /// How many StreamPipelines are worked on at once.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 64)]
+    /// How many StreamPipelines are worked on at once. One that waits for an answer costs next to nothing, but counts.
+    #[arg(long, env = "CONCURRENCY", default_value_t = 256)]
     pub concurrency: u16,
     /// How long after a plan was recorded it may still be sent.
     #[arg(long, env = "SEND_WINDOW", default_value = "5s")]

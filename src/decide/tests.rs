@@ -396,6 +396,33 @@ fn an_answer_is_read_back_and_never_believed() {
 }
 
 #[test]
+fn f18_a_commit_refused_on_8000_partitions_is_told_briefly() {
+    let at = |partition| TopicPartition::new(&"t".repeat(20), partition);
+    let log = Log { start: 0, end: 10, high_watermark: 10, ..Log::default() };
+    let all = |offset: i64| -> Committed { (0..8000).map(|p| (at(p), Commit { offset, ..Commit::default() })).collect() };
+    let topic = Topic { id: "topic-id".to_owned(), partitions: (0..8000).map(|p| (p, true)).collect() };
+    let mut seen = ready();
+    seen.topics = Reading::Read(BTreeMap::from([("t".repeat(20), Some(topic))]));
+    seen.log = Reading::Read((0..8000).map(|p| (at(p), log)).collect());
+    seen.committed = Reading::Read(all(7));
+    let Some(Step::WriteAhead { plan, deadline, .. }) = run(earliest(), known(), &seen).step else { panic!("a plan is made") };
+    let answer = Answer::Definite { refused: (1..8000).map(|p| (at(p), 29)).collect() };
+    let state = PlanState::OursSent { loaded_at: now().mono - Duration::from_secs(1), tries: 3, answer };
+    seen.record = Reading::Read(Some(RecordLook { object: bare_record(&plan, deadline), state, switches: Switches::default() }));
+    let mut standing = all(7);
+    standing.insert(at(0), Commit::default());
+    seen.committed = Reading::Read(standing);
+    let decision = run(earliest(), known(), &seen);
+    let Some(Step::Close(status)) = &decision.step else { panic!("it is closed: {:?}", decision.step) };
+    assert_eq!((status.phase, status.reason), (RecordPhase::Held, Reason::PartlyApplied));
+    assert!(status.failures.len() == 100 && status.message.len() <= 1024, "{} failures, {:?}", status.failures.len(), status.message);
+    assert_eq!(status.verification.as_ref().map(|v| (v.at_target, v.as_before, v.elsewhere)), Some((1, 7999, 0)));
+    let Verdict::Request(told) = &decision.verdict else { panic!("the request is told of: {:?}", decision.verdict) };
+    let said = &told.cause.message;
+    assert!(said.len() < 8 * 1024 && said.contains("refused 7,999 partitions") && said.contains(" and 7987 more"), "{said}");
+}
+
+#[test]
 fn a_plan_in_doubt_is_judged_by_looking_after_the_wait() {
     let doubt = timing().doubt();
     let aged = |age: Duration| record(PlanState::InDoubt { since: now().mono.checked_sub(age).unwrap() });
@@ -510,7 +537,7 @@ mod properties {
         #[test]
         fn words_are_cut_clean(text in any::<String>(), limit in 3usize..200) {
             let cut = crate::domain::words::cut(&text, limit);
-            prop_assert!(cut.len() <= limit.max(3) && !cut.chars().any(char::is_control));
+            prop_assert!(cut.len() <= limit.max(3) && !cut.contains(crate::domain::words::is_unseen));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Now, Plan, Request, TopicPartition};
+use super::{Now, Plan, Request, TopicPartition, words};
 use crate::api::{
     BackendIdentity, LagReading, OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Phase, Reason, RecordPhase, RunStateBefore,
 };
@@ -14,6 +14,7 @@ use crate::api::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     pub reason: Reason,
+    /// Clean: much of it may be the words of brokers, platforms and members.
     pub message: String,
     /// The backend's own error code (Kafka's, or the HTTP status of the API server).
     pub backend_code: Option<i32>,
@@ -23,7 +24,7 @@ pub struct Cause {
 
 impl Cause {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), backend_code: None, code: None }
+        Self { reason, message: words::clean(&message.into()), backend_code: None, code: None }
     }
 
     /// The code people see: the platform's own, or the one this reason is documented under.

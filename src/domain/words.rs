@@ -4,12 +4,13 @@ use jiff::Timestamp;
 
 use super::Standing;
 
-/// At most this many names in one sentence.
+/// At most this many names in one sentence, each of at most so many bytes: a topic's whole name, and what is said of it.
 const NAMES: usize = 12;
+const NAME: usize = 400;
 
 /// "a, b, c and 488 more".
 pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMES).map(AsRef::as_ref).collect();
+    let shown: Vec<String> = names.iter().take(NAMES).map(|name| cut(name.as_ref(), NAME)).collect();
     match names.len().saturating_sub(NAMES) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
@@ -27,9 +28,24 @@ pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
     format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {name}")
 }
 
-/// At most `limit` bytes, cut on a character, without control characters.
+/// What a terminal or a reader does not show as what it is: controls, line separators, marks of direction, joiners, tags.
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+/// A space in place of each character that is not seen.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect()
+}
+
+/// At most `limit` bytes, cut on a character, and clean.
 pub fn cut(text: &str, limit: usize) -> String {
-    let mut clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut clean = clean(text);
     if clean.len() > limit {
         let end = (0..=limit.saturating_sub(3)).rev().find(|&i| clean.is_char_boundary(i)).unwrap_or(0);
         clean.truncate(end);
@@ -75,4 +91,40 @@ pub fn partitions(n: usize) -> String {
 /// "chunk 2 of 3".
 pub fn chunk(n: usize, of: usize) -> String {
     format!("chunk {n} of {of}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_becomes_a_space() {
+        for hostile in [
+            "\u{0}",
+            "\n",
+            "\r",
+            "\t",
+            "\u{1b}",
+            "\u{7f}",
+            "\u{9b}",
+            "\u{ad}",
+            "\u{200d}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{feff}",
+            "\u{e0041}",
+        ] {
+            assert_eq!(cut(&format!("a{hostile}b"), 64), "a b", "{hostile:?}");
+        }
+        assert_eq!(cut("Größe 大小 \u{1f600} e\u{301}", 64), "Größe 大小 \u{1f600} e\u{301}");
+    }
+
+    #[test]
+    fn many_and_long_names_make_a_short_sentence() {
+        let names: Vec<_> = (0..500).map(|n| format!("{n}\u{202e}{}", "x".repeat(10_000))).collect();
+        let text = some_of(&names);
+        assert!(text.ends_with(" and 488 more") && text.len() < 8 * 1024 && !text.contains(is_unseen), "{} bytes", text.len());
+    }
 }

@@ -150,8 +150,12 @@ impl Admin for ToBrokers {
         self.shared.retired.load(Ordering::Relaxed)
     }
 
-    fn refusal(&self) -> Option<BrokerError> {
+    fn failure(&self) -> Option<Failure> {
         None
+    }
+
+    fn has_answered(&self) -> bool {
+        true
     }
 
     fn retire(&self) {

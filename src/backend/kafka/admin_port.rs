@@ -14,7 +14,9 @@ type Call<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
 /// A disposable connection to one Kafka cluster.
 pub trait Admin: Send + Sync {
     fn is_retired(&self) -> bool;
-    fn refusal(&self) -> Option<BrokerError>;
+    /// Why it never got an answer, where that retired it.
+    fn failure(&self) -> Option<Failure>;
+    fn has_answered(&self) -> bool;
     fn retire(&self);
     fn last_broker_error(&self) -> Option<BrokerError>;
     /// Resolves when nothing can leave this process any more for any call made on it.
@@ -48,8 +50,12 @@ impl Admin for AdminClient {
         self.is_retired()
     }
 
-    fn refusal(&self) -> Option<BrokerError> {
-        self.refusal()
+    fn failure(&self) -> Option<Failure> {
+        self.failure()
+    }
+
+    fn has_answered(&self) -> bool {
+        self.has_answered()
     }
 
     fn retire(&self) {

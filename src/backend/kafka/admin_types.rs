@@ -2,7 +2,7 @@
 //! and the error of a call. No `unsafe`, no I/O. Error codes are raw numbers here, because brokers know more of them than librdkafka does.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::admin::describe_code;
 pub use crate::domain::TopicPartition;
@@ -232,6 +232,13 @@ pub enum AdminError {
     /// The client could not be made.
     #[error("Kafka client: {0}")]
     Config(String),
+}
+
+/// How a client ended that no broker ever answered.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub at: Instant,
+    pub why: AdminError,
 }
 
 impl AdminError {

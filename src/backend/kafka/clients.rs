@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::admin_port::Admin;
-use super::admin_types::AdminError;
+use super::admin_types::{AdminError, Failure};
 use super::security::Security;
 use crate::backend::endpoints::EndpointPolicy;
 use client::AdminClient;
@@ -42,9 +42,26 @@ impl ClientKey {
 struct Shared {
     client: Arc<dyn Admin>,
     last_used: Instant,
-    /// How often its like were refused one after the other, and until when no other is made.
-    refusals: u32,
-    held: Option<Instant>,
+    /// How many before it failed one after the other, and why the last one did.
+    failed: u32,
+    why: Option<AdminError>,
+}
+
+impl Shared {
+    /// What the others are told while somebody tries once more: brokers that were silent twice would keep each of them waiting.
+    /// Once may be a slow moment.
+    fn tried(&self) -> Option<AdminError> {
+        let tried = self.failed > 1 && !self.client.has_answered() && Arc::strong_count(&self.client) > 1;
+        self.why.clone().filter(|_| tried)
+    }
+
+    /// How long after its failure no other is made. What is silent may answer again at any time.
+    fn hold(&self, why: &AdminError, longest: Duration) -> Duration {
+        match why {
+            AdminError::Refused(_) => FIRST_HOLD.saturating_mul(2u32.saturating_pow(self.failed.min(16))).min(longest),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 pub struct Clients {
@@ -76,25 +93,21 @@ impl Clients {
     /// looks its coordinator up, so it should be a group the principal may describe.
     pub fn get(&self, key: &ClientKey, group: &str, security: &Security, now: Instant) -> Result<Arc<dyn Admin>, AdminError> {
         let mut shared = self.lock();
-        if let Some(known) = shared.get_mut(key)
-            && !known.client.is_retired()
-        {
+        let (mut failed, mut last) = (0, None);
+        if let Some(known) = shared.get_mut(key) {
             known.last_used = now;
-            return Ok(Arc::clone(&known.client));
-        }
-        let mut refusals = 0;
-        if let Some(known) = shared.get_mut(key)
-            && let Some(why) = known.client.refusal()
-        {
-            let hold = FIRST_HOLD.saturating_mul(2u32.saturating_pow(known.refusals.min(16))).min(self.max_hold);
-            if now < *known.held.get_or_insert(now + hold) {
-                known.last_used = now;
-                return Err(AdminError::Refused(why));
+            if !known.client.is_retired() {
+                return known.tried().map_or_else(|| Ok(Arc::clone(&known.client)), Err);
             }
-            refusals = known.refusals.saturating_add(1);
+            if let Some(Failure { at, why }) = known.client.failure() {
+                if now < at + known.hold(&why, self.max_hold) {
+                    return Err(why);
+                }
+                (failed, last) = (known.failed.saturating_add(1), Some(why));
+            }
         }
         let client = (self.open)(&key.bootstrap, group, security)?;
-        let fresh = Shared { client: Arc::clone(&client), last_used: now, refusals, held: None };
+        let fresh = Shared { client: Arc::clone(&client), last_used: now, failed, why: last };
         shared.insert(key.clone(), fresh);
         Ok(client)
     }
@@ -106,8 +119,8 @@ impl Clients {
                 known.last_used = now;
             }
             let idle = now.saturating_duration_since(known.last_used) >= IDLE;
-            // What is known of a refusal outlives its client.
-            let kept = !known.client.is_retired() || known.client.refusal().is_some();
+            // What is known of a failure outlives its client.
+            let kept = !known.client.is_retired() || known.client.failure().is_some();
             kept && !idle
         });
     }

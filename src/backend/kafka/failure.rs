@@ -52,9 +52,10 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
     }
 }
 
-/// A client could not be made of these settings. librdkafka's words hold no values.
+/// There is no client: others like it got no answer a moment ago, or none could be made of these settings. librdkafka's words hold
+/// no values.
 pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
-    if matches!(error, AdminError::Refused(_)) {
+    if error.is_transport() {
         return cause(error, None, who, backend);
     }
     let said = words::cut(&error.to_string(), 300);

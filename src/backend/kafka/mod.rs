@@ -263,7 +263,8 @@ fn activity_of(described: &GroupDescription, group: &str) -> Activity {
 
 /// "2 members: turbine-1 (10.0.3.7), turbine-2 (10.0.3.9)".
 fn members(members: &[GroupMember]) -> String {
-    let names: Vec<_> = members.iter().map(|m| format!("{} ({})", words::cut(&m.client_id, 64), m.host.trim_start_matches('/'))).collect();
+    let names: Vec<_> =
+        members.iter().map(|m| format!("{} ({})", words::cut(&m.client_id, 64), words::cut(m.host.trim_start_matches('/'), 64))).collect();
     let who = match names.len() {
         0 => "no member yet, but the group is not Empty".to_owned(),
         1 => format!("1 member: {}", names[0]),
@@ -282,4 +283,23 @@ fn rate_milli(first: &ListedOffset, log: &Log, now: i64) -> i64 {
     let records = (log.high_watermark - first.offset).max(0);
     let since = if first.offset <= log.start { (now - first.timestamp).clamp(1_000, RATE_WINDOW_MS) } else { RATE_WINDOW_MS };
     records.saturating_mul(1_000_000) / since
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_of_500_hostile_members_is_told_in_a_short_clean_sentence() {
+        let hostile = |n: usize| GroupMember {
+            client_id: format!("{n}\u{1b}[31m\n\u{202e}{}", "x".repeat(10_000)),
+            host: format!("/10.0.0.1\u{2028}{}", "h".repeat(10_000)),
+            instance_id: Some(format!("{n}\u{200d}\u{0}{}", "i".repeat(10_000))),
+        };
+        let text = members(&(0..500).map(hostile).collect::<Vec<_>>());
+        assert!(text.starts_with("500 members: 0 [31m") && text.matches(" and 488 more").count() == 2, "{text}");
+        assert!(text.len() < 8 * 1024 && !text.contains(words::is_unseen), "{} bytes", text.len());
+        let one = members(&[hostile(0)]);
+        assert!(one.len() < 1024 && !one.contains(words::is_unseen), "{one}");
+    }
 }

@@ -49,9 +49,14 @@ impl AdminClient {
         self.shared.is_retired() || self.alive.has_changed().is_err()
     }
 
-    /// Why it was not let in, where that retired it.
-    pub fn refusal(&self) -> Option<BrokerError> {
-        if self.shared.is_refused() { self.shared.broker_error() } else { None }
+    /// Why it never got an answer, where that retired it: it was not let in, or nobody said anything.
+    pub fn failure(&self) -> Option<Failure> {
+        self.shared.failure()
+    }
+
+    /// Whether a broker has answered a call of it.
+    pub fn has_answered(&self) -> bool {
+        self.shared.has_answered()
     }
 
     pub fn retire(&self) {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::kafka::admin::{Answer, Native, Ticket};
-use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
+use crate::backend::kafka::admin_types::{AdminError, BrokerError, Failure, KafkaCode};
 use crate::backend::kafka::connecting;
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 
@@ -31,8 +31,7 @@ pub(super) fn start(settings: &[(&str, &str)], tokens: Option<TokenSource>, poli
     let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))), gate)?;
     let shared = Arc::new(Shared::default());
     let (keep, alive) = watch::channel(());
-    let poller =
-        Poller { shared: Arc::clone(&shared), pending: HashMap::new(), next_id: 1, answered: false, tokens, native, inbox, _alive: keep };
+    let poller = Poller { shared: Arc::clone(&shared), pending: HashMap::new(), next_id: 1, tokens, native, inbox, _alive: keep };
     std::thread::Builder::new()
         .name("kafka-admin".into())
         .spawn(move || poller.run())
@@ -44,7 +43,9 @@ pub(super) fn start(settings: &[(&str, &str)], tokens: Option<TokenSource>, poli
 #[derive(Default)]
 pub(super) struct Shared {
     retired: AtomicBool,
-    refused: AtomicBool,
+    /// A broker has answered a call: it took us for who we are.
+    answered: AtomicBool,
+    failure: Mutex<Option<Failure>>,
     broker_error: Mutex<Option<BrokerError>>,
 }
 
@@ -53,9 +54,18 @@ impl Shared {
         self.broker_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Retired because it was not let in.
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Acquire)
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Retires a client that no broker has answered. The first reason counts.
+    fn fail(&self, why: AdminError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Failure { at: Instant::now(), why });
+        self.retire();
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -106,8 +116,6 @@ struct Poller {
     shared: Arc<Shared>,
     pending: HashMap<usize, Pending>,
     next_id: usize,
-    /// A broker has answered a call: it took us for who we are.
-    answered: bool,
     tokens: Option<Tokens>,
     native: Native,
     inbox: Receiver<Msg>,
@@ -174,19 +182,19 @@ impl Poller {
     fn complain(&mut self, error: BrokerError) {
         let error = BrokerError { text: connecting::steady(&error.text), ..error };
         let refused = error.is_refusal();
-        {
+        let said = {
             let mut last = (self.shared.broker_error.lock()).unwrap_or_else(PoisonError::into_inner);
             // "All brokers down" says less than the complaint before it, a lost connection less than a refusal, and the general
             // complaint about TLS less than what is wrong with the certificate.
             let says_all = |l: &BrokerError| l.is_refusal() && (!refused || l.text.contains("verification callback failed"));
             let says_less = error.code == KafkaCode::ALL_BROKERS_DOWN || last.as_ref().is_some_and(says_all);
             if !says_less || last.is_none() {
-                *last = Some(error);
+                *last = Some(error.clone());
             }
-        }
-        if refused && !self.answered {
-            self.shared.refused.store(true, Ordering::Release);
-            self.shared.retire();
+            last.clone().unwrap_or(error)
+        };
+        if refused && !self.shared.has_answered() {
+            self.shared.fail(AdminError::Refused(said));
             for Pending { ticket, after, finish } in self.pending.drain().map(|(_, p)| p).collect::<Vec<_>>() {
                 finish(Err(self.missed(&ticket, after, true)), &self.shared);
             }
@@ -212,7 +220,7 @@ impl Poller {
     }
 
     fn finish(&mut self, id: usize, answer: &Answer) {
-        self.answered = true;
+        self.shared.answered.store(true, Ordering::Release);
         if let Some(pending) = self.pending.remove(&id) {
             (pending.finish)(Ok(answer), &self.shared);
         }
@@ -223,8 +231,13 @@ impl Poller {
         let late: Vec<_> = (self.pending).extract_if(|_, p| p.ticket.deadline <= now).map(|(_, p)| p).collect();
         for Pending { ticket, after, finish } in late {
             tracing::debug!(call = ticket.call, ?after, "no answer: the Kafka client is retired");
-            self.shared.retire();
-            finish(Err(self.missed(&ticket, after, true)), &self.shared);
+            let missed = self.missed(&ticket, after, true);
+            if self.shared.has_answered() {
+                self.shared.retire();
+            } else {
+                self.shared.fail(missed.clone());
+            }
+            finish(Err(missed), &self.shared);
         }
     }
 

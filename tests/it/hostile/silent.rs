@@ -1,0 +1,155 @@
+//! Brokers that take a connection and never answer, beside one that does (F10).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser as _;
+use futures::{StreamExt, stream};
+use kube::api::ListParams;
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::Stage;
+use stream_pipeline_operator::config::Config;
+use testbed::eventually;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::process;
+use crate::world::{LIMIT, World, condition};
+
+const PIPELINES: usize = 200;
+
+/// Addresses where somebody listens and says nothing, until `back`: then what connects is led to the broker.
+async fn silent(count: usize, broker: &str, back: &Arc<AtomicBool>) -> Vec<String> {
+    let mut addresses = Vec::new();
+    for _ in 0..count {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        addresses.push(listener.local_addr().expect("an address").to_string());
+        let (broker, back) = (broker.to_owned(), Arc::clone(back));
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (broker, back) = (broker.clone(), Arc::clone(&back));
+                tokio::spawn(async move {
+                    if !back.load(Ordering::Acquire) {
+                        // What is sent is taken, until the client hangs up.
+                        let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+                    } else if let Ok(mut server) = TcpStream::connect(broker).await {
+                        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+            }
+        });
+    }
+    addresses
+}
+
+/// The most threads and memory (KiB) that were seen.
+#[derive(Clone, Default)]
+struct Peak(Arc<(AtomicU64, AtomicU64)>);
+
+impl Peak {
+    fn watch(pid: u32) -> Self {
+        let peak = Self::default();
+        let seen = peak.clone();
+        tokio::spawn(async move {
+            // Ends with the operator.
+            while let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) {
+                if !text.contains("VmRSS") {
+                    break;
+                }
+                seen.0.0.fetch_max(process(pid, "Threads"), Ordering::Relaxed);
+                seen.0.1.fetch_max(process(pid, "VmRSS"), Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        peak
+    }
+
+    fn read(&self) -> (u64, u64) {
+        (self.0.0.load(Ordering::Relaxed), self.0.1.load(Ordering::Relaxed))
+    }
+}
+
+/// Waits until every pipeline of a silent broker says so.
+async fn all_wait(world: &World) {
+    eventually("every pipeline of a silent broker to say so", LIMIT, async || {
+        let all = world.pipelines().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        let waits = all.items.iter().filter_map(|p| p.status.as_ref()).filter(|status| {
+            let told = condition(status, "Ready").is_some_and(|c| c.reason == "BrokerUnreachable" && c.message.contains("127.0.0.1:"));
+            told && status.offset_reset.as_ref().is_some_and(|r| r.stage == Stage::Waiting)
+        });
+        match waits.count() {
+            PIPELINES => Ok(()),
+            n => Err(format!("{n} of {PIPELINES}")),
+        }
+    })
+    .await;
+}
+
+async fn beside_silent_brokers(test: &str, brokers: usize) {
+    let mut world = World::without_operator(test).await;
+    let by_default = format!("--concurrency={}", Config::parse_from(["operator"]).concurrency);
+    world.start_operator_with(&[&by_default, "--call-deadline=5s", "--max-backoff=8s"]);
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.known("right", &group).await;
+    let pid = world.operator().pid();
+    let (threads, memory) = (process(pid, "Threads"), process(pid, "VmRSS"));
+    let peak = Peak::watch(pid);
+    let back = Arc::new(AtomicBool::new(false));
+    let addresses = silent(brokers, &world.bootstrap, &back).await;
+    let ask = |id: &str, position: &str, more: Value| {
+        let mut ask = json!({ "id": id, "whenCreated": "Run", "quietPeriod": "0s", "to": { "position": position } });
+        ask.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        ask
+    };
+    let new = ask("r1", "Earliest", json!({ "missingGroup": "Create", "topics": [{ "name": topic }] }));
+    let applied = stream::iter(0..PIPELINES).map(|n| {
+        let kafka = json!({ "bootstrapServers": [addresses[n % brokers]], "consumerGroup": world.unique("g") });
+        let spec = json!({ "kafka": kafka, "offsetReset": new });
+        let world = &world;
+        async move { world.apply_spec(&format!("silent-{n}"), spec).await.expect("it is taken") }
+    });
+    applied.buffer_unordered(16).collect::<Vec<_>>().await;
+    let begun = Instant::now();
+    world.apply("right", &group, ask("at-first", "Earliest", Value::Null)).await;
+    world.verified("right", "at-first").await;
+    let at_first = begun.elapsed();
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
+    all_wait(&world).await;
+    let begun = Instant::now();
+    world.apply("right", &group, ask("later", "Latest", Value::Null)).await;
+    world.verified("right", "later").await;
+    let later = begun.elapsed();
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(10)]);
+    all_wait(&world).await;
+    let (threads_most, memory_most) = peak.read();
+    println!(
+        "{brokers} silent brokers: a reset beside them in {at_first:?}, later in {later:?}; threads {threads}, at most {threads_most}; \
+         memory {memory} KiB, at most {memory_most} KiB"
+    );
+    let clients = brokers as u64 + 1;
+    assert!(threads_most <= threads + THREADS * clients, "{threads_most} threads");
+    assert!(memory_most <= memory + 24 * 1024 + CLIENT_KIB * clients, "{memory_most} KiB");
+    back.store(true, Ordering::Release);
+    let begun = Instant::now();
+    for n in (0..PIPELINES).step_by(brokers) {
+        world.verified(&format!("silent-{n}"), "r1").await;
+    }
+    println!("{brokers} silent brokers: what waited for one of them is done {:?} after it is back", begun.elapsed());
+    assert!(world.operator().is_running() && world.operator().pid() == pid);
+}
+
+/// Of one client: ours, librdkafka's own, and one for each broker it knows, to which addresses and the coordinator count; twice,
+/// while one that missed its deadline ends beside the one that follows it.
+const THREADS: u64 = 2 * 6;
+const CLIENT_KIB: u64 = 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_200_pipelines_on_20_silent_brokers_do_not_hinder_one() {
+    beside_silent_brokers("f10-few", 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_200_pipelines_on_200_silent_brokers_do_not_hinder_one() {
+    beside_silent_brokers("f10-many", 200).await;
+}
