@@ -31,7 +31,7 @@ fn table() -> Vec<Step> {
     let (one, pipelines, deployments) = (format!("{record}/r1"), format!("{OWN}/streampipelines"), format!("{APPS}/deployments"));
     let (pipeline, deployment) = (format!("{pipelines}/p1"), format!("{deployments}/d1"));
     let plan = |to: i64| json!({ "topics": [{ "name": "t", "topicID": "id", "partition": [0], "from": [7], "to": [to], "logStart": [0], "logEnd": [9] }] });
-    let writer = |number: i64, attempt: i64| json!({ "incarnation": "i", "number": number, "attempt": attempt });
+    let writer = |number: i64, attempt: i64| json!({ "chunk": 1, "incarnation": "i", "number": number, "attempt": attempt });
     let spec = json!({
         "pipeline": { "name": "p1", "uid": "u" }, "request": { "id": "r", "to": { "position": "Earliest" } },
         "backend": { "clusterID": "c", "consumerGroup": "g" }, "createdAt": "2026-03-01T00:00:00Z", "deadline": "2026-03-02T00:00:00Z",

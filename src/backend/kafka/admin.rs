@@ -14,14 +14,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::net::IpAddr;
 use std::ptr::{self, null, null_mut};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings::*;
 
 use super::admin_types::*;
 
 const REQUEST_TIMEOUT_MS: c_int = 3_600_000;
+
+/// librdkafka notices at once that a connection ended; this is for a machine that is very busy.
+const HANG_UP: Duration = Duration::from_secs(10);
 
 /// Wins over whatever else is configured: the process depends on it, and `clients::client` on the socket time-out.
 const FIXED: [(&str, &str); 8] = [
@@ -82,12 +86,12 @@ pub(super) struct Native {
     /// Ours; librdkafka's threads call it until the handle is destroyed.
     waker: *mut Wake,
     /// Ours, likewise.
-    gate: *mut Gate,
+    door: *mut Door,
     helpers: Vec<JoinHandle<()>>,
 }
 
 // SAFETY: librdkafka's handles and queues may be used from any thread, and a Native has one owner at a time. `waker` and
-// `gate` own what is Send.
+// `door` own what is Send.
 unsafe impl Send for Native {}
 
 impl Native {
@@ -110,15 +114,16 @@ impl Native {
                 }
             }
             rd_kafka_conf_set_ssl_cert_verify_cb(conf, Some(name_the_fault));
-            let gate = Box::into_raw(Box::new(gate));
-            rd_kafka_conf_set_opaque(conf, gate.cast());
+            let door = Box::into_raw(Box::new(Door { gate, sockets: Mutex::default(), closed: Condvar::new() }));
+            rd_kafka_conf_set_opaque(conf, door.cast());
             rd_kafka_conf_set_connect_cb(conf, Some(connect_if_permitted));
+            rd_kafka_conf_set_closesocket_cb(conf, Some(close_socket));
             rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
             let kind = rd_kafka_type_t::RD_KAFKA_CONSUMER;
             let rk = rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len());
             if rk.is_null() {
                 rd_kafka_conf_destroy(conf);
-                drop(Box::from_raw(gate));
+                drop(Box::from_raw(door));
                 return Err(AdminError::Config(text(why.as_ptr())));
             }
             let queue = rd_kafka_queue_get_main(rk);
@@ -128,7 +133,7 @@ impl Native {
             rd_kafka_queue_cb_event_enable(queue, Some(wake_up), waker.cast());
             // For what came before the callback was there.
             (*waker)();
-            Ok(Self { rk, queue, waker, gate, helpers: Vec::new() })
+            Ok(Self { rk, queue, waker, door, helpers: Vec::new() })
         }
     }
 
@@ -337,13 +342,14 @@ impl Drop for Native {
         }
         // SAFETY: the helpers have ended, events and lists are freed where they are used, so nothing of this handle is left alive.
         // Nothing was subscribed, so there is nothing to close. rd_kafka_destroy_flags joins librdkafka's threads: afterwards nobody
-        // uses `waker` or `gate`.
+        // uses `waker` or `door`.
         unsafe {
+            (*self.door).hang_up();
             rd_kafka_queue_cb_event_enable(self.queue, None, null_mut());
             rd_kafka_queue_destroy(self.queue);
             rd_kafka_destroy_flags(self.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
             drop(Box::from_raw(self.waker));
-            drop(Box::from_raw(self.gate));
+            drop(Box::from_raw(self.door));
         }
     }
 }
@@ -428,17 +434,73 @@ impl Event {
     }
 }
 
+/// Whom a handle may connect to, and its open sockets.
+struct Door {
+    gate: Gate,
+    sockets: Mutex<Sockets>,
+    closed: Condvar,
+}
+
+#[derive(Default)]
+struct Sockets {
+    /// true: hung up, and librdkafka has not noticed yet.
+    open: HashMap<c_int, bool>,
+    ending: bool,
+}
+
+impl Door {
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        // Every change under this lock is complete in itself.
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every connection, lets none be made any more, and waits until librdkafka has failed what was under way on them.
+    ///
+    /// An answer to DescribeCluster or DescribeTopics that comes in while the handle is being destroyed would end the process
+    /// (`rd_kafka_admin_response_parse`: assertion `rko_result`, librdkafka 2.12.1).
+    fn hang_up(&self) {
+        let end = Instant::now() + HANG_UP;
+        let mut sockets = self.sockets();
+        sockets.ending = true;
+        loop {
+            for (socket, hung_up) in &mut sockets.open {
+                // SAFETY: a plain call on a number; a socket in this map is not closed before it is taken out, under this lock.
+                *hung_up = *hung_up || unsafe { libc::shutdown(*socket, libc::SHUT_RDWR) } == 0;
+            }
+            // One that is still being connected carries no answer.
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || !sockets.open.values().any(|hung_up| *hung_up) {
+                return;
+            }
+            (sockets, _) = self.closed.wait_timeout(sockets, left).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Closes a socket of the handle.
+unsafe extern "C" fn close_socket(socket: c_int, door: *mut c_void) -> c_int {
+    // SAFETY: `door` is Native's own, freed only after librdkafka's threads have ended; librdkafka gives the socket up here.
+    unsafe {
+        let door = &*door.cast::<Door>();
+        let mut sockets = door.sockets();
+        sockets.open.remove(&socket);
+        door.closed.notify_all();
+        libc::close(socket)
+    }
+}
+
 /// Connects a socket, which librdkafka has made not to block, where the gate lets it. 0 is success, also of a connection under way.
 unsafe extern "C" fn connect_if_permitted(
     socket: c_int,
     to: *const libc::sockaddr,
     length: c_int,
     node: *const c_char,
-    gate: *mut c_void,
+    door: *mut c_void,
 ) -> c_int {
-    // SAFETY: `to` is a socket address of the family it names and as long as said; `node` is NUL-terminated or null; `gate` is
+    // SAFETY: `to` is a socket address of the family it names and as long as said; `node` is NUL-terminated or null; `door` is
     // Native's own, freed only after librdkafka's threads have ended.
     unsafe {
+        let door = &*door.cast::<Door>();
         let address = match c_int::from((*to).sa_family) {
             libc::AF_INET => IpAddr::V4(u32::from_be((*to.cast::<libc::sockaddr_in>()).sin_addr.s_addr).into()),
             libc::AF_INET6 => IpAddr::V6((*to.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr.into()),
@@ -446,16 +508,22 @@ unsafe extern "C" fn connect_if_permitted(
         };
         let node = text(node);
         let host = node.rsplit_once(':').map_or(node.as_str(), |(host, _)| host);
-        if !(*gate.cast::<Gate>())(host, address) {
+        if !(door.gate)(host, address) {
             return libc::EACCES;
         }
-        if libc::connect(socket, to.cast(), length as libc::socklen_t) == 0 {
-            return 0;
+        let mut sockets = door.sockets();
+        if sockets.ending {
+            return libc::ECANCELED;
         }
-        match *libc::__errno_location() {
-            libc::EINPROGRESS => 0,
-            errno => errno,
+        let errno = match libc::connect(socket, to.cast(), length as libc::socklen_t) {
+            0 => 0,
+            _ => *libc::__errno_location(),
+        };
+        if !matches!(errno, 0 | libc::EINPROGRESS) {
+            return errno;
         }
+        sockets.open.insert(socket, false);
+        0
     }
 }
 

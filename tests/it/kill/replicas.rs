@@ -138,13 +138,15 @@ async fn stall(wired: &mut Wired, (stop, end): (Stop, Stage)) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn o37_of_two_plans_in_doubt_at_once_neither_is_sent_before_it_is_alone() {
     let mut wired = Wired::without_operator("o37").await;
-    wired.restart_with(&[]);
+    // Neither call nor window ends while both are stopped, however slow the machine is.
+    let patient = ["--call-deadline=60s", "--send-window=60s"];
+    wired.restart_with(&patient);
     wired.fresh("p").await;
     // The first replica is about to write its plan ahead when the request changes; the second one plans that.
     wired.traps.arm(Side::Before, |call| records(call, "POST"));
     wired.ask().await;
     wired.traps.sprung().await;
-    let second = Replica::start(&wired, &[]).await;
+    let second = Replica::start(&wired, &patient).await;
     second.traps.arm(Side::Before, |call| records(call, "POST"));
     wired.ask_for("r2", "Latest").await;
     second.traps.sprung().await;
