@@ -154,7 +154,7 @@ impl Rules<'_> {
         let record = match (world.record(request).copied(), what) {
             (None, What::Create(record)) => record,
             (Some(_), What::Create(_)) | (None, _) => return (false, Ok(world)),
-            (Some(record), _) if !fresh && !(unguarded && record.plan.is_some() && !record.is_closed()) => return (false, Ok(world)),
+            (Some(record), _) if !(fresh || unguarded && record.plan.is_some() && !record.is_closed()) => return (false, Ok(world)),
             (Some(record), What::Put { plan, writer }) => Record { plan: Some(plan), writer, attempt: 1, ..record },
             (Some(record), What::Unload) => {
                 // The closed first attempt would stand in the way of what this leaves out.

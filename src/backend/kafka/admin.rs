@@ -345,6 +345,12 @@ impl Drop for Native {
         // uses `waker` or `door`.
         unsafe {
             (*self.door).hang_up();
+            // Goes through the main thread's queue, so that every answer that had come in before is dealt with now.
+            let mut subscription = null_mut();
+            rd_kafka_subscription(self.rk, &mut subscription);
+            if !subscription.is_null() {
+                rd_kafka_topic_partition_list_destroy(subscription);
+            }
             rd_kafka_queue_cb_event_enable(self.queue, None, null_mut());
             rd_kafka_queue_destroy(self.queue);
             rd_kafka_destroy_flags(self.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -456,8 +462,9 @@ impl Door {
 
     /// Ends every connection, lets none be made any more, and waits until librdkafka has failed what was under way on them.
     ///
-    /// An answer to DescribeCluster or DescribeTopics that comes in while the handle is being destroyed would end the process
-    /// (`rd_kafka_admin_response_parse`: assertion `rko_result`, librdkafka 2.12.1).
+    /// An answer to DescribeCluster or DescribeTopics that is read while the handle is being destroyed would end the process:
+    /// `rd_kafka_parse_Metadata` then fails without an error that its caller returns, and `rd_kafka_admin_response_parse` asserts
+    /// that there is a result (librdkafka 2.12.1).
     fn hang_up(&self) {
         let end = Instant::now() + HANG_UP;
         let mut sockets = self.sockets();
