@@ -154,7 +154,8 @@ impl ApiServer {
         }
         let known = ["streampipelines", "offsetresetrecords", "deployments", "horizontalpodautoscalers"];
         if !known.contains(&place.resource.as_str()) {
-            return failure(404, "NotFound", "the server could not find the requested resource");
+            // The real one says it in plain words, which are no JSON.
+            return (404, Value::Null);
         }
         match (request.method.as_str(), place.name) {
             ("POST", _) => {
@@ -260,10 +261,12 @@ pub fn metadata(object: &Value) -> Value {
 
 fn scale(object: &Value) -> Value {
     let of = &object["metadata"];
+    // The real one leaves a count of 0 out of the spec.
+    let replicas = object["spec"]["replicas"].as_i64().filter(|count| *count != 0);
     json!({
         "apiVersion": "autoscaling/v1", "kind": "Scale",
         "metadata": { "name": of["name"], "namespace": of["namespace"], "uid": of["uid"], "resourceVersion": of["resourceVersion"], "creationTimestamp": of["creationTimestamp"] },
-        "spec": { "replicas": object["spec"]["replicas"] },
+        "spec": replicas.map_or(json!({}), |count| json!({ "replicas": count })),
         "status": { "replicas": object["status"]["replicas"].as_i64().unwrap_or(0) },
     })
 }

@@ -103,7 +103,7 @@ fn essence((code, body): &Reply, before: Option<&Value>) -> Value {
     let of = &body["metadata"];
     let is_scale = body["kind"] == "Scale";
     json!({
-        "code": code, "generation": if is_scale { &Value::Null } else { &of["generation"] }, "finalizers": of["finalizers"],
+        "code": code, "generation": if is_scale { &Value::Null } else { &of["generation"] }, "finalizers": of["finalizers"].as_array().cloned().unwrap_or_default(),
         "deleted": of["deletionTimestamp"].is_string(), "spec": if body["kind"] == "Deployment" { &Value::Null } else { &body["spec"] },
         "status": if is_scale { body["status"]["replicas"].clone() } else if body["kind"] == "Deployment" { Value::Null } else { body["status"].clone() },
         "written": before.is_none_or(|b| b["metadata"]["resourceVersion"] != of["resourceVersion"]),
