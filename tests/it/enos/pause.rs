@@ -217,7 +217,8 @@ async fn a08_a_pause_that_is_refused_until_the_deadline_resets_nothing() {
 async fn a08_o35_a_pause_that_lands_after_the_deadline_is_undone() {
     let enos = Enos::running("a08l", &[]).await;
     enos.sim.fault(Fault::new(Call::Pause, When::Before, Kind::Hang).times(1000));
-    enos.apply("p", ID, with(pause("r1"), "waitTimeout", json!("10s"))).await;
+    // Long enough for the pause to be called on a slow machine: without that nothing is left to land.
+    enos.apply("p", ID, with(pause("r1"), "waitTimeout", json!("30s"))).await;
     enos.world.reaches("p", "r1", Stage::Sending, "BringingBack").await;
     let record = enos.record().await;
     assert_eq!(record.status.as_ref().map(|s| (s.phase, s.brought_back_at)), Some((RecordPhase::Abandoned, None)), "seen up is not enough");

@@ -1,16 +1,22 @@
-//! F11: a cluster of three brokers, one of them dead, whose coordinators move.
+//! F11, F16: a cluster of three brokers whose coordinators move, stand still and die.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use stream_pipeline_operator::api::Stage;
+use futures::future::{join, join_all};
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
 use stream_pipeline_operator::memory::is_closed;
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
-use testbed::{Broker, eventually, offsets_topic};
+use testbed::{Broker, Operator, eventually, kafka, offsets_topic};
 
 use super::broker::{honest_end, restart};
+use super::long;
+use crate::watching::ask;
 use crate::wired::{Wired, sockets};
-use crate::world::{LIMIT, World};
+use crate::world::{EXE, LIMIT, World, flags};
 
 /// Kafka's API key of FindCoordinator.
 const FIND_COORDINATOR: &str = "10";
@@ -120,4 +126,119 @@ async fn f11_a_cluster_of_three_brokers_one_of_them_dead_and_the_coordinator_mov
     println!("f11: the first of the list is dead: Verified");
     restart(&three.nodes[dead]).await;
     assert!(three.wired.world.all_records().await.iter().all(is_closed));
+}
+
+const PIPELINES: usize = 200;
+/// On a broker where nothing happens.
+const OTHERS: usize = 10;
+
+fn over(id: &str, status: &StreamPipelineStatus) -> bool {
+    status.offset_reset.as_ref().is_some_and(|r| r.id == id && matches!(r.stage, Stage::Verified | Stage::Held))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
+    let mut three = Three::start("f16").await;
+    let calm = World::without_operator("f16-calm").await.bootstrap;
+    let world = &mut three.wired.world;
+    // No proxies between: two hundred pipelines are many for them.
+    let args = flags(&["--concurrency=220", "--recheck-idle=30s", "--recheck-waiting=5s", "--call-deadline=10s"]);
+    let operator = Operator::start(world.testbed, Path::new(EXE), world.namespace.name(), &args);
+    let pid = operator.pid();
+    three.wired.operator = Some(operator);
+    world.named = Some(three.nodes.iter().map(|node| node.bootstrap()).collect());
+    let topic = world.topic(&[10]).await;
+    let through = world.named.clone();
+    let mut groups = Vec::new();
+    for n in 0..PIPELINES {
+        groups.push((format!("p{n}"), world.unique("g")));
+    }
+    let direct = world.bootstrap.clone();
+    for part in groups.chunks(20) {
+        join_all(part.iter().map(async |(_, group)| kafka::commit(&direct, group, &[(&topic, 0, 7, "")]).await)).await;
+        join_all(part.iter().map(|(name, group)| world.apply(name, group, Value::Null))).await;
+    }
+    // The others are on the testbed's own broker, and named by the same operator.
+    (world.named, world.bootstrap) = (None, calm.clone());
+    let quiet = world.topic(&[10]).await;
+    let mut others = Vec::new();
+    for n in 0..OTHERS {
+        let (name, group) = (format!("other{n}"), world.group(&quiet, &[7]).await);
+        world.known(&name, &group).await;
+        others.push((name, group));
+    }
+    (world.named, world.bootstrap) = (through, direct);
+    for (name, _) in &groups {
+        world.wait(name, "the operator to see the object", |s| s.phase.is_some()).await;
+    }
+
+    let (stress, begun) = (Duration::from_secs(if long() { 300 } else { 40 }), Instant::now());
+    let disturb = async {
+        let (mut turns, mut deaths) = (0, 0);
+        while begun.elapsed() < stress {
+            let node = &three.nodes[turns % 3];
+            node.pause();
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            node.resume();
+            if turns % 2 == 0 {
+                restart(node).await;
+                deaths += 1;
+            }
+            turns += 1;
+        }
+        (turns, deaths)
+    };
+    let demand = async {
+        let world = &three.wired.world;
+        let (mut round, mut done) = (0, 0);
+        while begun.elapsed() < stress {
+            // Every group is asked for; what was still running is given up or ended by the operator.
+            let (id, position) = (format!("r{round}"), if round % 2 == 0 { "Earliest" } else { "Latest" });
+            for part in groups.chunks(40) {
+                join_all(part.iter().map(|(name, group)| world.apply(name, group, ask(&id, position)))).await;
+            }
+            for (name, group) in &others {
+                let kafka = json!({ "bootstrapServers": [calm], "consumerGroup": group });
+                world.apply_spec(name, json!({ "kafka": kafka, "offsetReset": ask(&id, position) })).await.expect("it is taken");
+            }
+            for (name, _) in &others {
+                world.verified(name, &id).await;
+                done += 1;
+            }
+            round += 1;
+        }
+        (round, done)
+    };
+    let ((turns, deaths), (round, others_done)) = join(disturb, demand).await;
+    assert!(deaths > 1 && round > 0, "{deaths} deaths, {round} rounds");
+    // All nodes are well: every pipeline ends what it was asked for last.
+    let last = format!("r{}", round - 1);
+    let (mut verified, mut held) = (0, 0);
+    for (name, _) in &groups {
+        let status = three.wired.world.wait(name, "the last request to end", |s| over(&last, s)).await;
+        let stage = status.offset_reset.as_ref().expect("a request").stage;
+        if stage == Stage::Verified { verified += 1 } else { held += 1 }
+    }
+    // Once for each record, and never a commit without one.
+    let records = three.wired.world.all_records().await;
+    let open = records.iter().filter(|r| !is_closed(r)).count();
+    let mut commits = 0;
+    let landed = offsets_topic::landed_by_group(&three.wired.world.bootstrap).await;
+    for (name, group) in &groups {
+        let sent = landed.get(group).map_or(0, |partitions| partitions.values().map(Vec::len).sum::<usize>());
+        let made = records.iter().filter(|r| r.spec.pipeline.name == *name).count();
+        // The one that it began with is among them.
+        assert!(sent <= made + 1, "{name}: {sent} commits, {made} records");
+        commits += sent - 1;
+    }
+    let operator = three.wired.operator.as_mut().expect("an operator");
+    assert!(operator.is_running());
+    assert_eq!(operator.pid(), pid);
+    println!(
+        "f16: {PIPELINES} groups asked for {round} times, {turns} stops and {deaths} deaths of brokers in {:.0} s; last request: {verified} Verified, {held} Held; {} records, {open} open, {commits} commits; {others_done} of {} others Verified meanwhile",
+        begun.elapsed().as_secs_f32(),
+        records.len(),
+        round * OTHERS,
+    );
+    assert_eq!(open, 0, "every record is closed");
 }
