@@ -17,6 +17,7 @@ mod active;
 mod chunks;
 mod crash;
 mod created;
+mod duplicates;
 mod enos;
 mod faults;
 mod hostile;
