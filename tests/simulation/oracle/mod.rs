@@ -1,18 +1,22 @@
 //! Who knows the true history, and says when a promise of the protocol is broken. What protocol.md lists under "What remains
 //! possible" is none: a second look counts where it was read, not where the commit lands.
 
+mod ends;
+mod enos;
+mod kafka;
+mod pauses;
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
-use stream_pipeline_operator::api::{OffsetResetRecord, RecordPhase, Stage, StreamPipeline, Writer};
-use stream_pipeline_operator::backend::kafka::admin_types::{KafkaCode, OffsetCommit, TopicPartition};
+use stream_pipeline_operator::api::{OffsetResetRecord, Reason, StreamPipeline, Writer};
+use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
 use stream_pipeline_operator::domain::{Commit, Goal, Plan};
-use stream_pipeline_operator::memory::is_closed;
 
 use crate::api_server::{Key, Reply, Request};
-use crate::environment::{GROUP, workload};
-use crate::process::{Process, TIMING};
+use crate::process::{NAMESPACE, Process};
 use crate::world::World;
 
 /// Seconds between the times of a record, above which it was restored.
@@ -26,24 +30,53 @@ pub struct Oracle {
     pub before_last: BTreeMap<TopicPartition, Commit>,
     /// Pipelines whose status somebody forged.
     pub forged: BTreeSet<String>,
-    pub scaled_by_others: bool,
+    /// Object (uid) and id of requests that were there when the object was created, and are not to run then.
+    pub not_to_run: BTreeSet<(String, String)>,
+    /// Workloads of which somebody else set the count.
+    pub scaled_by_others: BTreeSet<String>,
     /// Records (by uid) that somebody deleted before any status told of them: a stated residual.
     pardoned: BTreeSet<String>,
-    /// With the record goes what is known of a pause.
-    pub records_deleted: bool,
+    /// All records (by uid) that somebody deleted: nobody can know any more that they were in doubt, or owed a start.
+    deleted: BTreeSet<String>,
+    /// Deleted records of which only a status tells: its object, the name and the uid of the record.
+    told_by_status: Vec<(String, String, String)>,
     plans: Vec<PlanWritten>,
     sends: Vec<Send>,
     /// How often each attempt of a request moved each partition; requests by the name of their record.
     effects: BTreeMap<(String, i32, TopicPartition), u32>,
     verified: BTreeSet<String>,
-    /// What each process read last, by incarnation.
-    offsets_read: BTreeMap<(String, TopicPartition), (Duration, Option<Commit>)>,
-    pipelines_read: BTreeMap<(String, String), (Duration, Value)>,
-    records_listed: BTreeMap<String, Duration>,
-    /// What the operator scaled last: the process, to what.
-    last_scale: Option<(String, i64)>,
+    /// By incarnation.
+    reads: BTreeMap<String, Reads>,
+    platform: enos::OnPlatform,
+    /// What the operator scaled last: each workload, to what.
+    last_scale: BTreeMap<String, i64>,
+    /// The longest time from the write of a plan, or of what is sent next of it, to its send.
+    pub longest_to_send: Duration,
 }
 
+/// What one process read last, and when.
+#[derive(Default)]
+struct Reads {
+    offsets: BTreeMap<TopicPartition, (Duration, Option<Commit>)>,
+    /// By name, with the id.
+    topics: BTreeMap<String, (Duration, Option<String>)>,
+    pipelines: BTreeMap<String, (Duration, Asked)>,
+    records_listed: Duration,
+    /// Of the pipeline on the platform, as the list shows it.
+    status: Option<(Duration, String)>,
+    /// When the platform last showed a position.
+    lag: Option<Duration>,
+}
+
+/// What a StreamPipeline asks for.
+#[derive(PartialEq)]
+struct Asked {
+    uid: String,
+    id: Option<String>,
+    deleted: bool,
+}
+
+/// A plan, or what is sent next of it.
 struct PlanWritten {
     record: String,
     uid: String,
@@ -52,11 +85,17 @@ struct PlanWritten {
     at: Duration,
 }
 
+impl PlanWritten {
+    fn chunk(&self) -> usize {
+        usize::try_from(self.writer.chunk).unwrap_or(1).max(1)
+    }
+}
+
 struct Send {
     plan: Option<usize>,
     record: String,
     at: Duration,
-    done: bool,
+    landed: Option<Duration>,
 }
 
 impl Oracle {
@@ -66,6 +105,24 @@ impl Oracle {
 
     fn moved(&self, record: &str) -> bool {
         self.effects.iter().any(|((name, ..), times)| name == record && *times > 0)
+    }
+
+    /// Whether somebody has deleted the record of this send.
+    fn is_deleted(&self, send: &Send) -> bool {
+        send.plan.is_some_and(|plan| self.deleted.contains(&self.plans[plan].uid))
+    }
+
+    fn reads_of(&mut self, process: &Process) -> &mut Reads {
+        if !self.reads.contains_key(&process.incarnation) {
+            self.reads.insert(process.incarnation.clone(), Reads::default());
+        }
+        self.reads.get_mut(&process.incarnation).expect("just made")
+    }
+
+    /// What the process read of a partition at `since` or later.
+    fn offset_read(&self, process: &Process, at: &TopicPartition, since: Duration) -> Option<&Option<Commit>> {
+        let (when, value) = self.reads.get(&process.incarnation)?.offsets.get(at)?;
+        (*when >= since).then_some(value)
     }
 }
 
@@ -86,9 +143,18 @@ fn gap(record: &OffsetResetRecord) -> i64 {
     (made - record.spec.created_at.as_second()).abs()
 }
 
+/// Whether what it says was stopped is this cluster's business: not restored, or judged by who had made it.
+fn counts(record: &OffsetResetRecord) -> bool {
+    gap(record) <= RESTORED || record.status.as_ref().is_some_and(|s| s.reason != Reason::Restored)
+}
+
 fn reaches(now: Option<&Commit>, goal: &Goal, from: Option<&Commit>) -> bool {
     let epoch = |c: &Commit| goal.leader_epoch.is_none() || c.leader_epoch == goal.leader_epoch || now == from;
     now.is_some_and(|c| c.offset == goal.offset && epoch(c))
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
 impl World {
@@ -98,7 +164,7 @@ impl World {
         let now = self.wall();
         if !request.is_write() {
             let reply = self.serve_broken(process, request, now);
-            self.saw(process, request, &reply.1);
+            self.saw(process, request, key, &reply.1);
             return reply;
         }
         let before = key.as_ref().and_then(|key| self.api.get(key)).cloned();
@@ -113,26 +179,21 @@ impl World {
         reply
     }
 
-    fn saw(&mut self, process: &Process, request: &Request, object: &Value) {
+    fn saw(&mut self, process: &Process, request: &Request, key: Option<Key>, object: &Value) {
         let at = self.at();
-        match request.key() {
+        match key {
             Some(key) if key.0 == "streampipelines" => {
-                self.oracle.pipelines_read.insert((process.incarnation.clone(), key.2), (at, object.clone()));
+                let asked = Asked {
+                    uid: text(&object["metadata"]["uid"]).unwrap_or_default(),
+                    id: text(&object["spec"]["offsetReset"]["id"]),
+                    deleted: object["metadata"]["deletionTimestamp"].is_string(),
+                };
+                self.oracle.reads_of(process).pipelines.insert(key.2, (at, asked));
             }
             None if request.path.contains("offsetresetrecords") && request.query.contains("backend") => {
-                self.oracle.records_listed.insert(process.incarnation.clone(), at);
+                self.oracle.reads_of(process).records_listed = at;
             }
             _ => {}
-        }
-    }
-
-    pub fn saw_offsets(&mut self, process: &Process, group: &str, partitions: Option<&[TopicPartition]>) {
-        let at = self.at();
-        let offsets = self.broker.group(group).offsets.clone();
-        let read: BTreeSet<TopicPartition> = partitions.map_or_else(|| offsets.keys().cloned().collect(), |p| p.iter().cloned().collect());
-        for partition in read {
-            let value = offsets.get(&partition).cloned();
-            self.oracle.offsets_read.insert((process.incarnation.clone(), partition), (at, value));
         }
     }
 
@@ -150,303 +211,12 @@ impl World {
                     self.wrote_status(process, was.as_ref(), &is);
                 }
             }
-            "deployments" => self.scaled(process, before, after),
+            "deployments" => self.scaled(process, &key.2, before, after),
             _ => {}
         }
     }
-
-    fn wrote_record(&mut self, process: &Process, was: Option<&OffsetResetRecord>, is: &OffsetResetRecord) {
-        let (at, record, who) = (self.at(), name(is), process.name.clone());
-        let writer_before = was.and_then(|r| r.spec.writer.clone());
-        let plan_before = was.and_then(|r| r.spec.plan.clone());
-        if let (Some(plan), Some(writer)) = (&is.spec.plan, &is.spec.writer)
-            && writer_before.as_ref() != Some(writer)
-        {
-            self.say(format!("{who} writes a plan into {record} (attempt {}, plan {})", writer.attempt, writer.number));
-            if was.is_some() && gap(is) > RESTORED {
-                self.violation(format!("{who} put a plan into the restored record {record}"));
-            }
-            if was.is_none_or(|r| r.spec.plan.is_none()) && self.oracle.moved(&record) {
-                self.violation(format!("{record} is planned anew although it moved offsets"));
-            }
-            if writer.attempt > 1 {
-                let asked =
-                    self.api.get(&("streampipelines".to_owned(), crate::process::NAMESPACE.to_owned(), is.spec.pipeline.name.clone()));
-                let retry = asked.is_some_and(|o| o["spec"]["offsetReset"]["onUnknownOutcome"] == "Retry");
-                let read = self.oracle.forged.is_empty();
-                if writer.attempt > 2 || !retry && read && !self.retry_was_asked(process, is) {
-                    self.violation(format!("{who} retries {record} (attempt {}) and nobody asked for it", writer.attempt));
-                }
-            }
-            let plan = Plan::of_record(plan);
-            self.oracle.plans.push(PlanWritten { record: record.clone(), uid: uid(is), writer: writer.clone(), plan, at });
-        }
-        if plan_before.is_some() && is.spec.plan.is_none() {
-            self.say(format!("{who} drops the plan of {record}"));
-            let own = |s: &Send| s.plan.is_some_and(|plan| self.oracle.plans[plan].uid == uid(is));
-            let sent = |s: &Send| own(s) && !s.done;
-            if self.oracle.sends.iter().any(sent) || self.oracle.moved(&record) {
-                self.violation(format!("{who} drops the plan of {record} although it was sent"));
-            }
-        }
-        let phase = is.status.as_ref().map(|s| (s.phase, s.attempt));
-        if phase != was.and_then(|r| r.status.as_ref()).map(|s| (s.phase, s.attempt))
-            && let Some((phase, _)) = phase
-        {
-            let reason = is.status.as_ref().map(|s| s.reason);
-            self.say(format!("{who} closes {record} as {phase:?} ({reason:?})"));
-            if phase == RecordPhase::Verified {
-                self.oracle.verified.insert(record.clone());
-                self.check_verified(process, is);
-            }
-            if phase == RecordPhase::Abandoned && self.oracle.moved(&record) && gap(is) <= RESTORED {
-                self.violation(format!("{record} is closed as Abandoned although it moved offsets"));
-            }
-        }
-    }
-
-    /// The spec that the process acted on may be a little older than what the user wrote since.
-    fn retry_was_asked(&self, _: &Process, record: &OffsetResetRecord) -> bool {
-        self.api.changes.iter().any(|(key, object, _)| {
-            key.0 == "streampipelines"
-                && key.2 == record.spec.pipeline.name
-                && object["spec"]["offsetReset"]["id"] == record.spec.request.id.as_str()
-                && object["spec"]["offsetReset"]["onUnknownOutcome"] == "Retry"
-        })
-    }
-
-    fn check_verified(&mut self, process: &Process, record: &OffsetResetRecord) {
-        let Some(written) = self.oracle.plans.iter().rev().find(|p| p.uid == uid(record)) else {
-            return self.violation(format!("{} is Verified without a plan", name(record)));
-        };
-        let since = written.at;
-        let wrong = written.plan.moves().find_map(|(row, goal)| {
-            let read = self.oracle.offsets_read.get(&(process.incarnation.clone(), row.at.clone()));
-            let good = read.is_some_and(|(at, value)| *at >= since && reaches(value.as_ref(), &goal, row.from.as_ref()));
-            (!good).then(|| format!("{} was not read back at {} (read: {read:?})", row.at, goal.offset))
-        });
-        if let Some(wrong) = wrong {
-            self.violation(format!("{} is Verified by {}, but {wrong}", name(record), process.name));
-        }
-    }
-
-    fn wrote_status(&mut self, process: &Process, was: Option<&StreamPipeline>, is: &StreamPipeline) {
-        let told = |p: &StreamPipeline| p.status.as_ref().and_then(|s| s.offset_reset.as_ref()).map(|r| (r.id.clone(), r.stage));
-        let now = told(is);
-        if now == was.and_then(told) {
-            return;
-        }
-        let name = is.metadata.name.clone().unwrap_or_default();
-        let reason = is.status.as_ref().and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready")).map(|c| c.reason.clone());
-        self.say(format!("{} tells on {name}: {now:?} ({})", process.name, reason.unwrap_or_default()));
-        let record = is.status.as_ref().and_then(|s| s.offset_reset.as_ref()).and_then(|r| r.record_ref.as_ref()).map(|r| r.name.clone());
-        let Some((id, stage)) = now else { return };
-        if stage == Stage::Verified && !record.as_ref().is_some_and(|r| self.oracle.verified.contains(r)) {
-            self.violation(format!("{name} is told to be Verified ({id}), and no record says so"));
-        }
-        let Some(record) = record else { return };
-        if stage == Stage::Failed && self.oracle.moved(&record) && reason_of(is).as_deref() != Some("Restored") {
-            self.violation(format!("{name} is told to have failed unsent ({id}), although {record} moved offsets"));
-        }
-    }
-
-    fn scaled(&mut self, process: &Process, before: Option<&Value>, after: Option<&Value>) {
-        let count = |o: Option<&Value>| o.and_then(|o| o["spec"]["replicas"].as_i64()).unwrap_or(0);
-        let (from, to) = (count(before), count(after));
-        self.say(format!("{} scales {from} to {to}", process.name));
-        self.oracle.last_scale = Some((process.name.clone(), to));
-        self.plan(Duration::from_millis(800), crate::environment::Act::Pods);
-        let records: Vec<OffsetResetRecord> = self.api.all("offsetresetrecords").filter_map(|(_, o)| record_of(o)).collect();
-        let asked = |r: &OffsetResetRecord| {
-            let before = r.spec.run_state_before.as_ref().filter(|b| b.running);
-            let recorded = before.and_then(|b| b.workloads.first()).map(|w| i64::from(w.replicas));
-            let open = if to == 0 { !is_closed(r) && recorded == Some(from) } else { recorded == Some(to) };
-            open && gap(r) <= RESTORED
-        };
-        if !records.iter().any(asked) {
-            self.violation(format!("{} scales {from} to {to}, and no record asks for it", process.name));
-        }
-    }
-
-    /// The operator hands a commit to its client. What comes back is named when it lands.
-    pub fn sends(&mut self, process: &Process, group: &str, commits: &[OffsetCommit]) -> usize {
-        let at = self.at();
-        let who = &process.name;
-        let offsets: Vec<_> = commits.iter().map(|c| format!("{}-{} to {}", c.topic, c.partition, c.offset)).collect();
-        self.say(format!("{who} sends {}", offsets.join(", ")));
-        let rows = |plan: &Plan| -> BTreeMap<TopicPartition, Goal> { plan.moves().map(|(row, goal)| (row.at.clone(), goal)).collect() };
-        let covers = |written: &PlanWritten| {
-            let rows = rows(&written.plan);
-            written.writer.incarnation == process.incarnation
-                && commits.iter().all(|c| rows.get(&TopicPartition::new(&c.topic, c.partition)).is_some_and(|g| g.offset == c.offset))
-        };
-        let plan = self.oracle.plans.iter().rposition(covers);
-        let mut wrong = Vec::new();
-        let record = plan.map(|i| self.oracle.plans[i].record.clone()).unwrap_or_default();
-        match plan.map(|i| &self.oracle.plans[i]) {
-            None => wrong.push(format!("{who} sends to {group} what it has written into no record")),
-            Some(written) => {
-                wrong.extend(self.check_send(process, written, commits, at));
-            }
-        }
-        let under_way = TIMING.call_deadline + TIMING.late_bound;
-        for other in self.oracle.sends.iter().filter(|s| !s.done && s.record != record && at < s.at + under_way) {
-            wrong.push(format!("{who} sends for {record} while what was sent for {} may still land", other.record));
-        }
-        wrong.into_iter().for_each(|text| self.violation(text));
-        self.oracle.sends.push(Send { plan, record, at, done: false });
-        self.oracle.sends.len() - 1
-    }
-
-    fn check_send(&self, process: &Process, written: &PlanWritten, commits: &[OffsetCommit], at: Duration) -> Vec<String> {
-        let (who, record) = (&process.name, &written.record);
-        let mut wrong = Vec::new();
-        if at - written.at >= TIMING.send_window {
-            wrong.push(format!("{who} sends for {record} after the window ({:?} after the plan)", at - written.at));
-        }
-        let live = self.api.all("offsetresetrecords").find(|(key, _)| key.2 == *record).and_then(|(_, o)| record_of(o));
-        if let Some(live) = live.filter(|live| uid(live) == written.uid) {
-            if is_closed(&live) || live.spec.writer.as_ref() != Some(&written.writer) {
-                wrong.push(format!("{who} sends for {record}, which does not hold this plan open any more"));
-            }
-            if gap(&live) > RESTORED {
-                wrong.push(format!("{who} sends from the restored record {record}"));
-            }
-            let own_clock = self.wall().as_second() + process.skew;
-            if own_clock > live.spec.deadline.as_second() {
-                wrong.push(format!("{who} sends for {record} after its deadline"));
-            }
-            let wanted = self.oracle.pipelines_read.get(&(process.incarnation.clone(), live.spec.pipeline.name.clone()));
-            let good = wanted.is_some_and(|(read, object)| {
-                let same =
-                    object["metadata"]["uid"] == live.spec.pipeline.uid.as_str() && !object["metadata"]["deletionTimestamp"].is_string();
-                *read >= written.at && same && object["spec"]["offsetReset"]["id"] == live.spec.request.id.as_str()
-            });
-            if !good {
-                wrong.push(format!("{who} sends for {record}, and did not see that it is still wanted"));
-            }
-        }
-        let listed = self.oracle.records_listed.get(&process.incarnation).copied().unwrap_or_default();
-        for (_, other) in self.api.all("offsetresetrecords").filter(|(key, _)| key.2 != *record) {
-            let Some(other) = record_of(other) else { continue };
-            let since = self.oracle.plans.iter().rev().find(|p| p.uid == uid(&other)).map(|p| p.at);
-            let in_doubt = !is_closed(&other) && other.spec.plan.is_some() && gap(&other) <= RESTORED;
-            if in_doubt && since.is_some_and(|since| since < listed) {
-                wrong.push(format!("{who} sends for {record} while {} was in doubt", name(&other)));
-            }
-        }
-        for commit in commits {
-            let partition = TopicPartition::new(&commit.topic, commit.partition);
-            let Some(row) = written.plan.rows.iter().find(|row| row.at == partition) else { continue };
-            let read = self.oracle.offsets_read.get(&(process.incarnation.clone(), partition.clone()));
-            let as_planned = |value: Option<&Commit>| {
-                value == row.from.as_ref()
-                    || written.writer.attempt > 1 && row.to.is_some_and(|goal| reaches(value, &goal, row.from.as_ref()))
-            };
-            if !read.is_some_and(|(when, value)| *when >= written.at && as_planned(value.as_ref())) {
-                wrong.push(format!(
-                    "{who} sends for {record} to {partition}, which it did not see as in the snapshot after the plan (saw {read:?})"
-                ));
-            }
-        }
-        wrong
-    }
-
-    /// A commit of the operator reaches the broker.
-    pub fn lands(&mut self, send: usize, group: &str, commits: &[OffsetCommit]) -> Vec<(TopicPartition, Result<(), KafkaCode>)> {
-        let before = self.broker.group(group).offsets.clone();
-        let results = self.broker.alter(group, commits);
-        let after = self.broker.group(group).offsets.clone();
-        let accepted: Vec<_> = results.iter().filter(|(_, r)| r.is_ok()).map(|(at, _)| at.clone()).collect();
-        self.say(format!("a commit lands: {} of {} accepted", accepted.len(), results.len()));
-        self.oracle.sends[send].done = true;
-        if accepted.is_empty() {
-            return results;
-        }
-        let (record, at, plan) = (self.oracle.sends[send].record.clone(), self.oracle.sends[send].at, self.oracle.sends[send].plan);
-        let Some(plan) = plan else { return results };
-        let (attempt, uid_written) = (self.oracle.plans[plan].writer.attempt, self.oracle.plans[plan].uid.clone());
-        if self.oracle.pardoned.contains(&uid_written) {
-            return results;
-        }
-        for partition in accepted {
-            if before.get(&partition) == after.get(&partition) {
-                continue;
-            }
-            let times = self.oracle.effects.entry((record.clone(), attempt, partition.clone())).or_default();
-            *times += 1;
-            if *times > 1 {
-                let times = *times;
-                self.violation(format!("{record} moves {partition} {times} times"));
-            }
-        }
-        self.oracle.before_last = before;
-        let live = self.api.all("offsetresetrecords").find(|(key, _)| key.2 == record).and_then(|(_, o)| record_of(o));
-        if live.is_some_and(|r| uid(&r) == uid_written && is_closed(&r)) {
-            self.violation(format!("what was sent for {record} lands after it was judged"));
-        }
-        if self.oracle.sends.iter().any(|s| s.record != record && s.at > at) {
-            self.violation(format!("what was sent for {record} lands after a later request was sent"));
-        }
-        results
-    }
-
-    /// Somebody deletes a record: a status that tells of it still prevents a second run; otherwise it is a stated residual.
-    pub fn record_deleted(&mut self, object: &Value) {
-        let Some(record) = record_of(object) else { return };
-        let key = ("streampipelines".to_owned(), crate::process::NAMESPACE.to_owned(), record.spec.pipeline.name.clone());
-        let told = self.api.get(&key).is_some_and(|p| {
-            p["status"]["offsetReset"]["id"] == record.spec.request.id.as_str()
-                && !matches!(p["status"]["offsetReset"]["stage"].as_str(), Some("Waiting") | None)
-        });
-        if !told {
-            self.oracle.pardoned.insert(uid(&record));
-            self.oracle.effects.retain(|(of, ..), _| *of != name(&record));
-        }
-    }
-
-    /// What is not over yet; empty at the end of a good history.
-    pub fn open_ends(&self) -> Vec<String> {
-        let mut open = Vec::new();
-        for (key, object) in self.api.all("offsetresetrecords") {
-            let Some(record) = record_of(object) else { continue };
-            let parent = ("streampipelines".to_owned(), key.1.clone(), record.spec.pipeline.name.clone());
-            // Nobody looks after the record of an object that is gone.
-            if !is_closed(&record) && self.api.get(&parent).is_some() {
-                open.push(format!("record {} is not closed", key.2));
-            }
-        }
-        for (key, object) in self.api.all("streampipelines") {
-            let asked = &object["spec"]["offsetReset"]["id"];
-            let stage = &object["status"]["offsetReset"];
-            let is_final = !matches!(stage["stage"].as_str(), None | Some("Waiting" | "Pausing" | "Sending"));
-            if object["metadata"]["deletionTimestamp"].is_string() {
-                open.push(format!("{} is not gone", key.2));
-            } else if asked.is_string() && !(stage["id"] == *asked && is_final) {
-                open.push(format!("{} has not ended: {stage}", key.2));
-            } else if !asked.is_string() && !object["status"]["observedUID"].is_string() {
-                open.push(format!("{} was not seen", key.2));
-            }
-        }
-        if let Some(deployment) = self.api.get(&workload())
-            && self.oracle.last_scale.as_ref().is_some_and(|(_, to)| *to == 0)
-            && !self.oracle.scaled_by_others
-            && deployment["spec"]["replicas"] == 0
-        {
-            let held = |(_, object): (&Key, &Value)| {
-                record_of(object).is_some_and(|r| {
-                    r.spec.run_state_before.as_ref().is_some_and(|b| b.running)
-                        && r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held)
-                })
-            };
-            if !self.oracle.records_deleted && !self.api.all("offsetresetrecords").any(held) {
-                open.push(format!("the consumers of {GROUP} stay stopped, and nothing is held"));
-            }
-        }
-        open
-    }
 }
 
-fn reason_of(pipeline: &StreamPipeline) -> Option<String> {
-    pipeline.status.as_ref()?.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.clone())
+fn pipeline_key(name: &str) -> Key {
+    ("streampipelines".to_owned(), NAMESPACE.to_owned(), name.to_owned())
 }
