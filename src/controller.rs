@@ -50,8 +50,9 @@ pub async fn run(
     let scope = config.watch_namespace.clone();
     let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
     let policy = Arc::new(policy);
+    let clock = Clock::default();
     let kafka = Arc::new(Clients::new(Arc::clone(&policy), config.timing().max_backoff));
-    let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline));
+    let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation();
     // Before the records are known a leftover would be overlooked.
@@ -73,7 +74,7 @@ pub async fn run(
         kinds: Kinds::default(),
         secrets: Secrets::new(client.clone(), config.timing().call_deadline),
         timing: config.timing(),
-        clock: Clock::default(),
+        clock,
         decide: Box::new(decide),
         recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) }),
         metrics,

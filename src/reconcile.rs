@@ -10,7 +10,8 @@ use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{Seen, left_paused, report};
 
-/// A reset takes five passes; more in one go means that something changes all the time.
+/// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
+/// are so many, and a pause between announcing one and sending it would be taken from its window.
 const PASSES: usize = 12;
 
 /// HTTP status of a write that met a newer version, or an object that is there already.
@@ -19,7 +20,9 @@ const CONFLICT: i32 = 409;
 /// Runs passes until nothing is left to do at once. When to look again if nothing changes before; None: only then.
 pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Duration> {
     let mut told = Seen::default();
-    for _ in 0..PASSES {
+    let mut left = PASSES;
+    while left > 0 {
+        left -= 1;
         let now = ctx.now();
         let desired = match Desired::of(pipeline, now.wall) {
             Ok(desired) => desired,
@@ -45,6 +48,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         }
         if let Some(step) = decision.step {
             let (unload, guard) = (matches!(step, Step::Unload), matches!(step, Step::Guard | Step::Unguard));
+            let next_chunk = matches!(step, Step::Announce { .. });
             let refusals = match &seen.record {
                 Reading::Read(Some(record)) if unload => ctx.memory.note_refusal(&record.object),
                 _ => 0,
@@ -52,7 +56,10 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The object changed; the watch brings it anew.
                 Ok(()) if guard => return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
-                Ok(()) if !unload => continue,
+                Ok(()) if !unload => {
+                    left = if next_chunk { PASSES } else { left };
+                    continue;
+                }
                 // Somebody else was faster: look again.
                 Err(cause) if cause.backend_code == Some(CONFLICT) => return Some(ctx.jitter(Duration::from_millis(200))),
                 Ok(()) => None,

@@ -1,23 +1,24 @@
 //! One HTTP exchange: who is connected to, on which connection, within which bounds, and whether a request that failed can have left.
 //!
-//! HTTP/1.1 over rustls; no redirects, no proxies, no retries, no cookies, no compression. A change gets a connection of its own: none
-//! that the other side may have closed meanwhile, and none on which anything would be sent again. The time is looked at once more when
-//! that connection stands, which is right before the request goes into it. It knows nothing of
-//! tokens, envelopes or codes.
+//! The time is looked at once more when the connection of a change stands, which is right before the request goes into it. It knows
+//! nothing of tokens, envelopes or codes.
 
 mod dial;
 mod kind;
+mod sockets;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Url, redirect, retry};
+use futures::future::BoxFuture;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Request, Response, Url};
 
 use crate::backend::endpoints::EndpointPolicy;
 use crate::domain::words::cut;
-use dial::{Gate, GateLayer, Guarded};
+pub use dial::{Gate, TooLate};
 pub use kind::FailureKind;
+use sockets::{Sockets, lost};
 
 /// Bytes of the connection's own words that are kept.
 const MAX_TEXT: usize = 200;
@@ -34,15 +35,35 @@ pub(in crate::backend) struct Dial<'a> {
     pub(in crate::backend) policy: Arc<EndpointPolicy>,
     pub(in crate::backend) connect_deadline: Duration,
     pub(in crate::backend) call_deadline: Duration,
+    /// None: sockets.
+    pub(in crate::backend) carrier: Option<Arc<dyn Carrier>>,
+}
+
+/// Carries a request to its endpoint and gives the answer, whose body may still be on its way. The gate is passed when a connection
+/// stands, right before the request goes into it.
+pub trait Carrier: Send + Sync {
+    fn carry(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, Lost>>;
+}
+
+/// There is no answer, or not all of it.
+#[derive(Debug)]
+pub struct Lost {
+    pub kind: FailureKind,
+    /// False only if there was no connection to send the request on.
+    pub connected: bool,
+    pub text: String,
+}
+
+impl From<TooLate> for Lost {
+    fn from(late: TooLate) -> Self {
+        Self { kind: FailureKind::WindowPassed, connected: false, text: late.to_string() }
+    }
 }
 
 pub(in crate::backend) struct Http {
     base: Url,
-    tls: rustls::ClientConfig,
-    resolver: Arc<Guarded>,
-    connect_deadline: Duration,
     call_deadline: Duration,
-    reads: reqwest::Client,
+    carrier: Arc<dyn Carrier>,
 }
 
 /// A request. Its query and body are what was signed.
@@ -95,11 +116,11 @@ impl Http {
         let base = base(dial.endpoint, dial.allow_plain_http)?;
         let host = base.host_str().unwrap_or_default();
         dial.policy.permits_host(host).map_err(|e| (FailureKind::EndpointNotAllowed, e.to_string()))?;
-        let tls = dial::tls(dial.ca_pem, base.scheme() == "https").map_err(|text| (FailureKind::BadCa, text))?;
-        let resolver = Arc::new(Guarded(dial.policy));
-        let build = builder(&tls, &resolver, dial.connect_deadline).pool_idle_timeout(Duration::from_secs(20)).pool_max_idle_per_host(4);
-        let reads = build.build().map_err(|e| (FailureKind::BadEndpoint, said(&e)))?;
-        Ok(Self { base, tls, resolver, connect_deadline: dial.connect_deadline, call_deadline: dial.call_deadline, reads })
+        let carrier = match dial.carrier {
+            Some(carrier) => carrier,
+            None => Arc::new(Sockets::new(dial.ca_pem, base.scheme() == "https", dial.policy, dial.connect_deadline)?),
+        };
+        Ok(Self { base, call_deadline: dial.call_deadline, carrier })
     }
 
     /// Host and port: who shares limits.
@@ -110,18 +131,11 @@ impl Http {
     /// Sends once and reads the whole answer. A future dropped before its end may have sent.
     pub(in crate::backend) async fn exchange(&self, out: Outgoing<'_>) -> Result<Answer, Broken> {
         let gate = Arc::new(Gate::new(out.not_after));
-        let client = match out.not_after {
-            None => self.reads.clone(),
-            Some(_) => builder(&self.tls, &self.resolver, self.connect_deadline)
-                .pool_max_idle_per_host(0)
-                .connector_layer(GateLayer(Arc::clone(&gate)))
-                .build()
-                .map_err(|e| Broken::unsent(FailureKind::BadEndpoint, said(&e)))?,
-        };
         let limit = out.limit;
-        let request = self.request(&client, out)?;
+        let request = self.request(out)?;
         let mut http = None;
-        let whole = tokio::time::timeout(self.call_deadline, receive(&client, request, limit, &mut http)).await;
+        let carried = self.carrier.carry(request, Arc::clone(&gate));
+        let whole = tokio::time::timeout(self.call_deadline, receive(carried, limit, &mut http)).await;
         // Looked at after the future is gone: what had no connection by then gets none.
         let opened = gate.opened();
         let handed_over = |by_error: bool| opened.unwrap_or(by_error);
@@ -130,11 +144,8 @@ impl Http {
             Ok(Err(Cut::TooLarge)) => {
                 Err(Broken { kind: FailureKind::TooLarge, handed_over: true, http, text: format!("more than {limit} bytes") })
             }
-            Ok(Err(Cut::Transport(error))) => {
-                let (kind, text) = dial::explain(&error);
-                // A read has no gate; there it decides nothing.
-                Err(Broken { kind, handed_over: handed_over(!error.is_connect()), http, text })
-            }
+            // A read has no gate; there it decides nothing.
+            Ok(Err(Cut::Lost(Lost { kind, connected, text }))) => Err(Broken { kind, handed_over: handed_over(connected), http, text }),
             Err(_) => {
                 let text = format!("no complete answer within {:?}", self.call_deadline);
                 Err(Broken { kind: FailureKind::Timeout, handed_over: handed_over(true), http, text })
@@ -142,12 +153,14 @@ impl Http {
         }
     }
 
-    fn request(&self, client: &reqwest::Client, out: Outgoing<'_>) -> Result<reqwest::Request, Broken> {
+    fn request(&self, out: Outgoing<'_>) -> Result<Request, Broken> {
         let bad = |text: &str| Broken::unsent(FailureKind::BadArgument, text);
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| bad("no path"))?.pop_if_empty().extend(out.path);
         url.query_pairs_mut().extend_pairs(out.query);
-        let mut headers = HeaderMap::new();
+        let is_read = out.method == Method::GET;
+        let mut request = Request::new(out.method, url);
+        let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(out.content_type));
         for (name, value) in out.headers {
             let mut value = HeaderValue::from_str(&value).map_err(|_| bad("the token cannot be sent in a header"))?;
@@ -155,23 +168,24 @@ impl Http {
             headers.insert(HeaderName::from_static(name), value);
         }
         let body = out.body.unwrap_or_default();
-        if body.is_empty() && out.method != Method::GET {
+        if body.is_empty() && !is_read {
             // Some gateways answer 411 to a POST that does not say so.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let request = client.request(out.method.clone(), url).headers(headers);
-        let request = if out.method == Method::GET { request } else { request.body(body) };
-        request.build().map_err(|e| Broken::unsent(FailureKind::BadArgument, said(&e)))
+        if !is_read {
+            *request.body_mut() = Some(body.into());
+        }
+        Ok(request)
     }
 }
 
 enum Cut {
     TooLarge,
-    Transport(reqwest::Error),
+    Lost(Lost),
 }
 
-async fn receive(client: &reqwest::Client, request: reqwest::Request, limit: usize, http: &mut Option<u16>) -> Result<Answer, Cut> {
-    let mut response = client.execute(request).await.map_err(|e| Cut::Transport(e.without_url()))?;
+async fn receive(carried: impl Future<Output = Result<Response, Lost>>, limit: usize, http: &mut Option<u16>) -> Result<Answer, Cut> {
+    let mut response = carried.await.map_err(Cut::Lost)?;
     *http = Some(response.status().as_u16());
     let header = |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
     let date = header(DATE).and_then(epoch);
@@ -182,7 +196,7 @@ async fn receive(client: &reqwest::Client, request: reqwest::Request, limit: usi
         date,
         content_type: header(CONTENT_TYPE).map(|v| cut(v, 64)).unwrap_or_default(),
     };
-    while let Some(chunk) = response.chunk().await.map_err(|e| Cut::Transport(e.without_url()))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| Cut::Lost(lost(e)))? {
         if answer.body.len() + chunk.len() > limit {
             return Err(Cut::TooLarge);
         }
@@ -200,19 +214,6 @@ fn epoch(date: &str) -> Option<i64> {
 fn pause(text: &str, now: Option<i64>) -> Option<Duration> {
     let seconds = text.trim().parse().ok().or_else(|| Some(epoch(text)? - now?))?;
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()).min(MAX_PAUSE))
-}
-
-fn builder(tls: &rustls::ClientConfig, resolver: &Arc<Guarded>, connect_deadline: Duration) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls.clone())
-        .dns_resolver(Arc::clone(resolver))
-        .connect_timeout(connect_deadline)
-        .http1_only()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .user_agent(concat!("stream-pipeline-operator/", env!("CARGO_PKG_VERSION")))
 }
 
 /// The endpoint as a URL of a scheme, a host, perhaps a port and a path.

@@ -5,7 +5,7 @@
 
 pub mod endpoints;
 pub mod enos;
-mod http;
+pub mod http;
 pub mod kafka;
 pub mod workload;
 

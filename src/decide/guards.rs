@@ -122,6 +122,11 @@ impl Pass<'_> {
         let (Reading::Read(activity), Reading::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
             return Err(self.unread());
         };
+        if let Activity::Missing(cause) = activity
+            && request.missing_group == MissingGroup::Fail
+        {
+            return Err(cause.clone());
+        }
         if let Some(cause) = activity.hindrance() {
             return Err(cause.clone());
         }

@@ -159,7 +159,15 @@ impl Pass<'_> {
             return self.done(Verdict::Keep, None, self.timing.recheck_waiting);
         }
         match accept::accept(request, self.progress, own, self.now) {
-            Acceptance::Keep => return self.done(Verdict::Keep, self.unguard(), self.timing.recheck_idle),
+            // Its end is told already, so nothing is planned in a record that is there all the same.
+            Acceptance::Keep => match own {
+                Some(record) => {
+                    let text = "given up before anything was sent: the status says that this request has ended";
+                    let judged = judge::abandon(record, &Cause::new(Reason::NoLongerRequested, text), self.now);
+                    return self.done(Verdict::Keep, judged.step, judged.recheck);
+                }
+                None => return self.done(Verdict::Keep, self.unguard(), self.timing.recheck_idle),
+            },
             Acceptance::End { stage, cause } => return self.end(self.bare(stage, cause)),
             Acceptance::Run { .. } => {}
         }

@@ -492,6 +492,16 @@ fn a_record_nobody_asks_for_is_never_sent() {
 }
 
 #[test]
+fn a_record_without_a_plan_is_given_up_where_the_status_says_that_it_ended() {
+    for stage in ["Verified", "Held", "Failed", "Skipped"] {
+        let told = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": stage } });
+        let seen = Observation { record: Reading::Read(Some(record(PlanState::Absent))), ..ready() };
+        let decision = run(earliest(), told, &seen);
+        assert_eq!(closes_as(&decision), Some((RecordPhase::Abandoned, Reason::NoLongerRequested)), "{stage}");
+    }
+}
+
+#[test]
 fn o02_o30_records_of_other_objects_and_restored_ones_are_only_closed() {
     let mut other = record(PlanState::InDoubt { since: now().mono - timing().doubt() });
     other.object.spec.pipeline.uid = "older".to_owned();

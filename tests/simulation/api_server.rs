@@ -152,7 +152,7 @@ impl ApiServer {
         if place.resource == "events" {
             return (201, request.body.clone());
         }
-        let known = ["streampipelines", "offsetresetrecords", "deployments", "horizontalpodautoscalers"];
+        let known = ["streampipelines", "offsetresetrecords", "deployments", "horizontalpodautoscalers", "secrets"];
         if !known.contains(&place.resource.as_str()) {
             // The real one says it in plain words, which are no JSON.
             return (404, Value::Null);

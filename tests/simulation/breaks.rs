@@ -1,21 +1,23 @@
 //! The protocol, broken on purpose, one rule at a time: through what a process is given, never through the product's own code.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
-use stream_pipeline_operator::api::{Reason, RecordPhase, RecordedPlan, Stage};
+use stream_pipeline_operator::api::{OffsetResetRecordStatus, Reason, RecordPhase, RecordedPlan, Stage};
 use stream_pipeline_operator::context::Decide;
 use stream_pipeline_operator::decide::decide as truly;
 use stream_pipeline_operator::domain::{
-    Activity, Answer, Decision, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Verdict,
+    Activity, Answer, Commit, Decision, Goal, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic, Verdict,
 };
 use stream_pipeline_operator::memory::Memory;
 use strum::EnumIter;
 
 use crate::api_server::{Key, Reply, Request};
-use crate::process::{Process, TIMING};
+use crate::process::Process;
 use crate::random::Random;
 use crate::world::{Shared, World, lock};
 
@@ -39,6 +41,20 @@ pub enum Break {
     JudgedByHope,
     UnloadedInDoubt,
     ToldBeforeItIsClosed,
+    /// A commit that was given up lies in the old client, and leaves when the broker is back.
+    ClientOutlivesItsDeadline,
+    /// Whether the close was written is not looked at.
+    CloseTakenAsDone,
+    RetryUnasked,
+    /// The next chunk is announced and sent whatever became of the one before.
+    ChunkBeforeReadBack,
+    RecreatedTopicTakenForTheSame,
+    /// `whenCreated: Skip` is not heeded.
+    RunsAtCreation,
+    /// A platform's answer that does not tell is taken for a refusal.
+    UnclearTakenForRefused,
+    /// Done, because the platform said so.
+    SaidDoneUncompared,
 }
 
 fn broken(world: &Shared) -> Option<Break> {
@@ -52,12 +68,13 @@ pub fn incarnation(world: &Shared, name: char, life: u64) -> String {
 }
 
 pub fn timing(world: &Shared, process: &Process) -> Timing {
+    let timing = lock(world).timing;
     match broken(world) {
         Some(Break::NoWaitBeforeJudging) if process.life > 0 || process.name.starts_with('B') => {
-            Timing { send_window: Duration::ZERO, call_deadline: Duration::from_secs(1), late_bound: Duration::ZERO, ..TIMING }
+            Timing { send_window: Duration::ZERO, call_deadline: Duration::from_secs(1), late_bound: Duration::ZERO, ..timing }
         }
-        Some(Break::NoSendWindow) => Timing { send_window: Duration::from_secs(120), ..TIMING },
-        _ => TIMING,
+        Some(Break::NoSendWindow) => Timing { send_window: Duration::from_secs(120), ..timing },
+        _ => timing,
     }
 }
 
@@ -123,16 +140,35 @@ impl World {
 
 pub fn decide(world: &Shared) -> Decide {
     let Some(broken) = broken(world) else { return Box::new(truly) };
+    let closed = Mutex::new(BTreeMap::new());
     Box::new(move |desired, progress, seen, timing, now| {
-        let (mut seen, mut now) = (seen.clone(), now);
-        if broken == Break::NoDeadline {
-            now.wall = Timestamp::UNIX_EPOCH;
+        let (mut seen, mut progress, mut now) = (seen.clone(), progress.clone(), now);
+        match broken {
+            Break::NoDeadline => now.wall = Timestamp::UNIX_EPOCH,
+            Break::RunsAtCreation => progress.seen_before = true,
+            Break::CloseTakenAsDone => believe(&closed, &mut seen),
+            _ => lie(broken, &mut seen),
         }
-        lie(broken, &mut seen);
-        let mut decision = truly(desired, progress, &seen, timing, now);
+        let mut decision = truly(desired, &progress, &seen, timing, now);
         spoil(broken, &seen, &mut decision);
+        if let (Some(Step::Close(status)), Some(record)) = (&decision.step, own(&mut seen)) {
+            let writer = (record.object.metadata.uid.clone(), record.attempt());
+            closed.lock().expect("no panic under this lock").insert(writer, status.clone());
+        }
         decision
     })
+}
+
+type Closed = Mutex<BTreeMap<(Option<String>, i32), OffsetResetRecordStatus>>;
+
+/// What was to be closed is taken for closed.
+fn believe(closed: &Closed, seen: &mut Observation) {
+    let Some(record) = own(seen) else { return };
+    let writer = (record.object.metadata.uid.clone(), record.attempt());
+    if let Some(status) = closed.lock().expect("no panic under this lock").get(&writer) {
+        record.object.status.get_or_insert_with(|| status.clone());
+        record.state = PlanState::Closed;
+    }
 }
 
 fn own(seen: &mut Observation) -> Option<&mut RecordLook> {
@@ -144,6 +180,10 @@ fn own(seen: &mut Observation) -> Option<&mut RecordLook> {
 
 fn as_before(plan: &Plan) -> stream_pipeline_operator::domain::Committed {
     plan.rows.iter().filter_map(|row| Some((row.at.clone(), row.from.clone()?))).collect()
+}
+
+fn there(goal: Goal) -> Commit {
+    Commit { offset: goal.offset, leader_epoch: goal.leader_epoch, ..Commit::default() }
 }
 
 /// What `decide` is told instead of the truth.
@@ -160,22 +200,23 @@ fn lie(broken: Break, seen: &mut Observation) {
         Break::TwoInDoubtAtOnce => seen.rivals = Reading::Read(Vec::new()),
         Break::NoReadBack => {
             if let (Some(PlanState::OursSent { answer: Answer::Definite { .. }, .. }), Some(plan)) = (state, plan) {
-                let there = |row: &stream_pipeline_operator::domain::Row| {
-                    let goal = row.to?;
-                    let commit = stream_pipeline_operator::domain::Commit {
-                        offset: goal.offset,
-                        leader_epoch: goal.leader_epoch,
-                        ..Default::default()
-                    };
-                    Some((row.at.clone(), commit))
-                };
-                seen.committed = Reading::Read(plan.rows.iter().filter_map(there).collect());
+                seen.committed = Reading::Read(plan.moves().map(|(row, goal)| (row.at.clone(), there(goal))).collect());
             }
         }
         Break::RestoredRecordActedUpon => {
             if let Some(record) = own(seen) {
                 record.object.metadata.creation_timestamp = Some(Time(record.object.spec.created_at));
             }
+        }
+        Break::ChunkBeforeReadBack if unsent => {
+            if let (Reading::Read(committed), Some(plan), Some(record)) = (&mut seen.committed, plan, record) {
+                let before = plan.moves().take(plan.rows_before(record.chunk()));
+                committed.extend(before.map(|(row, goal)| (row.at.clone(), there(goal))));
+            }
+        }
+        Break::RecreatedTopicTakenForTheSame if unsent => {
+            let topics = plan.unwrap_or_default().topic_ids.into_iter();
+            seen.topics = Reading::Read(topics.map(|(name, id)| (name, Some(Topic { id, partitions: BTreeMap::new() }))).collect());
         }
         Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Reading::Read(_)) => {
             seen.run_state = Reading::Read(RunState::Changed("up".to_owned()));
@@ -194,6 +235,31 @@ fn spoil(broken: Break, seen: &Observation, decision: &mut Decision) {
             let state = seen.record.get().and_then(Option::as_ref).map(|r| &r.state);
             if matches!(state, Some(PlanState::InDoubt { .. } | PlanState::OursSent { answer: Answer::None { .. }, .. })) {
                 *step = Some(Step::Unload);
+            }
+        }
+        (Break::SaidDoneUncompared, Some(Step::Close(status))) if status.phase == RecordPhase::Sent => {
+            (status.phase, status.reason) = (RecordPhase::Verified, Reason::ResetVerified);
+        }
+        (Break::UnclearTakenForRefused, step) => {
+            let state = seen.record.get().and_then(Option::as_ref).map(|r| &r.state);
+            if matches!(state, Some(PlanState::OursSent { answer: Answer::Unclear(_), .. })) {
+                *step = Some(Step::Unload);
+            }
+        }
+        (Break::RetryUnasked, step @ None) => {
+            let record = seen.record.get().and_then(Option::as_ref);
+            let status = record.and_then(|r| r.object.status.as_ref()).filter(|s| s.attempt == 1);
+            if status.is_some_and(|s| s.phase == RecordPhase::Held && s.reason == Reason::OutcomeUnknown) {
+                *step = Some(Step::Rearm);
+            }
+        }
+        (Break::ChunkBeforeReadBack, step) => {
+            let record = seen.record.get().and_then(Option::as_ref);
+            if let Some(RecordLook { state: PlanState::OursSent { .. }, .. }) = record
+                && let Some(chunk) = record.map(RecordLook::chunk)
+                && chunk < record.and_then(RecordLook::plan).map_or(1, |plan| plan.chunks())
+            {
+                *step = Some(Step::Announce { chunk: chunk + 1 });
             }
         }
         (Break::ToldBeforeItIsClosed, None) => {

@@ -7,12 +7,14 @@ use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
 use stream_pipeline_operator::domain::Commit;
 
 use crate::api_server::Key;
+use crate::console::Console;
+use crate::platform;
 use crate::process::NAMESPACE;
 use crate::world::World;
 
 pub const GROUP: &str = "turbine";
 pub const TOPIC: &str = "events";
-pub const WORKLOAD: &str = "consumers";
+const APPLICATION: &str = "application";
 
 /// What one pipeline asks for.
 #[derive(Clone, Debug)]
@@ -52,7 +54,12 @@ pub enum Act {
     /// A transaction holds the offsets for so many seconds.
     Transaction(u64),
     EndTransaction,
-    RecreateTopic,
+    /// The topic is deleted, and made anew so many seconds later. Its commits go with it, if the coordinator has heard of it by then.
+    TopicRecreated {
+        gone: u64,
+        commits_kept: bool,
+    },
+    MakeTopic(Vec<(i64, i64)>),
     AddPartition,
     Create(usize, Option<Ask>),
     Request(usize, Ask),
@@ -65,19 +72,22 @@ pub enum Act {
     /// A backup: taken now, put back so many seconds later.
     Backup(u64),
     Restore(Vec<(Key, Value)>),
-    Scale(i64),
+    /// Somebody sets the count of a workload.
+    Scale(usize, i64),
     /// The pods are as many as they are to be.
     Pods,
     /// Those who are members read on.
     Consume,
+    /// Somebody acts on the platform.
+    Console(Console),
 }
 
 pub fn pipeline(number: usize) -> Key {
     ("streampipelines".to_owned(), NAMESPACE.to_owned(), format!("p{number}"))
 }
 
-pub fn workload() -> Key {
-    ("deployments".to_owned(), NAMESPACE.to_owned(), WORKLOAD.to_owned())
+pub fn workload(number: usize) -> Key {
+    ("deployments".to_owned(), NAMESPACE.to_owned(), format!("consumers-{number}"))
 }
 
 impl Act {
@@ -86,11 +96,14 @@ impl Act {
             Act::Join(_) | Act::Leave | Act::Consume => "consumer",
             Act::Move(_) | Act::BackToOld | Act::DropCommit => "offsets moved",
             Act::Transaction(_) | Act::EndTransaction => "transaction",
-            Act::RecreateTopic | Act::AddPartition => "topic changed",
+            Act::TopicRecreated { .. } | Act::MakeTopic(_) => "topic recreated",
+            Act::AddPartition => "partition added",
             Act::Create(..) | Act::Request(..) | Act::Withdraw(_) | Act::SetRetry(_) | Act::Delete(_) => "user",
             Act::DropStatus(_) | Act::ForgeStatus(..) => "status lost or forged",
             Act::DeleteRecords | Act::Backup(_) | Act::Restore(_) => "record deleted or restored",
-            Act::Scale(_) | Act::Pods => "workload",
+            Act::Scale(..) | Act::Pods => "workload",
+            Act::Console(Console::RevokeTokens) => "tokens revoked",
+            Act::Console(_) => "console",
         }
     }
 
@@ -100,7 +113,7 @@ impl Act {
 
     pub fn apply(&self, world: &mut World) {
         if !self.is_quiet() {
-            world.say(format!("others: {self:?}"));
+            world.say(|| format!("others: {self:?}"));
         }
         match self {
             Act::Join(seconds) => {
@@ -127,26 +140,32 @@ impl Act {
                     consume(world, 2);
                 }
             }
-            Act::RecreateTopic => {
-                let logs = world.broker.topics.get(TOPIC).map(|t| t.logs.clone()).unwrap_or_default();
-                world.broker.make_topic(TOPIC, logs);
+            Act::TopicRecreated { gone, commits_kept } => {
+                let Some(topic) = world.broker.topics.remove(TOPIC) else { return };
+                if !commits_kept {
+                    world.broker.group(GROUP).offsets.retain(|at, _| at.topic != TOPIC);
+                }
+                let again = Act::MakeTopic(topic.logs);
+                if *gone == 0 { again.apply(world) } else { world.plan(Duration::from_secs(*gone), again) }
             }
+            Act::MakeTopic(logs) => world.broker.make_topic(TOPIC, logs.clone()),
             Act::AddPartition => {
                 if let Some(topic) = world.broker.topics.get_mut(TOPIC) {
                     topic.logs.push((0, 10));
                 }
             }
             Act::Create(number, ask) => {
-                let mut spec = json!({ "kafka": { "bootstrapServers": ["broker:9092"], "consumerGroup": GROUP } });
-                if world.api.get(&workload()).is_some() {
-                    spec["kafka"]["workloads"] = json!([{ "apiVersion": "apps/v1", "kind": "Deployment", "name": WORKLOAD }]);
-                }
+                let mut spec = if world.platform.is_some() { on_platform(*number) } else { in_group(world) };
                 if let Some(ask) = ask {
                     spec["offsetReset"] = ask.to_json();
                 }
                 let object = json!({ "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": {}, "spec": spec });
                 let now = world.wall();
-                world.api.create(pipeline(*number), object, now);
+                let (code, made) = world.api.create(pipeline(*number), object, now);
+                if let Some(ask) = ask.as_ref().filter(|ask| code == 200 && !ask.runs_when_created) {
+                    let uid = made["metadata"]["uid"].as_str().unwrap_or_default();
+                    world.oracle.not_to_run.insert((uid.to_owned(), ask.to_json()["id"].as_str().unwrap_or_default().to_owned()));
+                }
             }
             Act::Request(number, ask) => change(world, *number, |o| o["spec"]["offsetReset"] = ask.to_json()),
             Act::Withdraw(number) => change(world, *number, |o| o["spec"]["offsetReset"] = Value::Null),
@@ -157,10 +176,15 @@ impl Act {
             }),
             Act::Delete(number) => {
                 let now = world.wall();
+                world.status_lost(&pipeline(*number).2);
                 world.api.delete(&pipeline(*number), now);
             }
-            Act::DropStatus(number) => change(world, *number, |o| drop(o.as_object_mut().expect("an object").remove("status"))),
+            Act::DropStatus(number) => {
+                world.status_lost(&pipeline(*number).2);
+                change(world, *number, |o| drop(o.as_object_mut().expect("an object").remove("status")));
+            }
             Act::ForgeStatus(number, stage) => {
+                world.status_lost(&pipeline(*number).2);
                 change(world, *number, |o| {
                     if o["status"]["offsetReset"].is_object() {
                         o["status"]["offsetReset"]["stage"] = json!(stage);
@@ -169,7 +193,6 @@ impl Act {
                 world.oracle.forged.insert(pipeline(*number).2);
             }
             Act::DeleteRecords => {
-                world.oracle.records_deleted = true;
                 for (key, object) in records(world) {
                     world.record_deleted(&object);
                     let now = world.wall();
@@ -183,18 +206,23 @@ impl Act {
             Act::Restore(copies) => {
                 for (key, object) in copies {
                     let now = world.wall();
-                    world.api.delete(key, now);
+                    if let Some(replaced) = world.api.get(key).cloned() {
+                        world.record_deleted(&replaced);
+                        world.api.delete(key, now);
+                    }
                     let mut fresh = object.clone();
                     fresh.as_object_mut().expect("an object").remove("status");
                     world.api.create(key.clone(), fresh, now);
                 }
             }
-            Act::Scale(count) => {
-                world.oracle.scaled_by_others = true;
-                world.api.change(&workload(), |o| o["spec"]["replicas"] = json!(count));
+            Act::Scale(number, count) => {
+                let key = workload(*number);
+                world.api.change(&key, |o| o["spec"]["replicas"] = json!(count));
+                world.oracle.scaled_by_others.insert(key.2);
                 world.plan(Duration::from_millis(700), Act::Pods);
             }
             Act::Pods => pods(world),
+            Act::Console(act) => act.apply(world),
             Act::Consume => {
                 if !world.broker.group(GROUP).members.is_empty() && !world.healed {
                     consume(world, 4);
@@ -204,6 +232,39 @@ impl Act {
         }
         world.changed.notify_waiters();
     }
+}
+
+fn in_group(world: &World) -> Value {
+    let mut kafka = json!({ "bootstrapServers": ["broker:9092"], "consumerGroup": GROUP });
+    let references = world.api.all("deployments");
+    let references: Vec<Value> =
+        references.map(|(key, _)| json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": key.2 })).collect();
+    if !references.is_empty() {
+        kafka["workloads"] = json!(references);
+    }
+    json!({ "kafka": kafka })
+}
+
+/// The first by its name, the second by its id.
+fn on_platform(number: usize) -> Value {
+    let mut enos = json!({
+        "endpoint": "https://gateway.example", "orgID": platform::ORG, "credentialsSecretRef": { "name": APPLICATION },
+        "start": { "executionMode": "Standalone", "kafkaRate": 1000 },
+    });
+    if number == 0 {
+        enos["pipelineName"] = json!(platform::NAME);
+    } else {
+        enos["pipelineID"] = json!(platform::ID);
+    }
+    json!({ "enos": enos })
+}
+
+/// The Secret of the platform's application.
+pub fn application() -> (Key, Value) {
+    let value = |text: &str| k8s_openapi::ByteString(text.as_bytes().to_vec());
+    let data = json!({ "accessKey": value(platform::ACCESS_KEY), "secretKey": value(platform::SECRET_KEY) });
+    let key = ("secrets".to_owned(), NAMESPACE.to_owned(), APPLICATION.to_owned());
+    (key, json!({ "apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": data }))
 }
 
 fn records(world: &World) -> Vec<(Key, Value)> {
@@ -226,12 +287,17 @@ fn consume(world: &mut World, by: i64) {
 }
 
 fn pods(world: &mut World) {
-    let Some(count) = world.api.get(&workload()).map(|o| o["spec"]["replicas"].as_i64().unwrap_or(0)) else { return };
-    world.api.change(&workload(), |o| o["status"] = json!({ "replicas": count, "readyReplicas": count }));
+    let workloads = world.api.all("deployments");
+    let counts: Vec<(Key, i64)> = workloads.map(|(key, o)| (key.clone(), o["spec"]["replicas"].as_i64().unwrap_or(0))).collect();
+    let members: Vec<String> = counts.iter().flat_map(|(key, count)| (0..*count).map(move |n| format!("pod-{}-{n}", key.2))).collect();
+    for (key, count) in counts {
+        world.api.change(&key, |o| o["status"] = json!({ "replicas": count, "readyReplicas": count }));
+    }
+    let consumes = !members.is_empty();
     let group = world.broker.group(GROUP);
     group.members.retain(|member| !member.starts_with("pod-"));
-    group.members.extend((0..count).map(|n| format!("pod-{n}")));
-    if count > 0 {
+    group.members.extend(members);
+    if consumes && !world.agenda.values().any(|act| matches!(act, Act::Consume)) {
         world.plan(Duration::from_secs(2), Act::Consume);
     }
 }

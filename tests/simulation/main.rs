@@ -8,22 +8,29 @@ mod api_server;
 mod breaks;
 mod broker;
 mod conformance;
+mod console;
 mod environment;
+mod faults;
+mod gateway;
 mod oracle;
+mod platform;
 mod process;
 mod random;
 mod run;
 mod scenario;
+mod watch;
 mod wire;
 mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use strum::IntoEnumIterator;
 
 use breaks::Break;
+use scenario::Scenario;
 
 /// Histories run side by side.
 const THREADS: usize = 2;
@@ -55,7 +62,7 @@ fn histories_keep_every_promise() {
     let (from, seeds) = (number("FROM", 0), number("SEEDS", 100));
     let total = Mutex::new((0u64, 0usize, BTreeMap::<&str, u64>::new(), Vec::<u64>::new()));
     side_by_side(from, seeds, |seed| {
-        let (_, outcome) = run::of_seed(seed, None);
+        let (_, outcome) = run::of_seed(seed, None, false);
         let mut total = total.lock().expect("no panic under this lock");
         total.0 += 1;
         total.1 += outcome.steps;
@@ -71,7 +78,7 @@ fn histories_keep_every_promise() {
     let (ran, steps, faults, mut failed) = total.into_inner().expect("no panic under this lock");
     failed.sort_unstable();
     for seed in &failed {
-        let (scenario, _) = run::of_seed(*seed, None);
+        let (scenario, _) = run::of_seed(*seed, None, false);
         let (scenario, outcome) = run::shorten(scenario, None);
         println!("seed {seed}: {scenario:?}\n{}", outcome.told);
     }
@@ -83,8 +90,17 @@ fn histories_keep_every_promise() {
 #[test]
 fn one_seed_is_one_history() {
     for seed in [3, 17] {
-        let told = || run::of_seed(seed, None).1.told;
+        let told = || run::of_seed(seed, None, true).1.told;
         assert_eq!(told(), told(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_plan_of_many_chunks_is_sent_without_a_pause() {
+    for pods in [vec![], vec![1], vec![1, 2]] {
+        let outcome = run::run(&Scenario::in_chunks(40, pods.clone()), None, true);
+        assert_eq!((&outcome.violations, &outcome.stages), (&Vec::new(), &vec!["Verified".to_owned()]), "{pods:?}\n{}", outcome.told);
+        assert!(outcome.longest_to_send < Duration::from_millis(500), "{pods:?}: {:?}\n{}", outcome.longest_to_send, outcome.told);
     }
 }
 
@@ -95,7 +111,7 @@ fn every_break_of_the_protocol_is_found() {
     for broken in Break::iter().filter(|b| only.as_ref().is_none_or(|name| *name == format!("{b:?}"))) {
         let found = Mutex::new(None::<(u64, Vec<String>)>);
         side_by_side(0, 1000, |seed| {
-            let (_, outcome) = run::of_seed(seed, Some(broken));
+            let (_, outcome) = run::of_seed(seed, Some(broken), false);
             let mut found = found.lock().expect("no panic under this lock");
             if !outcome.violations.is_empty() && found.as_ref().is_none_or(|(first, _)| seed < *first) {
                 *found = Some((seed, outcome.violations));

@@ -11,10 +11,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use kube::Client;
-use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::{reflector, watcher};
-use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, StreamPipeline};
+use kube::runtime::reflector;
+use stream_pipeline_operator::api::FINALIZER;
 use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
 use stream_pipeline_operator::backend::enos::Gateways;
 use stream_pipeline_operator::backend::kafka::clients::Clients;
@@ -31,10 +30,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::api_server::{Key, metadata};
 use crate::breaks;
+use crate::gateway::ToGateway;
+use crate::watch::{Cache, watch};
 use crate::wire::{ToApiServer, ToBrokers};
-use crate::world::{Link, Shared, lock};
+use crate::world::{Connection, Link, Shared, lock};
 
 pub const NAMESPACE: &str = "wind";
 
@@ -49,6 +49,7 @@ pub const TIMING: Timing = Timing {
     pause_warning: Duration::from_secs(12 * 3600),
     slow_stop: Duration::from_secs(300),
     finalizer_deadline: Duration::from_secs(600),
+    // Drawn by the seed.
     chunk_size: 5000,
 };
 
@@ -106,6 +107,11 @@ impl Process {
         });
     }
 
+    /// When its watches go on.
+    pub fn watches_from(&self) -> Option<Instant> {
+        self.state().watch_until
+    }
+
     pub fn freeze_watch(&self, by: Duration) {
         self.state().watch_until = Some(Instant::now() + by);
     }
@@ -127,14 +133,15 @@ impl Process {
         }
     }
 
-    /// Resolves while it has a connection to the brokers; never again once it is dead without one.
-    pub fn broker_up(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+    /// Resolves while this connection to the brokers stands; never again once the process is dead without one.
+    pub fn connected(self: &Arc<Self>, connection: Arc<Connection>) -> impl Future<Output = ()> + Send + use<> {
         let process = Arc::clone(self);
         async move {
             loop {
                 let (cut, dead) = {
                     let state = process.state();
-                    (state.cut_until.filter(|until| *until > Instant::now()), state.dead.is_some())
+                    let until = state.cut_until.max(connection.dead_until());
+                    (until.filter(|until| *until > Instant::now()), state.dead.is_some())
                 };
                 match cut {
                     None => return,
@@ -186,19 +193,17 @@ pub async fn replica(world: Shared, name: char, skew: i64, pipelines: Vec<String
     for life in 0.. {
         let incarnation = breaks::incarnation(&world, name, life);
         let process = Arc::new(Process::new(format!("{name}{life}"), incarnation, life, skew));
-        lock(&world).say(format!("{name}{life} starts"));
+        lock(&world).say(|| format!("{name}{life} starts"));
         let work = operate(world.clone(), Arc::clone(&process), pipelines.clone());
         Gate { process: Arc::clone(&process), inner: Some(Box::pin(work)) }.await;
         let restart = process.state().dead.unwrap_or_default();
-        lock(&world).say(format!("{name}{life} has ended; another starts in {restart:?}"));
+        lock(&world).say(|| format!("{name}{life} has ended; another starts in {restart:?}"));
         sleep(restart).await;
     }
 }
 
-type Cache = Arc<Mutex<BTreeMap<String, StreamPipeline>>>;
-
 async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
-    let link = Link { world: world.clone(), process: Arc::clone(&process) };
+    let link = Link { world: world.clone(), process: Arc::clone(&process), connection: Arc::default() };
     let client = Client::new(ToApiServer(link.clone()), NAMESPACE);
     let (records, writer) = reflector::store();
     let timing = breaks::timing(&world, &process);
@@ -206,13 +211,14 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let memory = Arc::new(Memory::new(process.incarnation.clone()));
     breaks::remember(&world, &process, &memory);
     let to_brokers = link.clone();
+    let to_platform = Arc::new(ToGateway(Link { connection: Arc::default(), ..link.clone() }));
     let ctx = Context {
         ledger: Ledger::new(client.clone(), Some(NAMESPACE.to_owned()), timing.call_deadline),
         records,
         pipelines: reflector::store().0,
         memory,
         kafka: Arc::new(Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))), timing.max_backoff)),
-        enos: Arc::new(Gateways::new(policy, false, timing.call_deadline)),
+        enos: Arc::new(Gateways::new(policy, false, timing.call_deadline, clock(&link)).carried_by(to_platform)),
         kinds: Kinds::default(),
         secrets: Secrets::new(client.clone(), timing.call_deadline),
         timing,
@@ -256,65 +262,5 @@ async fn work(ctx: &Context, name: &str, cache: &Cache, changed: &Notify) {
             None => changed.notified().await,
         }
         sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Keeps the copies of pipelines and of the records' metadata, some time behind the API server.
-async fn watch(
-    link: &Link,
-    cache: &Cache,
-    mut records: reflector::store::Writer<PartialObjectMeta<OffsetResetRecord>>,
-    changes: &BTreeMap<String, Arc<Notify>>,
-) {
-    let (mut seen, first): (usize, Vec<(Key, serde_json::Value)>) = {
-        let world = lock(&link.world);
-        let all = world.api.all("streampipelines").chain(world.api.all("offsetresetrecords"));
-        (world.api.changes.len(), all.map(|(key, object)| (key.clone(), object.clone())).collect())
-    };
-    records.apply_watcher_event(&watcher::Event::Init);
-    let meta = |object: &serde_json::Value| serde_json::from_value(metadata(object)).expect("metadata");
-    for (key, object) in first.iter().filter(|(key, _)| key.0 == "offsetresetrecords") {
-        let _ = key;
-        records.apply_watcher_event(&watcher::Event::InitApply(meta(object)));
-    }
-    records.apply_watcher_event(&watcher::Event::InitDone);
-    let tell = |key: &Key, object: &serde_json::Value, gone: bool| {
-        let mut cache = cache.lock().expect("no panic under this lock");
-        if gone {
-            cache.remove(&key.2);
-        } else {
-            cache.insert(key.2.clone(), serde_json::from_value(object.clone()).expect("a StreamPipeline"));
-        }
-        if let Some(changed) = changes.get(&key.2) {
-            changed.notify_one();
-        }
-    };
-    for (key, object) in first.iter().filter(|(key, _)| key.0 == "streampipelines") {
-        tell(key, object, false);
-    }
-    loop {
-        let (end, changed, mut random) = {
-            let world = lock(&link.world);
-            (world.api.changes.len(), Arc::clone(&world.changed), world.random.of(&link.process.name, seen as u64))
-        };
-        if end == seen {
-            changed.notified().await;
-            continue;
-        }
-        let until = link.process.state().watch_until;
-        sleep(Duration::from_millis(random.between(2, 30))).await;
-        if let Some(until) = until {
-            tokio::time::sleep_until(until).await;
-        }
-        let news = lock(&link.world).api.changes[seen..end].to_vec();
-        seen = end;
-        for (key, object, gone) in news {
-            match key.0.as_str() {
-                "streampipelines" => tell(&key, &object, gone),
-                "offsetresetrecords" if gone => records.apply_watcher_event(&watcher::Event::Delete(meta(&object))),
-                "offsetresetrecords" => records.apply_watcher_event(&watcher::Event::Apply(meta(&object))),
-                _ => {}
-            }
-        }
     }
 }

@@ -4,14 +4,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
-use stream_pipeline_operator::domain::Commit;
+use stream_pipeline_operator::domain::{Commit, Timing};
 use tokio::time::{sleep, timeout};
 
 use crate::breaks::Break;
-use crate::environment::{Act, GROUP, TOPIC, workload};
-use crate::process::replica;
+use crate::environment::{Act, GROUP, TOPIC, application, workload};
+use crate::platform::Platform;
+use crate::process::{TIMING, replica};
 use crate::scenario::Scenario;
 use crate::world::{Shared, World, lock};
 
@@ -28,28 +29,32 @@ pub struct Outcome {
     pub steps: usize,
     pub calls: Vec<String>,
     pub counts: std::collections::BTreeMap<&'static str, u64>,
+    /// What each pipeline is told to have come to.
+    pub stages: Vec<String>,
+    /// From the write of a plan, or of what is sent next of it, to its send.
+    pub longest_to_send: Duration,
 }
 
-pub fn run(scenario: &Scenario, breaks: Option<Break>) -> Outcome {
+pub fn run(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(history(scenario, breaks))
+    runtime.block_on(history(scenario, breaks, told))
 }
 
 /// A seed's history, with what a run without faults has shown to be worth hindering.
-pub fn of_seed(seed: u64, breaks: Option<Break>) -> (Scenario, Outcome) {
+pub fn of_seed(seed: u64, breaks: Option<Break>, told: bool) -> (Scenario, Outcome) {
     let bare = Scenario::of(seed);
-    let outcome = run(&bare, breaks);
+    let outcome = run(&bare, breaks, false);
     if !outcome.violations.is_empty() {
         return (bare, outcome);
     }
     let scenario = bare.with_faults(&outcome.calls);
-    let faulty = run(&scenario, breaks);
+    let faulty = run(&scenario, breaks, told);
     (scenario, faulty)
 }
 
 /// Leaves out whatever the violation does not need.
 pub fn shorten(mut scenario: Scenario, breaks: Option<Break>) -> (Scenario, Outcome) {
-    let mut outcome = run(&scenario, breaks);
+    let mut outcome = run(&scenario, breaks, true);
     loop {
         let fewer = |scenario: &Scenario| {
             let mut smaller = Vec::new();
@@ -66,7 +71,7 @@ pub fn shorten(mut scenario: Scenario, breaks: Option<Break>) -> (Scenario, Outc
             smaller
         };
         let found = fewer(&scenario).into_iter().find_map(|one| {
-            let outcome = run(&one, breaks);
+            let outcome = run(&one, breaks, true);
             (!outcome.violations.is_empty()).then_some((one, outcome))
         });
         match found {
@@ -76,8 +81,9 @@ pub fn shorten(mut scenario: Scenario, breaks: Option<Break>) -> (Scenario, Outc
     }
 }
 
-async fn history(scenario: &Scenario, breaks: Option<Break>) -> Outcome {
-    let world: Shared = Arc::new(Mutex::new(World::new(scenario.seed, breaks)));
+async fn history(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outcome {
+    let timing = Timing { chunk_size: scenario.chunk_size, ..TIMING };
+    let world: Shared = Arc::new(Mutex::new(World::new(scenario.seed, breaks, timing, told)));
     let names: Vec<String> = (0..scenario.pipelines).map(|n| format!("p{n}")).collect();
     {
         let mut world = lock(&world);
@@ -88,14 +94,19 @@ async fn history(scenario: &Scenario, breaks: Option<Break>) -> Outcome {
             let commit = Commit { offset: 60 + i64::from(partition), leader_epoch: Some(0), ..Commit::default() };
             world.broker.group(GROUP).offsets.insert(TopicPartition::new(TOPIC, partition), commit);
         }
-        if let Some(pods) = scenario.pods {
+        for (number, pods) in scenario.pods.iter().enumerate() {
             let now = world.wall();
             world.api.create(
-                workload(),
+                workload(number),
                 json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}, "spec": { "replicas": pods } }),
                 now,
             );
-            Act::Pods.apply(&mut world);
+        }
+        Act::Pods.apply(&mut world);
+        if let Some(setup) = &scenario.platform {
+            world.platform = Some(Platform::new(setup.clone()));
+            let ((key, secret), now) = (application(), world.wall());
+            world.api.create(key, secret, now);
         }
         for (at, act) in &scenario.acts {
             world.plan(*at, act.clone());
@@ -111,10 +122,10 @@ async fn history(scenario: &Scenario, breaks: Option<Break>) -> Outcome {
         let mut world = lock(&world);
         if world.at() >= HEALED && !world.healed {
             world.healed = true;
-            world.say("the world is left to itself".to_owned());
+            world.say(|| "the world is left to itself".to_owned());
         }
         let busy = world.agenda.values().any(|act| !matches!(act, Act::Consume | Act::Pods));
-        let open = world.open_ends();
+        let open = if busy { Vec::new() } else { world.open_ends() };
         calm = if busy || !open.is_empty() { Duration::ZERO } else { calm + step };
         let enough = if scenario.faults.is_empty() { step } else { CALM };
         if !world.oracle.violations.is_empty() || calm >= enough {
@@ -127,13 +138,16 @@ async fn history(scenario: &Scenario, breaks: Option<Break>) -> Outcome {
     }
     others.abort();
     replicas.iter().for_each(tokio::task::JoinHandle::abort);
-    let world = lock(&world);
+    let mut world = lock(&world);
+    let stage = |(_, object): (_, &Value)| object["status"]["offsetReset"]["stage"].as_str().unwrap_or_default().to_owned();
     Outcome {
-        violations: world.oracle.violations.clone(),
+        stages: world.api.all("streampipelines").map(stage).collect(),
+        longest_to_send: world.oracle.longest_to_send,
+        violations: std::mem::take(&mut world.oracle.violations),
         told: world.told(),
         steps: world.calls.len(),
-        calls: world.calls.clone(),
-        counts: world.oracle.counts.clone(),
+        calls: std::mem::take(&mut world.calls),
+        counts: std::mem::take(&mut world.oracle.counts),
     }
 }
 

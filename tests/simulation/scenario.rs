@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::console::{Console, answered};
 use crate::environment::{Act, Ask};
+use crate::faults::Fault;
+use crate::platform::Setup;
 use crate::random::Random;
-use crate::world::Fault;
 
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -16,7 +18,12 @@ pub struct Scenario {
     pub pipelines: usize,
     /// Seconds each replica's wall clock is off.
     pub replicas: Vec<i64>,
-    pub pods: Option<i64>,
+    /// Of each workload.
+    pub pods: Vec<i64>,
+    /// Most partitions in one commit.
+    pub chunk_size: usize,
+    /// The pipeline lives there, not in a consumer group.
+    pub platform: Option<Setup>,
     pub acts: Vec<(Duration, Act)>,
     /// By the number of the call; drawn once a run has shown what calls there are.
     pub faults: Vec<(usize, Fault)>,
@@ -27,11 +34,15 @@ impl Scenario {
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed).of("scenario", 0);
         let pipelines = if random.one_in(4) { 2 } else { 1 };
-        let pods = random.one_in(3).then(|| i64::try_from(random.between(0, 2)).expect("few"));
+        let platform = random.one_in(4).then(|| Setup::of(random.of("platform", 0)));
+        let workloads = if platform.is_none() && random.one_in(3) { random.between(1, 2) } else { 0 };
+        let may_pause = platform.is_some() || workloads > 0;
+        let pods: Vec<i64> = (0..workloads).map(|_| i64::try_from(random.between(0, 2)).expect("few")).collect();
         let two = random.one_in(3);
         let mut skew = || if random.one_in(24) { 75 } else { 0 };
         let replicas = if two { vec![skew(), skew()] } else { vec![skew()] };
-        let partitions = random.between(1, 3);
+        let partitions = random.between(1, 4);
+        let chunk_size = random.pick(&[1, 2, 5000, 5000]);
         let mut acts = Vec::new();
         let mut id = 0;
         for number in 0..pipelines {
@@ -39,8 +50,8 @@ impl Scenario {
                 id += 1;
                 Ask {
                     id,
-                    to: target(random),
-                    pauses: pods.is_some() && !random.one_in(3),
+                    to: if platform.is_some() { Value::Null } else { target(random) },
+                    pauses: may_pause && !random.one_in(3),
                     quiet: random.pick(&[0, 0, 3, 10]),
                     runs_when_created: at_creation && !random.one_in(6),
                     retries: random.one_in(3),
@@ -63,7 +74,7 @@ impl Scenario {
                     3 | 4 => Act::SetRetry(number),
                     5 => Act::Delete(number),
                     6 => Act::Backup(random.between(62, 75)),
-                    _ => other(&mut random),
+                    _ => other(&mut random, platform.is_some()),
                 };
                 let deleted = matches!(act, Act::Delete(_));
                 acts.push((at, act));
@@ -76,25 +87,43 @@ impl Scenario {
             }
         }
         acts.sort_by_key(|(at, _)| *at);
-        Self { seed, partitions, pipelines, replicas, pods, acts, faults: Vec::new() }
+        Self { seed, partitions, pipelines, replicas, pods, chunk_size, platform, acts, faults: Vec::new() }
+    }
+
+    /// One request in a good world, of a plan in so many chunks.
+    pub fn in_chunks(chunks: u64, pods: Vec<i64>) -> Self {
+        let ask = Ask {
+            id: 1,
+            to: json!({ "shiftBy": -20 }),
+            pauses: !pods.is_empty(),
+            quiet: 0,
+            runs_when_created: false,
+            retries: false,
+            timeout: 90,
+        };
+        let acts = vec![(Duration::ZERO, Act::Create(0, None)), (Duration::from_secs(1), Act::Request(0, ask))];
+        Self { seed: 0, partitions: chunks, pipelines: 1, replicas: vec![0], pods, chunk_size: 1, platform: None, acts, faults: Vec::new() }
     }
 
     /// Draws what happens, from the calls of a run without.
     pub fn with_faults(mut self, calls: &[String]) -> Self {
         let mut random = Random::new(self.seed).of("faults", 0);
-        let telling = |call: &String| !call.starts_with("GET") || call.contains("records/") || call.contains("Alter");
-        let last_write =
-            calls.iter().rposition(|c| c.starts_with("PATCH") || c.starts_with("POST") || c.starts_with("PUT") || c.contains("Alter"));
+        let enos = self.platform.is_some();
+        let sends = |c: &str| c.contains("Alter") || c == "enos reset";
+        let changes = |c: &str| c.starts_with("PATCH") || c.starts_with("POST") || c.starts_with("PUT") || sends(c);
+        let reads = |c: &str| c.starts_with("GET") || c.starts_with("enos list") || c.starts_with("enos token");
+        let last_write = calls.iter().rposition(|c| changes(c));
         let end = last_write.map_or(calls.len(), |last| (last + 20).min(calls.len())).max(1);
-        let near_send: Vec<usize> = calls.iter().enumerate().filter(|(_, c)| c.contains("Alter")).map(|(i, _)| i).collect();
-        let writes: Vec<usize> = (0..end).filter(|&i| telling(&calls[i])).collect();
+        let near_send: Vec<usize> = calls.iter().enumerate().filter(|(_, c)| sends(c)).map(|(i, _)| i).collect();
+        let writes: Vec<usize> = (0..end).filter(|&i| !reads(&calls[i])).collect();
         for _ in 0..random.between(1, 4) {
             let close = !near_send.is_empty() && random.one_in(2);
             let at = match random.between(0, 1) {
                 // The send itself.
                 _ if close && random.one_in(4) => {
                     let at = random.pick(&near_send);
-                    self.faults.push((at, under_way(&mut random)));
+                    let fault = if enos && random.one_in(3) { answered(&mut random, &calls[at]) } else { under_way(&mut random) };
+                    self.faults.push((at, fault));
                     continue;
                 }
                 _ if close => {
@@ -106,7 +135,7 @@ impl Scenario {
             };
             let call = calls.get(at).map_or("", String::as_str);
             // What others do hurts most between the plan and its close.
-            let fault = if close && random.one_in(2) { around(&mut random) } else { fault(&mut random, call) };
+            let fault = if close && random.one_in(2) { around(&mut random, enos) } else { fault(&mut random, call, enos) };
             self.faults.push((at, fault));
         }
         self
@@ -134,46 +163,60 @@ fn target(random: &mut Random) -> Value {
 /// What leaves a commit in doubt.
 fn under_way(random: &mut Random) -> Fault {
     let mut seconds = |low: u64, high: u64| Duration::from_millis(random.between(low * 1000, high * 1000));
-    match seconds(0, 4).as_secs() {
+    match seconds(0, 7).as_secs() {
         0 => Fault::Late(seconds(1, 29)),
         1 => Fault::CrashUnderWay(seconds(0, 10), seconds(0, 19)),
         2 => Fault::LostAnswer,
         3 => Fault::BrokerDown(seconds(8, 40)),
+        // Some for longer than it takes to judge.
+        4 => Fault::ConnectionDown(seconds(8, 40)),
+        5 => Fault::ConnectionDown(seconds(66, 120)),
         _ => Fault::CrashAfter(seconds(0, 60)),
     }
 }
 
-fn around(random: &mut Random) -> Fault {
-    let act = match random.between(0, 5) {
+fn around(random: &mut Random, enos: bool) -> Fault {
+    let act = match random.between(0, 6) {
+        0 | 1 | 3 if enos => Act::Console(Console::of(random)),
         0 => Act::Move(i64::try_from(random.between(1, 9)).expect("small")),
         1 => Act::BackToOld,
         2 => random.pick(&[Act::Withdraw(0), Act::Delete(0), Act::SetRetry(0)]),
-        _ => other(random),
+        3 => recreated(random),
+        _ => other(random, enos),
     };
     if random.one_in(2) { Fault::Before(act) } else { Fault::After(act) }
 }
 
 /// What others do.
-fn other(random: &mut Random) -> Act {
+fn other(random: &mut Random, enos: bool) -> Act {
     match random.between(0, 13) {
+        0..=8 | 12.. if enos => Act::Console(Console::of(random)),
         0 | 1 => Act::Join(random.between(1, 20)),
         2 | 3 => Act::Move(i64::try_from(random.between(1, 9)).expect("small")),
         4 | 5 => Act::BackToOld,
         6 => Act::Transaction(random.between(1, 20)),
-        7 => Act::RecreateTopic,
+        7 => recreated(random),
         8 => Act::AddPartition,
         9 => Act::DropStatus(0),
         10 => Act::ForgeStatus(0, random.pick(&["Waiting", "Verified", "Sending", "Held"])),
         11 => Act::DeleteRecords,
-        12 => Act::Scale(i64::try_from(random.between(0, 3)).expect("small")),
+        12 => Act::Scale(usize::try_from(random.between(0, 1)).expect("small"), i64::try_from(random.between(0, 3)).expect("small")),
         _ => Act::DropCommit,
     }
 }
 
-fn fault(random: &mut Random, call: &str) -> Fault {
+fn recreated(random: &mut Random) -> Act {
+    let gone = if random.one_in(2) { 0 } else { random.between(1, 20) };
+    Act::TopicRecreated { gone, commits_kept: random.one_in(2) }
+}
+
+fn fault(random: &mut Random, call: &str, enos: bool) -> Fault {
     let seconds = |random: &mut Random, low: u64, high: u64| Duration::from_millis(random.between(low * 1000, high * 1000));
     let kafka = call.starts_with("kafka");
-    match random.between(0, 19) {
+    if call.starts_with("enos") && random.one_in(3) {
+        return answered(random, call);
+    }
+    match random.between(0, 20) {
         0 => Fault::Error,
         1 => Fault::ErrorAfter,
         2 => Fault::LostRequest,
@@ -188,7 +231,8 @@ fn fault(random: &mut Random, call: &str) -> Fault {
         13 | 14 => Fault::Stall(seconds(random, 1, 90)),
         15 => Fault::StaleWatch(seconds(random, 1, 60)),
         16 => Fault::BrokerDown(seconds(random, 1, 40)),
-        17 => Fault::Before(other(random)),
-        _ => Fault::After(other(random)),
+        17 => Fault::Before(other(random, enos)),
+        18 => Fault::ConnectionDown(seconds(random, 1, 120)),
+        _ => Fault::After(other(random, enos)),
     }
 }

@@ -18,6 +18,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use crate::api_server::{Request, failure};
+use crate::breaks::Break;
+use crate::faults::Twist;
 use crate::world::{Link, World, lock};
 
 /// The API server.
@@ -71,12 +73,22 @@ pub struct ToBrokers {
 
 #[derive(Default)]
 struct Handle {
+    /// A break: what lies in it is delivered however long ago it was given up.
+    outlives_its_deadlines: bool,
     retired: AtomicBool,
     in_flight: AtomicUsize,
     ended: Notify,
 }
 
 impl Handle {
+    /// No more of it leaves.
+    async fn given_up(self: Arc<Self>) {
+        if self.outlives_its_deadlines {
+            pending::<()>().await;
+        }
+        self.destroyed().await;
+    }
+
     fn is_destroyed(&self) -> bool {
         self.retired.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Relaxed) == 0
     }
@@ -99,14 +111,16 @@ impl Handle {
 
 impl ToBrokers {
     pub fn new(link: Link) -> Self {
-        Self { link, shared: Arc::default() }
+        let outlives_its_deadlines = lock(&link.world).breaks == Some(Break::ClientOutlivesItsDeadline);
+        let shared = Arc::new(Handle { outlives_its_deadlines, ..Handle::default() });
+        Self { link: Link { connection: Arc::default(), ..link }, shared }
     }
 
     fn call<T: Send + 'static>(
         &self,
         call: &'static str,
         deadline: Duration,
-        serve: impl Fn(&mut World, bool) -> Result<T, AdminError> + Send + 'static,
+        serve: impl Fn(&mut World, Twist) -> Result<T, AdminError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, AdminError>> {
         let shared = Arc::clone(&self.shared);
         if shared.retired.load(Ordering::Relaxed) {
@@ -114,7 +128,7 @@ impl ToBrokers {
         }
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
         let lost = move |_| Err(AdminError::Kafka { call, code: KafkaCode::TRANSPORT, detail: "connection lost".to_owned() });
-        let given_up = Box::pin(Arc::clone(&shared).destroyed());
+        let given_up = Box::pin(Arc::clone(&shared).given_up());
         let answer = self.link.carry(format!("kafka {call}"), serve, lost, Some(given_up));
         let (tx, rx) = oneshot::channel();
         // The client's own thread: it keeps the deadline, also where nobody waits for the answer any more.
@@ -178,8 +192,12 @@ impl Admin for ToBrokers {
         if topics.is_empty() {
             return Box::pin(async { Ok(Vec::new()) });
         }
-        let topics = topics.to_vec();
-        self.call("DescribeTopics", deadline, move |world, _| Ok(world.broker.describe_topics(&topics)))
+        let (topics, process) = (topics.to_vec(), Arc::clone(&self.link.process));
+        self.call("DescribeTopics", deadline, move |world, _| {
+            let described = world.broker.describe_topics(&topics);
+            world.saw_topics(&process, &described);
+            Ok(described)
+        })
     }
 
     fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> BoxFuture<'a, Result<GroupIdentity, AdminError>> {
@@ -226,9 +244,9 @@ impl Admin for ToBrokers {
         }
         let send = lock(&self.link.world).sends(&self.link.process, group, offsets);
         let (group, offsets) = (group.to_owned(), offsets.to_vec());
-        self.call("AlterConsumerGroupOffsets", deadline, move |world, refuse_last| {
+        self.call("AlterConsumerGroupOffsets", deadline, move |world, twist| {
             let mut taken = offsets.clone();
-            let refused = if refuse_last { taken.pop() } else { None };
+            let refused = if matches!(twist, Twist::RefuseLast) { taken.pop() } else { None };
             let mut results = world.lands(send, &group, &taken);
             // TOPIC_AUTHORIZATION_FAILED.
             results.extend(refused.map(|c| (TopicPartition::new(&c.topic, c.partition), Err(KafkaCode(29)))));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, select};
 use jiff::{SignedDuration, Timestamp};
+use stream_pipeline_operator::domain::Timing;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -15,62 +16,11 @@ use crate::api_server::ApiServer;
 use crate::breaks::Break;
 use crate::broker::Broker;
 use crate::environment::Act;
+use crate::faults::{Fault, Twist};
 use crate::oracle::Oracle;
+use crate::platform::Platform;
 use crate::process::Process;
 use crate::random::Random;
-
-/// What may happen to one call, or around it.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// Refused, and nothing done.
-    Error,
-    /// Done, and answered as if it were not.
-    ErrorAfter,
-    LostRequest,
-    LostAnswer,
-    /// Done so much later, and never answered.
-    Late(Duration),
-    /// Done at once, answered so much later.
-    Slow(Duration),
-    /// Delivered twice; the second answer counts.
-    Duplicate,
-    /// The process ends before the call leaves, while it is under way, or after it is done; another starts so much later.
-    CrashBefore(Duration),
-    CrashUnderWay(Duration, Duration),
-    CrashAfter(Duration),
-    /// The process stands still for so long once the call has left.
-    Stall(Duration),
-    /// Its watches show nothing new for so long.
-    StaleWatch(Duration),
-    /// It has no connection to the brokers for so long.
-    BrokerDown(Duration),
-    /// The broker refuses the last partition.
-    RefuseLast,
-    /// Somebody else acts just before it is served, or just after.
-    Before(Act),
-    After(Act),
-}
-
-impl Fault {
-    /// By what it is counted as.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Fault::Error => "error",
-            Fault::ErrorAfter => "error after it was done",
-            Fault::LostRequest => "lost request",
-            Fault::LostAnswer => "lost answer",
-            Fault::Late(_) => "late",
-            Fault::Slow(_) => "slow answer",
-            Fault::Duplicate => "duplicate",
-            Fault::CrashBefore(_) | Fault::CrashUnderWay(..) | Fault::CrashAfter(_) => "crash",
-            Fault::Stall(_) => "stall",
-            Fault::StaleWatch(_) => "stale watch",
-            Fault::BrokerDown(_) => "broker unreachable",
-            Fault::RefuseLast => "partition refused",
-            Fault::Before(act) | Fault::After(act) => act.kind(),
-        }
-    }
-}
 
 pub type Shared = Arc<Mutex<World>>;
 
@@ -79,21 +29,25 @@ pub struct World {
     start: Instant,
     pub api: ApiServer,
     pub broker: Broker,
+    /// Where the pipeline lives, if not in a consumer group.
+    pub platform: Option<Platform>,
     pub oracle: Oracle,
     pub breaks: Option<Break>,
     /// By the number of the call.
     pub faults: BTreeMap<usize, Vec<Fault>>,
     /// Every call of the operator, in order.
     pub calls: Vec<String>,
-    pub history: Vec<(Duration, String)>,
-    /// What others are going to do.
-    pub agenda: BTreeMap<(Duration, usize), Act>,
+    /// What happened, in words; None: nobody reads it.
+    pub history: Option<Vec<(Duration, String)>>,
+    /// What others are going to do; of acts at one time the first planned comes first.
+    pub agenda: BTreeMap<(Duration, u64), Act>,
+    acts_planned: u64,
     pub changed: Arc<Notify>,
     pub planned: Arc<Notify>,
     /// From now on no call is hindered any more.
     pub healed: bool,
-    /// Bound of what is under way when its sender has died.
-    pub late_bound: Duration,
+    /// What a process is started with.
+    pub timing: Timing,
 }
 
 pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
@@ -104,22 +58,24 @@ pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
 const BEGIN: i64 = 1_772_323_200;
 
 impl World {
-    pub fn new(seed: u64, breaks: Option<Break>) -> Self {
+    pub fn new(seed: u64, breaks: Option<Break>, timing: Timing, told: bool) -> Self {
         Self {
             random: Random::new(seed),
             start: Instant::now(),
             api: ApiServer::default(),
             broker: Broker::new(),
+            platform: None,
             oracle: Oracle::default(),
             breaks,
             faults: BTreeMap::new(),
             calls: Vec::new(),
-            history: Vec::new(),
+            history: told.then(Vec::new),
             agenda: BTreeMap::new(),
+            acts_planned: 0,
             changed: Arc::default(),
             planned: Arc::default(),
             healed: false,
-            late_bound: Duration::from_secs(20),
+            timing,
         }
     }
 
@@ -133,25 +89,29 @@ impl World {
         Timestamp::constant(BEGIN, 0) + SignedDuration::try_from(self.at()).expect("a short time")
     }
 
-    pub fn say(&mut self, text: String) {
+    /// Writes a line down, where somebody is going to read them.
+    pub fn say(&mut self, text: impl FnOnce() -> String) {
         let at = self.at();
-        self.history.push((at, text));
+        if let Some(history) = &mut self.history {
+            history.push((at, text()));
+        }
     }
 
     pub fn violation(&mut self, text: String) {
-        self.say(format!("VIOLATION: {text}"));
+        self.say(|| format!("VIOLATION: {text}"));
         self.oracle.violations.push(text);
     }
 
     pub fn plan(&mut self, after: Duration, act: Act) {
         let at = self.at() + after;
-        self.agenda.insert((at, self.agenda.len() + self.history.len() * 1000), act);
+        self.acts_planned += 1;
+        self.agenda.insert((at, self.acts_planned), act);
         self.planned.notify_one();
     }
 
     pub fn told(&self) -> String {
         let mut text = String::new();
-        for (at, line) in &self.history {
+        for (at, line) in self.history.iter().flatten() {
             let _ = writeln!(text, "  {:>9.3} s  {line}", at.as_secs_f64());
         }
         text
@@ -163,6 +123,21 @@ impl World {
 pub struct Link {
     pub world: Shared,
     pub process: Arc<Process>,
+    pub connection: Arc<Connection>,
+}
+
+/// One connection, which may be dead for a while.
+#[derive(Default)]
+pub struct Connection(Mutex<Option<Instant>>);
+
+impl Connection {
+    fn cut(&self, by: Duration) {
+        *self.0.lock().expect("no panic under this lock") = Some(Instant::now() + by);
+    }
+
+    pub fn dead_until(&self) -> Option<Instant> {
+        *self.0.lock().expect("no panic under this lock")
+    }
 }
 
 #[derive(Default)]
@@ -176,22 +151,21 @@ struct Journey {
     unanswered: bool,
     dies_after: Option<Duration>,
     around: (Vec<Act>, Vec<Act>),
-    refuse_last: bool,
+    twist: Twist,
 }
 
 impl Link {
-    /// Carries one call. `serve` is told whether it is to refuse a part; `fail` makes the answer of a failure, told whether the
-    /// call was carried out. A call that has no connection waits for one, unless `given_up` comes first.
+    /// Carries one call. `serve` is told how; `fail` makes the answer of a failure, told whether the call was carried out. A call that has no connection waits for one, unless `given_up` comes first.
     pub fn carry<T: Send + 'static>(
         &self,
         name: String,
-        serve: impl Fn(&mut World, bool) -> T + Send + 'static,
+        serve: impl Fn(&mut World, Twist) -> T + Send + 'static,
         fail: impl Fn(bool) -> T + Send + 'static,
         given_up: Option<BoxFuture<'static, ()>>,
     ) -> oneshot::Receiver<T> {
         let (tx, rx) = oneshot::channel();
         let journey = self.journey(&name);
-        let (world, process) = (Arc::clone(&self.world), Arc::clone(&self.process));
+        let (world, process, connection) = (Arc::clone(&self.world), Arc::clone(&self.process), Arc::clone(&self.connection));
         let Some(journey) = journey else {
             // It never left.
             std::mem::forget(tx);
@@ -199,11 +173,11 @@ impl Link {
         };
         tokio::spawn(async move {
             if let Some(given_up) = given_up
-                && !process.broker_up().await_or(given_up).await
+                && !process.connected(connection).await_or(given_up).await
             {
                 std::future::pending::<()>().await;
             }
-            let bound = lock(&world).late_bound;
+            let bound = lock(&world).timing.late_bound;
             let rest = bound.min(journey.travel);
             let dead = Box::pin(async {
                 process.died().await;
@@ -217,9 +191,9 @@ impl Link {
                 let answer = if journey.lost || journey.fails_before {
                     fail(false)
                 } else {
-                    let mut answer = serve(&mut world, journey.refuse_last);
+                    let mut answer = serve(&mut world, journey.twist);
                     if journey.twice {
-                        answer = serve(&mut world, journey.refuse_last);
+                        answer = serve(&mut world, journey.twist);
                     }
                     if journey.fails_after { fail(true) } else { answer }
                 };
@@ -244,6 +218,7 @@ impl Link {
     /// Counts the call, and draws its way; None: it never leaves.
     fn journey(&self, name: &str) -> Option<Journey> {
         let mut world = lock(&self.world);
+        let world = &mut *world;
         let number = world.calls.len();
         world.calls.push(name.to_owned());
         let mut random = world.random.of("way", number as u64);
@@ -251,7 +226,7 @@ impl Link {
         let mut journey = Journey { travel: millis(&mut random), back: millis(&mut random), ..Journey::default() };
         let faults = if world.healed { Vec::new() } else { world.faults.get(&number).cloned().unwrap_or_default() };
         for fault in faults {
-            world.say(format!("{} calls {name} (call {number}): {fault:?}", self.process.name));
+            world.say(|| format!("{} calls {name} (call {number}): {fault:?}", self.process.name));
             world.oracle.count(fault.kind());
             match fault {
                 Fault::Error => journey.fails_before = true,
@@ -273,7 +248,9 @@ impl Link {
                 Fault::Stall(by) => self.process.stall(by),
                 Fault::StaleWatch(by) => self.process.freeze_watch(by),
                 Fault::BrokerDown(by) => self.process.cut_broker(by),
-                Fault::RefuseLast => journey.refuse_last = true,
+                Fault::ConnectionDown(by) => self.connection.cut(by),
+                Fault::RefuseLast => journey.twist = Twist::RefuseLast,
+                Fault::Answered { code, done } => journey.twist = Twist::Answered { code, done },
                 Fault::Before(act) => journey.around.0.push(act),
                 Fault::After(act) => journey.around.1.push(act),
             }

@@ -10,6 +10,7 @@ use super::cause::cause;
 use super::starts::Starts;
 use super::{EnosClient, Failure, RunStatus, StartBody};
 use crate::api::{BackendIdentity, ExecutionMode, LagReading, Phase, Reason, StartOptions};
+use crate::clock::mono;
 use crate::domain::{Activity, Answer, Cause, EnosPipeline, RunState, words};
 
 /// See the module.
@@ -180,13 +181,13 @@ impl Enos {
             Err(failure) if failure.certainly_not_done() => Answer::NotDone(self.cause(&failure)),
             // The service itself answered, so nothing is under way any more.
             Err(failure) if failure.code.is_some() => Answer::Unclear(self.cause(&failure)),
-            Err(failure) => Answer::None { ended: Instant::now(), cause: self.cause(&failure) },
+            Err(failure) => Answer::None { ended: mono(), cause: self.cause(&failure) },
         }
     }
 
     pub async fn pause(&self) -> Answer {
         match self.id() {
-            Ok(id) => self.answer(self.client.pause(self.org(), id, Instant::now() + self.deadline).await),
+            Ok(id) => self.answer(self.client.pause(self.org(), id, mono() + self.deadline).await),
             Err(cause) => Answer::NotDone(cause),
         }
     }
@@ -197,7 +198,7 @@ impl Enos {
             Ok(id) => (&self.pipeline.spec.endpoint, id),
             Err(cause) => return Answer::NotDone(cause),
         };
-        if let Err(other) = self.starts.begin(endpoint, self.org(), id, Instant::now()) {
+        if let Err(other) = self.starts.begin(endpoint, self.org(), id, mono()) {
             let text = format!("pipeline {other} of the organization is being started; one starts at a time");
             return Answer::NotDone(Cause::new(Reason::AnotherPipelineStarting, text));
         }
@@ -206,7 +207,7 @@ impl Enos {
             ExecutionMode::Cluster => 1,
         };
         let body = StartBody { execution_mode: mode, kafka_rate: options.kafka_rate, resource_config: options.resource_config.clone() };
-        let started = self.client.start(self.org(), id, &body, Instant::now() + self.deadline).await;
+        let started = self.client.start(self.org(), id, &body, mono() + self.deadline).await;
         if started.as_ref().is_err_and(Failure::certainly_not_done) {
             self.starts.ended(endpoint, self.org(), id);
         }

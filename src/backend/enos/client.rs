@@ -7,7 +7,7 @@ mod call;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde::Serialize;
@@ -22,7 +22,8 @@ use super::token::{Ask, Stamps, Token, Tokens};
 use super::wire::answers::{Details, LagPoint, Page};
 use super::wire::{Envelope, Undecodable, answers};
 use crate::backend::endpoints::EndpointPolicy;
-use crate::backend::http::{Answer, Broken, Dial, Http, Outgoing};
+use crate::backend::http::{Answer, Broken, Carrier, Dial, Http, Outgoing};
+use crate::clock::{Clock, mono};
 use crate::domain::words::cut;
 
 /// What the vendor's own clients send.
@@ -51,6 +52,10 @@ pub struct Settings {
     pub connect_deadline: Duration,
     /// For one exchange, connecting included; and for a read's wait for its turn.
     pub call_deadline: Duration,
+    /// Its time is what the gateway compares with its own.
+    pub clock: Clock,
+    /// None: sockets.
+    pub carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl fmt::Debug for Settings {
@@ -85,6 +90,7 @@ struct Inner {
     tokens: Tokens,
     stamps: Stamps,
     call_deadline: Duration,
+    clock: Clock,
 }
 
 /// A business call, before it is signed.
@@ -120,14 +126,16 @@ impl EnosClient {
 
     /// `limits` gives the shared limits of an endpoint, "host:port". Nothing is connected.
     pub fn sharing(settings: Settings, limits: impl FnOnce(&str) -> Arc<EndpointLimits>) -> Result<Self, Failure> {
-        let Settings { endpoint, credentials, ca_pem, allow_plain_http, policy, connect_deadline, call_deadline } = settings;
+        let Settings { endpoint, credentials, ca_pem, allow_plain_http, policy, connect_deadline, call_deadline, clock, carrier } =
+            settings;
         if credentials.is_empty() {
             return Err(Failure::unsent("connect", FailureKind::BadCredentials, "the access key or the secret key is empty"));
         }
-        let dial = Dial { endpoint: &endpoint, ca_pem: ca_pem.as_deref(), allow_plain_http, policy, connect_deadline, call_deadline };
+        let ca_pem = ca_pem.as_deref();
+        let dial = Dial { endpoint: &endpoint, ca_pem, allow_plain_http, policy, connect_deadline, call_deadline, carrier };
         let http = Http::new(dial).map_err(|(kind, text)| Failure::unsent("connect", kind, cut(&text, MAX_TEXT)))?;
         let limits = ClientLimits::new(limits(&http.authority()));
-        let inner = Inner { http, credentials, limits, tokens: Tokens::default(), stamps: Stamps::default(), call_deadline };
+        let inner = Inner { http, credentials, limits, tokens: Tokens::default(), stamps: Stamps::default(), call_deadline, clock };
         Ok(Self { inner: Arc::new(inner), polls: Arc::default() })
     }
 
@@ -218,9 +226,4 @@ fn check(call: &'static str, id: &str) -> Result<(), Failure> {
 /// For reads only: a change's answer is not looked into.
 fn undecodable(call: &'static str, error: &Undecodable) -> Failure {
     Failure::new(call, FailureKind::BadAnswer, Effect::Unknown, cut(&error.to_string(), MAX_TEXT))
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -10,6 +10,8 @@ use super::starts::Starts;
 use super::{Credentials, Settings};
 use crate::api::Reason;
 use crate::backend::endpoints::EndpointPolicy;
+use crate::backend::http::Carrier;
+use crate::clock::Clock;
 use crate::domain::{Cause, EnosPipeline};
 
 /// See the module.
@@ -19,12 +21,20 @@ pub struct Gateways {
     policy: Arc<EndpointPolicy>,
     allow_plain_http: bool,
     deadline: Duration,
+    clock: Clock,
+    carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl Gateways {
     /// `deadline`: of one call, connecting included.
-    pub fn new(policy: Arc<EndpointPolicy>, allow_plain_http: bool, deadline: Duration) -> Self {
-        Self { clients: Clients::default(), starts: Arc::default(), policy, allow_plain_http, deadline }
+    pub fn new(policy: Arc<EndpointPolicy>, allow_plain_http: bool, deadline: Duration, clock: Clock) -> Self {
+        Self { clients: Clients::default(), starts: Arc::default(), policy, allow_plain_http, deadline, clock, carrier: None }
+    }
+
+    /// With requests carried by something else than sockets.
+    #[must_use]
+    pub fn carried_by(self, carrier: Arc<dyn Carrier>) -> Self {
+        Self { carrier: Some(carrier), ..self }
     }
 
     /// Where the operator may connect to.
@@ -65,6 +75,8 @@ impl Gateways {
             policy: Arc::clone(&self.policy),
             connect_deadline: self.deadline / 2,
             call_deadline: self.deadline,
+            clock: self.clock.clone(),
+            carrier: self.carrier.clone(),
         };
         let client = self.clients.get(namespace, settings, now).map_err(|f| cause(&f, spec, broken))?;
         Ok(Enos::new(client, pipeline.clone(), Arc::clone(&self.starts), self.deadline, broken))

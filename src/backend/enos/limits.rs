@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backend::http::MAX_PAUSE;
+use crate::clock::mono;
 
 /// The pause after a 429 that names none.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -112,7 +113,7 @@ impl Pacer {
     }
 
     async fn wait(&self, until: Instant) -> Result<(), NoPlace> {
-        let go = self.turn(Instant::now(), until).ok_or(NoPlace::Late)?;
+        let go = self.turn(mono(), until).ok_or(NoPlace::Late)?;
         tokio::time::sleep_until(go.into()).await;
         Ok(())
     }
@@ -149,16 +150,16 @@ impl ClientLimits {
 
     /// A place among the client's calls in flight; taken first and held over token, pace and call.
     pub(super) async fn place(&self, lane: Lane, until: Instant) -> Result<OwnedSemaphorePermit, NoPlace> {
-        self.check_pause(Instant::now(), until)?;
+        self.check_pause(mono(), until)?;
         self.places.take(lane, until).await
     }
 
     /// The turn to send one request now; held until its answer is read.
     pub(super) async fn turn(&self, lane: Lane, until: Instant) -> Result<OwnedSemaphorePermit, NoPlace> {
-        self.check_pause(Instant::now(), until)?;
+        self.check_pause(mono(), until)?;
         self.pacer.wait(until).await?;
         // A pause may have begun while it waited.
-        self.check_pause(Instant::now(), until)?;
+        self.check_pause(mono(), until)?;
         let resume = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(resume) = resume {
             tokio::time::sleep_until(resume.into()).await;

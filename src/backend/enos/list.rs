@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::failure::{Effect, Failure, FailureKind};
 use super::wire::answers::{Item, Page};
+use crate::clock::mono;
 
 pub(super) const PAGE_SIZE: usize = 50;
 
@@ -70,7 +71,7 @@ impl Polls {
         F: Fn(Began) -> R,
         R: Future<Output = Result<Pipelines, Failure>> + Send + 'static,
     {
-        let since = since.min(Instant::now());
+        let since = since.min(mono());
         loop {
             let (mut running, joined) = match self.next(org, since, &read) {
                 Next::Have(list) => return Ok(list),
@@ -181,6 +182,6 @@ where
             break;
         }
     }
-    let read_from = began.get().copied().unwrap_or_else(Instant::now);
+    let read_from = began.get().copied().unwrap_or_else(mono);
     Ok(Pipelines { items, read_from, settled })
 }

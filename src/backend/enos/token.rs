@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::failure::{Failure, FailureKind};
+use crate::clock::mono;
 
 /// Refreshed so long before its end, or at half of its life where that is later.
 const MARGIN: Duration = Duration::from_secs(600);
@@ -111,14 +112,14 @@ pub(super) struct Tokens {
 impl Tokens {
     /// A token to use now. Every failure is from before the call it was for.
     pub(super) async fn get(&self, ask: &impl Ask) -> Result<Arc<Token>, Failure> {
-        let came = Instant::now();
+        let came = mono();
         let mut state = self.state.lock().await;
         if let Some((at, failure)) = &state.failed
             && *at >= came
         {
             return Err(failure.clone());
         }
-        let refresh = match state.need(Instant::now()) {
+        let refresh = match state.need(mono()) {
             Need::Use(token) => return Ok(token),
             Need::Wait(failure) => return Err(failure),
             Need::Refresh(token) => Some(token),
@@ -128,12 +129,12 @@ impl Tokens {
         if let (Err(failure), Some(old)) = (&answer, refresh) {
             if failure.code.is_none() {
                 // The service could not be asked; the old token is good for some minutes yet.
-                state.refresh_not_before = Some(Instant::now() + REFRESH_PAUSE);
+                state.refresh_not_before = Some(mono() + REFRESH_PAUSE);
                 return Ok(old);
             }
             answer = once_more(ask, None).await;
         }
-        let now = Instant::now();
+        let now = mono();
         match answer {
             Ok(token) => {
                 let token = Arc::new(token);
@@ -161,7 +162,7 @@ impl Tokens {
 
     /// A new token was refused as well.
     pub(super) async fn refused(&self, failure: &Failure) {
-        self.count(&mut *self.state.lock().await, failure, Instant::now());
+        self.count(&mut *self.state.lock().await, failure, mono());
     }
 
     /// A call was accepted.

@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 
 use super::kind::FailureKind;
 use crate::backend::endpoints::{EndpointNotAllowed, EndpointPolicy};
+use crate::clock;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -86,7 +87,7 @@ impl Resolve for Guarded {
 
 /// Opens once the connection stands, if it is not too late by then. The request goes into the connection only after that, so while it
 /// is not open, nothing has been sent.
-pub(super) struct Gate {
+pub struct Gate {
     not_after: Option<Instant>,
     state: AtomicU8,
 }
@@ -95,7 +96,7 @@ const OPEN: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the time to send it passed while connecting")]
-struct TooLate;
+pub struct TooLate;
 
 impl Gate {
     pub(super) fn new(not_after: Option<Instant>) -> Self {
@@ -107,7 +108,16 @@ impl Gate {
         self.not_after.map(|_| self.state.load(Ordering::Acquire) == OPEN)
     }
 
-    fn pass(&self, now: Instant) -> Result<(), TooLate> {
+    /// Whether it is a change, which is not to be sent after some time.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.not_after.is_some()
+    }
+
+    /// Lets the request into a connection that stands.
+    ///
+    /// # Errors
+    /// The time to send it has passed.
+    pub fn pass(&self, now: Instant) -> Result<(), TooLate> {
         if self.not_after.is_some_and(|end| now > end) {
             return Err(TooLate);
         }
@@ -151,7 +161,7 @@ where
         let (connecting, gate) = (self.inner.call(to), Arc::clone(&self.gate));
         Box::pin(async move {
             let connection = connecting.await?;
-            gate.pass(Instant::now())?;
+            gate.pass(clock::mono())?;
             Ok(connection)
         })
     }

@@ -76,6 +76,7 @@ impl TokenSource {
             policy: Arc::clone(&self.policy),
             connect_deadline: self.deadline / 2,
             call_deadline: self.deadline,
+            carrier: None,
         };
         let http = Http::new(dial).map_err(|(kind, text)| no(told(kind, &text)))?;
         let escape = |text: &str| url_encoded(text);

@@ -274,3 +274,17 @@ fn e01_readings_are_compared_once_it_runs_again() {
     assert_eq!(compared(Some((500, 10)), Some((20, 490, old))), "wait, Sent NoReadBackWhilePaused", "from before the start");
     assert_eq!(compared(Some((500, 10)), None), "wait, Sent NoReadBackWhilePaused");
 }
+
+#[test]
+fn o19_a_retry_needs_the_pipeline_still_paused_or_stopped() {
+    let retried = |activity: Reading<Activity>| {
+        let mut look = closed(RecordPhase::Held, Reason::OutcomeUnknown);
+        look.object.spec.run_state_before = None;
+        let seen = looked(activity, Some(look));
+        decided(&enos(json!({ "id": "r1", "onUnknownOutcome": "Retry" }), known(), false), &seen)
+    };
+    assert_eq!(word(&retried(is(Phase::Stopped))), "Rearm, Held OutcomeUnknown");
+    assert_eq!(word(&retried(running())), "wait, Held OutcomeUnknown");
+    let gone = Activity::Missing(Cause::new(Reason::PipelineNotFound, "no such pipeline"));
+    assert_eq!(word(&retried(Reading::Read(gone))), "wait, Held OutcomeUnknown");
+}

@@ -1,7 +1,5 @@
 //! One call from waiting for its place to the judged answer: place, token, turn, signature, exchange, judgement.
 
-use std::time::Instant;
-
 use reqwest::Method;
 use serde_json::json;
 
@@ -10,7 +8,7 @@ use super::*;
 impl Inner {
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Envelope, Failure> {
         let lane = if call.not_after.is_some() { Lane::Change } else { Lane::Read };
-        let until = call.not_after.unwrap_or_else(|| Instant::now() + self.call_deadline);
+        let until = call.not_after.unwrap_or_else(|| mono() + self.call_deadline);
         let no_place = |why| no_place(call.name, lane, why);
         let _place = self.limits.place(lane, until).await.map_err(no_place)?;
         let mut repeated = false;
@@ -18,7 +16,7 @@ impl Inner {
             let token = self.tokens.get(self).await?;
             let turn = self.limits.turn(lane, until).await.map_err(no_place)?;
             // Only the first page of a poll finds it unset.
-            call.began.inspect(|began| _ = began.set(Instant::now()));
+            call.began.inspect(|began| _ = began.set(mono()));
             let answered = self.send(&call, &token).await;
             drop(turn);
             match answered {
@@ -40,7 +38,7 @@ impl Inner {
     }
 
     async fn send(&self, call: &Call<'_>, token: &Token) -> Result<Envelope, Failure> {
-        let timestamp = self.stamps.next(now_ms());
+        let timestamp = self.stamps.next(self.clock.wall().as_millisecond());
         let signature = sign::signature(token.value(), call.query, call.body.unwrap_or_default(), timestamp, self.credentials.secret());
         let secrets = [token.value(), &signature];
         let out = Outgoing {
@@ -64,7 +62,7 @@ impl Inner {
     }
 
     fn judged(&self, name: &'static str, answer: Answer, secrets: &[&str]) -> Result<Envelope, Failure> {
-        self.limits.heard(answer.http, answer.retry_after, Instant::now());
+        self.limits.heard(answer.http, answer.retry_after, mono());
         // Without a JSON object the status says all there is; of a success it says nothing.
         let (envelope, not_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), true), |e| (e, false));
         let Some((kind, effect)) = codes::judge(answer.http, envelope.code(), envelope.apim_status()) else { return Ok(envelope) };
@@ -80,7 +78,7 @@ impl Inner {
             _ if answer.content_type.is_empty() => format!("{} bytes", answer.body.len()),
             _ => format!("{} bytes of {}", answer.body.len(), answer.content_type),
         };
-        let clock_gap = answer.date.filter(|_| failure.kind == FailureKind::Unauthorized).map(|date| date - now_ms() / 1000);
+        let clock_gap = answer.date.filter(|_| failure.kind == FailureKind::Unauthorized).map(|date| date - self.clock.wall().as_second());
         Failure { http: Some(answer.http), retry_after: answer.retry_after, clock_gap, text: self.clean(&said, secrets), ..failure }
     }
 
@@ -117,10 +115,10 @@ impl Inner {
 impl Ask for Inner {
     async fn ask(&self, refresh: Option<&str>) -> Result<Token, Failure> {
         let (name, action) = if refresh.is_some() { ("token/refresh", "refresh") } else { ("token/get", "get") };
-        let asked = Instant::now();
+        let asked = mono();
         let until = asked + self.call_deadline;
         let _turn = self.limits.turn(Lane::Token, until).await.map_err(|why| no_place(name, Lane::Token, why))?;
-        let timestamp = self.stamps.next(now_ms());
+        let timestamp = self.stamps.next(self.clock.wall().as_millisecond());
         let encryption = sign::encryption(self.credentials.access_key(), timestamp, self.credentials.secret());
         let mut body = json!({ "appKey": self.credentials.access_key(), "encryption": encryption, "timestamp": timestamp });
         if let Some(token) = refresh {
@@ -140,7 +138,7 @@ impl Ask for Inner {
             not_after: None,
         };
         let answer = self.http.exchange(out).await.map_err(|broken| self.broken(name, broken, &secrets))?;
-        self.limits.heard(answer.http, answer.retry_after, Instant::now());
+        self.limits.heard(answer.http, answer.retry_after, mono());
         let (envelope, is_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), false), |e| (e, true));
         let status = envelope.status();
         // The published sample misspells `status`, so a token without one counts as well.

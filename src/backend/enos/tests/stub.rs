@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::{Credentials, EnosClient, Settings};
+use crate::clock::Clock;
 
 pub const KEY: &str = "access-key-0001";
 pub const SECRET: &str = "secret-key-0001";
@@ -125,6 +126,8 @@ pub fn settings(endpoint: &str) -> Settings {
         policy: Arc::new(EndpointPolicy::parse(&["127.0.0.0/8"], &[]).unwrap()),
         connect_deadline: Duration::from_millis(500),
         call_deadline: Duration::from_secs(2),
+        clock: Clock::default(),
+        carrier: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The stand-ins answer as the real servers do: one table of calls, made to both.
 
+mod platform;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

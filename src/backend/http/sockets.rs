@@ -1,0 +1,72 @@
+//! Requests over TCP and TLS: HTTP/1.1, no redirects, no proxies, no retries, no cookies, no compression. A change gets a connection of
+//! its own: none that the other side may have closed meanwhile, and none on which anything would be sent again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use reqwest::{Request, Response, redirect, retry};
+
+use super::dial::{self, Gate, GateLayer, Guarded};
+use super::{Carrier, FailureKind, Lost, said};
+use crate::backend::endpoints::EndpointPolicy;
+
+pub(super) struct Sockets {
+    tls: rustls::ClientConfig,
+    resolver: Arc<Guarded>,
+    connect_deadline: Duration,
+    reads: reqwest::Client,
+}
+
+impl Sockets {
+    pub(super) fn new(
+        ca_pem: Option<&[u8]>,
+        encrypted: bool,
+        policy: Arc<EndpointPolicy>,
+        connect_deadline: Duration,
+    ) -> Result<Self, (FailureKind, String)> {
+        let tls = dial::tls(ca_pem, encrypted).map_err(|text| (FailureKind::BadCa, text))?;
+        let resolver = Arc::new(Guarded(policy));
+        let build = builder(&tls, &resolver, connect_deadline).pool_idle_timeout(Duration::from_secs(20)).pool_max_idle_per_host(4);
+        let reads = build.build().map_err(|e| (FailureKind::BadEndpoint, said(&e)))?;
+        Ok(Self { tls, resolver, connect_deadline, reads })
+    }
+
+    fn client(&self, gate: Arc<Gate>) -> Result<reqwest::Client, reqwest::Error> {
+        if !gate.is_guarded() {
+            return Ok(self.reads.clone());
+        }
+        let build = builder(&self.tls, &self.resolver, self.connect_deadline).pool_max_idle_per_host(0);
+        build.connector_layer(GateLayer(gate)).build()
+    }
+}
+
+impl Carrier for Sockets {
+    fn carry(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, Lost>> {
+        Box::pin(async move {
+            let unsent = |e: reqwest::Error| Lost { kind: FailureKind::BadEndpoint, connected: false, text: said(&e) };
+            let client = self.client(gate).map_err(unsent)?;
+            client.execute(request).await.map_err(lost)
+        })
+    }
+}
+
+/// How a connection failed, before its answer or in the middle of it.
+pub(super) fn lost(error: reqwest::Error) -> Lost {
+    let error = error.without_url();
+    let (kind, text) = dial::explain(&error);
+    Lost { kind, connected: !error.is_connect(), text }
+}
+
+fn builder(tls: &rustls::ClientConfig, resolver: &Arc<Guarded>, connect_deadline: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(Arc::clone(resolver))
+        .connect_timeout(connect_deadline)
+        .http1_only()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .user_agent(concat!("stream-pipeline-operator/", env!("CARGO_PKG_VERSION")))
+}

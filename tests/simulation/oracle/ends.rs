@@ -1,0 +1,79 @@
+//! What is not over yet, and what goes with a record that somebody deletes.
+
+use serde_json::Value;
+use stream_pipeline_operator::api::RecordPhase;
+use stream_pipeline_operator::memory::is_closed;
+
+use super::{name, pipeline_key, record_of, uid};
+use crate::world::World;
+
+impl World {
+    /// Somebody deletes a record: a status that tells of it still prevents a second run; otherwise it is a stated residual.
+    pub fn record_deleted(&mut self, object: &Value) {
+        let Some(record) = record_of(object) else { return };
+        let told = self.api.get(&pipeline_key(&record.spec.pipeline.name)).is_some_and(|p| {
+            p["status"]["offsetReset"]["id"] == record.spec.request.id.as_str()
+                && !matches!(p["status"]["offsetReset"]["stage"].as_str(), Some("Waiting") | None)
+        });
+        self.oracle.deleted.insert(uid(&record));
+        if told {
+            let pipeline = record.spec.pipeline.name.clone();
+            self.oracle.told_by_status.push((pipeline, name(&record), uid(&record)));
+        } else {
+            self.pardon(&name(&record), uid(&record));
+        }
+    }
+
+    /// A status goes, or somebody else writes it: what only it told is known to nobody.
+    pub fn status_lost(&mut self, pipeline: &str) {
+        for (of, record, uid) in std::mem::take(&mut self.oracle.told_by_status) {
+            if of == pipeline {
+                self.pardon(&record, uid);
+            } else {
+                self.oracle.told_by_status.push((of, record, uid));
+            }
+        }
+    }
+
+    fn pardon(&mut self, record: &str, uid: String) {
+        self.oracle.pardoned.insert(uid);
+        self.oracle.effects.retain(|(of, ..), _| of != record);
+    }
+
+    /// What is not over yet; empty at the end of a good history.
+    pub fn open_ends(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        let mut somebody_waits = false;
+        for (key, object) in self.api.all("streampipelines") {
+            let asked = &object["spec"]["offsetReset"]["id"];
+            let stage = &object["status"]["offsetReset"];
+            let is_final = !matches!(stage["stage"].as_str(), None | Some("Waiting" | "Pausing" | "Sending"));
+            if object["metadata"]["deletionTimestamp"].is_string() {
+                open.push(format!("{} is not gone", key.2));
+            } else if asked.is_string() && !(stage["id"] == *asked && is_final) {
+                somebody_waits = true;
+                open.push(format!("{} has not ended: {stage}", key.2));
+            } else if !asked.is_string() && !object["status"]["observedUID"].is_string() {
+                open.push(format!("{} was not seen", key.2));
+            }
+        }
+        for (key, object) in self.api.all("offsetresetrecords") {
+            let Some(record) = record_of(object).filter(|record| !is_closed(record)) else { continue };
+            // Of an object that is gone, whoever waits for the group judges it; where nobody waits it may stay open.
+            if self.api.get(&pipeline_key(&record.spec.pipeline.name)).is_some() || somebody_waits {
+                open.push(format!("record {} is not closed", key.2));
+            }
+        }
+        open.extend(self.left_stopped());
+        open.extend(self.left_paused());
+        open
+    }
+
+    /// A record of something that was stopped waits for a person.
+    pub(super) fn is_held_stopped(&self) -> bool {
+        self.api.all("offsetresetrecords").filter_map(|(_, object)| record_of(object)).any(|record| {
+            record.spec.run_state_before.as_ref().is_some_and(|b| b.running)
+                && record.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held)
+        })
+    }
+}

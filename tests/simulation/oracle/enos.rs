@@ -1,0 +1,153 @@
+//! What the operator reads from the platform and calls on it.
+
+use std::time::Duration;
+
+use stream_pipeline_operator::api::OffsetResetRecord;
+use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
+use stream_pipeline_operator::memory::is_closed;
+
+use super::{Oracle, PlanWritten, counts, name, record_of};
+use crate::platform::{Answer, Call};
+use crate::process::Process;
+use crate::world::World;
+
+/// A start that another replica has noted as seen may still be under way.
+const NOTED: i64 = 120;
+
+/// What is known of the platform's pipeline.
+#[derive(Default)]
+pub(super) struct OnPlatform {
+    /// The operator paused it last, and nobody else did anything since.
+    paused_by_operator: bool,
+}
+
+impl Oracle {
+    pub fn console_acted(&mut self) {
+        self.platform.paused_by_operator = false;
+    }
+}
+
+impl World {
+    /// The operator hands a call to the socket. A reset is named when it lands.
+    pub fn calls_platform(&mut self, process: &Process, call: &Call) -> Option<usize> {
+        let who = &process.name;
+        match call.named() {
+            "reset" => Some(self.resets(process)),
+            "pause" => {
+                self.say(|| format!("{who} pauses {}", call.pipeline()));
+                let asked = |r: &OffsetResetRecord| !is_closed(r);
+                self.check_switch(who, "pauses", asked);
+                None
+            }
+            "start" => {
+                self.say(|| format!("{who} starts {}", call.pipeline()));
+                let now = self.wall().as_second();
+                let owes = |r: &OffsetResetRecord| {
+                    let brought_back = r.status.as_ref().and_then(|s| s.brought_back_at);
+                    is_closed(r) && brought_back.is_none_or(|t| now - t.as_second() < NOTED)
+                };
+                self.check_switch(who, "starts", owes);
+                None
+            }
+            "stop" => {
+                self.violation(format!("{who} stops {}: it can only be paused", call.pipeline()));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn check_switch(&mut self, who: &str, what: &str, asked: impl Fn(&OffsetResetRecord) -> bool) {
+        let ran = |r: &OffsetResetRecord| r.spec.run_state_before.as_ref().is_some_and(|b| b.running) && counts(r);
+        let is_asked = self.api.all("offsetresetrecords").filter_map(|(_, o)| record_of(o)).any(|r| ran(&r) && asked(&r));
+        if !is_asked && self.oracle.deleted.is_empty() {
+            self.violation(format!("{who} {what} the pipeline, and no record asks for it"));
+        }
+    }
+
+    fn resets(&mut self, process: &Process) -> usize {
+        let (at, who) = (self.at(), &process.name);
+        self.say(|| format!("{who} calls the reset"));
+        let own = |p: &PlanWritten| p.writer.incarnation == process.incarnation && p.plan.call.is_some();
+        let plan = self.oracle.plans.iter().rposition(own);
+        let mut wrong = Vec::new();
+        match plan.map(|i| &self.oracle.plans[i]) {
+            None => wrong.push(format!("{who} calls a reset that it has written into no record")),
+            Some(written) => {
+                wrong.extend(self.check_wanted(process, written, at));
+                let seen = self.oracle.reads.get(&process.incarnation).and_then(|reads| reads.status.as_ref());
+                // One that is not there refuses by itself.
+                let idle =
+                    |(when, status): &(Duration, String)| *when >= written.at && matches!(status.as_str(), "PAUSED" | "STOPPED" | "");
+                if !seen.is_some_and(idle) {
+                    wrong.push(format!(
+                        "{who} resets for {}, and did not see it paused or stopped after the plan (saw {seen:?})",
+                        written.record
+                    ));
+                }
+            }
+        }
+        self.sent(process, plan, wrong)
+    }
+
+    /// The call was served, to an effect or not. Of a call that is delivered twice the first counts: nobody can do anything about that.
+    pub fn landed_on_platform(&mut self, send: Option<usize>, effect: bool) {
+        let Some(send) = send.filter(|send| self.oracle.sends[*send].landed.is_none()) else { return };
+        let at = self.at();
+        self.oracle.sends[send].landed = Some(at);
+        self.say(|| format!("the reset lands{}", if effect { "" } else { ", and is not done" }));
+        let record = self.oracle.sends[send].record.clone();
+        let Some(plan) = self.oracle.sends[send].plan.filter(|_| effect) else { return };
+        let (attempt, uid) = (self.oracle.plans[plan].writer.attempt, self.oracle.plans[plan].uid.clone());
+        if self.oracle.pardoned.contains(&uid) {
+            return;
+        }
+        let pipeline = TopicPartition::new("the pipeline", 0);
+        let times = self.oracle.effects.entry((record.clone(), attempt, pipeline)).or_default();
+        *times += 1;
+        if *times > 1 {
+            let times = *times;
+            self.violation(format!("{record} resets the pipeline {times} times"));
+        }
+        self.check_landing(send, &uid);
+    }
+
+    /// What the process is told.
+    pub fn saw_platform(&mut self, process: &Process, call: &Call, (_, body): &Answer) {
+        let at = self.at();
+        let data = if body["data"].is_array() { &body["data"][0] } else { &body["data"] };
+        match call.named() {
+            // The pages behind it are empty.
+            "list" if body["code"] == 0 && call.param("pageNo") == "1" => {
+                let status = data["pipelines"][0]["status"].as_str().unwrap_or_default().to_owned();
+                self.oracle.reads_of(process).status = Some((at, status));
+            }
+            "offset-lag" if data["lagAndOffset"].as_array().is_some_and(|points| !points.is_empty()) => {
+                self.oracle.reads_of(process).lag = Some(at);
+            }
+            "pause" if body["code"] == 0 => self.oracle.platform.paused_by_operator = true,
+            "start" if body["code"] == 0 => self.oracle.platform.paused_by_operator = false,
+            _ => {}
+        }
+    }
+
+    /// "Done" is said only once it runs, its lag was read, and a reset was carried out.
+    pub(super) fn check_compared(&self, process: &Process, record: &OffsetResetRecord, written: &PlanWritten) -> Option<String> {
+        let landed = self.oracle.sends.iter().filter(|s| s.plan.is_some_and(|p| self.oracle.plans[p].uid == written.uid));
+        let Some(landed) = landed.filter_map(|s| s.landed).next_back() else { return Some("it was never sent".to_owned()) };
+        let lag = self.oracle.reads.get(&process.incarnation).and_then(|reads| reads.lag);
+        if lag.is_none_or(|at| at < landed) || record.status.as_ref().is_none_or(|s| s.reading.is_none()) {
+            return Some(format!("its lag was not read after the reset (read at {lag:?})"));
+        }
+        let reset = |p: &crate::platform::Pipeline| p.resets.iter().any(|at| *at >= written.at);
+        let truly = self.platform.as_ref().is_some_and(|p| p.pipelines.values().any(reset));
+        (!truly).then(|| format!("nothing has reset the pipeline since {} was planned", name(record)))
+    }
+
+    /// What the operator paused stays so only where a record is held for a person.
+    pub(super) fn left_paused(&self) -> Option<String> {
+        let paused = self.platform.as_ref()?.pipelines.values().any(|p| p.status == "PAUSED");
+        let excused = !self.oracle.deleted.is_empty() || self.is_held_stopped();
+        (paused && self.oracle.platform.paused_by_operator && !excused).then(|| "the pipeline stays paused, and nothing is held".to_owned())
+    }
+}

@@ -1,0 +1,201 @@
+//! What the operator reads from the brokers and sends to them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use stream_pipeline_operator::backend::kafka::admin_types::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
+use stream_pipeline_operator::domain::{Commit, Goal, Row};
+use stream_pipeline_operator::memory::is_closed;
+
+use super::{PlanWritten, RESTORED, Send, gap, name, reaches, record_of, uid};
+use crate::process::{Process, TIMING};
+use crate::world::World;
+
+impl World {
+    pub fn saw_offsets(&mut self, process: &Process, group: &str, partitions: Option<&[TopicPartition]>) {
+        let at = self.at();
+        let offsets = &self.broker.group(group).offsets;
+        let read: Vec<TopicPartition> = partitions.map_or_else(|| offsets.keys().cloned().collect(), <[_]>::to_vec);
+        let values: Vec<_> = read.into_iter().map(|partition| (offsets.get(&partition).cloned(), partition)).collect();
+        let reads = self.oracle.reads_of(process);
+        reads.offsets.extend(values.into_iter().map(|(value, partition)| (partition, (at, value))));
+    }
+
+    pub fn saw_topics(&mut self, process: &Process, topics: &[TopicDescription]) {
+        let at = self.at();
+        let found = topics.iter().map(|t| (t.name.clone(), (at, t.error.is_none().then(|| t.topic_id.clone()))));
+        self.oracle.reads_of(process).topics.extend(found);
+    }
+
+    /// The operator hands a commit to its client. What comes back is named when it lands.
+    pub fn sends(&mut self, process: &Process, group: &str, commits: &[OffsetCommit]) -> usize {
+        let at = self.at();
+        let who = &process.name;
+        self.say(|| {
+            let offsets: Vec<_> = commits.iter().map(|c| format!("{}-{} to {}", c.topic, c.partition, c.offset)).collect();
+            format!("{who} sends {}", offsets.join(", "))
+        });
+        let covers = |written: &PlanWritten| {
+            let row = |c: &OffsetCommit| {
+                let is = |(row, goal): (&Row, Goal)| row.at.topic == c.topic && row.at.partition == c.partition && goal.offset == c.offset;
+                written.plan.moves().any(is)
+            };
+            written.writer.incarnation == process.incarnation && commits.iter().all(row)
+        };
+        let plan = self.oracle.plans.iter().rposition(covers);
+        let mut wrong = Vec::new();
+        match plan.map(|i| &self.oracle.plans[i]) {
+            None => wrong.push(format!("{who} sends to {group} what it has written into no record")),
+            Some(written) => {
+                wrong.extend(self.check_wanted(process, written, at));
+                wrong.extend(self.check_second_look(process, plan, written, commits));
+            }
+        }
+        self.sent(process, plan, wrong)
+    }
+
+    /// Notes what is sent now.
+    pub(super) fn sent(&mut self, process: &Process, plan: Option<usize>, mut wrong: Vec<String>) -> usize {
+        let (at, who) = (self.at(), &process.name);
+        let record = plan.map(|i| self.oracle.plans[i].record.clone()).unwrap_or_default();
+        let under_way = TIMING.call_deadline + TIMING.late_bound;
+        let may_land = |s: &&Send| s.landed.is_none() && at < s.at + under_way && !self.oracle.is_deleted(s);
+        for other in self.oracle.sends.iter().filter(may_land) {
+            wrong.push(format!("{who} sends for {record} while what was sent for {} may still land", other.record));
+        }
+        if let Some(plan) = plan {
+            let waited = at - self.oracle.plans[plan].at;
+            self.oracle.longest_to_send = self.oracle.longest_to_send.max(waited);
+        }
+        wrong.into_iter().for_each(|text| self.violation(text));
+        self.oracle.sends.push(Send { plan, record, at, landed: None });
+        self.oracle.sends.len() - 1
+    }
+
+    /// In time, from a record that holds this plan, still wanted, and alone in doubt.
+    pub(super) fn check_wanted(&self, process: &Process, written: &PlanWritten, at: Duration) -> Vec<String> {
+        let (who, record) = (&process.name, &written.record);
+        let mut wrong = Vec::new();
+        if at - written.at >= TIMING.send_window {
+            wrong.push(format!("{who} sends for {record} after the window ({:?} after the plan)", at - written.at));
+        }
+        let reads = self.oracle.reads.get(&process.incarnation);
+        let live = self.api.all("offsetresetrecords").find(|(key, _)| key.2 == *record).and_then(|(_, o)| record_of(o));
+        if let Some(live) = live.filter(|live| uid(live) == written.uid) {
+            if is_closed(&live) || live.spec.writer.as_ref() != Some(&written.writer) {
+                wrong.push(format!("{who} sends for {record}, which does not hold this plan open any more"));
+            }
+            if gap(&live) > RESTORED {
+                wrong.push(format!("{who} sends from the restored record {record}"));
+            }
+            let own_clock = self.wall().as_second() + process.skew;
+            if own_clock > live.spec.deadline.as_second() {
+                wrong.push(format!("{who} sends for {record} after its deadline"));
+            }
+            let wanted = reads.and_then(|reads| reads.pipelines.get(&live.spec.pipeline.name));
+            let good = wanted.is_some_and(|(read, asked)| {
+                let same = asked.uid == live.spec.pipeline.uid && !asked.deleted;
+                *read >= written.at && same && asked.id.as_deref() == Some(live.spec.request.id.as_str())
+            });
+            if !good {
+                wrong.push(format!("{who} sends for {record}, and did not see that it is still wanted"));
+            }
+        }
+        let listed = reads.map(|reads| reads.records_listed).unwrap_or_default();
+        for (_, other) in self.api.all("offsetresetrecords").filter(|(key, _)| key.2 != *record) {
+            let Some(other) = record_of(other) else { continue };
+            let since = self.oracle.plans.iter().rev().find(|p| p.uid == uid(&other)).map(|p| p.at);
+            let in_doubt = !is_closed(&other) && other.spec.plan.is_some() && gap(&other) <= RESTORED;
+            if in_doubt && since.is_some_and(|since| since < listed) {
+                wrong.push(format!("{who} sends for {record} while {} was in doubt", name(&other)));
+            }
+        }
+        wrong
+    }
+
+    /// Only the announced chunk is sent, and after its announcement every partition and topic was seen as it must stand.
+    fn check_second_look(&self, process: &Process, plan: Option<usize>, written: &PlanWritten, commits: &[OffsetCommit]) -> Vec<String> {
+        let (who, record, chunk) = (&process.name, &written.record, written.chunk());
+        let mut wrong = Vec::new();
+        let sent: BTreeSet<TopicPartition> = commits.iter().map(|c| TopicPartition::new(&c.topic, c.partition)).collect();
+        let announced: BTreeSet<&TopicPartition> = written.plan.chunk(chunk).collect();
+        if let Some(other) = sent.iter().find(|at| !announced.contains(at)) {
+            wrong.push(format!("{who} sends {other} for {record}, which is not in the announced chunk {chunk}"));
+        }
+        // Refused partitions are sent again without another look at the others.
+        let again = self.oracle.sends.iter().any(|s| s.plan == plan);
+        let may_be_there = again || written.writer.attempt > 1;
+        let before = written.plan.rows_before(chunk);
+        for (n, (row, goal)) in written.plan.moves().enumerate() {
+            let as_it_must = |value: Option<&Commit>| {
+                let reached = reaches(value, &goal, row.from.as_ref());
+                if n < before { reached } else { value == row.from.as_ref() || may_be_there && !sent.contains(&row.at) && reached }
+            };
+            if again && !sent.contains(&row.at) {
+                continue;
+            }
+            let read = self.oracle.offset_read(process, &row.at, written.at);
+            if !read.is_some_and(|value| as_it_must(value.as_ref())) {
+                wrong.push(format!(
+                    "{who} sends chunk {chunk} of {record}, and did not see {} as it must stand after the plan (saw {read:?})",
+                    row.at
+                ));
+            }
+        }
+        let topics = self.oracle.reads.get(&process.incarnation).map(|reads| &reads.topics);
+        for (topic, id) in &written.plan.topic_ids {
+            let seen = topics.and_then(|topics| topics.get(topic)).filter(|(when, _)| *when >= written.at);
+            if !seen.is_some_and(|(_, found)| found.as_ref() == Some(id)) {
+                wrong.push(format!(
+                    "{who} sends for {record} to topic {topic}, which it did not see to be {id} after the plan (saw {seen:?})"
+                ));
+            }
+        }
+        wrong
+    }
+
+    /// A commit of the operator reaches the broker.
+    pub fn lands(&mut self, send: usize, group: &str, commits: &[OffsetCommit]) -> Vec<(TopicPartition, Result<(), KafkaCode>)> {
+        let before = self.broker.group(group).offsets.clone();
+        let results = self.broker.alter(group, commits);
+        let at = self.at();
+        let accepted: Vec<_> = results.iter().filter(|(_, r)| r.is_ok()).map(|(at, _)| at.clone()).collect();
+        self.say(|| format!("a commit lands: {} of {} accepted", accepted.len(), results.len()));
+        self.oracle.sends[send].landed = Some(at);
+        if accepted.is_empty() {
+            return results;
+        }
+        let (record, plan) = (self.oracle.sends[send].record.clone(), self.oracle.sends[send].plan);
+        let Some(plan) = plan else { return results };
+        let (attempt, uid_written) = (self.oracle.plans[plan].writer.attempt, self.oracle.plans[plan].uid.clone());
+        if self.oracle.pardoned.contains(&uid_written) {
+            return results;
+        }
+        for partition in accepted {
+            if before.get(&partition) == self.broker.group(group).offsets.get(&partition) {
+                continue;
+            }
+            let times = self.oracle.effects.entry((record.clone(), attempt, partition.clone())).or_default();
+            *times += 1;
+            if *times > 1 {
+                let times = *times;
+                self.violation(format!("{record} moves {partition} {times} times"));
+            }
+        }
+        self.oracle.before_last = before;
+        self.check_landing(send, &uid_written);
+        results
+    }
+
+    /// Nothing lands once it was judged, nor after somebody else's turn has come.
+    pub(super) fn check_landing(&mut self, send: usize, uid_written: &str) {
+        let (record, at) = (self.oracle.sends[send].record.clone(), self.oracle.sends[send].at);
+        let live = self.api.all("offsetresetrecords").find(|(key, _)| key.2 == record).and_then(|(_, o)| record_of(o));
+        if live.is_some_and(|r| uid(&r) == uid_written && is_closed(&r)) {
+            self.violation(format!("what was sent for {record} lands after it was judged"));
+        }
+        if !self.oracle.is_deleted(&self.oracle.sends[send]) && self.oracle.sends.iter().any(|s| s.record != record && s.at > at) {
+            self.violation(format!("what was sent for {record} lands after a later request was sent"));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Who knows the true history, and says when a promise of the protocol is broken. What protocol.md lists under "What remains
+//! possible" is none: a second look counts where it was read, not where the commit lands.
+
+mod ends;
+mod enos;
+mod kafka;
+mod pauses;
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+use stream_pipeline_operator::api::{OffsetResetRecord, Reason, StreamPipeline, Writer};
+use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
+use stream_pipeline_operator::domain::{Commit, Goal, Plan};
+
+use crate::api_server::{Key, Reply, Request};
+use crate::process::{NAMESPACE, Process};
+use crate::world::World;
+
+/// Seconds between the times of a record, above which it was restored.
+const RESTORED: i64 = 60;
+
+#[derive(Default)]
+pub struct Oracle {
+    pub violations: Vec<String>,
+    pub counts: BTreeMap<&'static str, u64>,
+    /// Offsets before the operator's last commit.
+    pub before_last: BTreeMap<TopicPartition, Commit>,
+    /// Pipelines whose status somebody forged.
+    pub forged: BTreeSet<String>,
+    /// Object (uid) and id of requests that were there when the object was created, and are not to run then.
+    pub not_to_run: BTreeSet<(String, String)>,
+    /// Workloads of which somebody else set the count.
+    pub scaled_by_others: BTreeSet<String>,
+    /// Records (by uid) that somebody deleted before any status told of them: a stated residual.
+    pardoned: BTreeSet<String>,
+    /// All records (by uid) that somebody deleted: nobody can know any more that they were in doubt, or owed a start.
+    deleted: BTreeSet<String>,
+    /// Deleted records of which only a status tells: its object, the name and the uid of the record.
+    told_by_status: Vec<(String, String, String)>,
+    plans: Vec<PlanWritten>,
+    sends: Vec<Send>,
+    /// How often each attempt of a request moved each partition; requests by the name of their record.
+    effects: BTreeMap<(String, i32, TopicPartition), u32>,
+    verified: BTreeSet<String>,
+    /// By incarnation.
+    reads: BTreeMap<String, Reads>,
+    platform: enos::OnPlatform,
+    /// What the operator scaled last: each workload, to what.
+    last_scale: BTreeMap<String, i64>,
+    /// The longest time from the write of a plan, or of what is sent next of it, to its send.
+    pub longest_to_send: Duration,
+}
+
+/// What one process read last, and when.
+#[derive(Default)]
+struct Reads {
+    offsets: BTreeMap<TopicPartition, (Duration, Option<Commit>)>,
+    /// By name, with the id.
+    topics: BTreeMap<String, (Duration, Option<String>)>,
+    pipelines: BTreeMap<String, (Duration, Asked)>,
+    records_listed: Duration,
+    /// Of the pipeline on the platform, as the list shows it.
+    status: Option<(Duration, String)>,
+    /// When the platform last showed a position.
+    lag: Option<Duration>,
+}
+
+/// What a StreamPipeline asks for.
+#[derive(PartialEq)]
+struct Asked {
+    uid: String,
+    id: Option<String>,
+    deleted: bool,
+}
+
+/// A plan, or what is sent next of it.
+struct PlanWritten {
+    record: String,
+    uid: String,
+    writer: Writer,
+    plan: Plan,
+    at: Duration,
+}
+
+impl PlanWritten {
+    fn chunk(&self) -> usize {
+        usize::try_from(self.writer.chunk).unwrap_or(1).max(1)
+    }
+}
+
+struct Send {
+    plan: Option<usize>,
+    record: String,
+    at: Duration,
+    landed: Option<Duration>,
+}
+
+impl Oracle {
+    pub fn count(&mut self, kind: &'static str) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    fn moved(&self, record: &str) -> bool {
+        self.effects.iter().any(|((name, ..), times)| name == record && *times > 0)
+    }
+
+    /// Whether somebody has deleted the record of this send.
+    fn is_deleted(&self, send: &Send) -> bool {
+        send.plan.is_some_and(|plan| self.deleted.contains(&self.plans[plan].uid))
+    }
+
+    fn reads_of(&mut self, process: &Process) -> &mut Reads {
+        if !self.reads.contains_key(&process.incarnation) {
+            self.reads.insert(process.incarnation.clone(), Reads::default());
+        }
+        self.reads.get_mut(&process.incarnation).expect("just made")
+    }
+
+    /// What the process read of a partition at `since` or later.
+    fn offset_read(&self, process: &Process, at: &TopicPartition, since: Duration) -> Option<&Option<Commit>> {
+        let (when, value) = self.reads.get(&process.incarnation)?.offsets.get(at)?;
+        (*when >= since).then_some(value)
+    }
+}
+
+fn record_of(object: &Value) -> Option<OffsetResetRecord> {
+    serde_json::from_value(object.clone()).ok()
+}
+
+fn name(record: &OffsetResetRecord) -> String {
+    record.metadata.name.clone().unwrap_or_default()
+}
+
+fn uid(record: &OffsetResetRecord) -> String {
+    record.metadata.uid.clone().unwrap_or_default()
+}
+
+fn gap(record: &OffsetResetRecord) -> i64 {
+    let made = record.metadata.creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
+    (made - record.spec.created_at.as_second()).abs()
+}
+
+/// Whether what it says was stopped is this cluster's business: not restored, or judged by who had made it.
+fn counts(record: &OffsetResetRecord) -> bool {
+    gap(record) <= RESTORED || record.status.as_ref().is_some_and(|s| s.reason != Reason::Restored)
+}
+
+fn reaches(now: Option<&Commit>, goal: &Goal, from: Option<&Commit>) -> bool {
+    let epoch = |c: &Commit| goal.leader_epoch.is_none() || c.leader_epoch == goal.leader_epoch || now == from;
+    now.is_some_and(|c| c.offset == goal.offset && epoch(c))
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+impl World {
+    /// One call to the API server, seen by the oracle.
+    pub fn serve(&mut self, process: &Process, request: &Request) -> Reply {
+        let key = request.key();
+        let now = self.wall();
+        if !request.is_write() {
+            let reply = self.serve_broken(process, request, now);
+            self.saw(process, request, key, &reply.1);
+            return reply;
+        }
+        let before = key.as_ref().and_then(|key| self.api.get(key)).cloned();
+        let reply = self.serve_broken(process, request, now);
+        if let Some(key) = key.filter(|_| reply.0 < 300) {
+            let after = self.api.get(&key).cloned();
+            if after != before {
+                self.wrote(process, &key, before.as_ref(), after.as_ref());
+                self.changed.notify_waiters();
+            }
+        }
+        reply
+    }
+
+    fn saw(&mut self, process: &Process, request: &Request, key: Option<Key>, object: &Value) {
+        let at = self.at();
+        match key {
+            Some(key) if key.0 == "streampipelines" => {
+                let asked = Asked {
+                    uid: text(&object["metadata"]["uid"]).unwrap_or_default(),
+                    id: text(&object["spec"]["offsetReset"]["id"]),
+                    deleted: object["metadata"]["deletionTimestamp"].is_string(),
+                };
+                self.oracle.reads_of(process).pipelines.insert(key.2, (at, asked));
+            }
+            None if request.path.contains("offsetresetrecords") && request.query.contains("backend") => {
+                self.oracle.reads_of(process).records_listed = at;
+            }
+            _ => {}
+        }
+    }
+
+    fn wrote(&mut self, process: &Process, key: &Key, before: Option<&Value>, after: Option<&Value>) {
+        match key.0.as_str() {
+            "offsetresetrecords" => {
+                let (was, is) = (before.and_then(record_of), after.and_then(record_of));
+                if let Some(is) = is {
+                    self.wrote_record(process, was.as_ref(), &is);
+                }
+            }
+            "streampipelines" => {
+                let parse = |o: Option<&Value>| o.and_then(|o| serde_json::from_value::<StreamPipeline>(o.clone()).ok());
+                if let (was, Some(is)) = (parse(before), parse(after)) {
+                    self.wrote_status(process, was.as_ref(), &is);
+                }
+            }
+            "deployments" => self.scaled(process, &key.2, before, after),
+            _ => {}
+        }
+    }
+}
+
+fn pipeline_key(name: &str) -> Key {
+    ("streampipelines".to_owned(), NAMESPACE.to_owned(), name.to_owned())
+}

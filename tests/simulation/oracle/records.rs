@@ -1,0 +1,140 @@
+//! What is written into records, and what a status tells of them.
+
+use stream_pipeline_operator::api::{OffsetResetRecord, RecordPhase, Stage, StreamPipeline};
+use stream_pipeline_operator::domain::Plan;
+
+use super::{PlanWritten, RESTORED, Send, gap, name, reaches, uid};
+use crate::process::Process;
+use crate::world::World;
+
+impl World {
+    pub(super) fn wrote_record(&mut self, process: &Process, was: Option<&OffsetResetRecord>, is: &OffsetResetRecord) {
+        let (record, who) = (name(is), &process.name);
+        if is.spec.plan.is_some() && is.spec.writer.is_some() && was.and_then(|r| r.spec.writer.as_ref()) != is.spec.writer.as_ref() {
+            self.wrote_plan(process, was, is);
+        }
+        if was.is_some_and(|r| r.spec.plan.is_some()) && is.spec.plan.is_none() {
+            self.say(|| format!("{who} drops the plan of {record}"));
+            let own = |s: &Send| s.plan.is_some_and(|plan| self.oracle.plans[plan].uid == uid(is));
+            let sent = |s: &Send| own(s) && s.landed.is_none();
+            // A restored one is closed next, and never planned in.
+            if gap(is) <= RESTORED && (self.oracle.sends.iter().any(sent) || self.oracle.moved(&record)) {
+                self.violation(format!("{who} drops the plan of {record} although it was sent"));
+            }
+        }
+        let phase = is.status.as_ref().map(|s| (s.phase, s.attempt));
+        if phase != was.and_then(|r| r.status.as_ref()).map(|s| (s.phase, s.attempt))
+            && let Some((phase, _)) = phase
+        {
+            self.say(|| format!("{who} closes {record} as {phase:?} ({:?})", is.status.as_ref().map(|s| s.reason)));
+            if phase == RecordPhase::Verified {
+                self.oracle.verified.insert(record.clone());
+                self.check_verified(process, is);
+            }
+            if phase == RecordPhase::Abandoned && self.oracle.moved(&record) && gap(is) <= RESTORED {
+                self.violation(format!("{record} is closed as Abandoned although it moved offsets"));
+            }
+        }
+    }
+
+    /// A plan is put there, the next chunk of it announced, or all of it once more.
+    fn wrote_plan(&mut self, process: &Process, was: Option<&OffsetResetRecord>, is: &OffsetResetRecord) {
+        let (Some(plan), Some(writer)) = (&is.spec.plan, &is.spec.writer) else { return };
+        let (at, record, who) = (self.at(), name(is), &process.name);
+        let plan = Plan::of_record(plan);
+        self.say(|| {
+            let chunk = format!("chunk {} of {}", writer.chunk, plan.chunks());
+            format!("{who} writes a plan into {record} (attempt {}, {chunk}, plan {})", writer.attempt, writer.number)
+        });
+        if was.is_some() && gap(is) > RESTORED {
+            self.violation(format!("{who} put a plan into the restored record {record}"));
+        }
+        if was.is_none_or(|r| r.spec.plan.is_none()) && self.oracle.moved(&record) {
+            self.violation(format!("{record} is planned anew although it moved offsets"));
+        }
+        let request = (is.spec.pipeline.uid.clone(), is.spec.request.id.clone());
+        if self.oracle.not_to_run.contains(&request) && !self.oracle.forged.contains(&is.spec.pipeline.name) {
+            self.violation(format!("{who} plans {}, which was there when its object was created, and was not to run then", request.1));
+        }
+        if writer.attempt > 1 && (writer.attempt > 2 || !self.retry_was_asked(is)) {
+            self.violation(format!("{who} retries {record} (attempt {}) and nobody asked for it", writer.attempt));
+        }
+        let written = PlanWritten { record, uid: uid(is), writer: writer.clone(), plan, at };
+        if written.chunk() > 1
+            && let Some(wrong) = self.announced_early(process, &written)
+        {
+            self.violation(wrong);
+        }
+        self.oracle.plans.push(written);
+    }
+
+    /// A later chunk is announced only once those before were read back.
+    fn announced_early(&self, process: &Process, next: &PlanWritten) -> Option<String> {
+        let chunk = next.chunk();
+        let text = |what: &str| Some(format!("{} announces chunk {chunk} of {}, {what}", process.name, next.record));
+        let Some(before) = self.oracle.plans.iter().rposition(|p| p.uid == next.uid) else { return text("which has no plan") };
+        if self.oracle.plans[before].chunk() + 1 != chunk {
+            return text("which is not the next");
+        }
+        let landed = self.oracle.sends.iter().filter(|s| s.plan == Some(before)).map(|s| s.landed).next_back();
+        // Of a retry nothing may be left to send.
+        let landed = landed.unwrap_or(Some(self.oracle.plans[before].at));
+        let Some(landed) = landed else { return text("and the one before has not landed") };
+        let unread = next.plan.moves().take(next.plan.rows_before(chunk)).find(|(row, goal)| {
+            let read = self.oracle.offset_read(process, &row.at, landed);
+            !read.is_some_and(|value| reaches(value.as_ref(), goal, row.from.as_ref()))
+        });
+        unread.and_then(|(row, _)| text(&format!("and {} was not read back after it was sent", row.at)))
+    }
+
+    /// What the process acted on may be a little older than what the user wrote since.
+    fn retry_was_asked(&self, record: &OffsetResetRecord) -> bool {
+        self.api.changes.iter().any(|(key, object, _)| {
+            key.0 == "streampipelines"
+                && key.2 == record.spec.pipeline.name
+                && object["spec"]["offsetReset"]["id"] == record.spec.request.id.as_str()
+                && object["spec"]["offsetReset"]["onUnknownOutcome"] == "Retry"
+        })
+    }
+
+    fn check_verified(&mut self, process: &Process, record: &OffsetResetRecord) {
+        let Some(written) = self.oracle.plans.iter().rev().find(|p| p.uid == uid(record) || Some(&p.writer) == record.spec.writer.as_ref())
+        else {
+            return self.violation(format!("{} is Verified without a plan", name(record)));
+        };
+        if written.plan.call.is_some() {
+            if let Some(wrong) = self.check_compared(process, record, written) {
+                self.violation(format!("{} is Verified by {}, but {wrong}", name(record), process.name));
+            }
+            return;
+        }
+        let wrong = written.plan.moves().find_map(|(row, goal)| {
+            let read = self.oracle.offset_read(process, &row.at, written.at);
+            let good = read.is_some_and(|value| reaches(value.as_ref(), &goal, row.from.as_ref()));
+            (!good).then(|| format!("{} was not read back at {} (read: {read:?})", row.at, goal.offset))
+        });
+        if let Some(wrong) = wrong {
+            self.violation(format!("{} is Verified by {}, but {wrong}", name(record), process.name));
+        }
+    }
+
+    pub(super) fn wrote_status(&mut self, process: &Process, was: Option<&StreamPipeline>, is: &StreamPipeline) {
+        let told = |p: &StreamPipeline| p.status.as_ref().and_then(|s| s.offset_reset.as_ref()).map(|r| (r.id.clone(), r.stage));
+        let now = told(is);
+        if now == was.and_then(told) {
+            return;
+        }
+        let name = is.metadata.name.clone().unwrap_or_default();
+        let reason = is.status.as_ref().and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready")).map(|c| c.reason.as_str());
+        self.say(|| format!("{} tells on {name}: {now:?} ({})", process.name, reason.unwrap_or_default()));
+        let record = is.status.as_ref().and_then(|s| s.offset_reset.as_ref()).and_then(|r| r.record_ref.as_ref()).map(|r| r.name.clone());
+        let Some((id, stage)) = now else { return };
+        if stage == Stage::Verified && !record.as_ref().is_some_and(|r| self.oracle.verified.contains(r)) {
+            self.violation(format!("{name} is told to be Verified ({id}), and no record says so"));
+        }
+        let Some(record) = record else { return };
+        if stage == Stage::Failed && self.oracle.moved(&record) && reason != Some("Restored") {
+            self.violation(format!("{name} is told to have failed unsent ({id}), although {record} moved offsets"));
+        }
+    }
+}

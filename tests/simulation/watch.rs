@@ -1,0 +1,76 @@
+//! What a process has been told of the objects so far: copies that are some time behind the API server.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kube::core::PartialObjectMeta;
+use kube::runtime::{reflector, watcher};
+use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipeline};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::api_server::{Key, metadata};
+use crate::world::{Link, lock};
+
+pub type Cache = Arc<Mutex<BTreeMap<String, StreamPipeline>>>;
+
+/// Keeps the copies of pipelines and of the records' metadata, some time behind the API server.
+pub async fn watch(
+    link: &Link,
+    cache: &Cache,
+    mut records: reflector::store::Writer<PartialObjectMeta<OffsetResetRecord>>,
+    changes: &BTreeMap<String, Arc<Notify>>,
+) {
+    let (mut seen, first): (usize, Vec<(Key, serde_json::Value)>) = {
+        let world = lock(&link.world);
+        let all = world.api.all("streampipelines").chain(world.api.all("offsetresetrecords"));
+        (world.api.changes.len(), all.map(|(key, object)| (key.clone(), object.clone())).collect())
+    };
+    records.apply_watcher_event(&watcher::Event::Init);
+    let meta = |object: &serde_json::Value| serde_json::from_value(metadata(object)).expect("metadata");
+    for (key, object) in first.iter().filter(|(key, _)| key.0 == "offsetresetrecords") {
+        let _ = key;
+        records.apply_watcher_event(&watcher::Event::InitApply(meta(object)));
+    }
+    records.apply_watcher_event(&watcher::Event::InitDone);
+    let tell = |key: &Key, object: &serde_json::Value, gone: bool| {
+        let mut cache = cache.lock().expect("no panic under this lock");
+        if gone {
+            cache.remove(&key.2);
+        } else {
+            cache.insert(key.2.clone(), serde_json::from_value(object.clone()).expect("a StreamPipeline"));
+        }
+        if let Some(changed) = changes.get(&key.2) {
+            changed.notify_one();
+        }
+    };
+    for (key, object) in first.iter().filter(|(key, _)| key.0 == "streampipelines") {
+        tell(key, object, false);
+    }
+    loop {
+        let (end, changed, mut random) = {
+            let world = lock(&link.world);
+            (world.api.changes.len(), Arc::clone(&world.changed), world.random.of(&link.process.name, seen as u64))
+        };
+        if end == seen {
+            changed.notified().await;
+            continue;
+        }
+        let until = link.process.watches_from();
+        sleep(Duration::from_millis(random.between(2, 30))).await;
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
+        let news = lock(&link.world).api.changes[seen..end].to_vec();
+        seen = end;
+        for (key, object, gone) in news {
+            match key.0.as_str() {
+                "streampipelines" => tell(&key, &object, gone),
+                "offsetresetrecords" if gone => records.apply_watcher_event(&watcher::Event::Delete(meta(&object))),
+                "offsetresetrecords" => records.apply_watcher_event(&watcher::Event::Apply(meta(&object))),
+                _ => {}
+            }
+        }
+    }
+}
