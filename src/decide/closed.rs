@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::compare::{Comparison, compare};
-use super::{Pass, judge, pause};
+use super::{Pass, judge, landed, pause};
 use crate::api::{LagReading, Reason, RecordPhase, Stage};
 use crate::domain::{Cause, Decision, Ending, Goal, RecordLook, Request, Row, Step, Verdict, retry_asked, words};
 
@@ -62,7 +62,7 @@ impl Pass<'_> {
     /// The request has ended, and the pipeline is brought back before that is told.
     pub(super) fn restore(&self, record: &RecordLook, mut ending: Ending) -> Decision {
         if let Some(cause) = self.overtaken(record) {
-            let mut status = judge::closing(record, RecordPhase::Verified, &cause, self.now, None);
+            let mut status = landed::closing(record, RecordPhase::Verified, &cause, self.now, None);
             status.verification = record.object.status.as_ref().and_then(|s| s.verification.clone());
             return self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO);
         }
@@ -129,7 +129,7 @@ impl Pass<'_> {
             ),
         };
         let cause = Cause::new(reason, text);
-        let mut status = judge::closing(record, phase, &cause, self.now, None);
+        let mut status = landed::closing(record, phase, &cause, self.now, None);
         status.reading = after;
         // Told once the record says it.
         self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO)

@@ -7,6 +7,7 @@ mod closed;
 mod compare;
 mod guards;
 mod judge;
+mod landed;
 mod pause;
 #[cfg(test)]
 mod pause_tests;

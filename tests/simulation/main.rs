@@ -59,7 +59,7 @@ fn side_by_side(from: u64, seeds: u64, work: impl Fn(u64) -> bool + Sync) {
 
 #[test]
 fn histories_keep_every_promise() {
-    let (from, seeds) = (number("FROM", 0), number("SEEDS", 100));
+    let (from, seeds) = (number("FROM", 0), number("SEEDS", 1000));
     let total = Mutex::new((0u64, 0usize, BTreeMap::<&str, u64>::new(), Vec::<u64>::new()));
     side_by_side(from, seeds, |seed| {
         let (_, outcome) = run::of_seed(seed, None, false);
