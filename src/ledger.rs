@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL,
-    Reason, RecordedPlan, StreamPipeline, Writer,
+    Reason, RecordedPlan, Stage, StreamPipeline, Writer,
 };
 use crate::clock;
-use crate::domain::{Cause, Identity, PlanState, RecordLook, Request};
+use crate::domain::{Cause, Identity, PlanState, Progress, RecordLook, Request};
 use crate::memory::Memory;
 
 /// Access to records, and the live read of their StreamPipeline.
@@ -69,17 +69,15 @@ impl Ledger {
         self.call("reading a record", self.records(namespace).get_opt(name)).await
     }
 
-    /// Live: the StreamPipeline is the same object, not deleted, and asks for the same id.
+    /// Live: the StreamPipeline is the same object, not deleted, asks for the same id, and its status tells of no end of it: a watch
+    /// that is behind may still show it as waiting. `again`: it is sent once more, after it was held.
     ///
     /// # Errors
     /// As [`Ledger::get`].
-    pub async fn is_wanted(&self, object: &Identity, id: &str) -> Result<bool, Cause> {
+    pub async fn is_wanted(&self, object: &Identity, id: &str, again: bool) -> Result<bool, Cause> {
         let pipelines: Api<StreamPipeline> = Api::namespaced(self.client.clone(), &object.namespace);
         let live = self.call("reading the StreamPipeline", pipelines.get_opt(&object.name)).await?;
-        Ok(live.is_some_and(|p| {
-            let same = p.uid().as_deref() == Some(&object.uid) && p.metadata.deletion_timestamp.is_none();
-            same && p.spec.offset_reset.is_some_and(|r| r.id == id)
-        }))
+        Ok(live.is_some_and(|p| wants(&p, object, id, again)))
     }
 
     /// Live: the other records of this group that come before this one: not closed, or still to be brought back. Of records
@@ -259,6 +257,17 @@ impl Ledger {
     }
 }
 
+fn wants(live: &StreamPipeline, object: &Identity, id: &str, again: bool) -> bool {
+    let same = live.uid().as_deref() == Some(&object.uid) && live.metadata.deletion_timestamp.is_none();
+    let asked = live.spec.offset_reset.as_ref().is_some_and(|r| r.id == id);
+    let over = |stage| match stage {
+        Stage::Waiting | Stage::Pausing | Stage::Sending | Stage::Planned => false,
+        Stage::Held => !again,
+        Stage::Verified | Stage::Sent | Stage::Skipped | Stage::Failed => true,
+    };
+    same && asked && !Progress::of(live).of_request(id).is_some_and(|told| over(told.stage))
+}
+
 /// Nothing is planned in it yet, and it was made later.
 fn goes_after(look: &RecordLook, own: &OffsetResetRecord) -> bool {
     let made = |r: &OffsetResetRecord| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), r.namespace(), r.name_any());
@@ -271,4 +280,35 @@ fn post() -> PostParams {
 
 fn params() -> PatchParams {
     PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_status_tells_the_end_of_is_not_sent() {
+        let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
+        let wanted = |stage: &str, told_of: &str, observed: &str, again: bool| {
+            let live = json!({
+                "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
+                "metadata": { "name": "p", "namespace": "n", "uid": "u" },
+                "spec": {
+                    "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" },
+                    "offsetReset": { "id": "r1", "to": { "position": "Earliest" } }
+                },
+                "status": { "observedUID": observed, "offsetReset": { "id": told_of, "stage": stage } }
+            });
+            wants(&serde_json::from_value(live).unwrap(), &object, "r1", again)
+        };
+        for stage in ["Waiting", "Pausing", "Sending", "Planned"] {
+            assert!(wanted(stage, "r1", "u", false), "{stage}");
+        }
+        for stage in ["Verified", "Sent", "Skipped", "Failed", "Held"] {
+            assert!(!wanted(stage, "r1", "u", false), "{stage}");
+            assert!(wanted(stage, "r0", "u", false), "{stage} of another id");
+            assert!(wanted(stage, "r1", "another", false), "{stage} of another object");
+        }
+        assert!(wanted("Held", "r1", "u", true) && !wanted("Verified", "r1", "u", true));
+    }
 }

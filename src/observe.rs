@@ -245,7 +245,7 @@ impl Look<'_> {
         let (partitions, topics): (Vec<TopicPartition>, Vec<String>) = (plan.partitions(), plan.topic_ids.keys().cloned().collect());
         let id = &record.object.spec.request.id;
         let (wanted, rivals, activity, committed, topics) = tokio::join!(
-            self.ctx.ledger.is_wanted(&self.desired.object, id),
+            self.ctx.ledger.is_wanted(&self.desired.object, id, record.attempt() > 1),
             self.rivals(record),
             self.platform.activity_alone(self.now.mono),
             self.platform.committed(&partitions),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::compare::{Comparison, compare};
-use super::{Pass, judge, landed, pause};
+use super::{Pass, landed, pause};
 use crate::api::{LagReading, Reason, RecordPhase, Stage};
 use crate::domain::{Cause, Decision, Ending, Goal, RecordLook, Request, Row, Step, Verdict, retry_asked, words};
 

@@ -114,18 +114,21 @@ impl Scenario {
         let reads = |c: &str| c.starts_with("GET") || c.starts_with("enos list") || c.starts_with("enos token");
         let last_write = calls.iter().rposition(|c| changes(c));
         let end = last_write.map_or(calls.len(), |last| (last + 20).min(calls.len())).max(1);
-        let near_send: Vec<usize> = calls.iter().enumerate().filter(|(_, c)| sends(c)).map(|(i, _)| i).collect();
+        let all = |is: &dyn Fn(&str) -> bool| -> Vec<usize> { (0..calls.len()).filter(|&i| is(&calls[i])).collect() };
+        let (near_send, closes) = (all(&sends), all(&|c| c == "PATCH offsetresetrecords/status"));
         let writes: Vec<usize> = (0..end).filter(|&i| !reads(&calls[i])).collect();
         for _ in 0..random.between(1, 4) {
             let close = !near_send.is_empty() && random.one_in(2);
+            // The send itself, or a close.
+            if close && random.one_in(2) {
+                let of = if random.one_in(3) && !closes.is_empty() { &closes } else { &near_send };
+                let at = random.pick(of);
+                let answered_so = enos && sends(&calls[at]) && random.one_in(2);
+                let fault = if answered_so { answered(&mut random, &calls[at]) } else { under_way(&mut random) };
+                self.faults.push((at, fault));
+                continue;
+            }
             let at = match random.between(0, 1) {
-                // The send itself.
-                _ if close && random.one_in(4) => {
-                    let at = random.pick(&near_send);
-                    let fault = if enos && random.one_in(3) { answered(&mut random, &calls[at]) } else { under_way(&mut random) };
-                    self.faults.push((at, fault));
-                    continue;
-                }
                 _ if close => {
                     let at = random.pick(&near_send);
                     (at + usize::try_from(random.between(0, 14)).expect("small")).saturating_sub(8)
@@ -163,7 +166,7 @@ fn target(random: &mut Random) -> Value {
 /// What leaves a commit in doubt.
 fn under_way(random: &mut Random) -> Fault {
     let mut seconds = |low: u64, high: u64| Duration::from_millis(random.between(low * 1000, high * 1000));
-    match seconds(0, 7).as_secs() {
+    match seconds(0, 8).as_secs() {
         0 => Fault::Late(seconds(1, 29)),
         1 => Fault::CrashUnderWay(seconds(0, 10), seconds(0, 19)),
         2 => Fault::LostAnswer,
@@ -171,6 +174,7 @@ fn under_way(random: &mut Random) -> Fault {
         // Some for longer than it takes to judge.
         4 => Fault::ConnectionDown(seconds(8, 40)),
         5 => Fault::ConnectionDown(seconds(66, 120)),
+        6 => Fault::LostRequest,
         _ => Fault::CrashAfter(seconds(0, 60)),
     }
 }
