@@ -100,6 +100,12 @@ fn a_plan_of_many_chunks_is_sent_without_a_pause() {
     for pods in [vec![], vec![1], vec![1, 2]] {
         let outcome = run::run(&Scenario::in_chunks(40, pods.clone()), None, true);
         assert_eq!((&outcome.violations, &outcome.stages), (&Vec::new(), &vec!["Verified".to_owned()]), "{pods:?}\n{}", outcome.told);
+        let second = |what: &str| -> f64 {
+            let line = outcome.told.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}\n{}", outcome.told));
+            line.split_whitespace().next().and_then(|at| at.parse().ok()).expect("a line begins with its time")
+        };
+        let took = second("as Verified") - second("writes a plan");
+        assert!(took < 5.0, "{pods:?}: 40 chunks took {took} s\n{}", outcome.told);
         assert!(outcome.longest_to_send < Duration::from_millis(500), "{pods:?}: {:?}\n{}", outcome.longest_to_send, outcome.told);
     }
 }
