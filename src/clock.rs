@@ -1,22 +1,34 @@
 //! Where the path of a pass takes its time from. Waits are measured on tokio's clock, which is the system's monotonic clock
-//! wherever time is not paused; times that people see come from whatever the process was given.
+//! wherever time is not paused; times that people see are the API server's: its answers say what time it has, and where this
+//! process's own clock cannot be right by them, it is corrected.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use jiff::Timestamp;
+use axum::http::{Request, Response, header};
+use jiff::{SignedDuration, Timestamp};
+use tower::{Layer, Service};
 
 use crate::domain::Now;
 
-/// See the module.
+/// Clocks are never quite the same, and `Date` has no fractions.
+const TOLERATED: i64 = 5_000;
+
+/// See the module. Its clones share what they learn.
 #[derive(Clone)]
 pub struct Clock {
-    wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    own: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Milliseconds by which the API server is ahead; 0 where the clocks agree.
+    ahead: Arc<AtomicI64>,
 }
 
 impl Clock {
-    pub fn new(wall: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { wall: Arc::new(wall) }
+    pub fn new(own: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { own: Arc::new(own), ahead: Arc::default() }
     }
 
     pub fn now(&self) -> Now {
@@ -24,8 +36,40 @@ impl Clock {
     }
 
     pub fn wall(&self) -> Timestamp {
-        (self.wall)()
+        let own = (self.own)();
+        own.checked_add(SignedDuration::from_millis(self.ahead.load(Ordering::Relaxed))).unwrap_or(own)
     }
+
+    /// Seconds by which the API server is ahead of this process's own clock, where they do not agree.
+    pub fn gap(&self) -> Option<i64> {
+        Some(self.ahead.load(Ordering::Relaxed) / 1000).filter(|gap| *gap != 0)
+    }
+
+    /// The API server wrote `date` between these two times of the own clock: its true time is known as exactly as the answer
+    /// was quick, and what was known stays as long as it agrees with that.
+    fn learn(&self, date: Timestamp, sent: Timestamp, received: Timestamp) {
+        let ms = Timestamp::as_millisecond;
+        let (least, most) = (ms(date) - ms(received), ms(date) + 999 - ms(sent));
+        // The own clock was set meanwhile.
+        if least > most {
+            return;
+        }
+        let known = self.ahead.load(Ordering::Relaxed);
+        let closest = known.clamp(least, most);
+        let ahead = if closest.abs() > TOLERATED { closest } else { 0 };
+        if self.ahead.swap(ahead, Ordering::Relaxed) == ahead {
+            return;
+        }
+        match self.gap() {
+            Some(gap) => tracing::warn!(gap, "The operator's clock is {}; the API server's time counts", words(gap)),
+            None => tracing::info!("The operator's clock agrees with the API server's again"),
+        }
+    }
+}
+
+/// "600 s behind the API server's".
+pub fn words(gap: i64) -> String {
+    format!("{} s {} the API server's", gap.abs(), if gap > 0 { "behind" } else { "ahead of" })
 }
 
 impl Default for Clock {
@@ -34,6 +78,76 @@ impl Default for Clock {
     }
 }
 
+/// Around a client of the API server, a clock learns from each answer.
+impl<S> Layer<S> for Clock {
+    type Service = Learning<S>;
+
+    fn layer(&self, inner: S) -> Learning<S> {
+        Learning { inner, clock: self.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub struct Learning<S> {
+    inner: S,
+    clock: Clock,
+}
+
+impl<S, A, B> Service<Request<A>> for Learning<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let (clock, sent) = (self.clock.clone(), (self.clock.own)());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+            if let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
+                clock.learn(date.timestamp(), sent, (clock.own)());
+            }
+            Ok(answer)
+        })
+    }
+}
+
 pub fn mono() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f22_the_clock_is_corrected_by_no_more_than_the_answers_prove() {
+        let at = |ms: i64| Timestamp::from_millisecond(1_767_225_600_000 + ms).unwrap();
+        let clock = Clock::new(move || at(0));
+        let answers = [
+            ("clocks that agree", 0, -3, 2, None),
+            ("a second and a bit is not worth a word", 2_000, 0, 5, None),
+            ("an answer that took a minute proves nothing", 0, -1_000, 60_000, None),
+            ("ten minutes behind", 600_000, 0, 5, Some(599)),
+            ("it stays as long as answers agree with it", 600_000, -200, 700, Some(599)),
+            ("a slow answer that proves nothing changes nothing", 570_000, -60_000, 100, Some(599)),
+            ("the own clock was set while the call was under way", 600_000, 600_000, -600_000, Some(599)),
+            ("ten minutes ahead", -600_000, 0, 5, Some(-599)),
+            ("set right", 0, 0, 5, None),
+        ];
+        for (sentence, date, sent, received, gap) in answers {
+            clock.learn(at(date), at(sent), at(received));
+            assert_eq!(clock.gap(), gap, "{sentence}");
+            let corrected = clock.wall().as_second() - at(0).as_second();
+            assert!((corrected - gap.unwrap_or(0)).abs() <= 1, "{sentence}: {corrected}");
+        }
+    }
 }

@@ -40,7 +40,7 @@ use crate::server::Ready;
 /// # Errors
 /// The namespace's objects cannot be watched at all.
 pub async fn run(
-    client: Client,
+    (client, clock): (Client, Clock),
     config: &Config,
     policy: EndpointPolicy,
     metrics: Arc<Metrics>,
@@ -50,10 +50,9 @@ pub async fn run(
     let scope = config.watch_namespace.clone();
     let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
     let policy = Arc::new(policy);
-    let clock = Clock::default();
     let kafka = Arc::new(Clients::new(Arc::clone(&policy), config.timing().max_backoff));
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
-    tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), Arc::clone(&metrics), shutdown.clone()));
+    tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation();
     // Before the records are known a leftover would be overlooked.
     tokio::select! {
@@ -182,14 +181,15 @@ fn watch_records(
     (store, async move { filled.wait_until_ready().await.map_err(Into::into) })
 }
 
-/// Closes idle clients.
-async fn sweep(clients: Arc<Clients>, gateways: Arc<Gateways>, metrics: Arc<Metrics>, shutdown: CancellationToken) {
+/// Closes idle clients, and tells what is measured now and then.
+async fn sweep(clients: Arc<Clients>, gateways: Arc<Gateways>, clock: Clock, metrics: Arc<Metrics>, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
         clients.sweep(Instant::now());
         gateways.sweep(Instant::now());
         metrics.kafka_clients.set(i64::try_from(clients.count()).unwrap_or(i64::MAX));
         metrics.enos_clients.set(i64::try_from(gateways.count()).unwrap_or(i64::MAX));
+        metrics.clock_gap_seconds.set(clock.gap().unwrap_or_default());
     }
 }
 

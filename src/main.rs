@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
+use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::config::Config;
 use stream_pipeline_operator::metrics::Metrics;
 use stream_pipeline_operator::{controller, server, telemetry};
@@ -32,7 +33,8 @@ async fn run() -> Result<()> {
     let kubernetes = kube::Config::infer().await.context(no_way)?;
     let api_server = addresses(&kubernetes).await;
     let policy = EndpointPolicy::parse(&config.allowed_endpoints, &api_server).context("--allowed-endpoints")?;
-    let client = kube::Client::try_from(kubernetes).context(no_way)?;
+    let clock = Clock::default();
+    let client = kube::client::ClientBuilder::try_from(kubernetes).context(no_way)?.with_layer(&clock).build();
     let shutdown = CancellationToken::new();
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let on_signal = shutdown.clone();
@@ -53,7 +55,7 @@ async fn run() -> Result<()> {
         result
     };
     let control = async {
-        let result = controller::run(client, &config, policy, Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
+        let result = controller::run((client, clock), &config, policy, Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
         stop.cancel();
         result
     };

@@ -20,6 +20,7 @@ pub struct Metrics {
     reconcile_seconds: Histogram,
     pub kafka_clients: Gauge,
     pub enos_clients: Gauge,
+    pub clock_gap_seconds: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,12 +34,17 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("streampipeline");
         let requests = Family::default();
         let reconcile_seconds = Histogram::new([0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
-        let (kafka_clients, enos_clients) = (Gauge::default(), Gauge::default());
+        let (kafka_clients, enos_clients, clock_gap_seconds) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("reset_transitions", "Requests that came to a stage, by reason", requests.clone());
         registry.register("reconcile_time_seconds", "Duration of one reconciliation", reconcile_seconds.clone());
         registry.register("kafka_clients", "Kafka clients that are open", kafka_clients.clone());
         registry.register("enos_clients", "Clients of EnOS gateways that are open", enos_clients.clone());
-        Self { registry: Mutex::new(registry), requests, reconcile_seconds, kafka_clients, enos_clients }
+        registry.register(
+            "clock_gap_seconds",
+            "By how much the API server's clock is ahead of the operator's, where they do not agree",
+            clock_gap_seconds.clone(),
+        );
+        Self { registry: Mutex::new(registry), requests, reconcile_seconds, kafka_clients, enos_clients, clock_gap_seconds }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
     Abilities, Activity, Answer, Cause, Committed, Desired, Leftover, Log, Now, Observation, Plan, PlanState, Progress, ReadBack, Reading,
-    RecordLook, Request, RunState, Target, TopicPartition, retry_asked,
+    RecordLook, Request, RunState, Target, TopicPartition, Topics, retry_asked, words,
 };
 use crate::ledger::record_name;
 
@@ -176,6 +176,11 @@ impl Look<'_> {
             PlanState::OursUnsent { .. } => self.second_look(seen, record).await,
             PlanState::OursSent { .. } | PlanState::InDoubt { .. } => {
                 seen.committed = self.read_back(&self.platform, record).await;
+                if let (Some(_), Some(plan)) = (seen.committed.get(), record.plan()) {
+                    // What came to them since the plan.
+                    let names: Vec<String> = plan.topic_ids.into_keys().collect();
+                    seen.topics = self.platform.topics(&names).await.into();
+                }
                 seen.activity = self.right_after(&self.platform, record).await;
             }
             PlanState::Closed if retry_asked(request, record) => {
@@ -363,8 +368,17 @@ impl Look<'_> {
             .iter()
             .flat_map(|(name, topic)| topic.iter().flat_map(move |t| t.partitions.keys().map(move |p| TopicPartition::new(name, *p))));
         let selected: Vec<TopicPartition> = all.filter(|at| request.selects(at)).collect();
-        let leaderless = topics.values().flatten().any(|t| t.partitions.values().any(|led| !led));
-        if selected.is_empty() || leaderless {
+        if selected.is_empty() {
+            return;
+        }
+        let leaderless = leaderless(topics, &selected);
+        if !leaderless.is_empty() {
+            // Asked all the same, the client would look for a leader until the deadline.
+            let text = format!(
+                "no leader for {}: its log cannot be read and the average input rate cannot be had. Nothing was written; it is tried again",
+                words::some_of(&leaderless)
+            );
+            seen.log = Reading::Unreadable(Cause::new(Reason::AverageRateUnavailable, text));
             return;
         }
         let time = if let Target::Timestamp(time) = request.to { Some(time) } else { None };
@@ -386,6 +400,12 @@ impl Look<'_> {
         }
         seen.remembered = self.ctx.memory.reading(object);
     }
+}
+
+/// Those of these partitions that nobody leads.
+fn leaderless(topics: &Topics, of: &[TopicPartition]) -> Vec<String> {
+    let led = |at: &TopicPartition| topics.get(&at.topic)?.as_ref()?.partitions.get(&at.partition).copied();
+    of.iter().filter(|at| led(at) == Some(false)).map(ToString::to_string).collect()
 }
 
 fn named(look: &RecordLook) -> String {

@@ -237,7 +237,7 @@ impl Reason {
             }
             TopicRecreated => "A topic was deleted and made anew since the plan. Nothing was sent; a new id asks again.",
             ClockSkew => {
-                "The operator's clock is more than a minute off the API server's. Nothing was sent; correct the clock, then a new id."
+                "The operator's clock is off the API server's, whose time counts; correct the clock of its node. Only where a record was stamped more than a minute wrong all the same, nothing was sent and the request ended; then a new id."
             }
             GroupTypeNotSupported => "A share or streams group, or one of another protocol (Kafka Connect). It cannot be reset here.",
             LookupInconsistent => {

@@ -71,17 +71,6 @@ impl Pass<'_> {
         }
         let Reading::Read(topics) = &self.seen.topics else { return Err(Passes(self.unread())) };
         self.selection(request, topics).map_err(Ends)?;
-        let leaderless: Vec<_> = topics
-            .iter()
-            .flat_map(|(n, t)| t.iter().flat_map(|t| &t.partitions).filter(|(_, led)| !**led).map(move |(p, _)| format!("{n}-{p}")))
-            .collect();
-        if !leaderless.is_empty() {
-            let text = format!(
-                "no leader for {}: its log cannot be read and the average input rate cannot be had. Nothing was sent; it is tried again",
-                words::some_of(&leaderless)
-            );
-            return Err(Passes(Cause::new(Reason::AverageRateUnavailable, text)));
-        }
         let Reading::Read(log) = &self.seen.log else { return Err(Passes(self.unread())) };
         let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
         let names = identity.parts()[1].len();

@@ -34,7 +34,7 @@ pub struct Case<'a> {
     pub committed: &'a Reading<Committed>,
     pub activity: &'a Reading<Activity>,
     pub abilities: Abilities,
-    /// None: nobody wants it any more, so it is never sent.
+    /// What else was looked at in this pass. None: nobody wants it any more, so it is never sent.
     pub second_look: Option<&'a Observation>,
     pub timing: &'a Timing,
     pub now: Now,

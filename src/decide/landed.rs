@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::judge::{Case, Judgement, unread};
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
-use crate::domain::{Activity, Cause, Now, Plan, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words};
+use crate::domain::{Activity, Cause, Committed, Now, Plan, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words};
 
 /// The refused partitions are sent again so often within the window.
 const TRIES: u32 = 3;
@@ -25,8 +25,9 @@ impl Case<'_> {
             let [_, group] = self.look.object.spec.backend.parts();
             return self.unload(refusal(at, group, code, sent));
         }
-        let Some(committed) = self.committed.get() else {
-            return self.unreadable(unread(self.committed), self.committed.cause().is_some());
+        let committed = match self.stable() {
+            Ok(committed) => committed,
+            Err(judgement) => return judgement,
         };
         let standing = plan.standing(committed);
         if refused.is_empty() {
@@ -97,8 +98,9 @@ impl Case<'_> {
             let text = format!("{text}. It is not known whether the reset was carried out. Nothing more is sent");
             return self.hold_with(why.and_then(|c| c.code), Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
         }
-        let Some(committed) = self.committed.get() else {
-            return self.unreadable(unread(self.committed), self.committed.cause().is_some());
+        let committed = match self.stable() {
+            Ok(committed) => committed,
+            Err(judgement) => return judgement,
         };
         let standing = plan.standing(committed);
         if standing.as_before.is_empty() && standing.elsewhere.is_empty() {
@@ -117,6 +119,20 @@ impl Case<'_> {
             )
         };
         self.hold(reason, &text, Some(&standing), &BTreeMap::new())
+    }
+
+    /// What is committed, once no open transaction can change it any more.
+    fn stable(&self) -> Result<&Committed, Judgement> {
+        let Some(committed) = self.committed.get() else {
+            return Err(self.unreadable(unread(self.committed), self.committed.cause().is_some()));
+        };
+        match committed.iter().find(|(_, commit)| commit.pending) {
+            Some((at, _)) => {
+                let text = format!("an open transaction holds the offset of {at}");
+                Err(self.unreadable(Cause::new(Reason::TransactionOpen, text), true))
+            }
+            None => Ok(committed),
+        }
     }
 
     /// What was sent cannot be looked at now. `failed`: it was tried.
@@ -152,8 +168,26 @@ impl Case<'_> {
         );
         let warnings = self.look.object.spec.plan.as_ref().map_or(0, |p| p.warnings.len());
         let text = if warnings > 0 { format!("{text}; {warnings} warning(s) in the record") } else { text };
+        let added = self.not_covered();
+        let text = if added.is_empty() {
+            text
+        } else {
+            let count = words::partitions(added.len());
+            format!("{text}; not covered, since the topic got them after the plan: {count} ({})", words::some_of(&added))
+        };
         let cause = Cause::new(Reason::ResetVerified, text);
         Judgement::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(standing))), cause)
+    }
+
+    /// Partitions that would have been in the plan, had they been there when it was made.
+    fn not_covered(&self) -> Vec<String> {
+        let (Some(plan), Some(topics)) = (self.look.plan(), self.second_look.and_then(|seen| seen.topics.get())) else { return Vec::new() };
+        let planned: BTreeSet<TopicPartition> = plan.partitions().into_iter().collect();
+        let named = self.look.object.spec.request.topics.iter().flatten();
+        let chosen_one_by_one: BTreeSet<&str> = named.filter(|t| t.partitions.is_some()).map(|t| t.name.as_str()).collect();
+        let whole = topics.iter().filter(|(name, _)| !chosen_one_by_one.contains(name.as_str()));
+        let now = whole.flat_map(|(name, topic)| topic.iter().flat_map(|t| t.partitions.keys().map(|p| TopicPartition::new(name, *p))));
+        now.filter(|at| !planned.contains(at)).map(|at| at.to_string()).collect()
     }
 
     pub(super) fn hold(

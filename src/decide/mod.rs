@@ -196,7 +196,7 @@ impl Pass<'_> {
                 let paused = own.is_some_and(|r| r.stops().is_some()) && self.runs();
                 let last = match &self.seen.run_state {
                     Reading::Read(RunState::Changed(text)) if paused => text,
-                    _ => &cause.message,
+                    _ => &format!("{}: {}", cause.reason, cause.message),
                 };
                 let mut end = self.timed_out(request, last);
                 if paused {

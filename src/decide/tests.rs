@@ -328,10 +328,9 @@ fn what_a_request_without_a_record_comes_to() {
 }
 
 #[test]
-fn k21_a_partition_without_a_leader_is_61168_and_waits() {
+fn k21_a_log_that_cannot_be_read_is_61168_and_waits() {
     let mut seen = ready();
-    let topic = Topic { id: "topic-id".to_owned(), partitions: BTreeMap::from([(0, true), (1, false)]) };
-    seen.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(topic))]));
+    seen.log = Reading::Unreadable(Cause::new(Reason::AverageRateUnavailable, "no leader for t-1"));
     let decision = run(earliest(), known(), &seen);
     assert_eq!(stands(&decision), Some((Stage::Waiting, Reason::AverageRateUnavailable)));
     assert_eq!(Reason::AverageRateUnavailable.code(), Some(61168));

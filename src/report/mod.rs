@@ -10,6 +10,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource};
 
 use crate::api::{OPERATOR, Reason, Stage, StreamPipeline, StreamPipelineStatus};
+use crate::clock;
 use crate::context::Context;
 use crate::domain::words;
 use crate::domain::{Cause, Desired, Verdict};
@@ -54,6 +55,17 @@ pub async fn report(
     if let (Verdict::Request(ending), Some(event)) = (verdict, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
         ctx.metrics.request(ending.stage, ending.cause.reason);
         publish(ctx, pipeline, &event).await;
+        if let Some(gap) = ctx.clock.gap() {
+            let text = format!("the operator's clock is {}, whose time counts. Correct the clock of its node", clock::words(gap));
+            let event = Event {
+                type_: EventType::Warning,
+                reason: Reason::ClockSkew.to_string(),
+                action: "Reset".to_owned(),
+                note: Some(text),
+                secondary: None,
+            };
+            publish(ctx, pipeline, &event).await;
+        }
     }
     Ok(())
 }

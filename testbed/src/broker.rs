@@ -79,6 +79,12 @@ impl Broker {
         Self::start_extended(parts, addresses.len(), |ports| Ok(Extra { listeners: behind(addresses, ports), ..Extra::default() }))
     }
 
+    /// For thousands of partitions: their files are small.
+    pub fn start_wide(parts: &Parts) -> Result<Self> {
+        let properties = "log.index.size.max.bytes=4096\n";
+        Self::start_extended(parts, 0, |_| Ok(Extra { properties: properties.to_owned(), ..Extra::default() }))
+    }
+
     /// `extra` is given so many free ports; it is asked again when one was taken in between.
     pub(crate) fn start_extended(parts: &Parts, ports: usize, extra: impl Fn(&[u16]) -> Result<Extra>) -> Result<Self> {
         retrying(|| {
@@ -184,6 +190,15 @@ impl Broker {
     /// Again, on the same port with the same data.
     pub fn restart(&self) -> Result<()> {
         self.kill();
+        self.run()
+    }
+
+    /// Ends it and starts another on its ports: an empty one, of another cluster.
+    pub fn replace(&mut self) -> Result<()> {
+        self.kill();
+        fs::remove_dir_all(self.dir.path().join("data")).context("removing the data")?;
+        self.node.cluster = cluster_id(&self.jars)?;
+        format(self.dir.path(), &self.jars, &self.node.cluster)?;
         self.run()
     }
 

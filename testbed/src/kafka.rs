@@ -74,25 +74,38 @@ pub async fn create_topic(at: &(impl Reach + ?Sized), name: &str, partitions: i3
     for (key, value) in settings {
         topic = topic.set(key, value);
     }
+    create(at, topic, partitions).await;
+}
+
+/// Creates a topic of one copy, each partition of it on the broker of this id.
+pub async fn create_topic_on(at: &(impl Reach + ?Sized), name: &str, brokers: &[i32]) {
+    let copies: Vec<&[i32]> = brokers.iter().map(std::slice::from_ref).collect();
+    let partitions = i32::try_from(brokers.len()).expect("few partitions");
+    let topic = NewTopic::new(name, partitions, TopicReplication::Variable(&copies)).set("min.insync.replicas", "1");
+    create(at, topic, partitions).await;
+}
+
+async fn create(at: &(impl Reach + ?Sized), topic: NewTopic<'_>, partitions: i32) {
+    let name = topic.name;
     let results = admin(at).create_topics(&[topic], &options()).await.expect("topics can be created");
     results[0].as_ref().expect("the topic is created");
     let (config, name) = (at.config(), name.to_owned());
-    crate::eventually("leaders of a new topic", LIMIT, || {
-        let (config, name) = (config.clone(), name.clone());
-        async move {
-            let found = blocking(move || {
-                let consumer: BaseConsumer = config.create().expect("a client is made");
-                let metadata = consumer.fetch_metadata(Some(&name), Duration::from_secs(5)).map_err(|e| e.to_string())?;
-                let topic = &metadata.topics()[0];
-                Ok::<_, String>(topic.partitions().iter().filter(|p| p.leader() >= 0).count())
-            });
-            match found.await? {
-                n if n == usize::try_from(partitions).unwrap_or_default() => Ok(()),
-                n => Err(format!("{n} partitions have a leader")),
-            }
-        }
+    crate::eventually("leaders of a new topic", 3 * LIMIT, async || match led(&config, &name).await? {
+        n if n == usize::try_from(partitions).unwrap_or_default() => Ok(()),
+        n => Err(format!("{n} partitions have a leader")),
     })
     .await;
+}
+
+/// How many partitions of a topic have a leader.
+pub async fn led(at: &(impl Reach + ?Sized), topic: &str) -> Result<usize, String> {
+    let (config, topic) = (at.config(), topic.to_owned());
+    blocking(move || {
+        let consumer: BaseConsumer = config.create().expect("a client is made");
+        let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(5)).map_err(|e| e.to_string())?;
+        Ok(metadata.topics()[0].partitions().iter().filter(|p| p.leader() >= 0).count())
+    })
+    .await
 }
 
 pub async fn delete_topic(at: &(impl Reach + ?Sized), name: &str) {
@@ -182,8 +195,32 @@ impl OpenTransaction {
         .await
     }
 
+    /// One that holds offsets of a group, and has written nothing.
+    pub async fn holding(at: &(impl Reach + ?Sized), group: &str, offsets: &[(&str, i32, i64)]) -> Self {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).expect("a valid offset");
+        }
+        let (config, group) = (at.config(), group.to_owned());
+        blocking(move || {
+            let producer: BaseProducer =
+                config.clone().set("transactional.id", format!("tx-{group}")).create().expect("a producer is made");
+            let consumer: BaseConsumer = config.clone().set("group.id", &group).create().expect("a consumer is made");
+            producer.init_transactions(LIMIT).expect("transactions work");
+            producer.begin_transaction().expect("a transaction begins");
+            let group = consumer.group_metadata().expect("it has a group");
+            producer.send_offsets_to_transaction(&list, &group, LIMIT).expect("the offsets are sent");
+            Self(producer)
+        })
+        .await
+    }
+
     pub async fn commit(self) {
         blocking(move || self.0.commit_transaction(LIMIT).expect("the transaction commits")).await;
+    }
+
+    pub async fn abort(self) {
+        blocking(move || self.0.abort_transaction(LIMIT).expect("the transaction is aborted")).await;
     }
 }
 

@@ -21,6 +21,27 @@ pub async fn landed(at: &(impl Reach + ?Sized), group: &str) -> Landed {
 
 /// As [`landed`], of every group.
 pub async fn landed_by_group(at: &(impl Reach + ?Sized)) -> BTreeMap<String, Landed> {
+    let offsets = |all: Vec<Written>| all.into_iter().map(|commit| commit.offset).collect();
+    let of_group = |all: Commits| all.into_iter().map(|(at, commits)| (at, offsets(commits))).collect();
+    commits_by_group(at).await.into_iter().map(|(group, all)| (group, of_group(all))).collect()
+}
+
+/// A commit as its coordinator wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub offset: i64,
+    pub leader_epoch: Option<i32>,
+}
+
+/// Commits by topic and partition, oldest first.
+pub type Commits = BTreeMap<(String, i32), Vec<Written>>;
+
+/// As [`landed`], with the leader epochs.
+pub async fn commits(at: &(impl Reach + ?Sized), group: &str) -> Commits {
+    commits_by_group(at).await.remove(group).unwrap_or_default()
+}
+
+async fn commits_by_group(at: &(impl Reach + ?Sized)) -> BTreeMap<String, Commits> {
     let mut config = at.config();
     config.set("group.id", "testbed-landed").set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
     crate::kafka::blocking(move || {
@@ -32,14 +53,14 @@ pub async fn landed_by_group(at: &(impl Reach + ?Sized)) -> BTreeMap<String, Lan
             open.insert(partition.id());
         }
         consumer.assign(&list).expect("partitions can be assigned");
-        let mut found: BTreeMap<String, Landed> = BTreeMap::new();
+        let mut found: BTreeMap<String, Commits> = BTreeMap::new();
         let begun = Instant::now();
         while !open.is_empty() {
             assert!(begun.elapsed() < LIMIT, "partitions {open:?} of {NAME} were not read to their end");
             match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(record)) => {
-                    if let Some((group, topic, partition, offset)) = commit_of(record.key(), record.payload()) {
-                        found.entry(group).or_default().entry((topic, partition)).or_default().push(offset);
+                    if let Some((group, topic, partition, commit)) = commit_of(record.key(), record.payload()) {
+                        found.entry(group).or_default().entry((topic, partition)).or_default().push(commit);
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -54,8 +75,8 @@ pub async fn landed_by_group(at: &(impl Reach + ?Sized)) -> BTreeMap<String, Lan
     .await
 }
 
-/// A record of the offsets topic that is a commit: group, topic, partition, offset.
-fn commit_of(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(String, String, i32, i64)> {
+/// A record of the offsets topic that is a commit: group, topic, partition, what was committed.
+fn commit_of(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(String, String, i32, Written)> {
     fn take<'a>(from: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
         let (head, rest) = from.split_at_checked(count)?;
         *from = rest;
@@ -75,8 +96,11 @@ fn commit_of(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(String, String
     }
     let (group, topic) = (text(&mut key)?, text(&mut key)?);
     let partition = i32::from_be_bytes(*take(&mut key, 4)?.first_chunk()?);
-    short(&mut value)?;
-    Some((group, topic, partition, i64::from_be_bytes(*take(&mut value, 8)?.first_chunk()?)))
+    let version = short(&mut value)?;
+    let offset = i64::from_be_bytes(*take(&mut value, 8)?.first_chunk()?);
+    // Values have an epoch since version 3; -1 stands for none.
+    let leader_epoch = if version < 3 { None } else { Some(i32::from_be_bytes(*take(&mut value, 4)?.first_chunk()?)) };
+    Some((group, topic, partition, Written { offset, leader_epoch: leader_epoch.filter(|epoch| *epoch >= 0) }))
 }
 
 /// Id of the node that leads the group: it keeps the group's partition of the offsets topic.

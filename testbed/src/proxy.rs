@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -105,6 +106,7 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, traps: &Traps,
 /// In front of the API server: plain HTTP on this side, the operator's own rights on the other.
 pub struct ApiProxy {
     pub traps: Arc<Traps>,
+    ahead: Arc<AtomicI64>,
     dir: Scratch,
 }
 
@@ -112,6 +114,8 @@ pub struct ApiProxy {
 struct Upstream {
     client: kube::Client,
     traps: Arc<Traps>,
+    /// Seconds by which the API server's clock is ahead, as seen through here.
+    ahead: Arc<AtomicI64>,
 }
 
 impl ApiProxy {
@@ -125,7 +129,8 @@ impl ApiProxy {
         let mut config = kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default()).await?;
         // What the operator would not be told is not to be hidden here either.
         config.default_retry = false;
-        let upstream = Upstream { client: kube::Client::try_from(config)?, traps: Arc::clone(&traps) };
+        let ahead: Arc<AtomicI64> = Arc::default();
+        let upstream = Upstream { client: kube::Client::try_from(config)?, traps: Arc::clone(&traps), ahead: Arc::clone(&ahead) };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let dir = Scratch::new("api-proxy")?;
         let text = format!(
@@ -136,7 +141,12 @@ impl ApiProxy {
         let app = axum::Router::new().fallback(pass_on).with_state(upstream);
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok(Self { traps, dir })
+        Ok(Self { traps, ahead, dir })
+    }
+
+    /// From now on the API server's clock is so many seconds ahead, by what its answers say; those to watches leave as they are.
+    pub fn set_ahead(&self, seconds: i64) {
+        self.ahead.store(seconds, Ordering::Relaxed);
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -159,8 +169,34 @@ async fn pass_on(State(upstream): State<Upstream>, request: Request) -> Response
     };
     let answer = upstream.client.send(axum::http::Request::from_parts(parts, body)).await;
     upstream.traps.pass(Side::After, &call).await;
-    match answer {
-        Ok(answer) => answer.map(Body::new),
-        Err(error) => failed(502, error.to_string()),
+    match (answer, upstream.ahead.load(Ordering::Relaxed)) {
+        (Ok(answer), 0) => answer.map(Body::new),
+        (Ok(answer), ahead) => shifted(answer.map(Body::new), ahead, watch).await.unwrap_or_else(|text| failed(502, text)),
+        (Err(error), _) => failed(502, error.to_string()),
     }
+}
+
+/// An answer as of an API server whose clock is so many seconds ahead: its date, and the times it stamps objects with.
+async fn shifted(answer: Response, ahead: i64, watch: bool) -> Result<Response, String> {
+    const KEY: &str = "\"creationTimestamp\":\"";
+    let by = jiff::SignedDuration::from_secs(ahead);
+    let (mut head, body) = answer.into_parts();
+    let date = head.headers.get("date").and_then(|date| date.to_str().ok()).ok_or("an answer without a date")?;
+    let date = jiff::fmt::rfc2822::parse(date).map_err(|e| e.to_string())?.timestamp() + by;
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).map_err(|e| e.to_string())?;
+    head.headers.insert("date", date.parse().map_err(|_| "a date is no header")?);
+    if watch {
+        return Ok(Response::from_parts(head, body));
+    }
+    let bytes = axum::body::to_bytes(body, 16 << 20).await.map_err(|e| e.to_string())?;
+    let text = String::from_utf8(bytes.to_vec()).map_err(|e| e.to_string())?;
+    let mut parts = text.split(KEY);
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (time, rest) = part.split_once('"').ok_or("a time without an end")?;
+        let time = time.parse::<jiff::Timestamp>().map_err(|e| e.to_string())? + by;
+        said += &format!("{KEY}{time}\"{rest}");
+    }
+    // Of the same length: these times have no fractions.
+    Ok(Response::from_parts(head, Body::from(said)))
 }

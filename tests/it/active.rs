@@ -191,7 +191,10 @@ async fn a14_a_wait_that_nothing_ends_times_out_and_a_new_id_asks_again() {
     let status = world.reaches("p", "r1", Stage::Failed, "WaitTimedOut").await;
     let (stalled, reason, message) = says(&status, "Stalled");
     assert_eq!((stalled, reason), ("True", "WaitTimedOut"));
-    assert!(message.contains("waitTimeout (5 s) passed; nothing was sent. Last seen: 1 member: a14-member (127.0.0.1)"), "{message}");
+    assert!(
+        message.contains("waitTimeout (5 s) passed; nothing was sent. Last seen: GroupActive: 1 member: a14-member (127.0.0.1)"),
+        "{message}"
+    );
     assert!(message.contains("A new id asks again"), "{message}");
     assert_eq!((says(&status, "Ready").0, says(&status, "OffsetsReset").0), ("False", "False"));
     assert!(condition(&status, "Reconciling").is_none());

@@ -14,7 +14,10 @@ mod kafka_groups;
 mod kafka_targets;
 
 mod active;
+mod between;
 mod chunks;
+mod clocks;
+mod clusters;
 mod crash;
 mod created;
 mod duplicates;

@@ -46,7 +46,7 @@ async fn lines() -> &'static Lines {
 pub struct Wired {
     pub world: World,
     pub traps: Arc<Traps>,
-    api: ApiProxy,
+    pub api: ApiProxy,
     /// Of the pipeline, its topic of three partitions with ten records each, and its group.
     pub name: String,
     pub topic: String,

@@ -1,11 +1,11 @@
 //! One reset happens at most once, whoever dies or stands still in its middle: the operator at each of its calls, a second
 //! operator beside it, the broker, the API server, etcd, the coordinator of the group.
 
-mod broker;
+pub mod broker;
 mod control_plane;
 mod matrix;
 mod replicas;
-mod three;
+pub mod three;
 mod width;
 
 /// Whether the long variants are to run (`make endure`).

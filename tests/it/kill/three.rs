@@ -22,15 +22,15 @@ use crate::world::{EXE, LIMIT, World, flags};
 const FIND_COORDINATOR: &str = "10";
 
 /// Three brokers, and an operator whose calls to each of them go through a proxy.
-struct Three {
-    wired: Wired,
-    nodes: Vec<Arc<Broker>>,
+pub struct Three {
+    pub wired: Wired,
+    pub nodes: Vec<Arc<Broker>>,
     /// The proxies' addresses, in the order of the nodes.
     addresses: Vec<String>,
 }
 
 impl Three {
-    async fn start(test: &str) -> Self {
+    pub async fn start(test: &str) -> Self {
         let mut world = World::without_operator(test).await;
         let (sockets, addresses) = sockets(3);
         let (parts, behind) = (&world.testbed.parts, addresses.clone());
@@ -43,7 +43,7 @@ impl Three {
     }
 
     /// Index of the node that coordinates this group.
-    async fn coordinator(&self, group: &str) -> usize {
+    pub async fn coordinator(&self, group: &str) -> usize {
         let found = eventually("the group to have a coordinator", LIMIT, async || {
             offsets_topic::coordinator(&self.wired.world.bootstrap, group).await
         })

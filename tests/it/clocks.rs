@@ -1,0 +1,73 @@
+//! F22: a clock that is wrong.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::json;
+use stream_pipeline_operator::api::Stage;
+use testbed::eventually;
+
+use crate::wired::Wired;
+use crate::world::{LIMIT, reset};
+
+/// Much longer than a test takes, much less than the clocks are apart.
+const NEAR: Duration = Duration::from_secs(120);
+
+/// The operator sees an API server whose clock is so many seconds ahead.
+async fn apart(test: &str, ahead: i64) -> Wired {
+    let mut wired = Wired::without_operator(test).await;
+    wired.api.set_ahead(ahead);
+    wired.restart_with(&[]);
+    wired.fresh("p").await;
+    // The quiet period and the send window are waited for as ever.
+    wired.world.apply("p", &wired.group, json!({ "id": "r1", "quietPeriod": "1s", "to": { "position": "Earliest" } })).await;
+    wired.verified().await;
+    let status = wired.world.verified("p", "r1").await;
+    let server = Timestamp::now() + SignedDuration::from_secs(ahead);
+    let record = wired.world.record(&status).await;
+    let times = [reset(&status).accepted_at, Some(record.spec.created_at), reset(&status).completed_at];
+    for time in times {
+        let off = time.expect("a time").duration_since(server).unsigned_abs();
+        assert!(off < NEAR, "{time:?}, and the API server has {server}");
+    }
+    wired
+}
+
+/// What a Warning event says of the clocks.
+async fn warned(wired: &Wired) -> String {
+    let events: Api<Event> = Api::namespaced(wired.world.client.clone(), wired.world.namespace.name());
+    eventually("a warning", LIMIT, async || {
+        let all = events.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+        let found = all.iter().find(|e| e.reason.as_deref() == Some("ClockSkew") && e.type_.as_deref() == Some("Warning"));
+        found.and_then(|e| e.note.clone()).ok_or_else(|| format!("{} others", all.len()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f22_a_clock_ten_minutes_behind_is_warned_about_and_runs_nothing_that_has_expired() {
+    let wired = apart("f22a", 600).await;
+    let note = warned(&wired).await;
+    assert!(note.contains("s behind the API server's, whose time counts"), "{note}");
+    // In five minutes by the operator's clock, five minutes ago by the API server's.
+    let expires = Timestamp::now() + SignedDuration::from_mins(5);
+    let ask = json!({ "id": "r2", "quietPeriod": "0s", "expiresAt": expires, "to": { "position": "Latest" } });
+    wired.world.apply("p", &wired.group, ask).await;
+    wired.world.reaches("p", "r2", Stage::Failed, "Expired").await;
+    assert_eq!(wired.landed().await, [[0, 0, 0]], "nothing more was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f22_a_clock_ten_minutes_ahead_is_warned_about_and_runs_what_has_not_expired() {
+    let wired = apart("f22b", -600).await;
+    let note = warned(&wired).await;
+    assert!(note.contains("s ahead of the API server's, whose time counts"), "{note}");
+    let expires = Timestamp::now() - SignedDuration::from_mins(5);
+    let ask = json!({ "id": "r2", "quietPeriod": "0s", "expiresAt": expires, "to": { "position": "Latest" } });
+    wired.world.apply("p", &wired.group, ask).await;
+    wired.world.verified("p", "r2").await;
+    assert_eq!(wired.landed().await, [[0, 0, 0], [10, 10, 10]]);
+}
