@@ -18,6 +18,7 @@ use crate::backend::kafka::oauth::TokenSource;
 use crate::backend::kafka::security::{Certificates, Login, Security};
 use crate::backend::workload::{Kinds, Workloads};
 use crate::clock::Clock;
+use crate::definitions::Definitions;
 use crate::domain::{Backend, Cause, Decision, Desired, Identity, KafkaGroup, Now, Observation, Progress, Timing};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
@@ -42,6 +43,7 @@ pub struct Context {
     pub enos: Arc<Gateways>,
     pub secrets: Secrets,
     pub kinds: Kinds,
+    pub definitions: Definitions,
     pub timing: Timing,
     pub clock: Clock,
     pub decide: Decide,

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::decide::decide;
+use crate::definitions::Definitions;
 use crate::domain::words;
 use crate::ledger::Ledger;
 use crate::memory::Memory;
@@ -48,6 +49,11 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let scope = config.watch_namespace.clone();
+    let definitions = Definitions::default();
+    if !definitions.known(&client, &config.timing(), &shutdown).await {
+        return Ok(());
+    }
+    tokio::spawn(definitions.clone().watch(client.clone(), config.timing(), shutdown.clone()));
     let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
     let policy = Arc::new(policy);
     let kafka = Arc::new(Clients::new(Arc::clone(&policy), config.timing().max_backoff));
@@ -71,6 +77,7 @@ pub async fn run(
         kafka,
         enos,
         kinds: Kinds::default(),
+        definitions: definitions.clone(),
         secrets: Secrets::new(client.clone(), config.timing().call_deadline),
         timing: config.timing(),
         clock,

@@ -14,7 +14,7 @@ use crate::ledger::record_name;
 
 /// See the module.
 pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now: Now) -> Observation {
-    let mut seen = Observation { draining: ctx.shutdown.is_cancelled(), ..Observation::default() };
+    let mut seen = Observation { draining: ctx.shutdown.is_cancelled(), outdated: ctx.definitions.outdated(), ..Observation::default() };
     if desired.guarded {
         seen.owing = ctx.ledger.owing(&desired.object, &ctx.memory).await.into();
     }

@@ -34,6 +34,11 @@ impl Stage {
     pub fn is_final(self) -> bool {
         !matches!(self, Stage::Waiting | Stage::Pausing | Stage::Sending)
     }
+
+    /// Whether this id never runs any more, should it be asked for again after another one.
+    pub fn uses_up_its_id(self) -> bool {
+        !matches!(self, Stage::Waiting | Stage::Planned)
+    }
 }
 
 /// Why a request stands where it stands.
@@ -155,7 +160,9 @@ impl Reason {
             ClusterChanged => {
                 "`bootstrapServers` lead to another cluster than before. Correct them, or delete and create the object to accept it."
             }
-            CRDOutdated => "The API server did not keep what was written: the installed CRDs are older than the operator. Upgrade them.",
+            CRDOutdated => {
+                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent, stopped or started until they are upgraded."
+            }
             AverageRateUnavailable => {
                 "Kafka: a partition's log cannot be read (no leader), so there is no average input rate; nothing was written, it is tried again. EnOS: the reset was called and answered with 61168, which does not say whether it moved: held."
             }

@@ -34,12 +34,30 @@ pub struct StreamPipelineStatus {
     /// The id of the request that was there when this status was written.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "acknowledgedID")]
     pub acknowledged_id: Option<String>,
+    /// Ids of earlier requests that have ended, the newest last; at most 50. None of them runs again, also when its record is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "endedIDs")]
+    #[schemars(length(max = 50))]
+    pub ended_ids: Vec<String>,
     /// The Kafka cluster id seen first; another one is `ClusterChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "clusterID")]
     pub cluster_id: Option<String>,
     /// The EnOS pipeline's id; kept from the first look on, also where the spec names it by name.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "pipelineID")]
     pub pipeline_id: Option<String>,
+}
+
+/// Most of [`StreamPipelineStatus::ended_ids`].
+const ENDED_IDS: usize = 50;
+
+impl StreamPipelineStatus {
+    /// Speaks of the request last dealt with no more; where its id is used up, that is kept.
+    pub fn leave_last(&mut self) {
+        let Some(last) = self.offset_reset.take().filter(|last| last.stage.uses_up_its_id()) else { return };
+        self.ended_ids.retain(|id| *id != last.id);
+        self.ended_ids.push(last.id);
+        let surplus = self.ended_ids.len().saturating_sub(ENDED_IDS);
+        self.ended_ids.drain(..surplus);
+    }
 }
 
 /// What the pipeline is doing.

@@ -18,8 +18,11 @@ pub enum Acceptance {
 
 /// `record`: the record of this id, if there is one and it is of this very object.
 pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook>, now: Now) -> Acceptance {
+    // Its record may have been pruned; a dry run has none of that id, and moves nothing.
+    let ended = !request.dry_run && record.is_none() && progress.has_ended(&request.id);
     if let Some(last) = progress.of_request(&request.id) {
         return match last.stage {
+            Stage::Waiting | Stage::Planned if ended => over_before(),
             Stage::Waiting => Acceptance::Run { accepted_at: last.accepted_at.map_or(now.wall, |t| t.min(now.wall)) },
             // A dry run does not use up the id; it runs once per spec.
             Stage::Planned if !request.dry_run || progress.spec_changed => Acceptance::Run { accepted_at: now.wall },
@@ -29,6 +32,9 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
             Stage::Pausing | Stage::Sending => Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) },
             _ => Acceptance::Keep,
         };
+    }
+    if ended {
+        return over_before();
     }
     if let Some(record) = record {
         // Taken on before a crash: the status was not written any more.
@@ -53,6 +59,12 @@ pub fn missing() -> Acceptance {
     let text = "the status says that this request was under way, but its record is gone: it is not planned again. \
                 Look where the pipeline stands and whether it runs; a new id asks again";
     Acceptance::End { stage: Stage::Held, cause: Cause::new(Reason::RecordMissing, text) }
+}
+
+/// The status says that it ended, another one came after it, and its record is gone.
+fn over_before() -> Acceptance {
+    let text = "this id was dealt with before another one, and its record is gone: it does not run again. A new id asks again";
+    Acceptance::End { stage: Stage::Skipped, cause: Cause::new(Reason::AlreadyHandled, text) }
 }
 
 /// A closed record that another object made (the same id, the object deleted and created again, or restored).

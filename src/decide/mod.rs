@@ -8,6 +8,7 @@ mod compare;
 mod guards;
 mod judge;
 mod landed;
+mod outdated;
 mod pause;
 #[cfg(test)]
 mod pause_tests;
@@ -29,7 +30,8 @@ use guards::Hindrance;
 use judge::{Case, Judgement};
 
 pub fn decide(desired: &Desired, progress: &Progress, seen: &Observation, timing: &Timing, now: Now) -> Decision {
-    Pass { desired, progress, seen, timing, now }.decide()
+    let pass = Pass { desired, progress, seen, timing, now };
+    pass.while_outdated(pass.decide())
 }
 
 struct Pass<'a> {
@@ -155,8 +157,10 @@ impl Pass<'_> {
     fn without_plan(&self, request: &Request) -> Decision {
         let own = self.seen.record.get().and_then(Option::as_ref);
         let sent = self.progress.of_request(&request.id).is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending));
+        // What is not read is not gone.
+        let unread = (sent || self.progress.has_ended(&request.id)) && self.seen.record.get().is_none();
         // On the way out nothing new is started; the next process goes on.
-        if self.seen.draining || sent && self.seen.record.get().is_none() {
+        if self.seen.draining || unread {
             return self.done(Verdict::Keep, None, self.timing.recheck_waiting);
         }
         match accept::accept(request, self.progress, own, self.now) {
@@ -175,6 +179,9 @@ impl Pass<'_> {
         let clock = self.clock(request);
         let Some(Clock { deadline, .. }) = clock else { return self.done(Verdict::Keep, None, self.timing.recheck_idle) };
         let failed = |cause| self.give_up(self.clocked(self.bare(Stage::Failed, cause), clock));
+        if let Some(cause) = self.cut_short(request) {
+            return failed(cause);
+        }
         if request.expires_at.is_some_and(|t| t <= self.now.wall) && own.is_none() {
             return failed(Cause::new(
                 Reason::Expired,

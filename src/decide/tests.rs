@@ -1,6 +1,7 @@
 //! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
 mod chunks;
+mod outdated;
 mod run_state;
 
 use std::collections::BTreeMap;
@@ -172,6 +173,7 @@ fn what_a_request_without_a_record_comes_to() {
     use Reason::*;
     use Stage::{Failed, Skipped, Waiting};
     let unreachable = || Reading::Unreadable(Cause::new(BrokerUnreachable, "no answer"));
+    let unread_record = || Reading::Unreadable(Cause::new(APIServerError, "no answer"));
     let ask = |extra: Value| {
         let mut reset = earliest();
         for (key, value) in extra.as_object().unwrap() {
@@ -309,6 +311,34 @@ fn what_a_request_without_a_record_comes_to() {
             json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Sending" } }),
             ready(),
             Some((Stage::Held, RecordMissing)),
+        ),
+        (
+            "O24 an id that ended before another one, and its record pruned",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r2", "endedIDs": ["r1"], "offsetReset": { "id": "r2", "stage": "Verified" } }),
+            ready(),
+            Some((Skipped, AlreadyHandled)),
+        ),
+        (
+            "O24 the same, as a dry run whose id is then to run",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r1", "endedIDs": ["r1"], "offsetReset": { "id": "r1", "stage": "Planned" } }),
+            ready(),
+            Some((Skipped, AlreadyHandled)),
+        ),
+        (
+            "O24 its record is not read: not gone",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r2", "endedIDs": ["r1"], "offsetReset": { "id": "r2", "stage": "Verified" } }),
+            set(&|s| s.record = unread_record()),
+            None,
+        ),
+        (
+            "O25 ended ids of another uid count as none",
+            earliest(),
+            json!({ "observedUID": "other", "endedIDs": ["r1"] }),
+            ready(),
+            Some((Skipped, SkippedAtCreation)),
         ),
         (
             "O01 verified before: kept",

@@ -11,8 +11,8 @@ pub mod words;
 pub use decision::{Decision, Ending, Step, Verdict};
 pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
 pub use observation::{
-    Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, PlanState, Quiet, Reading, RecordLook, RunState, Switch,
-    Switches, Topic, Topics, retry_asked,
+    Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, Outdated, PlanState, Quiet, Reading, RecordLook, RunState,
+    Switch, Switches, Topic, Topics, retry_asked,
 };
 pub use plan::{Goal, Plan, Row, Standing};
 pub use progress::Progress;

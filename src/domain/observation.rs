@@ -104,6 +104,16 @@ pub struct Observation {
     pub wanted: Reading<bool>,
     /// The process was asked to end: nothing new is started.
     pub draining: bool,
+    /// No more than statuses may be written.
+    pub outdated: Option<Outdated>,
+}
+
+/// The installed definitions lack something that this operator needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outdated {
+    pub cause: Cause,
+    /// What people ask for may have lost something.
+    pub asked: bool,
 }
 
 /// An open record that nobody asks for any more.

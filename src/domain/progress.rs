@@ -9,6 +9,8 @@ pub struct Progress {
     pub seen_before: bool,
     pub acknowledged_id: Option<String>,
     pub last: Option<OffsetResetStatus>,
+    /// Earlier requests that are over.
+    pub ended_ids: Vec<String>,
     /// Why OffsetsReset says what it says.
     pub last_reason: Option<Reason>,
     pub pinned_cluster: Option<String>,
@@ -27,6 +29,7 @@ impl Progress {
             seen_before: true,
             acknowledged_id: status.acknowledged_id.clone(),
             last: status.offset_reset.clone(),
+            ended_ids: status.ended_ids.clone(),
             last_reason: status.conditions.iter().find(|c| c.type_ == "OffsetsReset").and_then(|c| c.reason.parse().ok()),
             pinned_cluster: status.cluster_id.clone(),
             pinned_pipeline: status.pipeline_id.clone(),
@@ -40,6 +43,11 @@ impl Progress {
             BackendIdentity::Kafka { cluster_id, .. } => self.pinned_cluster.as_deref().filter(|first| first != cluster_id),
             BackendIdentity::Enos { .. } => None,
         }
+    }
+
+    /// Whether the request `id` is over, and another one came after it.
+    pub fn has_ended(&self, id: &str) -> bool {
+        self.ended_ids.iter().any(|ended| ended == id)
     }
 
     /// What became of the request `id`, if this object has acknowledged it.

@@ -109,14 +109,14 @@ pub fn status_of(
         None => {}
     }
     status.phase = seen.phase.or(status.phase);
-    let mut conditions = Conditions { list: status.conditions, generation: pipeline.metadata.generation, now };
+    let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), generation: pipeline.metadata.generation, now };
     match verdict {
         Verdict::Keep | Verdict::LeftPaused(_) => conditions.refresh(),
         Verdict::Nothing => {
             status.acknowledged_id = None;
             // The last result stays readable; what came to none leaves nothing behind.
             if status.offset_reset.as_ref().is_some_and(|r| !r.stage.is_final()) {
-                status.offset_reset = None;
+                status.leave_last();
                 conditions.remove("OffsetsReset");
             }
             // What was paused for it was brought back before it came to this.
@@ -129,7 +129,10 @@ pub fn status_of(
         }
         Verdict::Request(ending) => {
             status.acknowledged_id.clone_from(&desired.id);
-            let known = status.offset_reset.take().filter(|r| Some(&r.id) == desired.id.as_ref());
+            if status.offset_reset.as_ref().map(|r| &r.id) != desired.id.as_ref() {
+                status.leave_last();
+            }
+            let known = status.offset_reset.take();
             status.offset_reset = desired.id.as_ref().map(|id| reset_status(id, ending, known));
             conditions.of_request(ending);
         }

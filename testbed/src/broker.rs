@@ -168,6 +168,11 @@ impl Broker {
         self.node.extra.listeners.iter().find(|l| l.name == name).map(|l| l.advertised.as_str())
     }
 
+    /// Where a listener of this name is bound.
+    pub(crate) fn bound(&self, name: &str) -> Option<String> {
+        self.node.extra.listeners.iter().find(|l| l.name == name).map(|l| format!("127.0.0.1:{}", l.port))
+    }
+
     /// None while it is stopped.
     pub fn pid(&self) -> Option<u32> {
         self.server().as_ref().map(Server::pid)

@@ -117,6 +117,7 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
         ("streampipeline.io/streampipelines/status", "get,update,patch"),
         ("streampipeline.io/offsetresetrecords", "get,list,watch,create,update,patch"),
         ("streampipeline.io/offsetresetrecords/status", "get,update,patch"),
+        ("apiextensions.k8s.io/customresourcedefinitions", "get"),
         ("/secrets,configmaps", "get"),
         ("events.k8s.io/events", "create,patch"),
         ("apps/deployments,statefulsets", "get"),

@@ -27,6 +27,23 @@ pub const FAST: [&str; 8] = [
     "--log-filter=info,kube_runtime::controller=warn",
 ];
 
+/// Servers of a test's own, which end with it.
+pub struct Own(pub &'static Testbed);
+
+impl Own {
+    /// With a broker that has a listener behind each of these addresses.
+    pub async fn start(addresses: Vec<String>) -> Self {
+        let begin = move || Testbed::start_behind(&addresses).expect("servers start");
+        Self(Box::leak(Box::new(tokio::task::spawn_blocking(begin).await.expect("no panic"))))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// One test's part of the world.
 pub struct World {
     pub testbed: &'static Testbed,

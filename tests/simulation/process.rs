@@ -20,6 +20,7 @@ use stream_pipeline_operator::backend::kafka::clients::Clients;
 use stream_pipeline_operator::backend::workload::Kinds;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::context::Context;
+use stream_pipeline_operator::definitions::Definitions;
 use stream_pipeline_operator::domain::Timing;
 use stream_pipeline_operator::ledger::Ledger;
 use stream_pipeline_operator::memory::Memory;
@@ -220,6 +221,7 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
         kafka: Arc::new(Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))), timing.max_backoff)),
         enos: Arc::new(Gateways::new(policy, false, timing.call_deadline, clock(&link)).carried_by(to_platform)),
         kinds: Kinds::default(),
+        definitions: Definitions::default(),
         secrets: Secrets::new(client.clone(), timing.call_deadline),
         timing,
         clock: clock(&link),

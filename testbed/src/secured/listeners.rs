@@ -10,6 +10,7 @@ pub(super) const SSL: &str = "SSL";
 pub(super) const MTLS: &str = "MTLS";
 pub(super) const SASL: &str = "SASL";
 pub(super) const SASLPLAIN: &str = "SASLPLAIN";
+pub(super) const PROXIED: &str = "PROXIED";
 pub(super) const OAUTH: &str = "OAUTH";
 pub(super) const EXPIRED: &str = "EXPIRED";
 pub(super) const FUTURE: &str = "FUTURE";
@@ -26,10 +27,10 @@ pub(super) struct Authorities {
 }
 
 /// How many there are.
-pub(super) const COUNT: usize = 10;
+pub(super) const COUNT: usize = 11;
 
-/// Beside the plain listener of every broker.
-pub(super) fn extra(ca: &Authorities, jwks: &str, ports: &[u16]) -> Result<Extra> {
+/// Beside the plain listener of every broker. `proxied`: what [`PROXIED`] advertises.
+pub(super) fn extra(ca: &Authorities, jwks: &str, proxied: &str, ports: &[u16]) -> Result<Extra> {
     let mut extra = Extra::default();
     // Kafka fetches keys from nowhere but the addresses of this property.
     extra.jvm.push(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={jwks}"));
@@ -42,6 +43,7 @@ pub(super) fn extra(ca: &Authorities, jwks: &str, ports: &[u16]) -> Result<Extra
         (MTLS, "SSL", Some(good()?)),
         (SASL, "SASL_SSL", Some(good()?)),
         (SASLPLAIN, "SASL_PLAINTEXT", None),
+        (PROXIED, "SASL_PLAINTEXT", None),
         (OAUTH, "SASL_SSL", Some(good()?)),
         (EXPIRED, "SSL", Some(ca.first.server(None, Validity::Past)?)),
         (FUTURE, "SSL", Some(ca.first.server(None, Validity::Future)?)),
@@ -51,7 +53,8 @@ pub(super) fn extra(ca: &Authorities, jwks: &str, ports: &[u16]) -> Result<Extra
     ];
     for ((name, protocol, leaf), &port) in listeners.into_iter().zip(ports) {
         let host = if leaf.is_some() { "localhost" } else { "127.0.0.1" };
-        extra.listeners.push(Listener { name: name.to_owned(), protocol, port, advertised: format!("{host}:{port}") });
+        let advertised = if name == PROXIED { proxied.to_owned() } else { format!("{host}:{port}") };
+        extra.listeners.push(Listener { name: name.to_owned(), protocol, port, advertised });
         let mut set = |key: &str, value: &str| {
             extra.properties += &format!("listener.name.{}.{key}={}\n", name.to_lowercase(), escaped(value));
         };
@@ -67,7 +70,7 @@ pub(super) fn extra(ca: &Authorities, jwks: &str, ports: &[u16]) -> Result<Extra
                 set("ssl.truststore.certificates", &format!("{}{}", ca.first.pem(), ca.second.pem()));
                 set("ssl.principal.mapping.rules", "RULE:^.*?CN=([^,]+).*$/$1/,DEFAULT");
             }
-            SASL | SASLPLAIN => {
+            SASL | SASLPLAIN | PROXIED => {
                 set("sasl.enabled.mechanisms", "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN");
                 set("scram-sha-512.sasl.jaas.config", &format!("{PACKAGE}.scram.ScramLoginModule required;"));
                 set("scram-sha-256.sasl.jaas.config", &format!("{PACKAGE}.scram.ScramLoginModule required;"));

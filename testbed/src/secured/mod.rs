@@ -13,6 +13,8 @@ mod token_server;
 mod tokens;
 mod verdict;
 
+use std::net::TcpListener;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -40,6 +42,8 @@ pub struct Secured {
     broker: Broker,
     ca: Authorities,
     tokens: TokenService,
+    /// What the proxied listener advertises, until somebody serves it.
+    proxied: Mutex<Option<TcpListener>>,
 }
 
 impl Secured {
@@ -50,8 +54,11 @@ impl Secured {
             unknown: Authority::new("testbed unknown authority")?,
         };
         let tokens = TokenService::start()?;
-        let broker = Broker::start_extended(parts, listeners::COUNT, |ports| listeners::extra(&ca, &tokens.jwks_url(), ports))?;
-        let secured = Self { broker, ca, tokens };
+        let socket = TcpListener::bind("127.0.0.1:0")?;
+        let proxied = socket.local_addr()?.to_string();
+        let extra = |ports: &[u16]| listeners::extra(&ca, &tokens.jwks_url(), &proxied, ports);
+        let broker = Broker::start_extended(parts, listeners::COUNT, extra)?;
+        let secured = Self { broker, ca, tokens, proxied: Mutex::new(Some(socket)) };
         secured.set_scram_password(ALICE, ALICE_PASSWORD)?;
         Ok(secured)
     }
@@ -79,6 +86,12 @@ impl Secured {
     /// The same without TLS.
     pub fn sasl_plaintext(&self) -> String {
         self.at(listeners::SASLPLAIN)
+    }
+
+    /// As [`Self::sasl_plaintext`], for one proxy: the socket that it serves, and the listener behind it.
+    pub fn proxied(&self) -> Option<(TcpListener, String)> {
+        let socket = self.proxied.lock().expect("no panic under this lock").take()?;
+        Some((socket, self.broker.bound(listeners::PROXIED)?))
     }
 
     /// SASL_SSL: OAUTHBEARER with the tokens of [`Self::tokens`].

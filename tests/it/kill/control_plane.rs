@@ -12,16 +12,7 @@ use testbed::{Operator, Testbed, eventually};
 
 use super::long;
 use crate::wired::{Wired, sockets};
-use crate::world::{EXE, LIMIT, World, flags};
-
-/// Servers that end with their test.
-struct Own(&'static Testbed);
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
+use crate::world::{EXE, LIMIT, Own, World, flags};
 
 /// The n-th request of this API key: ConsumerGroupDescribe is made once at each look.
 const MOMENTS: [(&str, &str, usize, Side); 4] = [
@@ -34,9 +25,8 @@ const MOMENTS: [(&str, &str, usize, Side); 4] = [
 /// Kills a part of the control plane at each moment; the operator goes on without it until it is back.
 async fn killed(test: &str, kill: impl Fn(&Testbed), start: impl Fn(&'static Testbed) + Copy + Send + 'static) {
     let (mut socket, addresses) = sockets(1);
-    let begin = move || Testbed::start_behind(&addresses).expect("servers start");
-    let testbed: &'static Testbed = Box::leak(Box::new(tokio::task::spawn_blocking(begin).await.expect("no panic")));
-    let _own = Own(testbed);
+    let own = Own::start(addresses).await;
+    let testbed = own.0;
     let world = World::on(testbed, test).await;
     let mut wired = Wired::between(world, vec![(socket.remove(0), testbed.broker.second())]).await;
     // No proxy between it and the API server: it sees the connections break.

@@ -1,0 +1,37 @@
+//! The installed definitions lack something: no step is taken until they are upgraded, and a request that may have lost
+//! something on its way here does not run then either.
+
+use super::Pass;
+use crate::api::Stage;
+use crate::domain::{Cause, Decision, Request, Step, Verdict};
+
+impl Pass<'_> {
+    /// What was decided, without its step. Our finalizer may go: that is no field of ours.
+    pub(super) fn while_outdated(&self, mut decision: Decision) -> Decision {
+        let Some(outdated) = &self.seen.outdated else { return decision };
+        let undone = decision.step.take_if(|step| !matches!(step, Step::Unguard)).is_some();
+        if let Verdict::Request(ending) = &mut decision.verdict {
+            if undone && matches!(ending.stage, Stage::Failed | Stage::Planned) {
+                // Its record is not closed, so it has not ended.
+                ending.stage = Stage::Waiting;
+            }
+            if !ending.stage.is_final() {
+                ending.cause = outdated.cause.clone();
+            }
+        }
+        decision.recheck = decision.recheck.max(self.timing.recheck_waiting);
+        decision
+    }
+
+    /// Why a request that is taken on now ends: it was written through definitions that may have dropped part of it.
+    pub(super) fn cut_short(&self, request: &Request) -> Option<Cause> {
+        let outdated = self.seen.outdated.as_ref().filter(|outdated| outdated.asked)?;
+        let known = self.progress.of_request(&request.id).is_some() || self.seen.record.get().is_some_and(Option::is_some);
+        (!known).then(|| {
+            let text =
+                "This request may have lost part of what was written, so it does not run then either: apply it once more, with a new id";
+            let said = outdated.cause.message.trim_end_matches('.');
+            Cause { message: format!("{said}. {text}"), ..outdated.cause.clone() }
+        })
+    }
+}
