@@ -29,6 +29,7 @@ mod once;
 mod once_partly;
 mod once_records;
 mod once_restored;
+mod outdated;
 mod restored;
 mod secured;
 mod workloads;
