@@ -27,7 +27,7 @@ impl Case<'_> {
         }
         let committed = match self.stable() {
             Ok(committed) => committed,
-            Err(judgement) => return judgement,
+            Err((cause, tried)) => return self.unreadable(cause, tried),
         };
         let standing = plan.standing(committed);
         if refused.is_empty() {
@@ -100,7 +100,7 @@ impl Case<'_> {
         }
         let committed = match self.stable() {
             Ok(committed) => committed,
-            Err(judgement) => return judgement,
+            Err((cause, tried)) => return self.unreadable(cause, tried),
         };
         let standing = plan.standing(committed);
         if standing.as_before.is_empty() && standing.elsewhere.is_empty() {
@@ -121,15 +121,15 @@ impl Case<'_> {
         self.hold(reason, &text, Some(&standing), &BTreeMap::new())
     }
 
-    /// What is committed, once no open transaction can change it any more.
-    fn stable(&self) -> Result<&Committed, Judgement> {
+    /// What is committed, once no open transaction can change it any more; or why that is not known, and whether it was tried.
+    fn stable(&self) -> Result<&Committed, (Cause, bool)> {
         let Some(committed) = self.committed.get() else {
-            return Err(self.unreadable(unread(self.committed), self.committed.cause().is_some()));
+            return Err((unread(self.committed), self.committed.cause().is_some()));
         };
         match committed.iter().find(|(_, commit)| commit.pending) {
             Some((at, _)) => {
                 let text = format!("an open transaction holds the offset of {at}");
-                Err(self.unreadable(Cause::new(Reason::TransactionOpen, text), true))
+                Err((Cause::new(Reason::TransactionOpen, text), true))
             }
             None => Ok(committed),
         }

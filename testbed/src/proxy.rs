@@ -197,6 +197,8 @@ async fn shifted(answer: Response, ahead: i64, watch: bool) -> Result<Response, 
         let time = time.parse::<jiff::Timestamp>().map_err(|e| e.to_string())? + by;
         said += &format!("{KEY}{time}\"{rest}");
     }
-    // Of the same length: these times have no fractions.
+    // It is whole now, and hyper says how long it is.
+    head.headers.remove("transfer-encoding");
+    head.headers.remove("content-length");
     Ok(Response::from_parts(head, Body::from(said)))
 }

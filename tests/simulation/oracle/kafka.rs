@@ -145,7 +145,7 @@ impl World {
         let topics = self.oracle.reads.get(&process.incarnation).map(|reads| &reads.topics);
         for (topic, id) in &written.plan.topic_ids {
             let seen = topics.and_then(|topics| topics.get(topic)).filter(|(when, _)| *when >= written.at);
-            if !seen.is_some_and(|(_, found)| found.as_ref() == Some(id)) {
+            if seen.is_none_or(|(_, found)| found.as_ref() != Some(id)) {
                 wrong.push(format!(
                     "{who} sends for {record} to topic {topic}, which it did not see to be {id} after the plan (saw {seen:?})"
                 ));
