@@ -116,19 +116,6 @@ impl Backend {
         }
     }
 
-    /// Whether a pipeline's spec and its own status name this place.
-    pub fn is_known_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
-        match (Self::of(pipeline), place) {
-            (Some(Backend::Kafka(kafka)), BackendIdentity::Kafka { cluster_id, consumer_group }) => {
-                kafka.group == *consumer_group && Progress::of(pipeline).pinned_cluster.as_ref() == Some(cluster_id)
-            }
-            (Some(Backend::Enos(enos)), BackendIdentity::Enos { org_id, pipeline_id }) => {
-                enos.spec.org_id == *org_id && enos.id.as_ref() == Some(pipeline_id)
-            }
-            _ => false,
-        }
-    }
-
     fn of(pipeline: &StreamPipeline) -> Option<Self> {
         if let Some(kafka) = &pipeline.spec.kafka {
             return Some(Backend::Kafka(Box::new(KafkaGroup {

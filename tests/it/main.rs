@@ -20,7 +20,6 @@ mod clocks;
 mod clusters;
 mod crash;
 mod created;
-mod duplicates;
 mod enos;
 mod faults;
 mod hostile;
