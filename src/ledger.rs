@@ -69,6 +69,19 @@ impl Ledger {
         self.call("reading a record", self.records(namespace).get_opt(name)).await
     }
 
+    /// Live: the record is as it was read.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`]; or it was changed or deleted since.
+    pub async fn unchanged(&self, record: &OffsetResetRecord) -> Result<(), Cause> {
+        let (namespace, name) = (record.namespace().unwrap_or_default(), record.name_any());
+        let live = self.get(&namespace, &name).await?;
+        if live.is_some_and(|live| live.uid() == record.uid() && live.resource_version() == record.resource_version()) {
+            return Ok(());
+        }
+        Err(Cause::new(Reason::APIServerError, format!("record {name} changed while it was looked at; it is looked at again")))
+    }
+
     /// Live: the StreamPipeline is the same object, not deleted, asks for the same id, and its status tells of no end of it: a watch
     /// that is behind may still show it as waiting. `again`: it is sent once more, after it was held.
     ///

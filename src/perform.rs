@@ -82,6 +82,9 @@ impl Act<'_> {
     async fn switch(&self, start: bool) -> Result<(), Cause> {
         let record = &self.subject()?.object;
         let platform = self.platform(record).await?;
+        // What was looked at on the way here may have taken long, and another replica may have gone on meanwhile: a stop for a
+        // record that was closed since would not be undone.
+        self.ctx.ledger.unchanged(record).await?;
         self.ctx.memory.note_switch(record, start, self.ctx.now().mono);
         let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
         let answer = if start { platform.start(before).await } else { platform.stop(before).await };

@@ -2,6 +2,7 @@
 //! subresources, merge patches, and the records' rules of what may change.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ pub struct Request {
     pub path: String,
     pub query: String,
     pub accept: String,
+    /// Since the beginning of the history; it may be served much later.
+    pub called_at: Duration,
     pub body: Value,
 }
 

@@ -130,8 +130,14 @@ impl World {
             let version = self.api.get(&key).map(|o| o["metadata"]["resourceVersion"].clone()).unwrap_or(Value::Null);
             let mut body = request.body.clone();
             body["metadata"]["resourceVersion"] = version;
-            let request =
-                Request { body, method: request.method.clone(), path: request.path.clone(), query: String::new(), accept: String::new() };
+            let request = Request {
+                body,
+                method: request.method.clone(),
+                path: request.path.clone(),
+                query: String::new(),
+                accept: String::new(),
+                called_at: request.called_at,
+            };
             return self.api.serve(&request, now);
         }
         self.api.serve(request, now)

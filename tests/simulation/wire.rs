@@ -45,6 +45,7 @@ impl tower::Service<http::Request<Body>> for ToApiServer {
                 path: parts.uri.path().to_owned(),
                 query: parts.uri.query().unwrap_or_default().to_owned(),
                 accept,
+                called_at: lock(&link.world).at(),
                 body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             };
             let process = Arc::clone(&link.process);
@@ -62,7 +63,15 @@ impl tower::Service<http::Request<Body>> for ToApiServer {
 }
 
 fn serve_name(method: &http::Method, path: &str) -> String {
-    Request { method: method.to_string(), path: path.to_owned(), query: String::new(), accept: String::new(), body: Value::Null }.named()
+    Request {
+        method: method.to_string(),
+        path: path.to_owned(),
+        query: String::new(),
+        accept: String::new(),
+        called_at: Duration::ZERO,
+        body: Value::Null,
+    }
+    .named()
 }
 
 /// One client of the brokers, as disposable as librdkafka's.

@@ -171,6 +171,7 @@ async fn the_api_server_answers_as_the_real_one() {
             path: plain.to_owned(),
             query: query.to_owned(),
             accept: String::new(),
+            called_at: Duration::ZERO,
             body: known.1.fill(&object, &body),
         };
         let ours = stand_in.serve(&request, Timestamp::now());

@@ -18,7 +18,9 @@ impl World {
         let read: Vec<TopicPartition> = partitions.map_or_else(|| offsets.keys().cloned().collect(), <[_]>::to_vec);
         let values: Vec<_> = read.into_iter().map(|partition| (offsets.get(&partition).cloned(), partition)).collect();
         let reads = self.oracle.reads_of(process);
-        reads.offsets.extend(values.into_iter().map(|(value, partition)| (partition, (at, value))));
+        for (value, partition) in values {
+            reads.offsets.entry(partition).or_default().push((at, value));
+        }
     }
 
     pub fn saw_topics(&mut self, process: &Process, topics: &[TopicDescription]) {
@@ -30,6 +32,7 @@ impl World {
     /// The operator hands a commit to its client. What comes back is named when it lands.
     pub fn sends(&mut self, process: &Process, group: &str, commits: &[OffsetCommit]) -> usize {
         let at = self.at();
+        self.oracle.called_at = at;
         let who = &process.name;
         self.say(|| {
             let offsets: Vec<_> = commits.iter().map(|c| format!("{}-{} to {}", c.topic, c.partition, c.offset)).collect();

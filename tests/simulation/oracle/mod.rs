@@ -25,6 +25,8 @@ const RESTORED: i64 = 60;
 #[derive(Default)]
 pub struct Oracle {
     pub violations: Vec<String>,
+    /// When the call was made that is served now.
+    called_at: Duration,
     pub counts: BTreeMap<&'static str, u64>,
     /// Offsets before the operator's last commit.
     pub before_last: BTreeMap<TopicPartition, Commit>,
@@ -57,7 +59,8 @@ pub struct Oracle {
 /// What one process read last, and when.
 #[derive(Default)]
 struct Reads {
-    offsets: BTreeMap<TopicPartition, (Duration, Option<Commit>)>,
+    /// In the order of the reads.
+    offsets: BTreeMap<TopicPartition, Vec<(Duration, Option<Commit>)>>,
     /// By name, with the id.
     topics: BTreeMap<String, (Duration, Option<String>)>,
     pipelines: BTreeMap<String, (Duration, Asked)>,
@@ -119,9 +122,11 @@ impl Oracle {
         self.reads.get_mut(&process.incarnation).expect("just made")
     }
 
-    /// What the process read of a partition at `since` or later.
+    /// What the process had read last of a partition, at `since` or later, when it made the call that is served now: a call may
+    /// be served long after it was made, and more may have been read meanwhile.
     fn offset_read(&self, process: &Process, at: &TopicPartition, since: Duration) -> Option<&Option<Commit>> {
-        let (when, value) = self.reads.get(&process.incarnation)?.offsets.get(at)?;
+        let reads = self.reads.get(&process.incarnation)?.offsets.get(at)?;
+        let (when, value) = reads.iter().rfind(|(when, _)| *when <= self.called_at)?;
         (*when >= since).then_some(value)
     }
 }
@@ -167,6 +172,7 @@ impl World {
             self.saw(process, request, key, &reply.1);
             return reply;
         }
+        self.oracle.called_at = request.called_at;
         let before = key.as_ref().and_then(|key| self.api.get(key)).cloned();
         let reply = self.serve_broken(process, request, now);
         if let Some(key) = key.filter(|_| reply.0 < 300) {
