@@ -49,7 +49,7 @@ pub struct OffsetResetRecordSpec {
     /// Where the reset is carried out: clusterID and consumerGroup, or orgID and pipelineID.
     #[schemars(schema_with = "backend_schema")]
     pub backend: BackendIdentity,
-    /// When the operator made this record, by its own clock. Far from metadata.creationTimestamp: a restored record.
+    /// When the operator made this record, by the clock it goes by (the API server's, where its own is off). Far from metadata.creationTimestamp: a restored record.
     #[schemars(schema_with = "time_schema")]
     pub created_at: Timestamp,
     /// Nothing is sent after this time.
