@@ -140,8 +140,7 @@ impl World {
     }
 
     pub async fn try_apply(&self, name: &str, group: &str, reset: Value) -> kube::Result<StreamPipeline> {
-        let servers = self.named.as_deref().unwrap_or(std::slice::from_ref(&self.bootstrap));
-        let mut spec = json!({ "kafka": { "bootstrapServers": servers, "consumerGroup": group } });
+        let mut spec = json!({ "kafka": { "bootstrapServers": self.servers(), "consumerGroup": group } });
         if !reset.is_null() {
             spec["offsetReset"] = reset;
         }
@@ -193,17 +192,23 @@ impl World {
         self.records().list(&kube::api::ListParams::default()).await.expect("records can be listed").items
     }
 
+    /// Where the objects say that the brokers are.
+    fn servers(&self) -> &[String] {
+        self.named.as_deref().unwrap_or(std::slice::from_ref(&self.bootstrap))
+    }
+
     /// Waits until the operator has decided anew, twice, since now: then what it did not do it does not do.
     pub async fn passes(&self, name: &str) {
-        let touch = self.unique("touch");
-        let patch = Patch::Merge(
-            json!({ "metadata": { "annotations": { "test/touch": touch } }, "spec": { "kafka": { "bootstrapServers": [self.bootstrap, format!("localhost:{}", self.bootstrap.split(':').nth(1).unwrap_or("9092"))] } } }),
-        );
-        let touched = self.pipelines().patch(name, &PatchParams::default(), &patch).await.expect("the object can be edited");
-        self.wait(name, "the operator to look at an edit", |s| s.observed_generation == touched.metadata.generation).await;
-        let patch = Patch::Merge(json!({ "spec": { "kafka": { "bootstrapServers": [self.bootstrap] } } }));
-        let touched = self.pipelines().patch(name, &PatchParams::default(), &patch).await.expect("the object can be edited");
-        self.wait(name, "the operator to look at an edit", |s| s.observed_generation == touched.metadata.generation).await;
+        let (touch, servers) = (self.unique("touch"), self.servers());
+        let port = servers[0].rsplit(':').next().expect("an address has a port");
+        let another = servers.iter().cloned().chain([format!("localhost:{port}")]).collect::<Vec<_>>();
+        for servers in [another.as_slice(), servers] {
+            let patch =
+                json!({ "metadata": { "annotations": { "test/touch": touch } }, "spec": { "kafka": { "bootstrapServers": servers } } });
+            let touched =
+                self.pipelines().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the object can be edited");
+            self.wait(name, "the operator to look at an edit", |s| s.observed_generation == touched.metadata.generation).await;
+        }
     }
 }
 
