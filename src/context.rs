@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl};
+use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline};
 use crate::backend::Platform;
 use crate::backend::enos::Gateways;
 use crate::backend::kafka::Kafka;
@@ -37,6 +37,7 @@ pub struct Context {
     pub ledger: Ledger,
     /// Metadata of all records in scope; one is read only when it is needed.
     pub records: Store<PartialObjectMeta<OffsetResetRecord>>,
+    pub pipelines: Store<DeserializeGuard<StreamPipeline>>,
     pub memory: Arc<Memory>,
     pub kafka: Arc<Clients>,
     pub enos: Arc<Gateways>,
@@ -141,6 +142,17 @@ impl Context {
         }
         let [username, password] = self.secrets.secret(namespace, name, ["username", "password"]).await?;
         Ok(Login::Password { mechanism, username: text("username", username)?, password: text("password", password)?.into() })
+    }
+
+    /// The oldest StreamPipeline in scope that is known to live where this one does, if that is not this one.
+    pub fn elder(&self, object: &Identity, identity: &BackendIdentity) -> Option<String> {
+        let state = self.pipelines.state();
+        let age = |p: &StreamPipeline| (p.creation_timestamp(), p.namespace(), p.name_any());
+        let readable = || state.iter().filter_map(|guard| guard.0.as_ref().ok());
+        let own = age(readable().find(|p| p.metadata.uid.as_ref() == Some(&object.uid))?);
+        let (_, namespace, name) =
+            readable().filter(|p| Backend::is_known_at(p, identity)).map(age).min().filter(|oldest| *oldest < own)?;
+        Some(format!("{}/{name}", namespace.unwrap_or_default()))
     }
 
     /// Names of this pipeline's records that are not known to be over.

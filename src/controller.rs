@@ -60,9 +60,19 @@ pub async fn run(
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation();
+    // Before the records are known a leftover would be overlooked.
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        filled = filled => filled.context("the watch of records ended")?,
+    }
+    let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
+    let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
+    let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
+    let store = controller.store();
     let context = Arc::new(Context {
         ledger: Ledger::new(client.clone(), scope.clone(), config.timing().call_deadline),
         records,
+        pipelines: store.clone(),
         memory: Arc::new(Memory::new(instance.clone())),
         kafka,
         enos,
@@ -77,15 +87,6 @@ pub async fn run(
         shutdown: shutdown.clone(),
         client: client.clone(),
     });
-    // Before the records are known a leftover would be overlooked.
-    tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
-        filled = filled => filled.context("the watch of records ended")?,
-    }
-    let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
-    let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
-    let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
-    let store = controller.store();
     let mark_ready = async {
         if store.wait_until_ready().await.is_ok() {
             ready.store(true, Ordering::Release);

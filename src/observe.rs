@@ -320,6 +320,13 @@ impl Look<'_> {
             return;
         }
         self.activity(seen, self.now.mono).await;
+        // Whoever has begun goes on, so that no two wait for each other; who cannot reach the pipeline is told that first.
+        if own.is_none() && !request.dry_run && seen.activity.get().is_some() {
+            seen.elder = seen.identity.get().and_then(|identity| self.ctx.elder(&self.desired.object, identity));
+            if seen.elder.is_some() {
+                return;
+            }
+        }
         let (Some(activity), Some(committed)) = (seen.activity.get(), seen.committed.get()) else { return };
         let quiet = !self.abilities.quiet || seen.quiet.is_enough(request.quiet_period);
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);

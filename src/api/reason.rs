@@ -53,6 +53,7 @@ pub enum Reason {
     QuietPeriod,
     TransactionOpen,
     AnotherResetOpen,
+    DuplicateGroup,
     BrokerUnreachable,
     PermissionMissing,
     BackendError,
@@ -146,6 +147,9 @@ impl Reason {
             QuietPeriod => "The group is Empty; it is watched for `quietPeriod` that it stays so. Nothing to do.",
             TransactionOpen => "A producer's open transaction holds offsets of the group. It is waited for; end it if it hangs.",
             AnotherResetOpen => "Another record of the same group is not closed yet. It is dealt with first.",
+            DuplicateGroup => {
+                "An older StreamPipeline names the same group or pipeline. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
+            }
             BrokerUnreachable => "No broker answers. Check the address, the network and what the brokers advertise.",
             PermissionMissing => "A right on the Kafka cluster, or on the API server, is missing; the message names it.",
             BackendError => {

@@ -41,7 +41,7 @@ pub struct StreamPipelineStatus {
     /// The Kafka cluster id seen first; another one is `ClusterChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "clusterID")]
     pub cluster_id: Option<String>,
-    /// The EnOS pipeline's id; kept from the first look on, also where the spec names it by name.
+    /// The EnOS pipeline's id, once the platform has shown the pipeline; kept from then on, also where the spec names it by name.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "pipelineID")]
     pub pipeline_id: Option<String>,
 }

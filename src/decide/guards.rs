@@ -36,6 +36,7 @@ impl Pass<'_> {
             );
             return Err(Passes(Cause::new(Reason::ClusterChanged, text)));
         }
+        self.eldest().map_err(Passes)?;
         let (Reading::Read(activity), Reading::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
             return Err(Passes(self.unread()));
         };
@@ -136,7 +137,19 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// One StreamPipeline for each group acts, the oldest.
+    fn eldest(&self) -> Result<(), Cause> {
+        let Some(elder) = &self.seen.elder else { return Ok(()) };
+        let text = format!(
+            "StreamPipeline {elder} is older and names the same {}; only the oldest resets it. Nothing was sent; \
+             this request starts once the older is gone",
+            self.desired.backend.named()
+        );
+        Err(Cause::new(Reason::DuplicateGroup, text))
+    }
+
     pub(super) fn alone(&self) -> Result<(), Cause> {
+        self.eldest()?;
         match &self.seen.rivals {
             Reading::Read(names) if names.is_empty() => Ok(()),
             Reading::Read(names) => Err(judge::another_open(names)),

@@ -290,6 +290,13 @@ fn what_a_request_without_a_record_comes_to() {
             Some((Waiting, AnotherResetOpen)),
         ),
         (
+            "O08 an older StreamPipeline names the group",
+            earliest(),
+            known(),
+            set(&|s| s.elder = Some("n/other".to_owned())),
+            Some((Waiting, DuplicateGroup)),
+        ),
+        (
             "K10 a topic that does not exist",
             earliest(),
             known(),

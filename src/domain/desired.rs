@@ -116,6 +116,21 @@ impl Backend {
         }
     }
 
+    /// Whether a pipeline's spec names this place and its status says that it was reached from there: who only names what
+    /// is another's stands in nobody's way.
+    pub fn is_known_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
+        let pinned = || Progress::of(pipeline);
+        match (&pipeline.spec.kafka, &pipeline.spec.enos, place) {
+            (Some(kafka), _, BackendIdentity::Kafka { cluster_id, consumer_group }) => {
+                kafka.consumer_group == *consumer_group && pinned().pinned_cluster.as_ref() == Some(cluster_id)
+            }
+            (_, Some(enos), BackendIdentity::Enos { org_id, pipeline_id }) => {
+                enos.org_id == *org_id && pinned().pinned_pipeline.as_ref() == Some(pipeline_id)
+            }
+            _ => false,
+        }
+    }
+
     fn of(pipeline: &StreamPipeline) -> Option<Self> {
         if let Some(kafka) = &pipeline.spec.kafka {
             return Some(Backend::Kafka(Box::new(KafkaGroup {

@@ -105,8 +105,11 @@ pub fn status_of(
     status.observed_generation = pipeline.metadata.generation;
     match &seen.identity {
         Some(BackendIdentity::Kafka { cluster_id, .. }) => status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone())),
-        Some(BackendIdentity::Enos { pipeline_id, .. }) => status.pipeline_id = status.pipeline_id.or_else(|| Some(pipeline_id.clone())),
-        None => {}
+        // Naming a pipeline does not make an object one that speaks for it: the platform must have shown it to its application.
+        Some(BackendIdentity::Enos { pipeline_id, .. }) if seen.phase.is_some_and(|p| !matches!(p, Phase::Unknown | Phase::NotFound)) => {
+            status.pipeline_id = status.pipeline_id.or_else(|| Some(pipeline_id.clone()));
+        }
+        Some(BackendIdentity::Enos { .. }) | None => {}
     }
     status.phase = seen.phase.or(status.phase);
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), generation: pipeline.metadata.generation, now };

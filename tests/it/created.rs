@@ -123,6 +123,7 @@ async fn o28_a_request_that_nobody_saw_being_made_is_present_at_creation() {
     assert_eq!(world.at(&group, &topic).await, Some(7));
     assert!(world.all_records().await.is_empty());
     // An object that was seen without the request: then it is new, also where nobody was there when it was asked.
+    let group = world.group(&topic, &[7]).await;
     world.known("seen", &group).await;
     world.kill_operator();
     world.apply("seen", &group, ask("r1", "Earliest")).await;

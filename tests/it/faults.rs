@@ -100,6 +100,7 @@ async fn f09_an_object_that_cannot_be_read_is_told_so_and_the_others_are_served(
         if conditions[0]["reason"] == "InvalidObject" && conditions[0]["status"] == "False" { Ok(()) } else { Err(conditions.to_string()) }
     })
     .await;
+    let group = world.group(&topic, &[7]).await;
     world.known("good", &group).await;
     world.apply("good", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
     world.verified("good", "r1").await;

@@ -95,7 +95,12 @@ impl Door {
 
 impl Enos {
     fn at(&self, endpoint: &str) -> Value {
-        let mut spec = self.spec(ID);
+        self.own_at(ID, endpoint)
+    }
+
+    /// For one of several objects, which have a pipeline to themselves each.
+    fn own_at(&self, id: &str, endpoint: &str) -> Value {
+        let mut spec = self.spec(id);
         spec["endpoint"] = json!(endpoint);
         spec
     }
@@ -251,10 +256,10 @@ async fn e07_a_token_service_that_fails_is_waited_for_and_the_reset_is_sent_once
     {
         // A platform of its own, so that no token is there yet.
         let sim = Simulator::start(Options::default()).await;
-        sim.add(paused(1, "cleaning"));
+        sim.add(paused(n, "cleaning"));
         sim.fault(Fault::new(Call::TokenGet, When::Before, kind.clone()).times(u32::MAX));
         let name = format!("p{n}");
-        enos.run(&name, enos.at(&sim.endpoint()), Value::Null).await;
+        enos.run(&name, enos.own_at(&id(n), &sim.endpoint()), Value::Null).await;
         let waits =
             enos.world.wait(&name, "the token service to be missed", |s| s.offset_reset.as_ref().is_some_and(|r| r.error.is_some())).await;
         assert_eq!(reset(&waits).stage, Stage::Waiting, "{kind:?}");
@@ -263,7 +268,7 @@ async fn e07_a_token_service_that_fails_is_waited_for_and_the_reset_is_sent_once
         sim.clear_faults();
         sim.release_hangs();
         enos.sent(&name, "r1").await;
-        assert_eq!((sim.count(Call::Reset), sim.resets(ID)), (1, 1), "{kind:?}");
+        assert_eq!((sim.count(Call::Reset), sim.resets(&id(n))), (1, 1), "{kind:?}");
     }
 }
 
@@ -313,12 +318,12 @@ async fn e09_a_reset_refused_for_its_token_is_repeated_once_with_a_new_one() {
     .enumerate()
     {
         let sim = Simulator::start(Options::default()).await;
-        sim.add(paused(1, "cleaning"));
+        sim.add(paused(n, "cleaning"));
         sim.fault(Fault::new(Call::Reset, When::Before, kind.clone()));
         let name = format!("p{n}");
-        enos.run(&name, enos.at(&sim.endpoint()), Value::Null).await;
+        enos.run(&name, enos.own_at(&id(n), &sim.endpoint()), Value::Null).await;
         let sent = enos.sent(&name, "r1").await;
-        assert_eq!((sim.count(Call::Reset), sim.resets(ID), reset(&sent).attempts), (2, 1, Some(1)), "{kind:?}");
+        assert_eq!((sim.count(Call::Reset), sim.resets(&id(n)), reset(&sent).attempts), (2, 1, Some(1)), "{kind:?}");
         // Asked anew, the platform gives the same token as long as it lives.
         assert_eq!(sim.count(Call::TokenGet), 2, "{kind:?}");
     }
@@ -372,16 +377,16 @@ async fn e13_answers_of_a_gateway_that_is_none_are_named_and_waited_out() {
     .enumerate()
     {
         let sim = Simulator::start(Options::default()).await;
-        sim.add(paused(1, "cleaning"));
+        sim.add(paused(n, "cleaning"));
         sim.fault(Fault::new(Call::List, When::Before, kind.clone()).times(u32::MAX));
         let name = format!("p{n}");
-        enos.run(&name, enos.at(&sim.endpoint()), Value::Null).await;
+        enos.run(&name, enos.own_at(&id(n), &sim.endpoint()), Value::Null).await;
         let waits = enos.world.reaches(&name, "r1", Stage::Waiting, reason).await;
         assert_eq!(says(&waits, "BackendReachable").0, "False", "{kind:?}");
         assert!(message(&waits).contains(said), "{kind:?}: {}", message(&waits));
         sim.clear_faults();
         enos.sent(&name, "r1").await;
-        assert_eq!((sim.count(Call::Reset), sim.resets(ID)), (1, 1), "{kind:?}");
+        assert_eq!((sim.count(Call::Reset), sim.resets(&id(n))), (1, 1), "{kind:?}");
     }
     assert!(elsewhere.calls().is_empty(), "nothing is sent elsewhere: {:?}", elsewhere.calls());
 }

@@ -88,7 +88,8 @@ async fn all_wait(world: &World) {
 async fn beside_silent_brokers(test: &str, brokers: usize) {
     let mut world = World::without_operator(test).await;
     let by_default = format!("--concurrency={}", Config::parse_from(["operator"]).concurrency);
-    world.start_operator_with(&[&by_default, "--call-deadline=5s", "--max-backoff=8s"]);
+    // As long a window as by default: when the brokers are back, all send at once.
+    world.start_operator_with(&[&by_default, "--call-deadline=5s", "--send-window=30s", "--max-backoff=8s"]);
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
     world.known("right", &group).await;

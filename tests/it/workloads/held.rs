@@ -176,13 +176,15 @@ async fn o36_a_second_object_waits_until_the_first_is_scaled_back() {
     scaled.apply("q", Value::Null).await;
     scaled.world.wait("q", "the operator to see the object", |s| s.observed_uid.is_some()).await;
     scaled.apply("q", pause("q1")).await;
-    let status = scaled.world.reaches("q", "q1", Stage::Waiting, "AnotherResetOpen").await;
-    assert!(format!("{status:?}").contains(&first), "{status:?}");
+    scaled.world.reaches("q", "q1", Stage::Waiting, "DuplicateGroup").await;
     assert_eq!((scaled.counts().await, scaled.scalings()), (vec![0], 1));
-    scaled.apply("p", Value::Null).await;
+    scaled.world.pipelines().delete("p", &DeleteParams::default()).await.expect("it is deleted");
     scaled.world.verified("q", "q1").await;
+    scaled.gone().await;
     scaled.at_rest("q").await;
-    scaled.at_rest("p").await;
+    let first = scaled.world.record_named(&first).await.status.and_then(|s| s.brought_back_at).expect("brought back");
+    let second = scaled.world.record(&scaled.world.verified("q", "q1").await).await;
+    assert!(second.spec.created_at >= first, "not before the first was scaled back");
     assert_eq!(scaled.counts().await, [2]);
 }
 
