@@ -1,16 +1,17 @@
-//! O20, O34: records that people edit or delete, and an installation that is not seen.
+//! O20, O21, O34: records that people edit or delete, a consumer that comes back to where it was, an installation that is not seen.
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{RecordPhase, Stage};
-use testbed::kafka;
+use testbed::consumer::Consumer;
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
+use testbed::{eventually, kafka, offsets_topic};
 
 use crate::watching::{ask, with};
 use crate::wired::{Wired, records};
-use crate::world::{World, says};
+use crate::world::{LIMIT, World, says};
 
 fn closes(call: &str) -> bool {
     records(call, "PATCH") && call.ends_with("/status")
@@ -120,6 +121,47 @@ async fn o20_a_record_deleted_under_the_process_that_sent_it_or_after_its_close_
     assert_eq!(wired.offsets().await, [Some(5), Some(10), Some(10)]);
     assert_eq!(wired.commits(), 2);
     assert!(wired.world.all_records().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o21_a_consumer_that_replays_to_the_very_snapshot_is_not_rewound_again() {
+    let mut wired = Wired::new("o21").await;
+    // A quiet topic. Both times the same consumer reads it to its end, so that its commits are the same to the leader epoch.
+    let end = [Some(10), Some(10), Some(10)];
+    let (direct, group, topic) = (wired.world.bootstrap.clone(), wired.group.clone(), wired.topic.clone());
+    let at = async || kafka::offsets(&direct, &group, &topic, 3).await;
+    let reads_to_the_end = async || {
+        let consumer = Consumer::committing(&direct, &group, &topic, "o21-reads", "earliest", 1000);
+        eventually("the consumer to read to the end", LIMIT, async || match at().await {
+            now if now == end => Ok(()),
+            now => Err(format!("{now:?}")),
+        })
+        .await;
+        consumer.stop().await;
+    };
+    reads_to_the_end().await;
+    wired.traps.arm(Side::After, |call| call == OFFSET_COMMIT);
+    wired.ask().await;
+    wired.traps.sprung().await;
+    wired.kill();
+    assert_eq!(at().await, [Some(0), Some(0), Some(0)], "the write succeeded");
+    reads_to_the_end().await;
+    wired.restart_with(&[]);
+    let status = wired.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
+    assert!(says(&status, "Ready").2.contains("0 of 3 partitions at their target, 3 as before, 0 elsewhere"), "{status:?}");
+    wired.world.passes("p").await;
+    wired.restart_with(&[]);
+    wired.world.passes("p").await;
+    let rewinds = async || {
+        let landed = offsets_topic::landed(&direct, &group).await;
+        landed.values().map(|offsets| offsets.iter().filter(|offset| **offset == 0).count()).max()
+    };
+    assert_eq!((wired.commits(), rewinds().await, at().await), (1, Some(1), end.to_vec()), "never a second rewind");
+    // Who would rather run twice says so.
+    let retry = with(ask("r1", "Earliest"), "onUnknownOutcome", json!("Retry"));
+    wired.world.apply("p", &wired.group, retry).await;
+    wired.world.verified("p", "r1").await;
+    assert_eq!((wired.commits(), rewinds().await), (2, Some(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
