@@ -82,12 +82,17 @@ impl Act<'_> {
     async fn switch(&self, start: bool) -> Result<(), Cause> {
         let record = &self.subject()?.object;
         let platform = self.platform(record).await?;
+        let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
+        let switch = if start { platform.starting(before).await } else { platform.stopping(before).await };
         // What was looked at on the way here may have taken long, and another replica may have gone on meanwhile: a stop for a
-        // record that was closed since would not be undone.
+        // record that was closed since would not be undone. Read after the counts, of which each write names the version: whoever
+        // has stopped and started since then has changed it.
         self.ctx.ledger.unchanged(record).await?;
         self.ctx.memory.note_switch(record, start, self.ctx.now().mono);
-        let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
-        let answer = if start { platform.start(before).await } else { platform.stop(before).await };
+        let answer = match switch {
+            Ok(switch) => switch.carry_out().await,
+            Err(cause) => Answer::NotDone(cause),
+        };
         // A count is at 0 once that is answered; whoever sets it again before the next look is not fought.
         if !start && matches!((&platform, &answer), (Platform::Kafka { .. }, Answer::Definite { .. })) {
             self.ctx.memory.note_down(record);

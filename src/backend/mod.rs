@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::api::{BackendIdentity, LagReading, Reason, RunStateBefore};
+use crate::api::{BackendIdentity, LagReading, Reason, RunStateBefore, StartOptions};
 use crate::domain::{Activity, Answer, Cause, Committed, Goal, Log, RunState, TopicPartition, Topics};
 
 /// One pipeline on its platform, for one pass.
@@ -147,26 +147,49 @@ impl Platform {
         }
     }
 
-    /// Stops the pipeline so that it can be started where it was. Answered before it has stopped.
-    pub async fn stop(&self, before: &RunStateBefore) -> Answer {
-        match self {
-            Platform::Kafka { workloads, .. } => workloads.stop(&before.workloads).await,
-            Platform::Enos(enos) => enos.pause().await,
-        }
+    /// What stops the pipeline so that it can be started where it was.
+    ///
+    /// # Errors
+    /// What it is to be decided on cannot be read.
+    pub async fn stopping(&self, before: &RunStateBefore) -> Result<Switch<'_>, Cause> {
+        Ok(match self {
+            Platform::Kafka { workloads, .. } => Switch::Scale(workloads.stopping(&before.workloads).await?),
+            Platform::Enos(enos) => Switch::Pause(enos),
+        })
     }
 
-    /// Starts the pipeline as it was. Answered before it runs.
-    pub async fn start(&self, before: &RunStateBefore) -> Answer {
+    /// What starts the pipeline as it was.
+    ///
+    /// # Errors
+    /// As [`Platform::stopping`]; `StartConfigurationInvalid`.
+    pub async fn starting<'a>(&'a self, before: &'a RunStateBefore) -> Result<Switch<'a>, Cause> {
+        Ok(match self {
+            Platform::Kafka { workloads, .. } => Switch::Scale(workloads.starting(&before.workloads).await?),
+            Platform::Enos(enos) => {
+                // What the spec says now counts, so that a person can correct what the platform refuses.
+                let options = enos.start_options().or(before.start.as_ref());
+                let unknown =
+                    || Cause::new(Reason::StartConfigurationInvalid, "spec.enos.start is not there: how to start it is not known");
+                Switch::Start(enos, options.ok_or_else(unknown)?)
+            }
+        })
+    }
+}
+
+/// A stop or a start, decided on what was read last.
+pub enum Switch<'a> {
+    Scale(workload::Scaling<'a>),
+    Pause(&'a enos::Enos),
+    Start(&'a enos::Enos, &'a StartOptions),
+}
+
+impl Switch<'_> {
+    /// Answered before the pipeline has stopped, or runs.
+    pub async fn carry_out(&self) -> Answer {
         match self {
-            Platform::Kafka { workloads, .. } => workloads.start(&before.workloads).await,
-            // What the spec says now counts, so that a person can correct what the platform refuses.
-            Platform::Enos(enos) => match enos.start_options().or(before.start.as_ref()) {
-                Some(options) => enos.start(options).await,
-                None => Answer::NotDone(Cause::new(
-                    Reason::StartConfigurationInvalid,
-                    "spec.enos.start is not there: how to start it is not known",
-                )),
-            },
+            Switch::Scale(scaling) => scaling.carry_out().await,
+            Switch::Pause(enos) => enos.pause().await,
+            Switch::Start(enos, options) => enos.start(options).await,
         }
     }
 }

@@ -47,6 +47,23 @@ struct Seen {
     resource_version: Option<String>,
 }
 
+/// Counts to set. Each write names the version that was read, so one that comes late, or after another's, does nothing.
+pub struct Scaling<'a> {
+    of: &'a Workloads,
+    counts: Vec<(Seen, i32)>,
+}
+
+impl Scaling<'_> {
+    pub async fn carry_out(&self) -> Answer {
+        for (seen, count) in &self.counts {
+            if let Err(cause) = self.of.scale(seen, *count).await {
+                return Answer::Unclear(cause);
+            }
+        }
+        Answer::Definite { refused: [].into() }
+    }
+}
+
 impl Workloads {
     /// Why the workloads are not at rest; None: all are at 0, or there are none.
     ///
@@ -113,30 +130,32 @@ impl Workloads {
         })
     }
 
-    /// Scales all that ran to 0, but for a count that somebody else has set since it was recorded: it would be lost. Each
-    /// write names the version it was decided on, so one that comes late does nothing.
-    pub async fn stop(&self, before: &[ScaledWorkload]) -> Answer {
-        self.scale_each(before, |seen, was| (seen.wanted == was).then_some(0)).await
+    /// What scales all that ran to 0, but for a count that somebody else has set since it was recorded: it would be lost.
+    ///
+    /// # Errors
+    /// As [`Workloads::hindrance`].
+    pub async fn stopping(&self, before: &[ScaledWorkload]) -> Result<Scaling<'_>, Cause> {
+        self.scaling(before, |seen, was| (seen.wanted == was).then_some(0)).await
     }
 
-    /// Scales what is at 0 back to what it had.
-    pub async fn start(&self, before: &[ScaledWorkload]) -> Answer {
-        self.scale_each(before, |seen, was| (seen.wanted == 0).then_some(was)).await
+    /// What scales those that are at 0 back to what they had.
+    ///
+    /// # Errors
+    /// As [`Workloads::hindrance`].
+    pub async fn starting(&self, before: &[ScaledWorkload]) -> Result<Scaling<'_>, Cause> {
+        self.scaling(before, |seen, was| (seen.wanted == 0).then_some(was)).await
     }
 
-    async fn scale_each(&self, before: &[ScaledWorkload], to: impl Fn(&Seen, i32) -> Option<i32>) -> Answer {
+    async fn scaling(&self, before: &[ScaledWorkload], to: impl Fn(&Seen, i32) -> Option<i32>) -> Result<Scaling<'_>, Cause> {
+        let mut counts = Vec::new();
         for was in before.iter().filter(|w| w.replicas > 0) {
-            let seen = match self.look(&was.reference()).await {
-                Ok(seen) => seen,
-                Err(cause) if cause.reason == Reason::WorkloadNotFound => continue,
-                Err(cause) => return Answer::NotDone(cause),
-            };
-            let Some(count) = to(&seen, was.replicas) else { continue };
-            if let Err(cause) = self.scale(&seen, count).await {
-                return Answer::Unclear(cause);
+            match self.look(&was.reference()).await {
+                Ok(seen) => counts.extend(to(&seen, was.replicas).map(|count| (seen, count))),
+                Err(cause) if cause.reason == Reason::WorkloadNotFound => {}
+                Err(cause) => return Err(cause),
             }
         }
-        Answer::Definite { refused: [].into() }
+        Ok(Scaling { of: self, counts })
     }
 
     /// The API server notes no manager for a merge patch of the subresource, so the owner's next server-side apply meets no
