@@ -214,8 +214,13 @@ impl World {
 
 /// [`FAST`], and these instead of the same ones there.
 pub fn flags<'a>(extra: &[&'a str]) -> Vec<&'a str> {
+    instead(&FAST, extra)
+}
+
+/// The first flags, and the second instead of the same ones there: the operator takes none twice.
+pub fn instead<'a>(flags: &[&'a str], extra: &[&'a str]) -> Vec<&'a str> {
     let known = |flag: &&&str| !extra.iter().any(|e| e.split('=').next() == flag.split('=').next());
-    FAST.iter().filter(known).copied().chain(extra.iter().copied()).collect()
+    flags.iter().filter(known).copied().chain(extra.iter().copied()).collect()
 }
 
 /// Time stamp of the first record of a test topic: 2026-01-01T00:00:00Z.

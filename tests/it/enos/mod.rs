@@ -19,7 +19,7 @@ use stream_pipeline_operator::api::{OffsetResetRecord, Stage, StreamPipelineStat
 use testbed::enos::{ACCESS_KEY, Call, Fault, Kind, ORGANISATION, Options, Pipeline, SECRET_KEY, Simulator, When};
 use testbed::eventually;
 
-use crate::world::{LIMIT, World};
+use crate::world::{LIMIT, World, instead};
 
 /// The id of the one pipeline most tests have.
 pub const ID: &str = "565c0114-0000-4372-86d1-000000000001";
@@ -47,7 +47,7 @@ impl Enos {
 
     /// As [`Enos::with`], `RUNNING`, known to the operator, which waits shorter.
     pub async fn running(test: &str, extra: &[&'static str]) -> Self {
-        let enos = Self::with_flags(test, Options::default(), &[&QUICK, extra].concat()).await;
+        let enos = Self::with_flags(test, Options::default(), &instead(&QUICK, extra)).await;
         enos.sim.add(Pipeline::new(ORGANISATION, ID, "cleaning", "RUNNING").series(400_000, 1_000_000));
         enos.known("p").await;
         enos
@@ -67,10 +67,7 @@ impl Enos {
     }
 
     pub fn start(&mut self) {
-        let named = |flag: &str| flag.split('=').next().map(str::to_owned);
-        let local = LOCAL.iter().filter(|l| !self.extra.iter().any(|e| named(e) == named(l)));
-        let flags: Vec<&str> = local.chain(&self.extra).copied().collect();
-        self.world.start_operator_with(&flags);
+        self.world.start_operator_with(&instead(&LOCAL, &self.extra));
     }
 
     pub fn restart(&mut self) {

@@ -216,7 +216,8 @@ async fn a08_a_pause_that_is_refused_until_the_deadline_resets_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a08_o35_a_pause_that_lands_after_the_deadline_is_undone() {
-    let enos = Enos::running("a08l", &[]).await;
+    // What lands late is waited for long enough to be seen doing so.
+    let enos = Enos::running("a08l", &["--late-bound=10s"]).await;
     enos.sim.fault(Fault::new(Call::Pause, When::Before, Kind::Hang).times(1000));
     // Long enough for the pause to be called on a slow machine: without that nothing is left to land.
     enos.apply("p", ID, with(pause("r1"), "waitTimeout", json!("30s"))).await;
@@ -233,7 +234,7 @@ async fn a08_o35_a_pause_that_lands_after_the_deadline_is_undone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o35_the_id_is_removed_while_the_stop_is_under_way_and_it_lands_late() {
-    let enos = Enos::running("o35", &[]).await;
+    let enos = Enos::running("o35", &["--late-bound=10s"]).await;
     enos.sim.fault(Fault::new(Call::Pause, When::Before, Kind::Hang));
     enos.apply("p", ID, pause("r1")).await;
     eventually("the pause to hang", LIMIT, async || if enos.sim.hanging() == 1 { Ok(()) } else { Err(String::new()) }).await;
