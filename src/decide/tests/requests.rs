@@ -1,0 +1,211 @@
+//! A request without a record: refused, waiting, planned.
+
+use super::*;
+
+#[test]
+fn what_a_request_without_a_record_comes_to() {
+    use Reason::*;
+    use Stage::{Failed, Skipped, Waiting};
+    let unreachable = || Reading::Unreadable(Cause::new(BrokerUnreachable, "no answer"));
+    let unread_record = || Reading::Unreadable(Cause::new(APIServerError, "no answer"));
+    let ask = |extra: Value| {
+        let mut reset = earliest();
+        for (key, value) in extra.as_object().unwrap() {
+            reset[key] = value.clone();
+        }
+        reset
+    };
+    let set = |change: &dyn Fn(&mut Observation)| {
+        let mut seen = ready();
+        change(&mut seen);
+        seen
+    };
+    let pending = BTreeMap::from([(at(0), Commit { pending: true, ..Commit::default() })]);
+    let waiting = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Waiting", "acceptedAt": "2025-12-30T00:00:00Z" } });
+    type Row = (&'static str, Value, Value, Observation, Option<(Stage, Reason)>);
+    let table: Vec<Row> = vec![
+        ("O28 there when first seen: skipped, loudly", earliest(), Value::Null, ready(), Some((Skipped, SkippedAtCreation))),
+        (
+            "O25 a status of another uid counts as none",
+            earliest(),
+            json!({ "observedUID": "other" }),
+            ready(),
+            Some((Skipped, SkippedAtCreation)),
+        ),
+        ("O18 run at creation by whenCreated", ask(json!({ "whenCreated": "Run" })), Value::Null, ready(), Some((Waiting, PlanRecorded))),
+        (
+            "O18 run at creation by expiresAt",
+            ask(json!({ "expiresAt": "2026-01-02T00:00:00Z" })),
+            Value::Null,
+            ready(),
+            Some((Waiting, PlanRecorded)),
+        ),
+        (
+            "O16 expiresAt that has passed does not run it",
+            ask(json!({ "expiresAt": "2026-01-01T00:00:00Z" })),
+            Value::Null,
+            ready(),
+            Some((Skipped, SkippedAtCreation)),
+        ),
+        (
+            "P04 expired before it could start",
+            ask(json!({ "expiresAt": "2026-01-01T00:00:00Z" })),
+            known(),
+            ready(),
+            Some((Failed, Expired)),
+        ),
+        (
+            "K06 a time in the future",
+            json!({ "id": "r1", "to": { "timestamp": "2027-01-01T00:00:00Z" } }),
+            known(),
+            ready(),
+            Some((Failed, InvalidTarget)),
+        ),
+        ("F09 an unknown field", ask(json!({ "dryrun": true })), known(), ready(), Some((Failed, UnknownField))),
+        ("F01 brokers that do not answer", earliest(), known(), set(&|s| s.identity = unreachable()), Some((Waiting, BrokerUnreachable))),
+        (
+            "F13 another cluster than before",
+            earliest(),
+            json!({ "observedUID": "u", "clusterID": "d" }),
+            ready(),
+            Some((Waiting, ClusterChanged)),
+        ),
+        (
+            "K18 no such group",
+            earliest(),
+            known(),
+            set(&|s| {
+                let missing = Activity::Missing(Cause::new(PipelineNotFound, "no such group"));
+                (s.activity, s.committed) = (Reading::Read(missing), Reading::Read(Committed::new()));
+            }),
+            Some((Failed, PipelineNotFound)),
+        ),
+        (
+            "K27 a share group",
+            earliest(),
+            known(),
+            set(&|s| s.activity = Reading::Read(Activity::Unsupported(Cause::new(GroupTypeNotSupported, "a share group")))),
+            Some((Failed, GroupTypeNotSupported)),
+        ),
+        ("A01 members", earliest(), known(), set(&|s| s.activity = Reading::Read(active())), Some((Waiting, GroupActive))),
+        (
+            "A03 members, and Fail",
+            ask(json!({ "whenActive": "Fail" })),
+            known(),
+            set(&|s| s.activity = Reading::Read(active())),
+            Some((Failed, GroupActive)),
+        ),
+        (
+            "A15 not quiet for long enough",
+            earliest(),
+            known(),
+            set(&|s| s.quiet.since = Some(Duration::from_secs(9))),
+            Some((Waiting, QuietPeriod)),
+        ),
+        (
+            "A06 moving without members",
+            earliest(),
+            known(),
+            set(&|s| s.quiet = Quiet { since: Some(Duration::ZERO), moved: Some(Duration::ZERO) }),
+            Some((Waiting, OffsetsMoving)),
+        ),
+        (
+            "A07 an open transaction",
+            earliest(),
+            known(),
+            set(&|s| s.committed = Reading::Read(pending.clone())),
+            Some((Waiting, TransactionOpen)),
+        ),
+        (
+            "O36 another reset of the group is open",
+            earliest(),
+            known(),
+            set(&|s| s.rivals = Reading::Read(vec!["n/other".to_owned()])),
+            Some((Waiting, AnotherResetOpen)),
+        ),
+        (
+            "O08 an older StreamPipeline names the group",
+            earliest(),
+            known(),
+            set(&|s| s.elder = Some("n/other".to_owned())),
+            Some((Waiting, DuplicateGroup)),
+        ),
+        (
+            "K10 a topic that does not exist",
+            earliest(),
+            known(),
+            set(&|s| s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), None)]))),
+            Some((Failed, PartitionNotFound)),
+        ),
+        ("A14 the deadline", earliest(), waiting, set(&|s| s.activity = Reading::Read(active())), Some((Failed, WaitTimedOut))),
+        ("nothing new is started on the way out", earliest(), known(), set(&|s| s.draining = true), None),
+        (
+            "O20 sent by its status, and the record gone",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Sending" } }),
+            ready(),
+            Some((Stage::Held, RecordMissing)),
+        ),
+        (
+            "O24 an id that ended before another one, and its record pruned",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r2", "endedIDs": ["r1"], "offsetReset": { "id": "r2", "stage": "Verified" } }),
+            ready(),
+            Some((Skipped, AlreadyHandled)),
+        ),
+        (
+            "O24 the same, as a dry run whose id is then to run",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r1", "endedIDs": ["r1"], "offsetReset": { "id": "r1", "stage": "Planned" } }),
+            ready(),
+            Some((Skipped, AlreadyHandled)),
+        ),
+        (
+            "O24 its record is not read: not gone",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r2", "endedIDs": ["r1"], "offsetReset": { "id": "r2", "stage": "Verified" } }),
+            set(&|s| s.record = unread_record()),
+            None,
+        ),
+        (
+            "O25 ended ids of another uid count as none",
+            earliest(),
+            json!({ "observedUID": "other", "endedIDs": ["r1"] }),
+            ready(),
+            Some((Skipped, SkippedAtCreation)),
+        ),
+        (
+            "O01 verified before: kept",
+            earliest(),
+            json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Verified" } }),
+            ready(),
+            None,
+        ),
+        ("O06 nothing asked", Value::Null, known(), ready(), None),
+    ];
+    for (sentence, reset, status, seen, expected) in table {
+        let decision = run(reset, status, &seen);
+        assert_eq!(stands(&decision), expected, "{sentence}: {decision:?}");
+        let plans = matches!(decision.step, Some(Step::WriteAhead { .. }));
+        assert_eq!(plans, expected == Some((Waiting, PlanRecorded)), "{sentence}: {:?}", decision.step);
+    }
+}
+
+#[test]
+fn k21_a_log_that_cannot_be_read_is_61168_and_waits() {
+    let mut seen = ready();
+    seen.log = Reading::Unreadable(Cause::new(Reason::AverageRateUnavailable, "no leader for t-1"));
+    let decision = run(earliest(), known(), &seen);
+    assert_eq!(stands(&decision), Some((Stage::Waiting, Reason::AverageRateUnavailable)));
+    assert_eq!(Reason::AverageRateUnavailable.code(), Some(61168));
+}
+
+#[test]
+fn k30_a_look_up_that_contradicts_the_newest_record_is_not_believed() {
+    let mut seen = ready();
+    let log = Log { start: 0, end: 10, high_watermark: 10, newest: Some(now().wall.as_millisecond()), ..Log::default() };
+    seen.log = Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
+    let decision = run(json!({ "id": "r1", "to": { "timestamp": "2026-01-01T00:00:00Z" } }), known(), &seen);
+    assert_eq!(stands(&decision), Some((Stage::Failed, Reason::LookupInconsistent)));
+    assert!(decision.step.is_none());
+}
