@@ -216,6 +216,7 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let ctx = Context {
         ledger: Ledger::new(client.clone(), Some(NAMESPACE.to_owned()), timing.call_deadline),
         records,
+        // Empty, so that nobody waits for an older one: that a group is reset once must not rest on it.
         pipelines: reflector::store().0,
         memory,
         kafka: Arc::new(Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))), timing.max_backoff)),
