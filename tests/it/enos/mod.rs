@@ -1,5 +1,6 @@
 //! The rows about EnOS, on the simulator of the platform, which shares nothing with the operator's client.
 
+mod addresses;
 mod codes;
 mod deleted;
 mod faults;
@@ -23,6 +24,11 @@ use crate::world::{LIMIT, World, instead};
 
 /// The id of the one pipeline most tests have.
 pub const ID: &str = "565c0114-0000-4372-86d1-000000000001";
+
+/// Of one of several.
+pub fn id(n: usize) -> String {
+    format!("565c0114-0000-4372-86d1-{n:012}")
+}
 
 /// Flags that let the operator reach a simulator on this machine.
 pub const LOCAL: [&str; 4] = ["--allow-plain-http", "--allowed-endpoints=127.0.0.1,::1", "--list-interval=300ms", "--slow-stop=7s"];

@@ -9,13 +9,9 @@ use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, When};
 use testbed::eventually;
 use tokio::task::JoinSet;
 
-use super::{Enos, ID};
+use super::{Enos, ID, id};
 use crate::watching::CHATTY;
 use crate::world::{LIMIT, condition, reset, says};
-
-fn id(n: usize) -> String {
-    format!("565c0114-0000-4372-86d1-{n:012}")
-}
 
 fn pipeline(n: usize, name: &str, status: &str) -> Pipeline {
     Pipeline::new(ORGANISATION, &id(n), name, status).series(400_000, 1_000_000)

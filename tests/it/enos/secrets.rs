@@ -10,13 +10,9 @@ use testbed::enos::{
 };
 use testbed::http_get;
 
-use super::{Enos, ID};
+use super::{Enos, ID, id};
 use crate::watching::{base64, percent};
 use crate::world::{reset, says};
-
-fn id(n: usize) -> String {
-    format!("565c0114-0000-4372-86d1-{n:012}")
-}
 
 fn pipeline(n: usize, status: &str) -> Pipeline {
     Pipeline::new(ORGANISATION, &id(n), &format!("p{n}"), status).series(400_000, 1_000_000)

@@ -1,56 +1,23 @@
-//! What happens on the way to the platform and back (E06, E07, E09, E13, F14).
+//! What happens on the way to the platform and back (E06, E07, E09, E13).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
-use testbed::enos::{Call, Certificate, ExpiredToken, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
+use testbed::enos::{Call, ExpiredToken, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
 use testbed::eventually;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{Enos, ID};
-use crate::world::{LIMIT, World, reset, says};
+use super::{Enos, ID, id};
+use crate::world::{LIMIT, reset, says};
 
 /// Short enough that a test need not wait long until what is in doubt is judged.
 const SOON: [&str; 3] = ["--send-window=3s", "--call-deadline=2s", "--concurrency=16"];
 
-fn id(n: usize) -> String {
-    format!("565c0114-0000-4372-86d1-{n:012}")
-}
-
-fn paused(n: usize, name: &str) -> Pipeline {
+pub fn paused(n: usize, name: &str) -> Pipeline {
     Pipeline::new(ORGANISATION, &id(n), name, "PAUSED").series(400_000, 1_000_000)
-}
-
-/// Counts those who connect, and answers nobody.
-struct Trap {
-    address: String,
-    came: Arc<AtomicUsize>,
-}
-
-impl Trap {
-    async fn set(at: &str) -> Self {
-        let listener = TcpListener::bind((at, 0)).await.expect("a free port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let came = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&came);
-        tokio::spawn(async move {
-            while listener.accept().await.is_ok() {
-                count.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-        Self { address, came }
-    }
-
-    fn came(&self) -> usize {
-        self.came.load(Ordering::SeqCst)
-    }
 }
 
 /// A way to a simulator on which no new connection is taken while it is shut; those that stand go on.
@@ -94,7 +61,7 @@ impl Door {
 }
 
 impl Enos {
-    fn at(&self, endpoint: &str) -> Value {
+    pub fn at(&self, endpoint: &str) -> Value {
         self.own_at(ID, endpoint)
     }
 
@@ -106,7 +73,7 @@ impl Enos {
     }
 }
 
-fn message(status: &StreamPipelineStatus) -> &str {
+pub fn message(status: &StreamPipelineStatus) -> &str {
     says(status, "Ready").2
 }
 
@@ -402,125 +369,4 @@ async fn e13_a_gateway_that_asks_for_a_pause_gets_one() {
     let pause = calls[at + 1].at.duration_since(calls[at].at).expect("in order");
     assert!(pause >= Duration::from_millis(1900), "nothing is called for 2 s: {pause:?}");
     assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (2, 1), "429 says that nothing was done");
-}
-
-async fn ca(world: &World, name: &str, pem: &str) {
-    let api: Api<ConfigMap> = Api::namespaced(world.client.clone(), world.namespace.name());
-    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "ca.crt": pem } });
-    api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(map)).await.expect("the ConfigMap is taken");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn e13_a_certificate_that_does_not_verify_gets_nothing_and_a_good_one_is_trusted_by_its_ca() {
-    // The simulator's name is localhost; nothing else is allowed, so plain http is not needed.
-    let enos = Enos::with_flags("e13t", Options::default(), &["--allowed-endpoints=127.0.0.1,::1"]).await;
-    for (name, certificate, said) in [
-        ("host", Certificate::WrongHost, "not valid for name"),
-        ("expired", Certificate::Expired, "xpired"),
-        ("unknown", Certificate::UnknownCa, "nknownIssuer"),
-    ] {
-        let sim = Simulator::start(Options { tls: true, certificate, ..Options::default() }).await;
-        sim.add(paused(1, "cleaning"));
-        ca(&enos.world, name, &sim.ca_pem()).await;
-        let mut spec = enos.at(&sim.endpoint());
-        spec["ca"] = json!({ "configMapKeyRef": { "name": name, "key": "ca.crt" } });
-        enos.run(name, spec, Value::Null).await;
-        let waits = enos.world.reaches(name, "r1", Stage::Waiting, "TlsFailed").await;
-        let text = message(&waits);
-        assert!(text.contains("does not verify") && text.contains("spec.enos.ca"), "{text}");
-        assert!(text.to_lowercase().contains(&said.to_lowercase()), "{certificate:?}: {text}");
-        assert!(sim.calls().is_empty(), "{certificate:?}: not a byte of a request: {:?}", sim.calls());
-    }
-    let good = Simulator::start(Options { tls: true, ..Options::default() }).await;
-    for (n, name) in [(1, "by-map"), (2, "by-secret"), (3, "by-system")] {
-        good.add(paused(n, name));
-    }
-    ca(&enos.world, "good", &good.ca_pem()).await;
-    enos.secret("good", json!({ "ca.crt": good.ca_pem() })).await;
-    let spec = |n: usize, ca: Value| {
-        let mut spec = enos.at(&good.endpoint());
-        spec["pipelineID"] = json!(id(n));
-        if !ca.is_null() {
-            spec["ca"] = ca;
-        }
-        spec
-    };
-    enos.run("by-map", spec(1, json!({ "configMapKeyRef": { "name": "good", "key": "ca.crt" } })), Value::Null).await;
-    enos.run("by-secret", spec(2, json!({ "secretKeyRef": { "name": "good", "key": "ca.crt" } })), Value::Null).await;
-    enos.run("by-system", spec(3, Value::Null), Value::Null).await;
-    enos.sent("by-map", "r1").await;
-    enos.sent("by-secret", "r1").await;
-    enos.world.reaches("by-system", "r1", Stage::Waiting, "TlsFailed").await;
-    // The CA is added, and it goes on.
-    enos.apply_spec(
-        "by-system",
-        spec(3, json!({ "configMapKeyRef": { "name": "good", "key": "ca.crt" } })),
-        json!({ "id": "r1", "whenCreated": "Run" }),
-    )
-    .await;
-    enos.sent("by-system", "r1").await;
-    // What is no certificate, and a ConfigMap that is not there.
-    ca(&enos.world, "nonsense", "not a PEM").await;
-    enos.run("nonsense", spec(1, json!({ "configMapKeyRef": { "name": "nonsense", "key": "ca.crt" } })), Value::Null).await;
-    let waits = enos.world.reaches("nonsense", "r1", Stage::Waiting, "TlsFailed").await;
-    assert!(message(&waits).contains("spec.enos.ca") && message(&waits).contains("PEM"), "{waits:?}");
-    enos.run("absent", spec(1, json!({ "configMapKeyRef": { "name": "absent", "key": "ca.crt" } })), Value::Null).await;
-    let waits = enos.world.reaches("absent", "r1", Stage::Waiting, "SecretNotFound").await;
-    assert!(message(&waits).contains("ConfigMap absent is not in this namespace"), "{waits:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn f14_addresses_that_no_tenant_may_reach_are_refused_before_a_byte_is_sent() {
-    let mut enos = Enos::with("f14", "PAUSED").await;
-    let (v4, v6) = (Trap::set("127.0.0.1").await, Trap::set("::1").await);
-    enos.world.kill_operator();
-    enos.world.start_operator_with(&["--allow-plain-http", "--allowed-endpoints="]);
-    let port = |trap: &Trap| trap.address.rsplit(':').next().map(str::to_owned).expect("a port");
-    let kubeconfig = std::fs::read_to_string(enos.world.testbed.cluster.operator_kubeconfig()).expect("the kubeconfig");
-    let api_server =
-        kubeconfig.split(['"', ' ', '\n']).find(|word| word.starts_with("https://")).expect("the API server's address").to_owned();
-    for (name, endpoint) in [
-        ("v4", format!("http://{}", v4.address)),
-        ("v6", format!("http://[::1]:{}", port(&v6))),
-        ("mapped", format!("http://[::ffff:127.0.0.1]:{}", port(&v4))),
-        ("name", format!("http://localhost:{}", port(&v4))),
-        ("decimal", format!("http://2130706433:{}", port(&v4))),
-        ("zero", format!("http://0.0.0.0:{}", port(&v4))),
-        ("metadata", "http://169.254.169.254".to_owned()),
-        ("metadata-v6", "http://[fe80::1]".to_owned()),
-        ("api-server", api_server),
-    ] {
-        if enos
-            .world
-            .apply_spec(name, json!({ "enos": enos.at(&endpoint), "offsetReset": { "id": "r1", "whenCreated": "Run" } }))
-            .await
-            .is_err()
-        {
-            // Refused at admission is refused, too.
-            continue;
-        }
-        let waits = enos.world.reaches(name, "r1", Stage::Waiting, "EndpointNotAllowed").await;
-        assert!(
-            message(&waits).contains("not a byte was sent") && message(&waits).contains("--allowed-endpoints"),
-            "{name}: {}",
-            message(&waits)
-        );
-    }
-    assert_eq!((v4.came(), v6.came(), enos.sim.calls().len()), (0, 0, 0), "nobody was connected to");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn f14_plain_http_is_refused_unless_the_operator_allows_it() {
-    let mut enos = Enos::with("f14p", "PAUSED").await;
-    enos.world.kill_operator();
-    enos.world.start_operator_with(&["--allowed-endpoints=127.0.0.1,::1"]);
-    enos.run("p", enos.spec(ID), Value::Null).await;
-    let waits = enos.world.reaches("p", "r1", Stage::Waiting, "EndpointNotAllowed").await;
-    for part in ["is plain http", "use https://", "--allow-plain-http"] {
-        assert!(message(&waits).contains(part), "{}", message(&waits));
-    }
-    assert!(enos.sim.calls().is_empty());
-    enos.restart();
-    enos.sent("p", "r1").await;
-    assert_eq!(enos.sim.resets(ID), 1);
 }
