@@ -1,7 +1,7 @@
 # The testbed's NAME=x keeps several side by side; KEEP=1 leaves the demo's servers up.
 export NAME KEEP
 CARGO ?= cargo
-TESTBED = $(CARGO) run --quiet --package testbed --bin testbed --
+TESTBED = $(CARGO) run --quiet --bin testbed --
 
 .PHONY: help demo test hostile fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
 

@@ -37,6 +37,10 @@ pub async fn simulator(options: Options, status: &str) -> (Simulator, Caller) {
     (simulator, caller)
 }
 
+pub async fn json_of(answer: Response) -> Value {
+    serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
+}
+
 impl Caller {
     pub async fn new(simulator: &Simulator) -> Self {
         let mut caller = Self { http: http().build().unwrap(), endpoint: simulator.endpoint(), token: String::new() };
@@ -47,7 +51,7 @@ impl Caller {
 
     pub async fn token(&self, what: &str, body: Value) -> Value {
         let url = format!("{}/apim-token-service/v2.0/token/{what}", self.endpoint);
-        self.http.post(url).json(&body).send().await.unwrap().json().await.unwrap()
+        json_of(self.http.post(url).header("content-type", "application/json").body(body.to_string()).send().await.unwrap()).await
     }
 
     pub async fn token_get(&self, at: i64) -> Value {
@@ -70,7 +74,7 @@ impl Caller {
 
     pub async fn json(&self, method: Method, path: &str, query: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
         let answer = self.send(method, path, query, body).await.expect("an answer");
-        (answer.status(), answer.json().await.expect("JSON"))
+        (answer.status(), json_of(answer).await)
     }
 
     pub async fn try_reset(&self) -> reqwest::Result<Response> {

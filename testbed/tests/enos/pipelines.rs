@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testbed::enos::{Call, NotRunning, Options, Organisation, OtherState, Pipeline, ResetTo};
 
-use crate::client::{ID, ORG, ids, simulator};
+use crate::client::{ID, ORG, ids, json_of, simulator};
 
 #[tokio::test]
 async fn states_follow_the_documented_transitions() {
@@ -180,8 +180,10 @@ async fn business_errors_come_with_the_chosen_http_status() {
 async fn a_shell_controls_it() {
     let (simulator, caller) = simulator(Options::default(), "PAUSED").await;
     let send = async |method: Method, path: &str, body: Value| {
-        let answer = caller.http.request(method, format!("{}/simulator/{path}", caller.endpoint)).json(&body).send().await.unwrap();
-        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+        let request =
+            caller.http.request(method, format!("{}/simulator/{path}", caller.endpoint)).header("content-type", "application/json");
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        (answer.status().as_u16(), json_of(answer).await)
     };
     let pipeline = json!({ "org": ORG, "id": "shell", "name": "shell", "status": "STOPPED", "backing": { "series": { "offset": 1, "end": 9, "input_per_second": 0.0 } } });
     assert_eq!(send(Method::POST, "pipelines", pipeline.clone()).await.0, 200);

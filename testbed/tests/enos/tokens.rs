@@ -8,7 +8,7 @@ use testbed::enos::{
     ACCESS_KEY, Application, Call, Certificate, ExpiredToken, Options, Organisation, Pipeline, SECRET_KEY, Simulator, encryption,
 };
 
-use crate::client::{Caller, ID, ORG, http, now, simulator};
+use crate::client::{Caller, ID, ORG, http, json_of, now, simulator};
 
 #[tokio::test]
 async fn one_token_lives_per_access_key() {
@@ -21,7 +21,7 @@ async fn one_token_lives_per_access_key() {
     simulator.expire_tokens();
     let answer = caller.try_reset().await.unwrap();
     assert_eq!(answer.status(), 401);
-    assert_eq!(answer.json::<serde_json::Value>().await.unwrap(), json!({ "message": "Invalid authentication credentials" }));
+    assert_eq!(json_of(answer).await, json!({ "message": "Invalid authentication credentials" }));
     let fresh = caller.token_get(now() + 2).await;
     assert_ne!(fresh["data"]["accessToken"], caller.token);
     assert_eq!(simulator.resets(ID), 0);
