@@ -205,7 +205,7 @@ impl Bench {
     async fn cell(&mut self, flow: Flow, cell: Option<(Point, Fault)>) -> Row {
         let begun = std::time::Instant::now();
         self.cells += 1;
-        let (name, id) = (format!("c{}", self.cells), format!("565c0114-0000-4372-86d1-{:012}", self.cells));
+        let (name, id) = (format!("c{}", self.cells), super::id(self.cells));
         let status = if flow == Flow::Pause { "RUNNING" } else { "PAUSED" };
         self.enos.sim.add(Pipeline::new(ORGANISATION, &id, &name, status).series(400_000, 1_000_000));
         self.apply(&name, &id, Value::Null).await;
