@@ -26,6 +26,9 @@ pub struct Config {
     /// How many StreamPipelines are worked on at once. One that waits for an answer costs next to nothing, but counts.
     #[arg(long, env = "CONCURRENCY", default_value_t = 256)]
     pub concurrency: u16,
+    /// Most Kafka clients at once, each a process of its own; beyond it the namespace with the fewest is next.
+    #[arg(long, env = "KAFKA_CLIENTS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    pub kafka_clients: u16,
     /// How long after a plan was recorded it may still be sent.
     #[arg(long, env = "SEND_WINDOW", default_value = "5s")]
     pub send_window: Duration,

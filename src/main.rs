@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
+use stream_pipeline_operator::backend::kafka::process;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::config::Config;
 use stream_pipeline_operator::metrics::Metrics;
@@ -15,8 +16,16 @@ use stream_pipeline_operator::{controller, server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+fn main() -> ExitCode {
+    // Before there is a second thread: that process gives up what it does not need.
+    if std::env::args_os().nth(1).is_some_and(|first| first == process::SUBCOMMAND) {
+        return process::main();
+    }
+    operate()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn operate() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

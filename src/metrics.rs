@@ -19,6 +19,9 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     reconcile_seconds: Histogram,
     pub kafka_clients: Gauge,
+    /// From how many things the processes of Kafka clients are not kept.
+    pub kafka_open_doors: Gauge,
+    kafka_client_ends: Family<EndLabels, Counter>,
     pub enos_clients: Gauge,
     pub clock_gap_seconds: Gauge,
 }
@@ -27,6 +30,11 @@ pub struct Metrics {
 struct RequestLabels {
     stage: String,
     reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    how: String,
 }
 
 impl Default for Metrics {
@@ -38,13 +46,33 @@ impl Default for Metrics {
         registry.register("reset_transitions", "Requests that came to a stage, by reason", requests.clone());
         registry.register("reconcile_time_seconds", "Duration of one reconciliation", reconcile_seconds.clone());
         registry.register("kafka_clients", "Kafka clients that are open", kafka_clients.clone());
+        let (kafka_open_doors, kafka_client_ends) = (Gauge::default(), Family::default());
+        registry.register(
+            "kafka_client_open_doors",
+            "From how many of the things that they do not need the processes of Kafka clients cannot be kept on this system",
+            kafka_open_doors.clone(),
+        );
+        registry.register(
+            "kafka_client_ends",
+            "Processes of Kafka clients that ended without being asked to, by signal",
+            kafka_client_ends.clone(),
+        );
         registry.register("enos_clients", "Clients of EnOS gateways that are open", enos_clients.clone());
         registry.register(
             "clock_gap_seconds",
             "By how much the API server's clock is ahead of the operator's, where they do not agree",
             clock_gap_seconds.clone(),
         );
-        Self { registry: Mutex::new(registry), requests, reconcile_seconds, kafka_clients, enos_clients, clock_gap_seconds }
+        Self {
+            registry: Mutex::new(registry),
+            requests,
+            reconcile_seconds,
+            kafka_clients,
+            kafka_open_doors,
+            kafka_client_ends,
+            enos_clients,
+            clock_gap_seconds,
+        }
     }
 }
 
@@ -52,6 +80,11 @@ impl Metrics {
     pub fn request(&self, stage: Stage, reason: Reason) {
         let stage: &str = stage.into();
         self.requests.get_or_create(&RequestLabels { stage: stage.to_owned(), reason: reason.as_str().to_owned() }).inc();
+    }
+
+    /// `how`: "signal 6", "exit", "killed".
+    pub fn kafka_client_ended(&self, how: &str) {
+        self.kafka_client_ends.get_or_create(&EndLabels { how: how.to_owned() }).inc();
     }
 
     pub fn reconciled(&self, took: Duration) {

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
 /// A partition of a topic. Ordered by topic, then number.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TopicPartition {
     pub topic: String,
     pub partition: i32,

@@ -158,7 +158,7 @@ impl ToBrokers {
             // Whoever asked may have gone.
             let _ = tx.send(result.unwrap_or(late));
         });
-        Box::pin(async move { rx.await.unwrap_or(Err(AdminError::ClientGone { call })) })
+        Box::pin(async move { rx.await.unwrap_or(Err(AdminError::ClientGone { call, how: "dropped".to_owned() })) })
     }
 }
 

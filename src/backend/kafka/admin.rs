@@ -1,9 +1,10 @@
 //! librdkafka's admin calls behind safe functions. The only file of the project with `unsafe` in it.
 //!
-//! [`Native`] is the handle: it takes calls and hands out [`Event`]s; [`Answer`] reads one. The thread in `clients::poller` owns the
-//! handle and keeps the deadlines, so no pointer leaves it; `clients::client` is what the rest of the operator calls.
-//! Two rules here keep librdkafka 2.12 from ending the process: its own request time-outs never pass (they are an hour, and deadlines
-//! are shorter than any of its own), and the handle is of the consumer type (never subscribed).
+//! [`Native`] is the handle: it takes calls and hands out [`Event`]s; [`Answer`] reads one. It lives in a process of its own
+//! (`process`), whose main thread owns it, so no pointer leaves that; `clients::client` is what the rest of the operator calls.
+//! Two rules here keep librdkafka 2.12 from ending that process: its own request time-outs never pass (they are an hour, and deadlines
+//! are shorter than any of its own), and the handle is of the consumer type (never subscribed). The handle is never destroyed: the
+//! process ends.
 //!
 //! Error codes and states are read as `i32`: brokers and librdkafka know values that the binding's enums lack.
 //! What leaves this file is in `admin_types`. Nothing here retries or decides.
@@ -12,11 +13,9 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ptr::{self, null, null_mut};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::bindings::*;
 
@@ -24,15 +23,14 @@ use super::admin_types::*;
 
 const REQUEST_TIMEOUT_MS: c_int = 3_600_000;
 
-/// librdkafka notices at once that a connection ended; this is for a machine that is very busy.
-const HANG_UP: Duration = Duration::from_secs(10);
-
 /// Wins over whatever else is configured: the process depends on it, and `clients::client` on the socket time-out.
-const FIXED: [(&str, &str); 8] = [
+/// No answer may be larger than what fits into the process.
+const FIXED: [(&str, &str); 9] = [
     ("allow.auto.create.topics", "false"),
     ("enable.auto.commit", "false"),
     ("enable.metrics.push", "false"),
     ("log.queue", "true"),
+    ("receive.message.max.bytes", "67108864"),
     ("reconnect.backoff.ms", "10"),
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.nagle.disable", "true"),
@@ -50,6 +48,12 @@ unsafe extern "C" {
     fn rd_kafka_ConsumerGroupDescription_state(g: *const Described) -> i32;
     fn rd_kafka_ConsumerGroupDescription_authorized_operations(g: *const Described, count: *mut usize) -> *const i32;
     fn rd_kafka_TopicDescription_authorized_operations(topic: *const rd_kafka_TopicDescription_t, count: *mut usize) -> *const i32;
+    fn rd_kafka_conf_set_resolve_cb(
+        conf: *mut rd_kafka_conf_t,
+        resolve: Option<
+            unsafe extern "C" fn(*const c_char, *const c_char, *const libc::addrinfo, *mut *mut libc::addrinfo, *mut c_void) -> c_int,
+        >,
+    );
     fn rd_kafka_list_groups(rk: *mut rd_kafka_t, group: *const c_char, list: *mut *const rd_kafka_group_list, timeout_ms: c_int) -> i32;
 }
 
@@ -59,7 +63,9 @@ const READ: i32 = 3;
 type Described = rd_kafka_ConsumerGroupDescription_t;
 type Element = rd_kafka_topic_partition_t;
 type List = rd_kafka_topic_partition_list_t;
-type Wake = Box<dyn Fn() + Send + Sync>;
+pub(super) type Wake = Box<dyn Fn() + Send + Sync>;
+/// The addresses of a host, with the port; none where it has none.
+pub(super) type Resolve = Box<dyn Fn(&str, u16) -> Option<Vec<SocketAddr>> + Send + Sync>;
 /// Whether this host, at this address, may be connected to.
 pub(super) type Gate = Box<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
 
@@ -74,30 +80,20 @@ pub(super) struct Ticket {
     pub(super) call: &'static str,
     /// Never 0, which is what events have that answer no call.
     pub(super) id: usize,
-    pub(super) deadline: Instant,
 }
 
 // ---- the handle, and the calls it takes ----
 
-/// The handle and its main queue, on which answers, errors and logs arrive.
+/// The handle and its main queue, on which answers, errors and logs arrive. Both live as long as the process.
 pub(super) struct Native {
     rk: *mut rd_kafka_t,
     queue: *mut rd_kafka_queue_t,
-    /// Ours; librdkafka's threads call it until the handle is destroyed.
-    waker: *mut Wake,
-    /// Ours, likewise.
-    door: *mut Door,
-    helpers: Vec<JoinHandle<()>>,
 }
-
-// SAFETY: librdkafka's handles and queues may be used from any thread, and a Native has one owner at a time. `waker` and
-// `door` own what is Send.
-unsafe impl Send for Native {}
 
 impl Native {
     /// `wake` is called whenever events may have arrived; it must not block, panic or use this handle. With OAUTHBEARER among the
-    /// settings, events ask for tokens. `gate` is asked before each connection, with what the name resolved to.
-    pub(super) fn new(settings: &[(&str, &str)], wake: Wake, gate: Gate) -> Result<Self, AdminError> {
+    /// settings, events ask for tokens. `gate` is asked before each connection, with what `resolve` made of the name.
+    pub(super) fn new(settings: &[(&str, &str)], wake: Wake, gate: Gate, resolve: Resolve) -> Result<Self, AdminError> {
         const CALL: &str = "configuration";
         let mut why = [0 as c_char; 512];
         let settings = settings.iter().chain(&FIXED);
@@ -114,10 +110,10 @@ impl Native {
                 }
             }
             rd_kafka_conf_set_ssl_cert_verify_cb(conf, Some(name_the_fault));
-            let door = Box::into_raw(Box::new(Door { gate, sockets: Mutex::default(), closed: Condvar::new() }));
+            let door = Box::into_raw(Box::new(Door { gate, resolve }));
             rd_kafka_conf_set_opaque(conf, door.cast());
             rd_kafka_conf_set_connect_cb(conf, Some(connect_if_permitted));
-            rd_kafka_conf_set_closesocket_cb(conf, Some(close_socket));
+            rd_kafka_conf_set_resolve_cb(conf, Some(resolve_name));
             rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
             let kind = rd_kafka_type_t::RD_KAFKA_CONSUMER;
             let rk = rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len());
@@ -133,7 +129,7 @@ impl Native {
             rd_kafka_queue_cb_event_enable(queue, Some(wake_up), waker.cast());
             // For what came before the callback was there.
             (*waker)();
-            Ok(Self { rk, queue, waker, door, helpers: Vec::new() })
+            Ok(Self { rk, queue })
         }
     }
 
@@ -294,18 +290,18 @@ impl Native {
         Ok(options)
     }
 
-    /// The one call that librdkafka has only as a blocking one, so it gets a thread, which is joined before the handle is destroyed.
+    /// The one call that librdkafka has only as a blocking one, so it gets a thread.
     /// `done` is told whether any broker lists a group of this name, of whatever type.
     pub(super) fn list_groups(
-        &mut self,
+        &self,
         ticket: &Ticket,
         group: CString,
+        left: Duration,
         done: impl FnOnce(Result<bool, KafkaCode>) + Send + 'static,
     ) -> Result<(), AdminError> {
         struct Handle(*mut rd_kafka_t);
-        // SAFETY: librdkafka's handles may be used from any thread; Drop of Native joins this one before it destroys the handle.
+        // SAFETY: librdkafka's handles may be used from any thread; this one is never destroyed.
         unsafe impl Send for Handle {}
-        let left = ticket.deadline.saturating_duration_since(Instant::now());
         // A little longer than the deadline, which is then missed here as anywhere else.
         let timeout = c_int::try_from(left.as_millis() + 20).unwrap_or(c_int::MAX);
         let handle = Handle(self.rk);
@@ -324,45 +320,17 @@ impl Native {
             };
             done(found);
         };
-        self.helpers.retain(|h| !h.is_finished());
-        let helper = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("kafka-groups".into())
             .spawn(search)
             .map_err(|e| argument(ticket.call, &format!("no thread: {e}")))?;
-        self.helpers.push(helper);
         Ok(())
-    }
-}
-
-impl Drop for Native {
-    fn drop(&mut self) {
-        for helper in self.helpers.drain(..) {
-            // A helper cannot panic; if it did, it no longer uses the handle.
-            let _ = helper.join();
-        }
-        // SAFETY: the helpers have ended, events and lists are freed where they are used, so nothing of this handle is left alive.
-        // Nothing was subscribed, so there is nothing to close. rd_kafka_destroy_flags joins librdkafka's threads: afterwards nobody
-        // uses `waker` or `door`.
-        unsafe {
-            (*self.door).hang_up();
-            // Goes through the main thread's queue, so that every answer that had come in before is dealt with now.
-            let mut subscription = null_mut();
-            rd_kafka_subscription(self.rk, &mut subscription);
-            if !subscription.is_null() {
-                rd_kafka_topic_partition_list_destroy(subscription);
-            }
-            rd_kafka_queue_cb_event_enable(self.queue, None, null_mut());
-            rd_kafka_queue_destroy(self.queue);
-            rd_kafka_destroy_flags(self.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-            drop(Box::from_raw(self.waker));
-            drop(Box::from_raw(self.door));
-        }
     }
 }
 
 /// librdkafka calls this, under the queue's lock, when the queue stops being empty.
 unsafe extern "C" fn wake_up(_: *mut rd_kafka_t, waker: *mut c_void) {
-    // SAFETY: `waker` is Native's own, freed only after librdkafka's threads have ended; a Wake may be shared between threads.
+    // SAFETY: `waker` is never freed; a Wake may be shared between threads.
     unsafe { (*waker.cast::<Wake>())() };
 }
 
@@ -440,60 +408,10 @@ impl Event {
     }
 }
 
-/// Whom a handle may connect to, and its open sockets.
+/// What librdkafka asks before it connects.
 struct Door {
     gate: Gate,
-    sockets: Mutex<Sockets>,
-    closed: Condvar,
-}
-
-#[derive(Default)]
-struct Sockets {
-    /// true: hung up, and librdkafka has not noticed yet.
-    open: HashMap<c_int, bool>,
-    ending: bool,
-}
-
-impl Door {
-    fn sockets(&self) -> MutexGuard<'_, Sockets> {
-        // Every change under this lock is complete in itself.
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends every connection, lets none be made any more, and waits until librdkafka has failed what was under way on them.
-    ///
-    /// An answer to DescribeCluster or DescribeTopics that is read while the handle is being destroyed would end the process:
-    /// `rd_kafka_parse_Metadata` then fails without an error that its caller returns, and `rd_kafka_admin_response_parse` asserts
-    /// that there is a result (librdkafka 2.12.1).
-    fn hang_up(&self) {
-        let end = Instant::now() + HANG_UP;
-        let mut sockets = self.sockets();
-        sockets.ending = true;
-        loop {
-            for (socket, hung_up) in &mut sockets.open {
-                // SAFETY: a plain call on a number; a socket in this map is not closed before it is taken out, under this lock.
-                *hung_up = *hung_up || unsafe { libc::shutdown(*socket, libc::SHUT_RDWR) } == 0;
-            }
-            // One that is still being connected carries no answer.
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || !sockets.open.values().any(|hung_up| *hung_up) {
-                return;
-            }
-            (sockets, _) = self.closed.wait_timeout(sockets, left).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// Closes a socket of the handle.
-unsafe extern "C" fn close_socket(socket: c_int, door: *mut c_void) -> c_int {
-    // SAFETY: `door` is Native's own, freed only after librdkafka's threads have ended; librdkafka gives the socket up here.
-    unsafe {
-        let door = &*door.cast::<Door>();
-        let mut sockets = door.sockets();
-        sockets.open.remove(&socket);
-        door.closed.notify_all();
-        libc::close(socket)
-    }
+    resolve: Resolve,
 }
 
 /// Connects a socket, which librdkafka has made not to block, where the gate lets it. 0 is success, also of a connection under way.
@@ -505,7 +423,7 @@ unsafe extern "C" fn connect_if_permitted(
     door: *mut c_void,
 ) -> c_int {
     // SAFETY: `to` is a socket address of the family it names and as long as said; `node` is NUL-terminated or null; `door` is
-    // Native's own, freed only after librdkafka's threads have ended.
+    // never freed.
     unsafe {
         let door = &*door.cast::<Door>();
         let address = match c_int::from((*to).sa_family) {
@@ -518,18 +436,67 @@ unsafe extern "C" fn connect_if_permitted(
         if !(door.gate)(host, address) {
             return libc::EACCES;
         }
-        let mut sockets = door.sockets();
-        if sockets.ending {
-            return libc::ECANCELED;
-        }
-        let errno = match libc::connect(socket, to.cast(), length as libc::socklen_t) {
+        match libc::connect(socket, to.cast(), length as libc::socklen_t) {
             0 => 0,
-            _ => *libc::__errno_location(),
-        };
-        if !matches!(errno, 0 | libc::EINPROGRESS) {
-            return errno;
+            _ => match *libc::__errno_location() {
+                libc::EINPROGRESS => 0,
+                errno => errno,
+            },
         }
-        sockets.open.insert(socket, false);
+    }
+}
+
+/// Resolves a name, or, without one, frees what it gave before.
+unsafe extern "C" fn resolve_name(
+    node: *const c_char,
+    service: *const c_char,
+    _: *const libc::addrinfo,
+    found: *mut *mut libc::addrinfo,
+    door: *mut c_void,
+) -> c_int {
+    // SAFETY: `node` and `service` are NUL-terminated or null; `found` may be written to, and where `node` is null holds what this
+    // function put there, which librdkafka copied; `door` is never freed. Each list is freed once, from the boxes
+    // that it was made of.
+    unsafe {
+        if node.is_null() {
+            let mut next = *found;
+            while !next.is_null() {
+                let info = Box::from_raw(next);
+                drop(Box::from_raw(info.ai_addr.cast::<libc::sockaddr_storage>()));
+                next = info.ai_next;
+            }
+            return 0;
+        }
+        let door = &*door.cast::<Door>();
+        let Some(addresses) = (door.resolve)(&text(node), text(service).parse().unwrap_or(9092)) else { return libc::EAI_NONAME };
+        let mut first = null_mut();
+        for address in addresses.into_iter().rev() {
+            let mut storage: Box<libc::sockaddr_storage> = Box::new(std::mem::zeroed());
+            let (family, length) = match address {
+                SocketAddr::V4(v4) => {
+                    let to = (&raw mut *storage).cast::<libc::sockaddr_in>();
+                    (*to).sin_family = libc::AF_INET as libc::sa_family_t;
+                    (*to).sin_port = v4.port().to_be();
+                    (*to).sin_addr.s_addr = u32::from(*v4.ip()).to_be();
+                    (libc::AF_INET, size_of::<libc::sockaddr_in>())
+                }
+                SocketAddr::V6(v6) => {
+                    let to = (&raw mut *storage).cast::<libc::sockaddr_in6>();
+                    (*to).sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                    (*to).sin6_port = v6.port().to_be();
+                    (*to).sin6_addr.s6_addr = v6.ip().octets();
+                    (*to).sin6_scope_id = v6.scope_id();
+                    (libc::AF_INET6, size_of::<libc::sockaddr_in6>())
+                }
+            };
+            let mut info: Box<libc::addrinfo> = Box::new(std::mem::zeroed());
+            (info.ai_family, info.ai_socktype) = (family, libc::SOCK_STREAM);
+            info.ai_addrlen = length as libc::socklen_t;
+            info.ai_addr = Box::into_raw(storage).cast();
+            info.ai_next = first;
+            first = Box::into_raw(info);
+        }
+        *found = first;
         0
     }
 }

@@ -4,10 +4,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::admin::describe_code;
 pub use crate::domain::TopicPartition;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OffsetSpec {
     Earliest,
     Latest,
@@ -16,14 +18,14 @@ pub enum OffsetSpec {
     MaxTimestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IsolationLevel {
     ReadUncommitted,
     ReadCommitted,
 }
 
 /// The answer to one [`OffsetSpec`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedOffset {
     /// -1: no such record. It is an answer, not a failure.
     pub offset: i64,
@@ -33,7 +35,7 @@ pub struct ListedOffset {
 }
 
 /// What a group has committed for one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommittedOffset {
     /// Absent: nothing is committed (or `error` says why it is unknown).
     pub offset: Option<i64>,
@@ -43,7 +45,7 @@ pub struct CommittedOffset {
     pub error: Option<KafkaCode>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetCommit {
     pub topic: String,
     pub partition: i32,
@@ -53,7 +55,7 @@ pub struct OffsetCommit {
     pub metadata: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupState {
     /// Also what librdkafka makes of states younger than itself: `Assigning`, `Reconciling`, `NotReady`.
     Unknown,
@@ -80,7 +82,7 @@ impl From<i32> for GroupState {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupMember {
     pub client_id: String,
     pub host: String,
@@ -88,7 +90,7 @@ pub struct GroupMember {
     pub instance_id: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupDescription {
     pub state: GroupState,
     pub members: Vec<GroupMember>,
@@ -107,7 +109,7 @@ pub enum GroupIdentity {
     NotConsumer(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicDescription {
     pub name: String,
     /// Kafka's own spelling: 22 characters of URL-safe base64.
@@ -119,20 +121,20 @@ pub struct TopicDescription {
     pub may_read: Option<bool>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionInfo {
     pub partition: i32,
     /// Absent: no leader just now.
     pub leader: Option<i32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterDescription {
     pub cluster_id: String,
 }
 
 /// The raw number of an error: positive from a broker, negative from librdkafka.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KafkaCode(pub i32);
 
 impl KafkaCode {
@@ -183,7 +185,7 @@ impl fmt::Display for KafkaCode {
 }
 
 /// The last complaint of librdkafka about a connection, with the broker's name as it advertises itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerError {
     pub code: KafkaCode,
     pub text: String,
@@ -202,12 +204,13 @@ impl fmt::Display for BrokerError {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum AdminError {
-    /// No answer in time. The client is retired; once `AdminClient::destroyed()` resolves nothing more can leave this process.
+    /// No answer in time. The client is retired; once `AdminClient::destroyed()` resolves nothing more can leave this machine's processes.
     #[error("{call} had no answer within {after:?}{}", .broker.as_ref().map(|b| format!("; {b}")).unwrap_or_default())]
     DeadlineExceeded {
-        call: &'static str,
+        #[serde(with = "call_name")]
+        call: CallName,
         after: Duration,
         /// False: the deadline had passed before the call was handed to librdkafka.
         handed_over: bool,
@@ -220,21 +223,66 @@ pub enum AdminError {
     /// Not tried: clients like this one were refused a moment ago. Nothing was sent.
     #[error("refused before: {0}")]
     Refused(BrokerError),
-    /// The client ended before it gave an answer. What happened to the call is unknown.
-    #[error("the Kafka client ended before {call} had an answer")]
-    ClientGone { call: &'static str },
+    /// The client's process ended before it gave an answer. What happened to the call is unknown.
+    #[error("the process of the Kafka client ended ({how}) before {call} had an answer")]
+    ClientGone {
+        #[serde(with = "call_name")]
+        call: CallName,
+        how: String,
+    },
+    /// All processes that there may be are in use. Nothing was sent.
+    #[error("all {most} Kafka clients that the operator may have at once are in use; it is tried again")]
+    NoPlace { most: usize },
     /// An error code for the whole call.
     #[error("{call}: {code}{}", if .detail.is_empty() { String::new() } else { format!("; {}", .detail) })]
-    Kafka { call: &'static str, code: KafkaCode, detail: String },
+    Kafka {
+        #[serde(with = "call_name")]
+        call: CallName,
+        code: KafkaCode,
+        detail: String,
+    },
     /// Arguments that librdkafka cannot be given. Nothing was sent.
     #[error("{call}: {reason}")]
-    Argument { call: &'static str, reason: String },
+    Argument {
+        #[serde(with = "call_name")]
+        call: CallName,
+        reason: String,
+    },
     /// The client could not be made.
     #[error("Kafka client: {0}")]
     Config(String),
 }
 
-/// How a client ended that no broker ever answered.
+/// As Kafka's admin API names it. (serde would take a plain reference for one that is borrowed from its input.)
+pub type CallName = &'static str;
+
+/// A call's name travels as text.
+mod call_name {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    const NAMES: [&str; 9] = [
+        "configuration",
+        "OAUTHBEARER token",
+        "DescribeCluster",
+        "DescribeTopics",
+        "DescribeConsumerGroups",
+        "ListGroups",
+        "ListConsumerGroupOffsets",
+        "ListOffsets",
+        "AlterConsumerGroupOffsets",
+    ];
+
+    pub fn serialize<S: Serializer>(name: &&'static str, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(name)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+        let name = String::deserialize(from)?;
+        Ok(NAMES.iter().find(|known| **known == name).copied().unwrap_or("a call"))
+    }
+}
+
+/// Why a client was given up: no broker ever answered it, or its process ended.
 #[derive(Debug, Clone)]
 pub struct Failure {
     pub at: Instant,
@@ -252,7 +300,7 @@ impl AdminError {
     /// True only where no request of this call can have left the process.
     fn nothing_sent(&self) -> bool {
         match self {
-            Self::Retired | Self::Refused(_) | Self::Argument { .. } | Self::Config(_) => true,
+            Self::Retired | Self::Refused(_) | Self::NoPlace { .. } | Self::Argument { .. } | Self::Config(_) => true,
             Self::DeadlineExceeded { handed_over, .. } => !handed_over,
             Self::Kafka { code, .. } => *code == KafkaCode::INVALID_ARGUMENT,
             Self::ClientGone { .. } => false,
@@ -272,7 +320,7 @@ impl AdminError {
         match self {
             Self::Kafka { code, .. } => code.is_transport(),
             Self::DeadlineExceeded { .. } | Self::ClientGone { .. } | Self::Refused(_) => true,
-            Self::Retired | Self::Argument { .. } | Self::Config(_) => false,
+            Self::Retired | Self::NoPlace { .. } | Self::Argument { .. } | Self::Config(_) => false,
         }
     }
 

@@ -2,9 +2,16 @@
 //! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
 
 pub mod client;
-mod poller;
+mod driver;
+mod places;
+mod shared;
+mod spawn;
 
 use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +19,10 @@ use super::admin_port::Admin;
 use super::admin_types::{AdminError, Failure};
 use super::security::Security;
 use crate::backend::endpoints::EndpointPolicy;
+use crate::metrics::Metrics;
 use client::AdminClient;
+use places::Places;
+use spawn::Spawner;
 
 /// A client that nobody asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
@@ -58,7 +68,7 @@ impl Shared {
     /// How long after its failure no other is made. What is silent may answer again at any time.
     fn hold(&self, why: &AdminError, longest: Duration) -> Duration {
         match why {
-            AdminError::Refused(_) => FIRST_HOLD.saturating_mul(2u32.saturating_pow(self.failed.min(16))).min(longest),
+            AdminError::Refused(_) | AdminError::ClientGone { .. } => FIRST_HOLD.saturating_mul(2u32.saturating_pow(self.failed.min(16))).min(longest),
             _ => Duration::ZERO,
         }
     }
@@ -71,14 +81,54 @@ pub struct Clients {
     open: Open,
 }
 
-/// Makes a client: for which brokers, with which dummy group.
-pub type Open = Box<dyn Fn(&[String], &str, &Security) -> Result<Arc<dyn Admin>, AdminError> + Send + Sync>;
+/// What all clients' processes share.
+pub struct Processes {
+    spawner: Spawner,
+    places: Arc<Places>,
+    policy: Arc<EndpointPolicy>,
+    metrics: Arc<Metrics>,
+    open_doors_told: AtomicBool,
+}
+
+impl Processes {
+    /// `program`: the operator's own binary. `most`: so many at once. `policy`: where they may connect to, brokers as given and as
+    /// advertised. To be called inside of a runtime.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn new(program: PathBuf, most: usize, policy: Arc<EndpointPolicy>, metrics: Arc<Metrics>) -> std::io::Result<Arc<Self>> {
+        let spawner = Spawner::new(program)?;
+        Ok(Arc::new(Self { spawner, places: Places::new(most), policy, metrics, open_doors_told: AtomicBool::new(false) }))
+    }
+
+    /// Tells once what this system cannot keep a client's process from.
+    fn note_open_doors(&self, open: &[String]) {
+        self.metrics.kafka_open_doors.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        if !open.is_empty() && !self.open_doors_told.swap(true, Ordering::Relaxed) {
+            let open = crate::domain::words::cut(&open.join("; "), 1000);
+            tracing::warn!(open, "The processes of Kafka clients are less confined than they could be on this system");
+        }
+    }
+
+    /// Counts an end that nobody here wanted.
+    fn note_end(&self, status: Option<ExitStatus>) {
+        let how = match status.map(|s| (s.signal(), s.code())) {
+            Some((Some(signal), _)) => format!("signal {signal}"),
+            Some((None, _)) => "exit".to_owned(),
+            None => "killed".to_owned(),
+        };
+        self.metrics.kafka_client_ended(&how);
+    }
+}
+
+/// Makes a client: for which namespace and brokers, with which dummy group.
+pub type Open = Box<dyn Fn((&str, &[String]), &str, &Security) -> Result<Arc<dyn Admin>, AdminError> + Send + Sync>;
 
 impl Clients {
-    /// `policy`: where clients may connect to, brokers as given and as advertised. `max_hold`: longest pause after refusals.
-    pub fn new(policy: Arc<EndpointPolicy>, max_hold: Duration) -> Self {
-        let open = move |bootstrap: &[String], group: &str, security: &Security| {
-            let client = AdminClient::new(bootstrap, group, CLIENT_ID, security, Arc::clone(&policy))?;
+    /// `max_hold`: longest pause after refusals.
+    pub fn new(processes: Arc<Processes>, max_hold: Duration) -> Self {
+        let open = move |at: (&str, &[String]), group: &str, security: &Security| {
+            let client = AdminClient::new(at, group, CLIENT_ID, security, Arc::clone(&processes))?;
             Ok(Arc::new(client) as Arc<dyn Admin>)
         };
         Self::opened_by(Box::new(open), max_hold)
@@ -106,7 +156,7 @@ impl Clients {
                 (failed, last) = (known.failed.saturating_add(1), Some(why));
             }
         }
-        let client = (self.open)(&key.bootstrap, group, security)?;
+        let client = (self.open)((&key.namespace, &key.bootstrap), group, security)?;
         let fresh = Shared { client: Arc::clone(&client), last_used: now, failed, why: last };
         shared.insert(key.clone(), fresh);
         Ok(client)

@@ -9,6 +9,7 @@ pub mod clients;
 pub mod connecting;
 mod failure;
 pub mod oauth;
+pub mod process;
 pub mod security;
 
 use std::collections::BTreeMap;

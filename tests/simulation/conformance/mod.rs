@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
 use stream_pipeline_operator::backend::kafka::admin_port::Admin;
 use stream_pipeline_operator::backend::kafka::admin_types::*;
+use stream_pipeline_operator::backend::kafka::clients::Processes;
 use stream_pipeline_operator::backend::kafka::clients::client::AdminClient;
 use stream_pipeline_operator::backend::kafka::security::Security;
 use testbed::consumer::Consumer;
@@ -207,7 +208,10 @@ async fn the_broker_answers_as_the_real_one() {
         kafka::produce(&bootstrap, topic, partition, 10, |n| FIRST + n * 1000).await;
     }
     let policy = Arc::new(EndpointPolicy::parse(&["127.0.0.0/8", "localhost"], &[]).expect("a policy"));
-    let client = AdminClient::new(std::slice::from_ref(&bootstrap), group, "conformance", &Security::default(), policy).expect("a client");
+    let program = env!("CARGO_BIN_EXE_stream-pipeline-operator").into();
+    let processes = Processes::new(program, 1, policy, Arc::default()).expect("a thread");
+    let at = ("default", std::slice::from_ref(&bootstrap));
+    let client = AdminClient::new(at, group, "conformance", &Security::default(), processes).expect("a client");
     let real: &dyn Admin = &client;
     let mut ours = Broker::new();
     ours.make_topic(topic, vec![(0, 10), (0, 10)]);

@@ -1,47 +1,58 @@
-//! One connection to one Kafka cluster, as callers see it: an async function per call, each with its deadline.
-//! Arguments are checked here; nothing is retried.
+//! One connection to one Kafka cluster, as callers see it: an async function per call, each with its deadline. Nothing is retried.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::CString;
-use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::poller::{self, Call, Msg, Shared};
-use crate::backend::endpoints::EndpointPolicy;
-use crate::backend::kafka::admin::{Answer, Native, Ticket, argument, cstring};
+use super::Processes;
+use super::driver::{Ask, Asked, Making, drive};
+use super::shared::Shared;
 use crate::backend::kafka::admin_types::*;
+use crate::backend::kafka::process::wire::{Answer, Call};
 use crate::backend::kafka::security::Security;
 
 /// Longer deadlines are cut to this: librdkafka gives up on a request by itself after 300 s, and must never come to that.
 const MAX_DEADLINE: Duration = Duration::from_secs(240);
 
-/// A disposable connection to one Kafka cluster. Dropping the last handle destroys it, after the calls in flight.
+/// A disposable connection to one Kafka cluster, in a process of its own. Dropping the last handle ends it, after the calls in flight.
 pub struct AdminClient {
     shared: Arc<Shared>,
-    calls: Sender<Msg>,
+    asks: mpsc::UnboundedSender<Ask>,
     alive: watch::Receiver<()>,
 }
 
 impl AdminClient {
-    /// `dummy_group` is never joined, but its coordinator is looked up: name a group that the principal may describe. No connection is
-    /// waited for.
+    /// `dummy_group` is never joined, but its coordinator is looked up: name a group that the principal may describe. Neither a process
+    /// nor a connection is waited for. To be called inside of a runtime.
+    ///
+    /// # Errors
+    /// The system's CAs are asked for, and there are none.
     pub fn new(
-        bootstrap: &[String],
+        (namespace, bootstrap): (&str, &[String]),
         dummy_group: &str,
         client_id: &str,
         security: &Security,
-        policy: Arc<EndpointPolicy>,
+        processes: Arc<Processes>,
     ) -> Result<Self, AdminError> {
-        let bootstrap = bootstrap.join(",");
-        let mut settings = vec![("bootstrap.servers", bootstrap.as_str()), ("group.id", dummy_group), ("client.id", client_id)];
-        let secret = security.settings();
-        settings.extend(secret.iter().map(|(key, value)| (*key, value.expose_secret())));
-        let (shared, calls, alive) = poller::start(&settings, security.token_source().cloned(), policy)?;
-        Ok(Self { shared, calls, alive })
+        let own = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let mut settings =
+            vec![own("bootstrap.servers", &bootstrap.join(",")), own("group.id", dummy_group), own("client.id", client_id)];
+        for (key, value) in security.settings() {
+            // The process opens no files.
+            settings.push(match key {
+                "ssl.ca.location" => own("ssl.ca.pem", system_cas()?),
+                key => own(key, value.expose_secret()),
+            });
+        }
+        let shared = Arc::new(Shared::default());
+        let (asks, asked) = mpsc::unbounded_channel();
+        let (keep, alive) = watch::channel(());
+        let making = Making { namespace: namespace.to_owned(), settings, tokens: security.token_source().cloned(), processes };
+        tokio::spawn(drive(making, Arc::clone(&shared), asked, keep));
+        Ok(Self { shared, asks, alive })
     }
 
     /// Takes no new calls: take another client.
@@ -61,8 +72,8 @@ impl AdminClient {
 
     pub fn retire(&self) {
         self.shared.retire();
-        // Fails only where the thread has ended already.
-        let _ = self.calls.send(Msg::Wake);
+        // Fails only where it has ended already.
+        let _ = self.asks.send(Ask::Wake);
     }
 
     /// What librdkafka last said about a connection; it may be old.
@@ -70,61 +81,47 @@ impl AdminClient {
         self.shared.broker_error()
     }
 
-    /// Resolves when the handle has been destroyed: from then on nothing can leave this process for any call made on it. (What has
-    /// left it may still lie in a socket, or in front of a stopped broker.) It does not keep the client alive.
+    /// Resolves when the client's process has ended: from then on nothing leaves this machine's processes for any call made on it.
+    /// (What has left it may still lie in a socket, or in front of a stopped broker.) It does not keep the client alive.
     pub fn destroyed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut alive = self.alive.clone();
         async move { while alive.changed().await.is_ok() {} }
     }
 
     /// A dropped future stays in flight until its answer or deadline.
-    async fn call<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        deadline: Duration,
-        submit: impl FnOnce(&mut Native, &Ticket) -> Result<(), AdminError> + Send + 'static,
-        parse: impl FnOnce(&Answer) -> Result<T, AdminError> + Send + 'static,
-    ) -> Result<T, AdminError> {
+    async fn call<T>(&self, call: Call, deadline: Duration, take: impl FnOnce(Answer) -> Option<T>) -> Result<T, AdminError> {
         if self.is_retired() {
             return Err(AdminError::Retired);
         }
+        let name = call.name();
         let after = Duration::from_millis(deadline.min(MAX_DEADLINE).as_micros().div_ceil(1000) as u64);
         let (reply, answer) = oneshot::channel();
-        let call = Call {
-            name,
-            after,
-            deadline: Instant::now() + after,
-            submit: Box::new(submit),
-            finish: Box::new(move |outcome, shared| {
-                let result = outcome.and_then(|answer| {
-                    let result = parse(answer);
-                    if answer.coordinator_moved() {
-                        shared.retire();
-                    }
-                    result
-                });
-                // The caller may have gone; then nobody wants to know.
-                let _ = reply.send(result);
-            }),
-        };
-        if self.calls.send(Msg::Call(call)).is_err() {
+        let asked = Asked { call, after, deadline: Instant::now() + after, reply };
+        if self.asks.send(Ask::Call(asked)).is_err() {
             return Err(AdminError::Retired);
         }
-        answer.await.unwrap_or(Err(AdminError::ClientGone { call: name }))
+        let lost = || AdminError::ClientGone { call: name, how: "its driver ended".to_owned() };
+        let answer = answer.await.map_err(|_| lost())??;
+        take(answer).ok_or_else(|| {
+            // It says something else than what it was asked: nothing it says is to be believed.
+            self.shared.fail(AdminError::ClientGone { call: name, how: "it answered something else".to_owned() });
+            self.retire();
+            AdminError::Kafka { call: name, code: KafkaCode::UNKNOWN, detail: "an answer to something else".to_owned() }
+        })
     }
 
     pub async fn describe_cluster(&self, deadline: Duration) -> Result<ClusterDescription, AdminError> {
-        self.call("DescribeCluster", deadline, |native, ticket| native.describe_cluster(ticket), Answer::cluster).await
+        let take = |answer| if let Answer::Cluster(found) = answer { Some(found) } else { None };
+        self.call(Call::DescribeCluster, deadline, take).await
     }
 
     /// Errors of single topics are in their descriptions.
     pub async fn describe_topics(&self, topics: &[String], deadline: Duration) -> Result<Vec<TopicDescription>, AdminError> {
-        const CALL: &str = "DescribeTopics";
         if topics.is_empty() {
             return Ok(Vec::new());
         }
-        let names = topics.iter().map(|t| cstring(CALL, t)).collect::<Result<Vec<_>, _>>()?;
-        self.call(CALL, deadline, move |native, ticket| native.describe_topics(ticket, &names), Answer::topics).await
+        let take = |answer| if let Answer::Topics(found) = answer { Some(found) } else { None };
+        self.call(Call::DescribeTopics(topics.to_vec()), deadline, take).await
     }
 
     /// What holds this name: one request for a consumer group; where that finds nothing, two more per broker, which tell a
@@ -153,22 +150,15 @@ impl AdminClient {
 
     /// A group that does not exist is `Dead`; so is one of a kind that librdkafka does not know.
     async fn describe_consumer_group(&self, group: &str, deadline: Duration) -> Result<GroupDescription, AdminError> {
-        const CALL: &str = "DescribeConsumerGroups";
-        let group = group_name(CALL, group)?;
-        self.call(CALL, deadline, move |native, ticket| native.describe_group(ticket, &group), Answer::group).await
+        let take = |answer| if let Answer::Group(found) = answer { Some(found) } else { None };
+        self.call(Call::DescribeConsumerGroup(group.to_owned()), deadline, take).await
     }
 
     /// Whether any broker lists a group of this name, of whatever type.
     async fn is_listed(&self, group: &str, deadline: Duration) -> Result<bool, AdminError> {
-        const CALL: &str = "ListGroups";
-        let group = group_name(CALL, group)?;
-        let calls = self.calls.clone();
-        let submit = move |native: &mut Native, ticket: &Ticket| {
-            let id = ticket.id;
-            // Fails only where the thread has ended already.
-            native.list_groups(ticket, group, move |found| drop(calls.send(Msg::Listed(id, found))))
-        };
-        self.call(CALL, deadline, submit, Answer::is_listed).await
+        let take = |answer| if let Answer::Listed(found) = answer { Some(found) } else { None };
+        // How long it may take is said when it is handed over.
+        self.call(Call::ListGroups(group.to_owned(), deadline), deadline, take).await
     }
 
     /// `None` lists every partition with a commit, but leaves out those that have only an open transaction's: with
@@ -180,14 +170,12 @@ impl AdminClient {
         require_stable: bool,
         deadline: Duration,
     ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, AdminError> {
-        const CALL: &str = "ListConsumerGroupOffsets";
         if partitions.is_some_and(<[_]>::is_empty) {
             return Ok(BTreeMap::new());
         }
-        let group = group_name(CALL, group)?;
-        let wanted = partitions.map(|p| p.to_vec());
-        let submit = move |native: &mut Native, ticket: &Ticket| native.list_committed(ticket, &group, wanted.as_deref(), require_stable);
-        self.call(CALL, deadline, submit, Answer::committed).await
+        let take = |answer| if let Answer::Committed(found) = answer { Some(found) } else { None };
+        let call = Call::ListConsumerGroupOffsets { group: group.to_owned(), partitions: partitions.map(<[_]>::to_vec), require_stable };
+        Ok(self.call(call, deadline, take).await?.into_iter().collect())
     }
 
     /// One result per partition asked for, in the same order. With an unknown partition among others only its own result is an
@@ -198,18 +186,16 @@ impl AdminClient {
         isolation: IsolationLevel,
         deadline: Duration,
     ) -> Result<Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>, AdminError> {
-        const CALL: &str = "ListOffsets";
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         if (wanted.iter()).any(|(_, spec)| matches!(spec, OffsetSpec::Timestamp(ms) if *ms < 0)) {
-            return Err(argument(CALL, "a negative timestamp"));
+            return Err(AdminError::Argument { call: "ListOffsets", reason: "a negative timestamp".to_owned() });
         }
-        let wanted = wanted.to_vec();
         let order: Vec<_> = wanted.iter().map(|(p, _)| p.clone()).collect();
-        let submit = move |native: &mut Native, ticket: &Ticket| native.list_offsets(ticket, &wanted, isolation);
-        let found = move |answer: &Answer| Ok(in_order(order, answer.listed()?, KafkaCode::TIMED_OUT));
-        self.call(CALL, deadline, submit, found).await
+        let take = |answer| if let Answer::Offsets(found) = answer { Some(found) } else { None };
+        let found = self.call(Call::ListOffsets(wanted.to_vec(), isolation), deadline, take).await?;
+        Ok(in_order(order, found, KafkaCode::TIMED_OUT))
     }
 
     /// Commits for a group without members, in one request, sent at most once. One result per partition, in the order given. For an
@@ -220,13 +206,10 @@ impl AdminClient {
         offsets: &[OffsetCommit],
         deadline: Duration,
     ) -> Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError> {
-        const CALL: &str = "AlterConsumerGroupOffsets";
-        let group = group_name(CALL, group)?;
-        let offsets = offsets.to_vec();
         let order: Vec<_> = (offsets.iter()).map(|o| TopicPartition::new(o.topic.as_str(), o.partition)).collect();
-        let submit = move |native: &mut Native, ticket: &Ticket| native.alter_committed(ticket, &group, &offsets);
-        let found = move |answer: &Answer| Ok(in_order(order, answer.altered()?, KafkaCode::UNKNOWN));
-        self.call(CALL, deadline, submit, found).await
+        let take = |answer| if let Answer::Altered(found) = answer { Some(found) } else { None };
+        let found = self.call(Call::AlterConsumerGroupOffsets(group.to_owned(), offsets.to_vec()), deadline, take).await?;
+        Ok(in_order(order, found, KafkaCode::UNKNOWN))
     }
 }
 
@@ -236,11 +219,10 @@ impl Drop for AdminClient {
     }
 }
 
-fn in_order<T>(
-    order: Vec<TopicPartition>,
-    mut found: HashMap<TopicPartition, Result<T, KafkaCode>>,
-    missing: KafkaCode,
-) -> Vec<(TopicPartition, Result<T, KafkaCode>)> {
+type Results<T> = Vec<(TopicPartition, Result<T, KafkaCode>)>;
+
+fn in_order<T>(order: Vec<TopicPartition>, found: Results<T>, missing: KafkaCode) -> Results<T> {
+    let mut found: HashMap<_, _> = found.into_iter().collect();
     let answer = |p: TopicPartition| {
         let result = found.remove(&p).unwrap_or(Err(missing));
         (p, result)
@@ -248,10 +230,13 @@ fn in_order<T>(
     order.into_iter().map(answer).collect()
 }
 
-/// The broker accepts a group without a name; nobody means it.
-fn group_name(call: &'static str, group: &str) -> Result<CString, AdminError> {
-    if group.is_empty() {
-        return Err(argument(call, "a group without a name"));
-    }
-    cstring(call, group)
+/// The system's CAs in PEM, read once.
+fn system_cas() -> Result<&'static str, AdminError> {
+    static CAS: OnceLock<String> = OnceLock::new();
+    let cas = CAS.get_or_init(|| {
+        let found = rustls_native_certs::load_native_certs().certs;
+        pem::encode_many(&found.iter().map(|der| pem::Pem::new("CERTIFICATE", der.as_ref())).collect::<Vec<_>>())
+    });
+    let none = || AdminError::Config("ssl.ca.pem: the operator's system has no CA certificates".to_owned());
+    if cas.is_empty() { Err(none()) } else { Ok(cas) }
 }

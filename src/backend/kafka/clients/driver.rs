@@ -1,0 +1,424 @@
+//! The operator's side of one client's process: starts it, hands calls over, takes the answers, keeps the deadlines, answers what the
+//! process asks, and ends it. A client whose call missed its deadline, or that asked the wrong coordinator, is retired: it takes
+//! no new calls, and its process is killed when the last one in flight is answered or overdue. Nothing the process says is trusted.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::FuturesUnordered;
+use futures::{SinkExt, StreamExt};
+use secrecy::ExposeSecret;
+use tokio::io::{AsyncReadExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+use tokio_util::bytes::Bytes;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use super::Processes;
+use super::places::Place;
+use super::shared::Shared;
+use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
+use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
+use crate::backend::kafka::process::wire::{self, Answer, Call, FromProcess, MAX_ADDRESSES, ToProcess};
+
+/// Most names that are looked up at once for one process.
+const LOOKUPS: usize = 8;
+
+/// A process without a call for so long gives its place to who waits.
+const IDLE_WHEN_CROWDED: Duration = Duration::from_secs(1);
+
+/// A process takes what it is given at once; one that does not for so long is ended.
+const STUCK: Duration = Duration::from_secs(3);
+
+/// What is kept of a process's last words.
+const LAST_WORDS: usize = 4096;
+
+pub(super) enum Ask {
+    Call(Asked),
+    /// Look at the flag.
+    Wake,
+}
+
+pub(super) struct Asked {
+    pub(super) call: Call,
+    pub(super) after: Duration,
+    pub(super) deadline: Instant,
+    pub(super) reply: oneshot::Sender<Result<Answer, AdminError>>,
+}
+
+struct Pending {
+    asked: Asked,
+    /// Given to the process.
+    handed_over: bool,
+}
+
+impl Pending {
+    fn missed(&self, handed_over: bool, broker: Option<BrokerError>) -> AdminError {
+        AdminError::DeadlineExceeded { call: self.asked.call.name(), after: self.asked.after, handed_over, broker }
+    }
+}
+
+/// What a client is made of.
+pub(super) struct Making {
+    pub(super) namespace: String,
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) tokens: Option<TokenSource>,
+    pub(super) processes: Arc<Processes>,
+}
+
+struct Connection {
+    child: Child,
+    stderr: Option<ChildStderr>,
+    frames: Framed<UnixStream, LengthDelimitedCodec>,
+    _place: Place,
+}
+
+pub(super) struct Driver {
+    making: Making,
+    shared: Arc<Shared>,
+    pending: HashMap<u64, Pending>,
+    last_id: u64,
+    idle_since: Instant,
+}
+
+/// Whoever waits for `alive` to end knows that the process has ended.
+pub(super) async fn drive(making: Making, shared: Arc<Shared>, asks: mpsc::UnboundedReceiver<Ask>, alive: watch::Sender<()>) {
+    let driver = Driver { making, shared, pending: HashMap::new(), last_id: 0, idle_since: Instant::now() };
+    driver.run(asks).await;
+    drop(alive);
+}
+
+impl Driver {
+    async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>) {
+        let connection = self.begin(&mut asks).await;
+        if let Some(mut connection) = connection {
+            let ended = self.serve(&mut asks, &mut connection).await;
+            self.shared.retire();
+            let how = self.end(connection, ended).await;
+            self.lose(&how);
+        }
+        self.shared.retire();
+        asks.close();
+        while let Ok(ask) = asks.try_recv() {
+            if let Ask::Call(asked) = ask {
+                let _ = asked.reply.send(Err(AdminError::Retired));
+            }
+        }
+    }
+
+    /// Waits for a place and starts the process. None: it is not needed any more, or cannot be had.
+    async fn begin(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Option<Connection> {
+        let processes = Arc::clone(&self.making.processes);
+        let namespace = self.making.namespace.clone();
+        let start = async move {
+            let place = processes.places.take(&namespace).await;
+            let (mut child, socket) = processes.spawner.spawn().await?;
+            let stderr = child.stderr.take();
+            let codec = LengthDelimitedCodec::builder().max_frame_length(wire::MAX_FRAME).new_codec();
+            Ok::<_, io::Error>(Connection { child, stderr, frames: Framed::new(socket, codec), _place: place })
+        };
+        tokio::pin!(start);
+        let mut connection = loop {
+            tokio::select! {
+                started = &mut start => match started {
+                    Ok(connection) => break connection,
+                    Err(error) => {
+                        let why = AdminError::Config(format!("its process cannot be started: {error}"));
+                        self.shared.fail(why.clone());
+                        self.fail_all(|_| why.clone());
+                        return None;
+                    }
+                },
+                ask = asks.recv() => match ask {
+                    Some(Ask::Call(asked)) => self.keep(asked),
+                    Some(Ask::Wake) => {}
+                    None => return None,
+                },
+                () = sleep_until(self.next_deadline()) => self.crowded_out(),
+            }
+            if self.shared.is_retired() && self.pending.is_empty() {
+                return None;
+            }
+        };
+        let open = ToProcess::Open { settings: std::mem::take(&mut self.making.settings) };
+        let mut sent = send(&mut connection, &open).await;
+        let mut waiting: Vec<_> = self.pending.keys().copied().collect();
+        waiting.sort_unstable();
+        for id in waiting {
+            if sent.is_ok() {
+                sent = self.hand_over(&mut connection, id).await;
+            }
+        }
+        // Where the process is gone already, reading says so next.
+        drop(sent);
+        Some(connection)
+    }
+
+    /// Until nobody needs it, or it ends. What it said wrong, where that ends it.
+    async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, connection: &mut Connection) -> Option<String> {
+        let mut lookups = FuturesUnordered::new();
+        let (tokens_to, mut tokens) = mpsc::channel::<Result<Token, NoToken>>(1);
+        let mut fetching = false;
+        let mut crowded = self.making.processes.places.crowded();
+        let mut open = true;
+        self.idle_since = Instant::now();
+        loop {
+            if self.pending.is_empty() && (self.shared.is_retired() || !open) {
+                return None;
+            }
+            let idle = self.pending.is_empty();
+            let gives_way = sleep_until((self.idle_since + IDLE_WHEN_CROWDED).into());
+            let message = tokio::select! {
+                frame = connection.frames.next() => match frame {
+                    Some(Ok(bytes)) => match wire::decode::<FromProcess>(&bytes) {
+                        Ok(message) => message,
+                        Err(error) => return Some(format!("it said something that is no message: {error}")),
+                    },
+                    Some(Err(error)) => return Some(error.to_string()),
+                    None => return None,
+                },
+                ask = asks.recv(), if open => {
+                    match ask {
+                        Some(Ask::Call(asked)) => {
+                            self.keep(asked);
+                            let id = self.last_id;
+                            if let Some(stuck) = stuck(self.hand_over(connection, id).await) {
+                                return Some(stuck);
+                            }
+                        }
+                        Some(Ask::Wake) => {}
+                        None => open = false,
+                    }
+                    continue;
+                }
+                Some((id, found)) = lookups.next(), if !lookups.is_empty() => {
+                    if let Some(stuck) = stuck(send(connection, &ToProcess::Addresses { id, found }).await) {
+                        return Some(stuck);
+                    }
+                    continue;
+                }
+                Some(token) = tokens.recv() => {
+                    fetching = false;
+                    let message = self.token(token);
+                    if let Some(stuck) = stuck(send(connection, &message).await) {
+                        return Some(stuck);
+                    }
+                    continue;
+                }
+                () = sleep_until(self.next_deadline()) => {
+                    self.expire();
+                    continue;
+                }
+                () = gives_way, if idle && *crowded.borrow() => return None,
+                _ = crowded.changed(), if idle => continue,
+            };
+            match message {
+                FromProcess::Opened { made, open_doors } => {
+                    self.making.processes.note_open_doors(&open_doors);
+                    if let Err(error) = made {
+                        let why = AdminError::Config(config_text(error));
+                        self.shared.fail(why.clone());
+                        self.fail_all(|_| why.clone());
+                        return None;
+                    }
+                }
+                FromProcess::Answer { id, answer, coordinator_moved } => self.answer(id, answer, coordinator_moved),
+                FromProcess::Complaint(error) => {
+                    if self.shared.complain(error) {
+                        let broker = self.shared.broker_error();
+                        self.fail_all(|p| p.missed(true, broker.clone()));
+                    }
+                }
+                FromProcess::WantsToken => {
+                    if let (Some(source), false) = (self.making.tokens.clone(), fetching) {
+                        fetching = true;
+                        let to = tokens_to.clone();
+                        tokio::spawn(async move { drop(to.send(source.fetch().await).await) });
+                    }
+                }
+                FromProcess::Resolve { id, host, port } => {
+                    let known = if lookups.len() < LOOKUPS { Some(host) } else { None };
+                    lookups.push(async move {
+                        match known {
+                            Some(host) => (id, resolve(&host, port).await),
+                            None => (id, None),
+                        }
+                    });
+                }
+                FromProcess::MayConnect { id, host, address } => {
+                    let allowed = self.making.processes.policy.permits(Some(&host), address).is_ok();
+                    if let Some(stuck) = stuck(send(connection, &ToProcess::MayConnect { id, allowed }).await) {
+                        return Some(stuck);
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, asked: Asked) {
+        if self.shared.is_retired() {
+            let _ = asked.reply.send(Err(AdminError::Retired));
+            return;
+        }
+        self.last_id += 1;
+        self.pending.insert(self.last_id, Pending { asked, handed_over: false });
+    }
+
+    async fn hand_over(&mut self, connection: &mut Connection, id: u64) -> io::Result<()> {
+        let Some(pending) = self.pending.get_mut(&id) else { return Ok(()) };
+        let left = pending.asked.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.expire();
+            return Ok(());
+        }
+        let mut call = pending.asked.call.clone();
+        if let Call::ListGroups(_, may_take) = &mut call {
+            *may_take = left;
+        }
+        // Before the write: a part of it may arrive.
+        pending.handed_over = true;
+        send(connection, &ToProcess::Call { id, call }).await
+    }
+
+    fn answer(&mut self, id: u64, answer: Result<Answer, AdminError>, coordinator_moved: bool) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        self.idle_since = Instant::now();
+        self.shared.note_answer();
+        if coordinator_moved {
+            self.shared.retire();
+        }
+        // The caller may have gone; then nobody wants to know.
+        let _ = pending.asked.reply.send(answer);
+    }
+
+    fn token(&self, token: Result<Token, NoToken>) -> ToProcess {
+        match token {
+            Ok(token) => {
+                let life = i64::try_from(token.life.as_millis()).unwrap_or(i64::MAX);
+                let expires = jiff::Timestamp::now().as_millisecond().saturating_add(life);
+                ToProcess::Token { value: token.value.expose_secret().to_owned(), expires, principal: token.principal }
+            }
+            Err(why) => {
+                self.shared.complain(BrokerError { code: KafkaCode::AUTHENTICATION, text: why.to_string() });
+                ToProcess::NoToken(why.to_string())
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> tokio::time::Instant {
+        let far = || Instant::now() + Duration::from_secs(3600);
+        self.pending.values().map(|p| p.asked.deadline).min().unwrap_or_else(far).into()
+    }
+
+    /// A deadline that passed before there was a process: the client keeps its place in the line.
+    fn crowded_out(&mut self) {
+        let most = self.making.processes.places.most();
+        let now = Instant::now();
+        for (_, late) in self.pending.extract_if(|_, p| p.asked.deadline <= now) {
+            let _ = late.asked.reply.send(Err(AdminError::NoPlace { most }));
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let late: Vec<_> = self.pending.extract_if(|_, p| p.asked.deadline <= now).map(|(_, p)| p).collect();
+        for pending in late {
+            tracing::debug!(call = pending.asked.call.name(), after = ?pending.asked.after, "no answer: the Kafka client is retired");
+            let missed = pending.missed(pending.handed_over, self.shared.broker_error());
+            if self.shared.has_answered() {
+                self.shared.retire();
+            } else {
+                self.shared.fail(missed.clone());
+            }
+            let _ = pending.asked.reply.send(Err(missed));
+        }
+    }
+
+    fn fail_all(&mut self, why: impl Fn(&Pending) -> AdminError) {
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            let error = why(&pending);
+            let _ = pending.asked.reply.send(Err(error));
+        }
+    }
+
+    /// Kills the process and waits until it is gone. How it ended, where it did so by itself.
+    async fn end(&mut self, mut connection: Connection, wrong: Option<String>) -> Option<String> {
+        // One that has hung up has ended, or is about to; what it died of is known in a moment.
+        let by_itself = if wrong.is_none() && !self.pending.is_empty() {
+            tokio::time::timeout(Duration::from_secs(1), connection.child.wait()).await.ok().and_then(Result::ok)
+        } else {
+            None
+        };
+        let killed = connection.child.start_kill();
+        if let Err(error) = connection.child.wait().await {
+            tracing::warn!(%error, ?killed, "The process of a Kafka client cannot be waited for");
+        }
+        let how = match (by_itself, wrong) {
+            (Some(status), _) => told(status),
+            (None, Some(wrong)) => wrong,
+            (None, None) if !self.pending.is_empty() => "it hung up".to_owned(),
+            (None, None) => return None,
+        };
+        let mut last_words = Vec::new();
+        if let Some(stderr) = connection.stderr.take() {
+            // What it could not say any more is not there; its end closed the pipe.
+            let _ = BufReader::new(stderr).take(LAST_WORDS as u64).read_to_end(&mut last_words).await;
+        }
+        self.making.processes.note_end(by_itself);
+        tracing::warn!(
+            namespace = self.making.namespace,
+            how,
+            last_words = %String::from_utf8_lossy(&last_words).trim(),
+            "The process of a Kafka client ended; a new one is made when it is needed"
+        );
+        Some(how)
+    }
+
+    /// Tells those who wait that the process ended.
+    fn lose(&mut self, how: &Option<String>) {
+        let Some(how) = how else { return self.fail_all(|_| AdminError::Retired) };
+        let gone = |call| AdminError::ClientGone { call, how: how.clone() };
+        let first = self.pending.values().next().map_or("a call", |p| p.asked.call.name());
+        self.shared.fail(gone(first));
+        self.fail_all(|p| if p.handed_over { gone(p.asked.call.name()) } else { AdminError::Retired });
+    }
+}
+
+fn config_text(error: AdminError) -> String {
+    match error {
+        AdminError::Config(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// "signal 6", "exit code 1".
+fn told(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("signal {signal}"),
+        (None, Some(code)) => format!("exit code {code}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// A process that reads nothing must not keep the deadlines of others from being looked at.
+async fn send(connection: &mut Connection, message: &ToProcess) -> io::Result<()> {
+    let bytes = wire::encode(message)?;
+    tokio::time::timeout(STUCK, connection.frames.send(Bytes::from(bytes))).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// Why a process that reads nothing is ended. Where it is gone already, reading from it says so next.
+fn stuck(sent: io::Result<()>) -> Option<String> {
+    let error = sent.err()?;
+    (error.kind() == io::ErrorKind::TimedOut).then(|| format!("it took nothing for {} s", STUCK.as_secs()))
+}
+
+async fn resolve(host: &str, port: u16) -> Option<Vec<std::net::SocketAddr>> {
+    let found = tokio::net::lookup_host((host, port)).await.ok()?;
+    Some(found.take(MAX_ADDRESSES).collect::<Vec<_>>()).filter(|found| !found.is_empty())
+}

@@ -1,0 +1,76 @@
+//! What a client's driver and its callers both see.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::backend::kafka::admin_types::{AdminError, BrokerError, Failure, KafkaCode};
+use crate::backend::kafka::connecting;
+use crate::domain::words;
+
+/// Longest text that is kept of what a client says about a connection, in bytes.
+const COMPLAINT: usize = 2048;
+
+#[derive(Default)]
+pub(super) struct Shared {
+    retired: AtomicBool,
+    /// A broker has answered a call: it took us for who we are.
+    answered: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+    broker_error: Mutex<Option<BrokerError>>,
+}
+
+impl Shared {
+    pub(super) fn broker_error(&self) -> Option<BrokerError> {
+        self.broker_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_answer(&self) {
+        self.answered.store(true, Ordering::Release);
+    }
+
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Retires it and says why. The first reason counts.
+    pub(super) fn fail(&self, why: AdminError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Failure { at: Instant::now(), why });
+        self.retire();
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Keeps what says most. Who is refused before anything was answered is refused for good: waiting for the deadline would only
+    /// be more tries with a wrong password. True: it was.
+    pub(super) fn complain(&self, error: BrokerError) -> bool {
+        let error = BrokerError { text: connecting::steady(&words::cut(&error.text, COMPLAINT)), ..error };
+        let refused = error.is_refusal();
+        let said = {
+            let mut last = self.broker_error.lock().unwrap_or_else(PoisonError::into_inner);
+            // "All brokers down" says less than the complaint before it, a lost connection less than a refusal, and the general
+            // complaint about TLS less than what is wrong with the certificate.
+            let says_all = |l: &BrokerError| l.is_refusal() && (!refused || l.text.contains("verification callback failed"));
+            let says_less = error.code == KafkaCode::ALL_BROKERS_DOWN || last.as_ref().is_some_and(says_all);
+            if !says_less || last.is_none() {
+                *last = Some(error.clone());
+            }
+            last.clone().unwrap_or(error)
+        };
+        let for_good = refused && !self.has_answered();
+        if for_good {
+            self.fail(AdminError::Refused(said));
+        }
+        for_good
+    }
+}

@@ -1,0 +1,46 @@
+//! What the process of a Kafka client gives up before it talks to a broker: files, other programs, signals to others, new
+//! privileges, and memory without end. It keeps its sockets. Called before there is a second thread.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetStatus, Scope};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::thread::set_no_new_privs;
+
+/// Bytes of private memory. An answer of 64 MiB, which librdkafka takes at most, is held about twice; its threads' stacks count.
+const MEMORY: u64 = 320 << 20;
+
+/// A cluster has a connection for each broker.
+const OPEN_FILES: u64 = 1024;
+
+/// What is open where it fails, and how it is closed.
+type Step = (&'static str, fn() -> Result<()>);
+
+/// Gives up what it can. What it could not, in words: a kernel may lack it.
+pub fn lock_down() -> Vec<String> {
+    let steps: [Step; 6] = [
+        ("it does not end with the operator by signal", || Ok(set_parent_process_death_signal(Some(Signal::KILL))?)),
+        ("it may gain privileges", || Ok(set_no_new_privs(true)?)),
+        // If memory runs short, this process goes and not the operator. Raising it needs no right.
+        ("it is not the first to end when memory runs short", || Ok(fs::write("/proc/self/oom_score_adj", "1000")?)),
+        ("its memory has no limit", || limit(Resource::Data, MEMORY)),
+        ("its open files have no limit", || limit(Resource::Nofile, OPEN_FILES)),
+        ("it may open files and send signals", close_the_files),
+    ];
+    // A dump would hold credentials. It cannot fail: lowering a limit is always allowed.
+    let _ = limit(Resource::Core, 0);
+    steps.into_iter().filter_map(|(open, step)| step().err().map(|why| format!("{open} ({why:#})"))).collect()
+}
+
+fn limit(what: Resource, most: u64) -> Result<()> {
+    Ok(setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// Landlock without a rule: no file is opened, no program started, no process outside signalled or traced.
+fn close_the_files() -> Result<()> {
+    let rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V5))?.scope(Scope::from_all(ABI::V6))?;
+    let status = rules.create()?.restrict_self()?;
+    ensure!(status.ruleset != RulesetStatus::NotEnforced, "the kernel has no Landlock");
+    Ok(())
+}

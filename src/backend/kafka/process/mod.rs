@@ -1,0 +1,249 @@
+//! The process of one Kafka client: librdkafka, and nothing else. It parses what strangers send, so it holds no account, no file and no
+//! other tenant's secret, and at worst it ends alone. The operator starts it from its own binary (`clients::spawn`), says over a socket
+//! what to ask the brokers, and keeps the deadlines; a client that is not needed any more is killed.
+
+mod lockdown;
+pub mod wire;
+
+use std::collections::HashMap;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::admin::{self, Native, Ticket};
+use super::admin_types::{AdminError, BrokerError, KafkaCode};
+use wire::{Answer, Call, FromProcess, ToProcess};
+
+/// The first argument that makes this binary the process of a Kafka client.
+pub const SUBCOMMAND: &str = "kafka-client";
+
+/// How long librdkafka's threads wait for the operator to resolve a name or to allow an address; it answers at once, or is gone.
+const QUESTION: Duration = Duration::from_secs(30);
+
+enum Msg {
+    Call(u64, Call),
+    Token { value: String, expires: i64, principal: String },
+    NoToken(String),
+    /// Look at the queue.
+    Wake,
+    Listed(usize, Result<bool, KafkaCode>),
+}
+
+/// Runs until the operator hangs up. The socket to it is standard input.
+pub fn main() -> ExitCode {
+    let open_doors = lockdown::lock_down();
+    match serve(open_doors) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The operator reads it from the pipe.
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(open_doors: Vec<String>) -> io::Result<()> {
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let ToProcess::Open { settings } = wire::read(&mut socket)? else { return Err(io::Error::other("the first message is no Open")) };
+    let (inbox_of, inbox) = channel();
+    let link = Arc::new(Link { socket: Mutex::new(socket.try_clone()?), questions: Mutex::default() });
+    let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let waker = inbox_of.clone();
+    let (gate, names) = (Arc::clone(&link), Arc::clone(&link));
+    let made = Native::new(
+        &settings,
+        // Fails only where the main thread has ended.
+        Box::new(move || drop(waker.send(Msg::Wake))),
+        Box::new(move |host, address| gate.may_connect(host, address)),
+        Box::new(move |host, port| names.resolve(host, port)),
+    );
+    let (native, made) = match made {
+        Ok(native) => (Some(native), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    link.send(&FromProcess::Opened { made, open_doors })?;
+    let Some(native) = native else { return Ok(()) };
+    let (to_main, questions) = (inbox_of.clone(), Arc::clone(&link));
+    std::thread::Builder::new().name("operator".into()).spawn(move || {
+        // Without the operator there is nothing left to do, and what was not handed to the kernel must not be sent any more.
+        if receive(socket, &to_main, &questions).is_err() {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+    })?;
+    Process { native, link, inbox_of, calls: HashMap::new() }.run(&inbox)
+}
+
+/// Takes what the operator says to where it is waited for. Ends only by an error.
+fn receive(mut socket: UnixStream, to_main: &Sender<Msg>, link: &Link) -> io::Result<()> {
+    loop {
+        let message = match wire::read(&mut socket)? {
+            ToProcess::Call { id, call } => Msg::Call(id, call),
+            ToProcess::Token { value, expires, principal } => Msg::Token { value, expires, principal },
+            ToProcess::NoToken(why) => Msg::NoToken(why),
+            ToProcess::Addresses { id, found } => {
+                link.reply(id, Reply::Addresses(found));
+                continue;
+            }
+            ToProcess::MayConnect { id, allowed } => {
+                link.reply(id, Reply::MayConnect(allowed));
+                continue;
+            }
+            ToProcess::Open { .. } => return Err(io::Error::other("a second Open")),
+        };
+        to_main.send(message).map_err(io::Error::other)?;
+    }
+}
+
+enum Reply {
+    Addresses(Option<Vec<SocketAddr>>),
+    MayConnect(bool),
+}
+
+/// The way to the operator, for every thread of this process.
+struct Link {
+    socket: Mutex<UnixStream>,
+    questions: Mutex<Questions>,
+}
+
+#[derive(Default)]
+struct Questions {
+    last: u64,
+    open: HashMap<u64, mpsc::SyncSender<Reply>>,
+}
+
+impl Link {
+    fn send(&self, message: &FromProcess) -> io::Result<()> {
+        // One write a frame, so that no half of one is left should this thread end.
+        let mut frame = Vec::new();
+        wire::write(&mut frame, message)?;
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame)
+    }
+
+    fn ask(&self, question: impl FnOnce(u64) -> FromProcess) -> Option<Reply> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let id = {
+            let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+            questions.last += 1;
+            let id = questions.last;
+            questions.open.insert(id, reply);
+            id
+        };
+        let asked = self.send(&question(id));
+        let found = asked.ok().and_then(|()| answer.recv_timeout(QUESTION).ok());
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&id);
+        found
+    }
+
+    fn reply(&self, id: u64, reply: Reply) {
+        let waiting = self.questions.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&id);
+        // Who asked may have given up.
+        let _ = waiting.map(|waiting| waiting.try_send(reply));
+    }
+
+    fn may_connect(&self, host: &str, address: IpAddr) -> bool {
+        matches!(self.ask(|id| FromProcess::MayConnect { id, host: host.to_owned(), address }), Some(Reply::MayConnect(true)))
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+        match self.ask(|id| FromProcess::Resolve { id, host: host.to_owned(), port }) {
+            Some(Reply::Addresses(found)) => found,
+            _ => None,
+        }
+    }
+}
+
+struct Process {
+    native: Native,
+    link: Arc<Link>,
+    inbox_of: Sender<Msg>,
+    /// Which call an event's id answers.
+    calls: HashMap<usize, &'static str>,
+}
+
+impl Process {
+    fn run(mut self, inbox: &mpsc::Receiver<Msg>) -> io::Result<()> {
+        loop {
+            match inbox.recv().map_err(io::Error::other)? {
+                Msg::Call(id, call) => self.submit(id, &call)?,
+                Msg::Listed(id, found) => self.answer(id, &admin::Answer::Listed(found))?,
+                Msg::Token { value, expires, principal } => {
+                    if let Err(error) = self.native.set_token(&value, expires, &principal) {
+                        let why = error.to_string();
+                        self.native.no_token(&why);
+                        self.link.send(&FromProcess::Complaint(BrokerError { code: KafkaCode::AUTHENTICATION, text: why }))?;
+                    }
+                }
+                Msg::NoToken(why) => self.native.no_token(&why),
+                Msg::Wake => {}
+            }
+            while let Some(event) = self.native.poll() {
+                if event.asks_for_token() {
+                    self.link.send(&FromProcess::WantsToken)?;
+                } else if let Some(error) = event.broker_error() {
+                    self.link.send(&FromProcess::Complaint(error))?;
+                } else if let Some(call) = self.calls.get(&event.id()).copied() {
+                    let id = event.id();
+                    self.answer(id, &event.answer_to(call))?;
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, id: u64, call: &Call) -> io::Result<()> {
+        // No number of a call is too large for a pointer, nor 0: the operator counts them from 1.
+        let ticket = Ticket { call: call.name(), id: usize::try_from(id).map_err(io::Error::other)? };
+        match self.hand_over(&ticket, call) {
+            Ok(()) => {
+                self.calls.insert(ticket.id, ticket.call);
+                Ok(())
+            }
+            Err(error) => self.link.send(&FromProcess::Answer { id, answer: Err(error), coordinator_moved: false }),
+        }
+    }
+
+    fn hand_over(&self, ticket: &Ticket, call: &Call) -> Result<(), AdminError> {
+        let group = |name: &str| match name {
+            // The broker accepts a group without a name; nobody means it.
+            "" => Err(admin::argument(ticket.call, "a group without a name")),
+            name => admin::cstring(ticket.call, name),
+        };
+        match call {
+            Call::DescribeCluster => self.native.describe_cluster(ticket),
+            Call::DescribeTopics(names) => {
+                let names = names.iter().map(|name| admin::cstring(ticket.call, name)).collect::<Result<Vec<_>, _>>()?;
+                self.native.describe_topics(ticket, &names)
+            }
+            Call::DescribeConsumerGroup(name) => self.native.describe_group(ticket, &group(name)?),
+            Call::ListGroups(name, left) => {
+                let (inbox, id) = (self.inbox_of.clone(), ticket.id);
+                // Fails only where the main thread has ended.
+                self.native.list_groups(ticket, group(name)?, *left, move |found| drop(inbox.send(Msg::Listed(id, found))))
+            }
+            Call::ListConsumerGroupOffsets { group: name, partitions, require_stable } => {
+                self.native.list_committed(ticket, &group(name)?, partitions.as_deref(), *require_stable)
+            }
+            Call::ListOffsets(wanted, isolation) => self.native.list_offsets(ticket, wanted, *isolation),
+            Call::AlterConsumerGroupOffsets(name, offsets) => self.native.alter_committed(ticket, &group(name)?, offsets),
+        }
+    }
+
+    fn answer(&mut self, id: usize, event: &admin::Answer) -> io::Result<()> {
+        let Some(call) = self.calls.remove(&id) else { return Ok(()) };
+        let answer = match call {
+            "DescribeCluster" => event.cluster().map(Answer::Cluster),
+            "DescribeTopics" => event.topics().map(Answer::Topics),
+            "DescribeConsumerGroups" => event.group().map(Answer::Group),
+            "ListGroups" => event.is_listed().map(Answer::Listed),
+            "ListConsumerGroupOffsets" => event.committed().map(|found| Answer::Committed(found.into_iter().collect())),
+            "ListOffsets" => event.listed().map(|found| Answer::Offsets(found.into_iter().collect())),
+            _ => event.altered().map(|found| Answer::Altered(found.into_iter().collect())),
+        };
+        self.link.send(&FromProcess::Answer { id: id as u64, answer, coordinator_moved: event.coordinator_moved() })
+    }
+}
+

@@ -1,0 +1,167 @@
+//! What the operator and the process of a Kafka client say to each other: frames, each a length (u32, big endian) and a message in
+//! postcard. Both ends are the same binary, so the format has no versions.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::kafka::admin_types::*;
+
+/// Larger ones end the process: no answer that a plan can be made of comes near it.
+pub const MAX_FRAME: usize = 64 << 20;
+
+/// Most addresses that are taken of one name.
+pub const MAX_ADDRESSES: usize = 64;
+
+/// From the operator. Not for showing: it holds credentials.
+#[derive(Serialize, Deserialize)]
+pub enum ToProcess {
+    /// The first message: librdkafka's configuration.
+    Open { settings: Vec<(String, String)> },
+    Call { id: u64, call: Call },
+    /// The addresses that were asked for; none where the name has none.
+    Addresses { id: u64, found: Option<Vec<SocketAddr>> },
+    MayConnect { id: u64, allowed: bool },
+    /// `expires`: ms since 1970.
+    Token { value: String, expires: i64, principal: String },
+    NoToken(String),
+}
+
+/// One request to the brokers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Call {
+    DescribeCluster,
+    DescribeTopics(Vec<String>),
+    DescribeConsumerGroup(String),
+    /// Whether any broker lists a group of this name; so long it may take.
+    ListGroups(String, Duration),
+    ListConsumerGroupOffsets { group: String, partitions: Option<Vec<TopicPartition>>, require_stable: bool },
+    ListOffsets(Vec<(TopicPartition, OffsetSpec)>, IsolationLevel),
+    AlterConsumerGroupOffsets(String, Vec<OffsetCommit>),
+}
+
+impl Call {
+    /// As Kafka's admin API names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DescribeCluster => "DescribeCluster",
+            Self::DescribeTopics(_) => "DescribeTopics",
+            Self::DescribeConsumerGroup(_) => "DescribeConsumerGroups",
+            Self::ListGroups(..) => "ListGroups",
+            Self::ListConsumerGroupOffsets { .. } => "ListConsumerGroupOffsets",
+            Self::ListOffsets(..) => "ListOffsets",
+            Self::AlterConsumerGroupOffsets(..) => "AlterConsumerGroupOffsets",
+        }
+    }
+}
+
+/// From the process. It speaks for whatever the brokers made of it: nothing here is trusted.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromProcess {
+    /// The client was made, or why not; and what keeps this process from nothing on this machine, in words.
+    Opened { made: Result<(), AdminError>, open_doors: Vec<String> },
+    /// `coordinator_moved`: the client asks the wrong broker, and would go on doing so.
+    Answer { id: u64, answer: Result<Answer, AdminError>, coordinator_moved: bool },
+    /// About a connection.
+    Complaint(BrokerError),
+    /// It authenticates by OAUTHBEARER and needs a token.
+    WantsToken,
+    Resolve { id: u64, host: String, port: u16 },
+    MayConnect { id: u64, host: String, address: IpAddr },
+}
+
+/// What the brokers answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    Cluster(ClusterDescription),
+    Topics(Vec<TopicDescription>),
+    Group(GroupDescription),
+    Listed(bool),
+    Committed(Vec<(TopicPartition, CommittedOffset)>),
+    Offsets(Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>),
+    Altered(Vec<(TopicPartition, Result<(), KafkaCode>)>),
+}
+
+/// The bytes of a message, without the length.
+///
+/// # Errors
+/// It is larger than [`MAX_FRAME`].
+pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let bytes = postcard::to_stdvec(message).map_err(io::Error::other)?;
+    if bytes.len() > MAX_FRAME { Err(too_large(bytes.len())) } else { Ok(bytes) }
+}
+
+/// # Errors
+/// The bytes are no such message.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes).map_err(|e| io::Error::new(ErrorKind::InvalidData, e))
+}
+
+/// Writes one frame.
+///
+/// # Errors
+/// As [`encode`]; or the other end is gone.
+pub fn write<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
+    let bytes = encode(message)?;
+    let length = u32::try_from(bytes.len()).map_err(|_| too_large(bytes.len()))?;
+    to.write_all(&length.to_be_bytes())?;
+    to.write_all(&bytes)
+}
+
+/// Reads one frame.
+///
+/// # Errors
+/// The other end is gone, or sends something else.
+pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > MAX_FRAME {
+        return Err(too_large(length));
+    }
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes)?;
+    decode(&bytes)
+}
+
+fn too_large(length: usize) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("a message of {length} bytes; at most {MAX_FRAME} are taken"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_arrives_as_it_was_sent() {
+        let answer = |answer| FromProcess::Answer { id: 7, answer, coordinator_moved: true };
+        let at = TopicPartition::new("größe", 3);
+        let listed = ListedOffset { offset: i64::MAX, timestamp: -1, leader_epoch: None };
+        let late = AdminError::ClientGone { call: "ListOffsets", how: "signal 6".to_owned() };
+        for message in [
+            answer(Ok(Answer::Offsets(vec![(at.clone(), Ok(listed)), (at, Err(KafkaCode(3)))]))),
+            answer(Err(late)),
+            FromProcess::Complaint(BrokerError { code: KafkaCode::SSL, text: "x".repeat(1000) }),
+        ] {
+            let mut bytes = Vec::new();
+            write(&mut bytes, &message).unwrap();
+            let back: FromProcess = read(&mut bytes.as_slice()).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{message:?}"));
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_or_broken_is_an_error() {
+        let mut huge = u32::MAX.to_be_bytes().to_vec();
+        huge.extend([0; 16]);
+        assert!(read::<FromProcess>(&mut huge.as_slice()).is_err());
+        assert!(read::<FromProcess>(&mut [0, 0, 0, 9, 1].as_slice()).is_err(), "cut short");
+        // A list that claims to have 2^60 rows must not make room for them.
+        for noise in [vec![1, 1, 0, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f], vec![0xff; 64]] {
+            assert!(decode::<FromProcess>(&noise).is_err());
+        }
+    }
+}
