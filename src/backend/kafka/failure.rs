@@ -30,6 +30,9 @@ impl Who {
 
 /// Why a whole call failed. `last`: what librdkafka said last about the connection.
 pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend: &KafkaGroup) -> Cause {
+    if let AdminError::Config(_) = error {
+        return unmade(error, who, backend);
+    }
     let code = error.code();
     let with = |reason: Reason, message: String| Cause { backend_code: code.map(|c| c.0), ..Cause::new(reason, message) };
     match code {
