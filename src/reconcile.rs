@@ -34,9 +34,9 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         let timing = ctx.timing.at_rest(desired.backend.abilities());
         let progress = Progress::of(pipeline);
         let seen = observe(ctx, &desired, &progress, now).await;
-        told.note(&seen);
         // The looks take time; the window and the waits are judged by the clock after them.
         let now = ctx.now();
+        told.note(&seen, now.wall);
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
         log(&desired, &decision.verdict, decision.step.as_ref());
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));

@@ -25,7 +25,8 @@ pub struct StreamPipelineStatus {
     /// The request last dealt with. Stays readable after the request is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset_reset: Option<OffsetResetStatus>,
-    /// Lag of the selected partitions when it was last read; written only along with something else.
+    /// Lag of the selected partitions at the time beside it. Written only along with something else, and left out where a reset has moved
+    /// the position since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<Lag>,
     /// uid of the object this status was written for; another one means a restored or copied status.
@@ -163,6 +164,7 @@ pub struct ResetError {
 #[serde(rename_all = "camelCase")]
 pub struct Lag {
     pub total: i64,
+    /// When it was read; on EnOS when the platform took it.
     #[schemars(schema_with = "time_schema")]
     pub at: Timestamp,
 }

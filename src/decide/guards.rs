@@ -131,10 +131,7 @@ impl Pass<'_> {
             );
             return Err(Cause::new(Reason::QuietPeriod, text));
         }
-        if committed.values().any(|c| c.pending) {
-            return Err(Cause::new(Reason::TransactionOpen, "an open transaction holds offsets of the group; it is waited for."));
-        }
-        Ok(())
+        judge::transaction_open(committed).map_or(Ok(()), Err)
     }
 
     /// One StreamPipeline for each group acts, the oldest.

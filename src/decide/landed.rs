@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::judge::{Case, Judgement, unread};
+use super::judge::{Case, Judgement, transaction_open, unread};
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 use crate::domain::{Activity, Cause, Committed, Now, Plan, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words};
 
@@ -126,13 +126,7 @@ impl Case<'_> {
         let Some(committed) = self.committed.get() else {
             return Err((unread(self.committed), self.committed.cause().is_some()));
         };
-        match committed.iter().find(|(_, commit)| commit.pending) {
-            Some((at, _)) => {
-                let text = format!("an open transaction holds the offset of {at}");
-                Err((Cause::new(Reason::TransactionOpen, text), true))
-            }
-            None => Ok(committed),
-        }
+        transaction_open(committed).map_or(Ok(committed), |cause| Err((cause, true)))
     }
 
     /// What was sent cannot be looked at now. `failed`: it was tried.

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{Cause, Progress, TopicPartition};
+use super::{Cause, Progress, TopicPartition, words};
 use crate::api::{
     self, BackendIdentity, EnosBackend, FINALIZER, MissingGroup, NoCommittedOffset, NoRecordAtTime, OffsetReset, OnUnknownOutcome,
     OutOfRange, Reason, Sasl, StreamPipeline, Tls, WhenActive, WhenCreated, WorkloadReference,
 };
+
+/// No clock on earth is further ahead of UTC.
+const FARTHEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
 
 /// The object that asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -249,8 +252,14 @@ impl Request {
             Some(api::Target { position: Some(api::Position::Earliest), timestamp: None, shift_by: None, .. }) => Target::Earliest,
             Some(api::Target { position: Some(api::Position::Latest), timestamp: None, shift_by: None, .. }) => Target::Latest,
             Some(api::Target { position: None, timestamp: Some(t), shift_by: None, .. }) if *t > now => {
+                let local = if t.duration_since(now) <= FARTHEST_ZONE {
+                    ". A local time is written with its own offset, such as +08:00, not with Z"
+                } else {
+                    ""
+                };
                 return Err(invalid(&format!(
-                    "spec.offsetReset.to.timestamp {t} is in the future: give a time that has passed, with a new id"
+                    "spec.offsetReset.to.timestamp {t} is in the future, now is {}; nothing was sent. Give a time that has passed, with a new id{local}",
+                    words::second(now)
                 )));
             }
             Some(api::Target { position: None, timestamp: Some(t), shift_by: None, .. }) => Target::Timestamp(*t),

@@ -3,6 +3,7 @@
 
 mod decision;
 mod desired;
+pub mod numbers;
 mod observation;
 mod plan;
 mod progress;
@@ -12,7 +13,7 @@ pub use decision::{Decision, Ending, Step, Verdict};
 pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
 pub use observation::{
     Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, Outdated, PlanState, Quiet, Reading, RecordLook, RunState,
-    Switch, Switches, Topic, Topics, retry_asked,
+    Switch, Switches, Topic, Topics, lag, retry_asked,
 };
 pub use plan::{Goal, Plan, Row, Standing};
 pub use progress::Progress;

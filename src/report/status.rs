@@ -9,7 +9,7 @@ use crate::api::{
     BackendIdentity, Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline, StreamPipelineStatus,
 };
 use crate::domain::words;
-use crate::domain::{Activity, Cause, Desired, Ending, Observation, Reading, Verdict};
+use crate::domain::{Activity, Cause, Desired, Ending, Observation, Reading, Verdict, lag};
 
 /// Offsets that moved without a member so lately, and have not rested since, mean a pipeline that runs.
 const MOVING: Duration = Duration::from_secs(60);
@@ -28,12 +28,12 @@ pub struct Seen {
     pub inactive: Option<(bool, Cause)>,
     /// None: reached. Only set where the backend was asked.
     pub reached: Option<Result<(), Cause>>,
-    pub lag: Option<i64>,
+    pub lag: Option<Lag>,
 }
 
 impl Seen {
-    /// Takes over what one pass saw.
-    pub fn note(&mut self, seen: &Observation) {
+    /// Takes over what one pass saw, until now.
+    pub fn note(&mut self, seen: &Observation, now: Timestamp) {
         if let Some(id) = seen.identity.get() {
             self.identity = Some(id.clone());
         }
@@ -74,13 +74,10 @@ impl Seen {
             },
         }
         if let Some(reading) = seen.reading {
-            self.lag = Some(reading.lag);
+            self.lag = Some(Lag { total: reading.lag, at: reading.at });
         }
         if let (Some(log), Some(committed)) = (seen.log.get(), seen.committed.get()) {
-            let lag = |(at, log): (&crate::domain::TopicPartition, &crate::domain::Log)| {
-                committed.get(at).map_or(0, |c| (log.end - c.offset.max(log.start)).max(0))
-            };
-            self.lag = Some(log.iter().map(lag).sum());
+            self.lag = Some(Lag { total: lag(log, committed), at: now });
         }
     }
 }
@@ -150,14 +147,20 @@ pub fn status_of(
     }
     conditions.pause_limit(status.offset_reset.as_ref().and_then(|r| r.paused_by_operator), pause_warning);
     status.conditions = conditions.list;
-    if before.as_ref() == Some(&status) {
+    let lag = seen.lag.clone().or(status.lag.clone()).filter(|lag| !is_outdated(lag, verdict));
+    // A lag that is not true any more is taken away; one that changes all the time is no reason to write.
+    if before.as_ref() == Some(&status) && (lag.is_some() || status.lag.is_none()) {
         return None;
     }
-    // Written along with something else only: a lag that changes all the time is no reason to write.
-    if let Some(total) = seen.lag {
-        status.lag = Some(Lag { total, at: now });
-    }
+    status.lag = lag;
     Some(status)
+}
+
+/// Whether the position may have been moved since.
+fn is_outdated(lag: &Lag, verdict: &Verdict) -> bool {
+    let Verdict::Request(ending) = verdict else { return false };
+    let sent = matches!(ending.stage, Stage::Sending | Stage::Sent | Stage::Verified | Stage::Held);
+    sent && ending.completed_at.is_none_or(|completed| lag.at <= completed)
 }
 
 fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>) -> OffsetResetStatus {
