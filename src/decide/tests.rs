@@ -1,6 +1,8 @@
 //! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
 mod chunks;
+mod lookups;
+mod numbers;
 mod outdated;
 mod records;
 mod requests;
