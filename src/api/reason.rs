@@ -248,7 +248,7 @@ impl Reason {
             }
             GroupTypeNotSupported => "A share or streams group, or one of another protocol (Kafka Connect). It cannot be reset here.",
             LookupInconsistent => {
-                "The look-up by time contradicts the newest record (tiered storage does so). Choose a position or shiftBy, with a new id."
+                "The look-up by time contradicts the log or its newest record, each time it was asked (tiered storage does so). Choose a position or shiftBy, with a new id."
             }
             PlanTooLarge => "The plan does not fit in one record. Select fewer topics or partitions, with a new id.",
             UnknownField => "A field inside `offsetReset` is not known, often a typing error. Correct it, with a new id.",

@@ -138,7 +138,7 @@ impl Problems {
                 "Set noCommittedOffset: Skip (or Target, but with shiftBy) or choose topics that have one, with a new id"
             }
             Reason::NoRecordAtTime => "Set noRecordAtTime: Latest or Skip, or an earlier time, with a new id",
-            _ => "Look at the topic's time stamps and at tiered storage; choose a position or shiftBy, with a new id",
+            _ => "It was asked several times. Look at the topic's time stamps and at tiered storage; choose a position or shiftBy, with a new id",
         };
         Err(Cause::new(reason, format!("{}. Nothing was sent. {remedy}", words::some_of(&of_reason))))
     }

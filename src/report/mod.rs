@@ -1,5 +1,7 @@
 //! Tells people: the status (computed by a pure function, written when it differs), and one event per change.
 
+#[cfg(test)]
+mod lag_tests;
 mod status;
 
 pub use status::{Seen, status_of};

@@ -11,6 +11,7 @@ mod manifests;
 mod record_rules;
 
 mod kafka_groups;
+mod kafka_numbers;
 mod kafka_targets;
 
 mod active;
