@@ -70,7 +70,7 @@ pub async fn run(
     let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
     let store = controller.store();
     let context = Arc::new(Context {
-        ledger: Ledger::new(client.clone(), scope.clone(), config.timing().call_deadline),
+        ledger: Ledger::new(client.clone(), config.timing().call_deadline),
         records,
         pipelines: store.clone(),
         memory: Arc::new(Memory::new(instance.clone())),

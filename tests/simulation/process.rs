@@ -214,7 +214,7 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let to_brokers = link.clone();
     let to_platform = Arc::new(ToGateway(Link { connection: Arc::default(), ..link.clone() }));
     let ctx = Context {
-        ledger: Ledger::new(client.clone(), Some(NAMESPACE.to_owned()), timing.call_deadline),
+        ledger: Ledger::new(client.clone(), timing.call_deadline),
         records,
         // Empty, so that nobody waits for an older one: that a group is reset once must not rest on it.
         pipelines: reflector::store().0,
