@@ -164,7 +164,7 @@ impl Pass<'_> {
             return Err(self.elsewhere(record));
         }
         if !record.is_as_closed() {
-            let text = "the plan in the record is not the one it was closed with, so it is not sent; choose a new id";
+            let text = "the plan in the record is not the one it was closed with, as far as that is noted there, so it is not sent; choose a new id";
             return Err(Cause::new(Reason::OutcomeUnknown, text));
         }
         let held = record.object.status.as_ref();

@@ -226,7 +226,8 @@ impl Mind {
                 Word::PartlyApplied => (RecordPhase::Held, Reason::PartlyApplied),
                 Word::Abandoned => (RecordPhase::Abandoned, Reason::NoLongerRequested),
             };
-            OffsetResetRecordStatus { attempt: closed.attempt.into(), ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
+            let plan_digest = plan.as_ref().map(|p| p.to_record().digest());
+            OffsetResetRecordStatus { attempt: closed.attempt.into(), plan_digest, ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
         });
         let metadata =
             ObjectMeta { name: Some(format!("r{request}")), creation_timestamp: Some(Time(now().wall)), ..ObjectMeta::default() };
