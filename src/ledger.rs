@@ -96,9 +96,11 @@ impl Ledger {
         Ok(listed.items.into_iter().filter_map(|guard| guard.0.ok()).collect())
     }
 
-    async fn pipeline(&self, object: &Identity) -> Result<Option<StreamPipeline>, Cause> {
-        let url = self.pipelines_of(&object.namespace).resource_url().to_owned();
-        self.read("reading the StreamPipeline", (&url, &object.name), lenient::stream_pipeline).await
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn pipeline(&self, namespace: &str, name: &str) -> Result<Option<StreamPipeline>, Cause> {
+        let url = self.pipelines_of(namespace).resource_url().to_owned();
+        self.read("reading the StreamPipeline", (&url, name), lenient::stream_pipeline).await
     }
 
     /// An object as text, so that what another version left there is read as far as it can be.
@@ -141,7 +143,7 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::get`].
     pub async fn is_wanted(&self, object: &Identity, id: &str, again: bool) -> Result<bool, Cause> {
-        let live = self.pipeline(object).await?;
+        let live = self.pipeline(&object.namespace, &object.name).await?;
         Ok(live.is_some_and(|p| wants(&p, object, id, again)))
     }
 

@@ -201,6 +201,11 @@ impl Memory {
         self.inner().closed.contains(&(uid.to_owned(), resource_version.to_owned()))
     }
 
+    /// After the API server was set back a version may come again, of something else.
+    pub fn forget_closed(&self) {
+        self.inner().closed.clear();
+    }
+
     /// Notes a look at the group and says how long it has looked the same, as far as a quiet period of this length can be
     /// told from the looks of this object: another principal may see other partitions.
     pub fn note_look(

@@ -66,14 +66,16 @@ pub enum Act {
 pub struct Mind {
     ticks: Ticks,
     pub partitions: usize,
+    /// The pipelines are in namespaces of their own.
+    pub apart: bool,
     known: HashMap<Sight, Act>,
 }
 
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Mind {
-    pub fn new(ticks: Ticks, partitions: usize) -> Self {
-        Self { ticks, partitions, known: HashMap::new() }
+    pub fn new(ticks: Ticks, partitions: usize, apart: bool) -> Self {
+        Self { ticks, partitions, apart, known: HashMap::new() }
     }
 
     pub fn decide(&mut self, sight: Sight) -> Act {
