@@ -19,7 +19,7 @@ use crate::backend::kafka::security::{Certificates, Login, Security};
 use crate::backend::workload::{Kinds, Workloads};
 use crate::clock::Clock;
 use crate::definitions::Definitions;
-use crate::domain::{Backend, Cause, Decision, Desired, Identity, KafkaGroup, Now, Observation, Progress, Timing};
+use crate::domain::{Backend, Cause, Decision, Desired, Elder, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -144,15 +144,16 @@ impl Context {
         Ok(Login::Password { mechanism, username: text("username", username)?, password: text("password", password)?.into() })
     }
 
-    /// The oldest StreamPipeline in scope that is known to live where this one does, if that is not this one.
-    pub fn elder(&self, object: &Identity, identity: &BackendIdentity) -> Option<String> {
+    /// The StreamPipeline that comes before this one where it lives, as far as the copies tell.
+    pub fn elder(&self, object: &Identity, identity: &BackendIdentity) -> Option<Elder> {
         let state = self.pipelines.state();
-        let age = |p: &StreamPipeline| (p.creation_timestamp(), p.namespace(), p.name_any());
-        let readable = || state.iter().filter_map(|guard| guard.0.as_ref().ok());
-        let own = age(readable().find(|p| p.metadata.uid.as_ref() == Some(&object.uid))?);
-        let (_, namespace, name) =
-            readable().filter(|p| Backend::is_known_at(p, identity)).map(age).min().filter(|oldest| *oldest < own)?;
-        Some(format!("{}/{name}", namespace.unwrap_or_default()))
+        Elder::among(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
+    }
+
+    /// StreamPipelines of other namespaces that live where this one does.
+    pub fn elsewhere(&self, object: &Identity, identity: &BackendIdentity) -> Vec<String> {
+        let state = self.pipelines.state();
+        elsewhere(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
     }
 
     /// Names of this pipeline's records that are not known to be over.

@@ -34,7 +34,7 @@ struct Inner {
     first_seen: HashMap<(String, Option<Writer>), Instant>,
     /// (uid, resourceVersion) of records known to be closed.
     closed: HashSet<(String, String)>,
-    looks: HashMap<(String, BackendIdentity), Look>,
+    looks: HashMap<(Identity, BackendIdentity), Look>,
     failures: HashMap<Identity, u32>,
     /// By uid of the record.
     switches: HashMap<String, Switches>,
@@ -201,11 +201,16 @@ impl Memory {
         self.inner().closed.contains(&(uid.to_owned(), resource_version.to_owned()))
     }
 
+    /// After the API server was set back a version may come again, of something else.
+    pub fn forget_closed(&self) {
+        self.inner().closed.clear();
+    }
+
     /// Notes a look at the group and says how long it has looked the same, as far as a quiet period of this length can be
-    /// told from the looks. `namespace` keeps tenants apart.
+    /// told from the looks of this object: another principal may see other partitions.
     pub fn note_look(
         &self,
-        namespace: &str,
+        object: &Identity,
         backend: &BackendIdentity,
         inactive: bool,
         committed: &Committed,
@@ -214,7 +219,7 @@ impl Memory {
     ) -> Quiet {
         let mut inner = self.inner();
         let fresh = || Look { committed: committed.clone(), inactive, recent: Vec::new(), same_since: now, moved_at: None };
-        let look = inner.looks.entry((namespace.to_owned(), backend.clone())).or_insert_with(fresh);
+        let look = inner.looks.entry((object.clone(), backend.clone())).or_insert_with(fresh);
         let moved = look.committed != *committed;
         let unwatched = look.recent.last().is_some_and(|last| now.saturating_duration_since(*last) > GAP);
         if moved || !inactive || !look.inactive || unwatched {
@@ -234,9 +239,10 @@ impl Memory {
         Quiet { since: inactive.then(|| ago(look.watched_since(period))), moved: look.moved_at.map(ago) }
     }
 
-    /// What this operator itself wrote is no movement: the looks begin anew.
+    /// What this operator itself wrote is no movement: the looks begin anew, of all objects of the namespace. Another namespace's
+    /// are its own, or whoever resets there could keep a group from being quiet here.
     pub fn forget_looks(&self, namespace: &str, backend: &BackendIdentity) {
-        self.inner().looks.remove(&(namespace.to_owned(), backend.clone()));
+        self.inner().looks.retain(|(object, of), _| object.namespace != namespace || of != backend);
     }
 
     /// Notes that the pipeline of this record is stopped (`start: false`) or started, just before the call.
@@ -312,13 +318,42 @@ pub fn is_closed(record: &OffsetResetRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Commit, TopicPartition};
+
+    fn group() -> BackendIdentity {
+        BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() }
+    }
+
+    fn object(name: &str) -> Identity {
+        Identity { namespace: "n".to_owned(), name: name.to_owned(), uid: name.to_owned() }
+    }
+
+    #[test]
+    fn what_one_principal_sees_is_no_movement_to_another() {
+        let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+        let at = |topic: &str| (TopicPartition::new(topic, 0), Commit { offset: 7, ..Commit::default() });
+        let (all, some) = (Committed::from([at("a"), at("b")]), Committed::from([at("a")]));
+        let look = |name: &str, sees: &Committed, second: u64| {
+            memory.note_look(&object(name), &group(), true, sees, Duration::from_secs(10), start + Duration::from_secs(second))
+        };
+        for second in (0..12).step_by(4) {
+            look("p", &all, second);
+            look("q", &some, second + 1);
+        }
+        for quiet in [look("p", &all, 12), look("q", &some, 13)] {
+            assert_eq!((quiet.since, quiet.moved), (Some(Duration::from_secs(12)), None));
+        }
+        // What was written by this operator is movement to neither.
+        memory.forget_looks("n", &group());
+        assert_eq!((look("p", &some, 14).moved, look("q", &all, 14).moved), (None, None));
+    }
 
     /// Looks at these seconds of an Empty group that never moves; how long it is known to be quiet at the last of them.
     fn quiet(period: u64, looks: &[u64]) -> u64 {
         let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
-        let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() };
+        let (backend, object) = (group(), object("p"));
         let look = |at: &u64| {
-            memory.note_look("n", &backend, true, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
+            memory.note_look(&object, &backend, true, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
         };
         looks.iter().map(look).last().and_then(|q| q.since).map_or(0, |since| since.as_secs())
     }

@@ -27,12 +27,16 @@ pub enum Stage {
     Failed,
     /// Something was or may have been sent and is not proven; a person decides.
     Held,
+    /// A word that this version does not know: nothing is begun, nor taken for ended, because of it.
+    #[serde(other)]
+    #[schemars(skip)]
+    OfAnotherVersion,
 }
 
 impl Stage {
     /// Whether nothing more happens under this id by itself.
     pub fn is_final(self) -> bool {
-        !matches!(self, Stage::Waiting | Stage::Pausing | Stage::Sending)
+        !matches!(self, Stage::Waiting | Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion)
     }
 
     /// Whether this id never runs any more, should it be asked for again after another one.
@@ -123,6 +127,9 @@ pub enum Reason {
     OffsetsMoved,
     PartlyApplied,
     RecordMissing,
+    // Read where it stands, never written
+    #[serde(other)]
+    OfAnotherVersion,
 }
 
 impl Reason {
@@ -264,6 +271,9 @@ impl Reason {
             }
             OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or no id.",
             PartlyApplied => "The broker refused some partitions for good. The record names them; then a new id.",
+            OfAnotherVersion => {
+                "Another version of the operator wrote a word that this one does not know. What stands beside it is in that version's words."
+            }
             RecordMissing => "The status says that the request was sent, and its record is gone. It never runs again; a new id asks anew.",
         }
     }

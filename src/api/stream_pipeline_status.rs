@@ -39,7 +39,7 @@ pub struct StreamPipelineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "endedIDs")]
     #[schemars(length(max = 50))]
     pub ended_ids: Vec<String>,
-    /// The Kafka cluster id seen first; another one is `ClusterChanged`.
+    /// The Kafka cluster id seen first, once the group could be read there; another one is `ClusterChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "clusterID")]
     pub cluster_id: Option<String>,
     /// The EnOS pipeline's id, once the platform has shown the pipeline; kept from then on, also where the spec names it by name.
@@ -77,6 +77,7 @@ pub enum Phase {
     /// There is no such group and it has no committed offsets; no such pipeline on EnOS.
     NotFound,
     /// It could not be read.
+    #[serde(other)]
     Unknown,
 }
 

@@ -234,6 +234,7 @@ pub(super) fn closing(
             elsewhere: count(&s.elsewhere),
         }),
         code: cause.code,
+        plan_digest: look.object.spec.plan.as_ref().map(|plan| plan.digest()),
         ..look.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
     }
 }

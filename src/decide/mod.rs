@@ -22,7 +22,7 @@ use jiff::Timestamp;
 
 use crate::api::{PlatformCall, Reason, RunStateBefore, Stage, WhenActive};
 use crate::domain::{
-    Abilities, Activity, Cause, Committed, Decision, Desired, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request,
+    Abilities, Activity, Cause, Committed, Decision, Desired, Elder, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request,
     RunState, Step, Timing, Verdict, words,
 };
 use accept::Acceptance;
@@ -156,11 +156,16 @@ impl Pass<'_> {
     /// No plan yet: may it run, can it run now, and what exactly would it do?
     fn without_plan(&self, request: &Request) -> Decision {
         let own = self.seen.record.get().and_then(Option::as_ref);
-        let sent = self.progress.of_request(&request.id).is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending));
+        let sent = self.progress.of_request(&request.id).is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion));
         // What is not read is not gone.
         let unread = (sent || self.progress.has_ended(&request.id)) && self.seen.record.get().is_none();
         // On the way out nothing new is started; the next process goes on.
         if self.seen.draining || unread {
+            let illegible = self.seen.record.cause().filter(|cause| cause.reason == Reason::InvalidObject && sent);
+            if let (Some(cause), Some(last)) = (illegible, self.progress.of_request(&request.id)) {
+                let ending = self.clocked(self.bare(last.stage, cause.clone()), None);
+                return self.done(Verdict::request(ending), None, self.timing.recheck_idle);
+            }
             return self.done(Verdict::Keep, None, self.timing.recheck_waiting);
         }
         match accept::accept(request, self.progress, own, self.now) {
@@ -188,6 +193,9 @@ impl Pass<'_> {
                 "expiresAt passed before the reset could start; nothing was sent. A new id asks again",
             ));
         }
+        if let Some(Elder::MayCome(left)) = self.seen.elder {
+            return self.done(Verdict::Keep, None, left);
+        }
         match self.plan(request) {
             Ok(_) if self.now.wall >= deadline => failed(self.timed_out(request, "it could not start")),
             Ok(plan) => {
@@ -211,11 +219,16 @@ impl Pass<'_> {
                 }
                 failed(end)
             }
-            Err(Hindrance::Passes(cause)) if self.runs() && request.when_active == WhenActive::Pause && !request.dry_run => {
+            Err(Hindrance::Passes(cause)) if self.stops_for(request, &cause) => {
                 self.stop_first(request, own, cause, clock, deadline)
             }
             Err(Hindrance::Passes(cause)) => self.waiting(request, cause, clock, None),
         }
+    }
+
+    /// Whether it is to be stopped first: not on a cluster where nothing would be sent.
+    fn stops_for(&self, request: &Request, cause: &Cause) -> bool {
+        self.runs() && request.when_active == WhenActive::Pause && !request.dry_run && cause.reason != Reason::ClusterChanged
     }
 
     fn runs(&self) -> bool {

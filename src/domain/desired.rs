@@ -119,7 +119,18 @@ impl Backend {
         }
     }
 
-    /// Whether a pipeline's spec names this place and its status says that it was reached from there: who only names what
+    /// Whether a pipeline's spec may name this place, as far as that can be told without looking.
+    pub fn may_be_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
+        match (&pipeline.spec.kafka, &pipeline.spec.enos, place) {
+            (Some(kafka), _, BackendIdentity::Kafka { consumer_group, .. }) => kafka.consumer_group == *consumer_group,
+            (_, Some(enos), BackendIdentity::Enos { org_id, pipeline_id }) => {
+                enos.org_id == *org_id && enos.pipeline_id.as_ref().is_none_or(|id| id == pipeline_id)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a pipeline's spec names this place and its status says that it was read from there: who only names what
     /// is another's stands in nobody's way.
     pub fn is_known_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
         let pinned = || Progress::of(pipeline);
@@ -154,6 +165,8 @@ impl Backend {
 #[derive(Clone, Debug)]
 pub struct Desired {
     pub object: Identity,
+    /// When the API server made it.
+    pub created: Option<Timestamp>,
     pub generation: i64,
     pub backend: Backend,
     /// The id of the request, if there is one, also where the request itself cannot be taken.
@@ -217,6 +230,7 @@ impl Desired {
                 name: pipeline.name_any(),
                 uid: pipeline.uid().unwrap_or_default(),
             },
+            created: pipeline.creation_timestamp().map(|t| t.0),
             generation: pipeline.metadata.generation.unwrap_or_default(),
             id: reset.map(|r| r.id.clone()),
             request: reset.map(|r| Request::of(r, matches!(backend, Backend::Enos(_)), now)),

@@ -101,12 +101,14 @@ pub fn status_of(
     status.observed_uid = uid;
     status.observed_generation = pipeline.metadata.generation;
     match &seen.identity {
-        Some(BackendIdentity::Kafka { cluster_id, .. }) => status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone())),
-        // Naming a pipeline does not make an object one that speaks for it: the platform must have shown it to its application.
+        // Naming a group or a pipeline does not make an object one that speaks for it: it must have been shown to its principal.
+        Some(BackendIdentity::Kafka { cluster_id, .. }) if seen.phase.is_some_and(|p| p != Phase::Unknown) => {
+            status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone()));
+        }
         Some(BackendIdentity::Enos { pipeline_id, .. }) if seen.phase.is_some_and(|p| !matches!(p, Phase::Unknown | Phase::NotFound)) => {
             status.pipeline_id = status.pipeline_id.or_else(|| Some(pipeline_id.clone()));
         }
-        Some(BackendIdentity::Enos { .. }) | None => {}
+        Some(_) | None => {}
     }
     status.phase = seen.phase.or(status.phase);
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), generation: pipeline.metadata.generation, now };
@@ -206,7 +208,7 @@ impl Conditions {
             Stage::Planned | Stage::Skipped => ("True", false, false, "False"),
             Stage::Verified => ("True", false, false, "True"),
             Stage::Failed => ("False", false, true, "False"),
-            Stage::Held => ("False", false, true, "Unknown"),
+            Stage::Held | Stage::OfAnotherVersion => ("False", false, true, "Unknown"),
         };
         let (reason, message) = (ending.cause.reason, message(&ending.cause));
         if ending.edited && ending.stage == Stage::Verified {

@@ -8,6 +8,7 @@ mod world;
 
 mod chart;
 mod manifests;
+mod next_version;
 mod record_rules;
 
 mod kafka_groups;
@@ -33,4 +34,5 @@ mod once_restored;
 mod outdated;
 mod restored;
 mod secured;
+mod set_back;
 mod workloads;
