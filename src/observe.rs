@@ -181,6 +181,10 @@ impl Look<'_> {
             }
             seen.rivals = open.map(|open| open.iter().map(named).collect()).into();
         }
+        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.abilities.run_state;
+        if pauses && (ready || stops) {
+            seen.sharers = self.sharers(seen, request, own).await;
+        }
         if stops && own.is_none() && self.abilities.run_state {
             seen.before = self.platform.before().await.into();
         }

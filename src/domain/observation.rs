@@ -98,6 +98,8 @@ pub struct Observation {
     pub leftover: Option<Leftover>,
     /// Names of other records of this group that are not closed (live list).
     pub rivals: Reading<Vec<String>>,
+    /// Workloads of this pipeline that another record keeps stopped, in words (live list); read where it may be stopped.
+    pub sharers: Reading<Vec<String>>,
     /// An older StreamPipeline of the same backend, as namespace/name; not looked for once this request has a record.
     pub elder: Option<String>,
     /// Live: the StreamPipeline is the same object, not deleted, asks for the same id, and its status tells of no end of it.
