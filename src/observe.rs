@@ -21,13 +21,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now:
     if desired.guarded {
         seen.owing = ctx.ledger.owing(&desired.object, &ctx.memory).await.into();
     }
-    let platform = match ctx.platform(desired).await {
-        Ok(platform) => platform,
-        Err(cause) => {
-            seen.identity = Reading::Unreadable(cause);
-            return seen;
-        }
-    };
+    let platform = ctx.platform(desired).await;
     let look = Look { ctx, desired, progress, platform, abilities: desired.backend.abilities(), now };
     match look.open_records().await {
         Err(cause) => seen.record = Reading::Unreadable(cause),
@@ -76,21 +70,12 @@ impl Look<'_> {
     /// Looked at where the record says it was carried out, which an earlier object of this name may have chosen otherwise.
     async fn leftover(&self, look: RecordLook) -> Leftover {
         let identity = &look.object.spec.backend;
-        let at = match self.desired.backend.of_record(identity) {
-            Some(backend) => self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await,
-            None => Err(Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at")),
-        };
-        match at {
-            Err(cause) => {
-                let (committed, activity) = (Reading::Unreadable(cause.clone()), Reading::Unreadable(cause.clone()));
-                Leftover { look, committed, activity, run_state: Reading::Unreadable(cause) }
-            }
-            Ok(at) => Leftover {
-                committed: self.read_back(&at, &look).await,
-                activity: self.right_after(&at, &look).await,
-                run_state: self.run_state(&at, &look).await,
-                look,
-            },
+        let at = self.ctx.platform_of(self.desired, identity).await;
+        Leftover {
+            committed: self.read_back(&at, &look).await,
+            activity: self.right_after(&at, &look).await,
+            run_state: self.run_state(&at, &look).await,
+            look,
         }
     }
 
@@ -208,6 +193,10 @@ impl Look<'_> {
                 seen.leftover = Some(self.leftover(orphan).await);
             }
             seen.rivals = open.map(|open| open.iter().map(named).collect()).into();
+        }
+        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.abilities.run_state;
+        if pauses && (ready || stops) {
+            seen.sharers = self.sharers(seen, request, own).await;
         }
         if stops && own.is_none() && self.abilities.run_state {
             seen.before = self.platform.before().await.into();

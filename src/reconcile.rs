@@ -56,6 +56,8 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The object changed; the watch brings it anew.
                 Ok(()) if guard => return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
+                // What an older definition drops would be written again at once.
+                Ok(()) if seen.outdated.is_some() => None,
                 Ok(()) if !unload => {
                     left = if next_chunk { PASSES } else { left };
                     continue;
@@ -71,17 +73,32 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 ctx.timing.recheck_waiting,
                 ctx.timing.max_backoff,
             )));
-            if let Verdict::Request(ending) = &mut decision.verdict {
-                // An end is told only once its record is closed: what is told as ended is not looked at again.
-                let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
-                if unload || not_ended {
-                    ending.stage = Stage::Waiting;
+            if let Some(cause) = &undone {
+                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
+            }
+            match &mut decision.verdict {
+                Verdict::Owed(told) => {
+                    if let Some(cause) = undone {
+                        *told = cause;
+                    }
                 }
-                if let Some(cause) = undone {
-                    tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
-                    // What has ended keeps its word: it would be told for ever.
-                    if !ending.stage.is_final() {
-                        ending.cause = cause;
+                // Also what only our own housekeeping meets: an object that does not go would not say why.
+                Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => {
+                    if let Some(cause) = undone {
+                        decision.verdict = Verdict::Owed(cause);
+                    }
+                }
+                Verdict::Request(ending) => {
+                    // An end is told only once its record is closed: what is told as ended is not looked at again.
+                    let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
+                    if unload || not_ended {
+                        ending.stage = Stage::Waiting;
+                    }
+                    if let Some(cause) = undone {
+                        // What has ended keeps its word: it would be told for ever.
+                        if !ending.stage.is_final() {
+                            ending.cause = cause;
+                        }
                     }
                 }
             }
@@ -130,6 +147,7 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
         Verdict::Request(e) => {
             tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message)
         }
+        Verdict::Owed(cause) => tracing::info!(namespace, name, id, reason = %cause.reason, step, "Decided: {}", cause.message),
         Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
     }
 }

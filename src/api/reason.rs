@@ -60,6 +60,7 @@ pub enum Reason {
     DuplicateGroup,
     BrokerUnreachable,
     PermissionMissing,
+    AdmissionRefused,
     BackendError,
     APIServerError,
     InvalidObject,
@@ -153,12 +154,17 @@ impl Reason {
             }
             QuietPeriod => "The group is Empty; it is watched for `quietPeriod` that it stays so. Nothing to do.",
             TransactionOpen => "A producer's open transaction holds offsets of the group. It is waited for; end it if it hangs.",
-            AnotherResetOpen => "Another record of the same group is not closed yet. It is dealt with first.",
+            AnotherResetOpen => {
+                "Another record of the same group, or of a workload that both would stop, is not closed yet. It is dealt with first."
+            }
             DuplicateGroup => {
                 "An older StreamPipeline names the same group or pipeline. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
             }
             BrokerUnreachable => "No broker answers. Check the address, the network and what the brokers advertise.",
             PermissionMissing => "A right on the Kafka cluster, or on the API server, is missing; the message names it.",
+            AdmissionRefused => {
+                "Somebody else's admission (a policy, a webhook, a quota, or a namespace that is being deleted) refuses what the operator writes; the message says which, in its words. Ask whoever runs it; it is tried again."
+            }
             BackendError => {
                 "The broker answered with an error that has no name here; the code is in `error.backendCode`. It is tried again."
             }
@@ -168,7 +174,7 @@ impl Reason {
                 "`bootstrapServers` lead to another cluster than before. Correct them, or delete and create the object to accept it."
             }
             CRDOutdated => {
-                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent, stopped or started until they are upgraded."
+                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent or stopped until they are upgraded; what was stopped is started again all the same."
             }
             AverageRateUnavailable => {
                 "Kafka: a partition's log cannot be read (no leader), so there is no average input rate; nothing was written, it is tried again. EnOS: the reset was called and answered with 61168, which does not say whether it moved: held."

@@ -185,6 +185,24 @@ impl Pass<'_> {
         }
     }
 
+    /// What another reset keeps stopped is neither stopped a second time nor taken for inactive: they take turns.
+    pub(super) fn unshared(&self, request: &Request) -> Result<(), Cause> {
+        if request.when_active != WhenActive::Pause || request.dry_run || !self.abilities().run_state {
+            return Ok(());
+        }
+        match &self.seen.sharers {
+            Reading::Read(held) if !held.is_empty() => {
+                let text = format!(
+                    "another reset keeps stopped what this one would stop: {}. This one takes its turn once that is brought back",
+                    words::some_of(held)
+                );
+                Err(Cause::new(Reason::AnotherResetOpen, text))
+            }
+            Reading::Unreadable(cause) => Err(cause.clone()),
+            _ => Ok(()),
+        }
+    }
+
     /// Which topics: those named, or those the group has commits for, all of which must exist.
     fn selection(&self, request: &Request, topics: &Topics) -> Result<(), Cause> {
         if topics.is_empty() {

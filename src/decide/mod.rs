@@ -34,6 +34,12 @@ pub fn decide(desired: &Desired, progress: &Progress, seen: &Observation, timing
     pass.while_outdated(pass.decide())
 }
 
+/// When a group that is watched for rest is looked at next: well within what two looks may be apart, so that one that comes
+/// late costs no more than itself.
+pub fn next_look(period: Duration, rested: Duration, usual: Duration) -> Duration {
+    period.saturating_sub(rested).min(period / 4).max(Duration::from_millis(100)).min(usual)
+}
+
 struct Pass<'a> {
     desired: &'a Desired,
     progress: &'a Progress,
@@ -61,8 +67,16 @@ impl Pass<'_> {
                 _ => self.case(&left.look, &left.committed, &left.activity, None).judge(),
             };
             let accepted = self.desired.asked().and_then(|request| self.clock(request).map(|clock| (request, clock)));
+            let owes = left.look.owes_start();
             return match accepted {
-                Some((request, clock)) => self.waiting(request, judge::another_open(&[name(&left.look)]), Some(clock), Some(judged)),
+                Some((request, clock)) => {
+                    let mut open = judge::another_open(&[name(&left.look)]);
+                    if owes {
+                        open.message += &format!("; {}", judged.cause.message);
+                    }
+                    self.waiting(request, open, Some(clock), Some(judged))
+                }
+                None if owes => self.done(Verdict::Owed(pause::owed(&left.look, &judged.cause)), judged.step, judged.recheck),
                 None => self.done(Verdict::Keep, judged.step, judged.recheck),
             };
         }
@@ -198,6 +212,11 @@ impl Pass<'_> {
         }
         match self.plan(request) {
             Ok(_) if self.now.wall >= deadline => failed(self.timed_out(request, "it could not start")),
+            // Begun while somebody else keeps them stopped, it could not stop them once they run again.
+            Ok(_) if own.is_none() && self.unshared(request).is_err() => {
+                let cause = self.unshared(request).err().unwrap_or_else(|| self.unread());
+                self.waiting(request, cause, clock, None)
+            }
             Ok(plan) => {
                 let ending = self.clocked(self.bare(Stage::Waiting, Cause::new(Reason::PlanRecorded, "the plan is being recorded")), clock);
                 // With Pause the record says what the pipeline did before, also where it happens to be inactive.
@@ -241,7 +260,7 @@ impl Pass<'_> {
         if !may {
             return self.waiting(request, cause, clock, None);
         }
-        if let Err(cause) = self.alone() {
+        if let Err(cause) = self.alone().and_then(|()| self.unshared(request)) {
             return self.waiting(request, cause, clock, None);
         }
         let to_be = || Cause::new(Reason::Pausing, "the pipeline is to be paused");
@@ -283,9 +302,8 @@ impl Pass<'_> {
             let said = ending.cause.message.trim_end_matches('.');
             ending.cause.message = format!("{said}. Waits until {}", words::second(deadline));
         }
-        let remaining = request.quiet_period.saturating_sub(self.seen.quiet.since.unwrap_or_default());
         let recheck = match ending.cause.reason {
-            Reason::QuietPeriod => remaining.max(Duration::from_millis(100)).min(self.timing.recheck_waiting),
+            Reason::QuietPeriod => next_look(request.quiet_period, self.seen.quiet.since.unwrap_or_default(), self.timing.recheck_waiting),
             _ => self.timing.recheck_waiting,
         };
         let (step, recheck) = judged.map_or((None, recheck), |j| (j.step, j.recheck));

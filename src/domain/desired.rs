@@ -57,6 +57,8 @@ pub struct Abilities {
     pub run_state: bool,
     /// A consumer may be active without being seen, so rest is watched for.
     pub quiet: bool,
+    /// The platform keeps the data of a paused pipeline no longer.
+    pub pause_limit: Option<Duration>,
     /// Where a person looks when the operator cannot know, as a sentence.
     pub look: &'static str,
 }
@@ -75,12 +77,15 @@ impl Backend {
                 read_back: ReadBack::WhileInactive,
                 run_state: !kafka.workloads.is_empty(),
                 quiet: true,
+                pause_limit: None,
                 look: "Look at the group (kafka-consumer-groups --describe)",
             },
             Backend::Enos(enos) => Abilities {
                 read_back: ReadBack::AfterStart,
                 run_state: enos.spec.start.is_some(),
                 quiet: false,
+                // EnOS manual, "Monitoring jobs".
+                pause_limit: Some(Duration::from_secs(24 * 3600)),
                 look: "Look at the pipeline and its lag in the EnOS console",
             },
         }
@@ -97,6 +102,14 @@ impl Backend {
                 Some(Backend::Enos(Box::new(EnosPipeline { spec, id: Some(pipeline_id.clone()) })))
             }
             _ => None,
+        }
+    }
+
+    /// What the operator scales to stop the pipeline.
+    pub fn workloads(&self) -> &[WorkloadReference] {
+        match self {
+            Backend::Kafka(kafka) => &kafka.workloads,
+            Backend::Enos(_) => &[],
         }
     }
 

@@ -98,6 +98,8 @@ pub struct Observation {
     pub leftover: Option<Leftover>,
     /// Names of other records of this group in the namespace that are not closed (live list).
     pub rivals: Reading<Vec<String>>,
+    /// Workloads of this pipeline that another record keeps stopped, in words (live list); read where it may be stopped.
+    pub sharers: Reading<Vec<String>>,
     /// A StreamPipeline of the same namespace and backend that comes before this one; not looked for once this request has a record.
     pub elder: Option<Elder>,
     /// StreamPipelines of other namespaces that have read the same group or pipeline: told, and waited for by nobody.

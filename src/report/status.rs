@@ -15,9 +15,6 @@ use crate::domain::{Activity, Cause, Desired, Ending, Observation, Reading, Verd
 const MOVING: Duration = Duration::from_secs(60);
 const RESTING: Duration = Duration::from_secs(10);
 
-/// The platform keeps the data of a paused pipeline no longer (EnOS manual, "Monitoring jobs").
-const PAUSE_LIMIT: SignedDuration = SignedDuration::from_hours(24);
-
 /// What the passes of one run saw that the status tells. A later look replaces an earlier one; what was not looked at
 /// again stays.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +90,7 @@ pub fn status_of(
 ) -> Option<StreamPipelineStatus> {
     let uid = Some(desired.object.uid.clone());
     let before = pipeline.status.clone().filter(|s| s.observed_uid == uid);
-    if before.is_none() && matches!(verdict, Verdict::Keep | Verdict::LeftPaused(_)) {
+    if before.is_none() && matches!(verdict, Verdict::Keep | Verdict::Owed(_) | Verdict::LeftPaused(_)) {
         // Without a verdict nothing is acknowledged: an object not seen before stays so.
         return None;
     }
@@ -114,6 +111,17 @@ pub fn status_of(
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), generation: pipeline.metadata.generation, now };
     match verdict {
         Verdict::Keep | Verdict::LeftPaused(_) => conditions.refresh(),
+        Verdict::Owed(cause) => {
+            conditions.refresh();
+            let message = message(cause);
+            conditions.set("Ready", "False", cause.reason, &message);
+            conditions.set("Reconciling", "True", cause.reason, &message);
+            conditions.remove("Stalled");
+            // What came to an end keeps its word.
+            if status.offset_reset.as_ref().is_some_and(|r| !r.stage.is_final()) {
+                conditions.set("OffsetsReset", "False", cause.reason, &message);
+            }
+        }
         Verdict::Nothing => {
             status.acknowledged_id = None;
             // The last result stays readable; what came to none leaves nothing behind.
@@ -147,7 +155,8 @@ pub fn status_of(
         Some(Err(cause)) => conditions.set("BackendReachable", "False", cause.reason, &cause.message),
         None => {}
     }
-    conditions.pause_limit(status.offset_reset.as_ref().and_then(|r| r.paused_by_operator), pause_warning);
+    let paused = status.offset_reset.as_ref().and_then(|r| r.paused_by_operator);
+    conditions.pause_limit(paused, desired.backend.abilities().pause_limit, pause_warning);
     status.conditions = conditions.list;
     let lag = seen.lag.clone().or(status.lag.clone()).filter(|lag| !is_outdated(lag, verdict));
     // A lag that is not true any more is taken away; one that changes all the time is no reason to write.
@@ -230,10 +239,11 @@ impl Conditions {
     }
 
     /// A pipeline that the operator keeps paused has a limit on the platform.
-    fn pause_limit(&mut self, since: Option<Timestamp>, warning: Duration) {
+    fn pause_limit(&mut self, since: Option<Timestamp>, limit: Option<Duration>, warning: Duration) {
+        let Some(limit) = limit.and_then(|limit| SignedDuration::try_from(limit).ok()) else { return self.remove("PauseLimitNear") };
         let paused = since.map(|since| self.now.duration_since(since));
         let Some(paused) = paused.filter(|p| p.unsigned_abs() >= warning && !p.is_negative()) else { return self.remove("PauseLimitNear") };
-        let left = (PAUSE_LIMIT - paused).as_hours();
+        let left = (limit - paused).as_hours();
         // Whole hours: a message that changes all the time would be written all the time.
         let text = if left < 0 {
             "the operator has kept the pipeline paused for longer than the 24 h the platform documents: its cached data may be gone. Decide now: onUnknownOutcome: Retry, a new id, or no id".to_owned()
