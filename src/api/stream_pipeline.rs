@@ -146,6 +146,13 @@ pub struct OffsetReset {
     pub unknown: BTreeMap<String, Value>,
 }
 
+impl OffsetReset {
+    /// Left out is the same as false.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
+    }
+}
+
 /// Where to move to.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -52,16 +52,6 @@ impl Pass<'_> {
                     cause.message += ". whenActive is Fail: nothing was sent; stop it and choose a new id";
                     return Ends(cause);
                 }
-                if active {
-                    let what = match cause.reason {
-                        // A static member may be there without a process.
-                        Reason::GroupActive if cause.message.contains("static members (") => "Stop what still runs",
-                        Reason::GroupActive => "Stop them",
-                        Reason::PipelineActive => "Pause or stop it",
-                        _ => "Stop it",
-                    };
-                    cause.message += &format!(". {what}; the reset starts by itself.");
-                }
                 Passes(cause)
             })?;
             self.alone().map_err(Passes)?;
@@ -126,13 +116,13 @@ impl Pass<'_> {
                 return Err(Cause::new(Reason::OffsetsMoving, text));
             }
             let text = format!(
-                "the group is Empty; watching for {} s that it stays so and that its offsets do not move.",
+                "the group is Empty; watching for {} s that it stays so and that its offsets do not move",
                 request.quiet_period.as_secs_f32()
             );
             return Err(Cause::new(Reason::QuietPeriod, text));
         }
         if committed.values().any(|c| c.pending) {
-            return Err(Cause::new(Reason::TransactionOpen, "an open transaction holds offsets of the group; it is waited for."));
+            return Err(Cause::new(Reason::TransactionOpen, "an open transaction holds offsets of the group"));
         }
         Ok(())
     }
@@ -141,8 +131,7 @@ impl Pass<'_> {
     fn eldest(&self) -> Result<(), Cause> {
         let Some(elder) = &self.seen.elder else { return Ok(()) };
         let text = format!(
-            "StreamPipeline {elder} is older and names the same {}; only the oldest resets it. Nothing was sent; \
-             this request starts once the older is gone",
+            "StreamPipeline {elder} is older and names the same {}; only the oldest resets it. Nothing was sent",
             self.desired.backend.named()
         );
         Err(Cause::new(Reason::DuplicateGroup, text))

@@ -69,7 +69,7 @@ pub fn bring_back(look: &RecordLook, run_state: &Reading<RunState>, timing: &Tim
 
 fn overridden(what: &str) -> Cause {
     let text = format!(
-        "{what}; it is not stopped twice. Stop it (a tool that keeps it as it is in Git must ignore spec.replicas of a workload), or remove the request"
+        "{what}; it is not stopped twice. Stop it (a tool that keeps it as it is in Git must ignore spec.replicas of a workload), or remove spec.offsetReset"
     );
     Cause::new(Reason::PauseOverridden, text)
 }

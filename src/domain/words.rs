@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Standing;
+use crate::api::{PlanTotals, RunStateBefore};
 
 /// At most this many names in one sentence, each of at most so many bytes: a topic's whole name, and what is said of it.
 const NAMES: usize = 12;
@@ -20,12 +21,14 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
 /// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal, a place for it.
 pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
     let principal = principal.unwrap_or("<principal>");
-    let quoted = |text: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
-        if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-    };
-    let (principal, name) = (quoted(&format!("User:{}", cut(principal, 128))), quoted(&cut(name, 256)));
+    let (principal, name) = (shell(&format!("User:{}", cut(principal, 128))), shell(&cut(name, 256)));
     format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {name}")
+}
+
+/// As one word of a command.
+pub fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// What a terminal or a reader does not show as what it is: controls, line separators, marks of direction, joiners, tags.
@@ -86,6 +89,27 @@ pub fn time_of(milliseconds: i64) -> String {
 /// "1 partition", "12 partitions".
 pub fn partitions(n: usize) -> String {
     if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", number(i64::try_from(n).unwrap_or(i64::MAX))) }
+}
+
+/// One sentence after another.
+pub fn and(first: &str, second: &str) -> String {
+    format!("{}. {second}", first.trim_end_matches('.'))
+}
+
+/// "The operator keeps at 0 since 2026-11-23T08:00:00Z: Deployment d (it had 2)".
+pub fn kept(before: &RunStateBefore, since: Timestamp) -> String {
+    let since = second(since);
+    if before.workloads.is_empty() {
+        return format!("The operator keeps the pipeline paused since {since}");
+    }
+    let name = |w: &crate::api::ScaledWorkload| format!("{} {} (it had {})", w.kind, w.name, w.replicas);
+    let names: Vec<_> = before.workloads.iter().filter(|w| w.replicas > 0).map(name).collect();
+    format!("The operator keeps at 0 since {since}: {}", some_of(&names))
+}
+
+/// "at most 27 records will be replayed, 0 skipped": offsets are distances, not counts.
+pub fn cost(totals: &PlanTotals, be: &str) -> String {
+    format!("at most {} records {be} replayed, {} skipped", number(totals.replayed), number(totals.skipped))
 }
 
 /// "chunk 2 of 3".
