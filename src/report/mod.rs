@@ -1,6 +1,8 @@
 //! Tells people: the status (computed by a pure function, written when it differs), and one event per change.
 
 mod status;
+#[cfg(test)]
+mod status_tests;
 
 pub use status::{Seen, status_of};
 
