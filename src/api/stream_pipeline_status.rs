@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Reason, Stage};
 
 /// What the operator saw and did.
+// A new object has a status of no generation: without one, Git tools take it for done before anybody has looked at it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = { "observedGeneration": -1 }))]
 pub struct StreamPipelineStatus {
     /// The generation of the spec this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
