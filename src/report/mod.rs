@@ -55,7 +55,11 @@ pub async fn report(
         .await;
     }
     if let (Verdict::Request(ending), Some(event)) = (verdict, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
-        ctx.metrics.request(ending.stage, ending.cause.reason);
+        match &ending.owed {
+            // It has not ended before that is done.
+            Some(owed) => ctx.metrics.request(Stage::Sending, owed.reason),
+            None => ctx.metrics.request(ending.stage, ending.cause.reason),
+        }
         publish(ctx, pipeline, &event).await;
         if let Some(gap) = ctx.clock.gap() {
             let text = format!("the operator's clock is {}, whose time counts. Correct the clock of its node", clock::words(gap));

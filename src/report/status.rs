@@ -159,10 +159,10 @@ pub fn status_of(
                 status.leave_last();
             }
             let known = status.offset_reset.take();
-            let message = conditions.message(&ending.cause);
+            let error = error(ending, &conditions);
             status.offset_reset = desired.id.as_ref().map(|id| OffsetResetStatus {
                 dry_run: desired.dry_run,
-                ..reset_status(id, ending, known, message)
+                ..reset_status(id, ending, known, error)
             });
             conditions.of_request(ending);
             status.observed_generation = if ending.is_edited() { before_edit } else { generation };
@@ -193,15 +193,21 @@ pub fn status_of(
     Some(status)
 }
 
-fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>, message: String) -> OffsetResetStatus {
+/// Why it did not succeed; or why what is left to do is not done yet, where the platform says so by a code.
+fn error(ending: &Ending, conditions: &Conditions) -> Option<ResetError> {
     let failed = matches!(ending.stage, Stage::Waiting | Stage::Failed | Stage::Held) || ending.cause.code.is_some();
-    let error = failed.then(|| ResetError {
-        code: ending.cause.code(),
-        reason: ending.cause.reason,
-        backend_code: ending.cause.backend_code,
-        message,
-        retryable: !ending.stage.is_final(),
-    });
+    let owed = ending.owed.as_ref().filter(|owed| owed.code.is_some());
+    let cause = if failed { &ending.cause } else { owed? };
+    Some(ResetError {
+        code: cause.code(),
+        reason: cause.reason,
+        backend_code: cause.backend_code,
+        message: conditions.message(cause),
+        retryable: !failed || !ending.stage.is_final(),
+    })
+}
+
+fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>, error: Option<ResetError>) -> OffsetResetStatus {
     OffsetResetStatus {
         id: id.to_owned(),
         stage: ending.stage,

@@ -31,5 +31,6 @@ mod once_records;
 mod once_restored;
 mod outdated;
 mod restored;
+mod told;
 mod secured;
 mod workloads;

@@ -234,6 +234,11 @@ pub fn condition<'a>(status: &'a StreamPipelineStatus, kind: &str) -> Option<&'a
     status.conditions.iter().find(|c| c.type_ == kind)
 }
 
+/// The request has ended, and nothing is left to do for it.
+pub fn is_over(status: &StreamPipelineStatus) -> bool {
+    status.offset_reset.as_ref().is_some_and(|r| r.stage.is_final()) && condition(status, "Reconciling").is_none()
+}
+
 /// Status, reason and message of a condition that must be there.
 pub fn says<'a>(status: &'a StreamPipelineStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
     let c = condition(status, kind).unwrap_or_else(|| panic!("no condition {kind} in {status:?}"));
