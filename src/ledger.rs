@@ -45,8 +45,8 @@ pub fn former_record_name(object: &Identity, backend: &BackendIdentity, request:
 
 fn named(object: &Identity, [place, what]: [&str; 2], request: &Request) -> String {
     let mut parts = vec![object.namespace.as_str(), &object.name, place, what, &request.id];
-    // A dry run does not use up the id: its record is named apart, once per id and spec.
-    let written = request.dry_run.then(|| serde_json::to_string(&request.written).unwrap_or_default());
+    // A dry run does not use up the id: its record is named apart, once per id and what it would reset.
+    let written = request.dry_run.then(|| serde_json::to_string(&request.what()).unwrap_or_default());
     parts.extend(written.as_deref());
     let stem: String = object.name.chars().take(40).collect();
     format!("{}-{}", stem.trim_end_matches(['.', '-']), digest(&parts))
@@ -280,7 +280,7 @@ impl Ledger {
     /// As [`Ledger::get`]; also where it exists already.
     pub async fn create(&self, object: &Identity, name: &str, spec: OffsetResetRecordSpec) -> Result<OffsetResetRecord, Cause> {
         let mut labels = BTreeMap::from([(PIPELINE_LABEL.to_owned(), object.name.clone())]);
-        if spec.request.dry_run != Some(true) {
+        if !spec.request.is_dry_run() {
             labels.insert(BACKEND_LABEL.to_owned(), backend_label(&spec.backend));
         }
         let metadata = ObjectMeta {
@@ -351,13 +351,13 @@ impl Ledger {
 
 fn wants(live: &StreamPipeline, object: &Identity, id: &str, again: bool) -> bool {
     let same = live.uid().as_deref() == Some(&object.uid) && live.metadata.deletion_timestamp.is_none();
-    let asked = live.spec.offset_reset.as_ref().is_some_and(|r| r.id == id);
+    let asked = live.spec.offset_reset.as_ref().is_some_and(|r| r.id == id && !r.is_dry_run());
     let over = |stage| match stage {
         Stage::Waiting | Stage::Pausing | Stage::Sending | Stage::Planned => false,
         Stage::Held => !again,
         Stage::Verified | Stage::Sent | Stage::Skipped | Stage::Failed | Stage::OfAnotherVersion => true,
     };
-    same && asked && !Progress::of(live).of_request(id).is_some_and(|told| over(told.stage))
+    same && asked && !Progress::of(live).of_request(id, false).is_some_and(|told| over(told.stage))
 }
 
 /// Nothing is planned in it yet, and it was made later.

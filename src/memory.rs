@@ -414,13 +414,14 @@ mod tests {
             (seed >> 33) % below
         };
         let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() };
+        let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
         for history in 0..2000 {
             let period = Duration::from_millis(100 + random(15_000));
             let latest = [60, 200, 1_000, 4_000, 30_000][usize::try_from(history % 5).expect("small")];
             let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
             let (mut at, mut looks) = (Duration::ZERO, 0);
             loop {
-                let quiet = memory.note_look("n", &backend, true, &Committed::new(), period, start + at);
+                let quiet = memory.note_look(&object, &backend, true, &Committed::new(), period, start + at);
                 looks += 1;
                 if quiet.is_enough(period) {
                     break;

@@ -57,10 +57,10 @@ impl Look<'_> {
                 continue;
             }
             let request = &look.object.spec.request;
-            let same_kind = request.dry_run == self.desired.asked().and_then(|r| r.written.dry_run);
+            let same_kind = request.is_dry_run() == self.desired.dry_run;
             if Some(&request.id) == self.desired.id.as_ref() && same_kind {
                 own = Some(look);
-            } else if request.dry_run != Some(true) {
+            } else if !request.is_dry_run() {
                 return Ok((own, Some(look)));
             }
         }
@@ -121,7 +121,7 @@ impl Look<'_> {
     /// It ended, and nothing was changed since: nothing needs to be known about it.
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
-        let last = self.progress.of_request(&request.id).filter(|last| last.stage.is_final());
+        let last = self.progress.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
         // What is told as paused is looked at until it is not.
         last.is_some_and(|last| !(self.progress.spec_changed || last.paused_by_operator.is_some() || retry && last.stage == Stage::Held))
     }

@@ -73,33 +73,19 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 ctx.timing.recheck_waiting,
                 ctx.timing.max_backoff,
             )));
-            if let Some(cause) = &undone {
-                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
+            if let Verdict::Request(ending) = &mut decision.verdict {
+                // An end is told only once its record is closed: what is told as ended is not looked at again.
+                let not_ended = undone.is_some() && ending.owed.is_none() && matches!(ending.stage, Stage::Failed | Stage::Planned);
+                if unload || not_ended {
+                    ending.stage = Stage::Waiting;
+                }
             }
-            match &mut decision.verdict {
-                Verdict::Owed(told) => {
-                    if let Some(cause) = undone {
-                        *told = cause;
-                    }
-                }
-                // Also what only our own housekeeping meets: an object that does not go would not say why.
-                Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => {
-                    if let Some(cause) = undone {
-                        decision.verdict = Verdict::Owed(cause);
-                    }
-                }
-                Verdict::Request(ending) => {
-                    // An end is told only once its record is closed: what is told as ended is not looked at again.
-                    let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
-                    if unload || not_ended {
-                        ending.stage = Stage::Waiting;
-                    }
-                    if let Some(cause) = undone {
-                        // What has ended keeps its word: it would be told for ever.
-                        if !ending.stage.is_final() {
-                            ending.cause = cause;
-                        }
-                    }
+            if let Some(cause) = undone {
+                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
+                match &mut decision.verdict {
+                    Verdict::Request(ending) => ending.hinder(&cause),
+                    // Also what only our own housekeeping meets: an object that does not go would not say why.
+                    other => *other = Verdict::Owes(cause),
                 }
             }
         }
@@ -145,9 +131,10 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
     };
     match verdict {
         Verdict::Request(e) => {
-            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message)
+            let cause = e.owed.as_ref().unwrap_or(&e.cause);
+            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %cause.reason, step, "Decided: {}", cause.message)
         }
-        Verdict::Owed(cause) => tracing::info!(namespace, name, id, reason = %cause.reason, step, "Decided: {}", cause.message),
-        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+        Verdict::Owes(cause) => tracing::info!(namespace, name, id, reason = %cause.reason, step, "Decided: {}", cause.message),
+        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
     }
 }

@@ -184,14 +184,14 @@ impl Reason {
                 "The pipeline runs. Pause or stop it, and the reset starts by itself; or `whenActive: Pause`. With `whenActive: Fail` it ended; choose a new id."
             }
             PipelineNotStartedYet => {
-                "Released, never started: the platform resets only paused or stopped pipelines. Start and stop it, or remove the request."
+                "Released, never started: the platform resets only paused or stopped pipelines. Start and stop it, or remove `spec.offsetReset`."
             }
             PipelineFailed => "The platform reports that the pipeline failed. Look into it in the console, then stop it.",
             PipelineStatusUnknown => {
                 "The platform reports a state that is not documented, or lists disagree. Nothing is called; it is looked at again."
             }
             PauseOverridden => {
-                "Somebody started the pipeline again while the operator held it paused. It is not paused twice: stop it, or remove the request."
+                "Somebody started the pipeline again while the operator held it paused. It is not paused twice: stop it, or remove `spec.offsetReset`."
             }
             AutoscalerActive => {
                 "An autoscaler scales a workload that is to be stopped; it would work against the pause. Remove or pause it."
@@ -246,7 +246,7 @@ impl Reason {
                 "The request was there when the object was first seen, so it was not run. A new id runs; or create with `whenCreated: Run` or a future `expiresAt`."
             }
             AlreadyHandled => "A record of this id exists from an earlier object. It does not run again; a new id does.",
-            RequestEditedWithoutNewId => "The request was edited after it ended. Nothing runs under the same id; a new id does.",
+            RequestEditedWithoutNewId => "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait.",
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",
             NoCommittedOffset => "A selected partition has no committed offset. Choose a policy or other topics, with a new id.",
@@ -273,9 +273,9 @@ impl Reason {
             NoLongerRequested => "The request was withdrawn or replaced before anything was sent.",
             AbandonedUnrun => "This id was given up before anything was sent. A new id asks again.",
             OutcomeUnknown => {
-                "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or no id."
+                "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
             }
-            OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or no id.",
+            OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then.",
             PartlyApplied => "The broker refused some partitions for good. The record names them; then a new id.",
             OfAnotherVersion => {
                 "Another version of the operator wrote a word that this one does not know. What stands beside it is in that version's words."

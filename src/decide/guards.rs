@@ -56,16 +56,6 @@ impl Pass<'_> {
                     cause.message += ". whenActive is Fail: nothing was sent; stop it and choose a new id";
                     return Ends(cause);
                 }
-                if active {
-                    let what = match cause.reason {
-                        // A static member may be there without a process.
-                        Reason::GroupActive if cause.message.contains("static members (") => "Stop what still runs",
-                        Reason::GroupActive => "Stop them",
-                        Reason::PipelineActive => "Pause or stop it",
-                        _ => "Stop it",
-                    };
-                    cause.message += &format!(". {what}; the reset starts by itself.");
-                }
                 Passes(cause)
             })?;
             self.alone().map_err(Passes)?;
@@ -150,7 +140,7 @@ impl Pass<'_> {
                 return Err(Cause::new(Reason::OffsetsMoving, text));
             }
             let text = format!(
-                "the group is Empty; watching for {} s that it stays so and that its offsets do not move.",
+                "the group is Empty; watching for {} s that it stays so and that its offsets do not move",
                 request.quiet_period.as_secs_f32()
             );
             return Err(Cause::new(Reason::QuietPeriod, text));
@@ -164,8 +154,7 @@ impl Pass<'_> {
         let text = match &self.seen.elder {
             None => return Ok(()),
             Some(Elder::Acts(elder)) => format!(
-                "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent; \
-                 this request starts once the older is gone"
+                "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent"
             ),
             Some(Elder::NotLookedAt(elder)) => format!(
                 "StreamPipeline {elder} is older and names the same {what}; the operator has not looked at it yet, so it is not known which \

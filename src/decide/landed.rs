@@ -10,6 +10,10 @@ use crate::domain::{
 
 /// The refused partitions are sent again so often within the window.
 const TRIES: u32 = 3;
+/// Most bytes of a record's message (`OffsetResetRecordStatus::message`), of the warnings in it, and of a group's name in it.
+const MESSAGE: usize = 1024;
+const WARNINGS: usize = 400;
+const GROUP: usize = 255;
 
 impl Case<'_> {
     /// Step 3: a definite answer for every partition.
@@ -173,16 +177,15 @@ impl Case<'_> {
         let totals = self.look.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
         let n = standing.at_target.len();
         let text = format!(
-            "{} of {} read back as planned; {} will be replayed, {} skipped; lag after {}, average input {:.1} records/s",
+            "{} of {} read back as planned; {}; lag after {}, average input {:.1} records/s",
             words::number(i64::try_from(n).unwrap_or(i64::MAX)),
             words::partitions(n),
-            words::number(totals.replayed),
-            words::number(totals.skipped),
+            words::cost(&totals, "will be"),
             words::number(totals.lag_after),
             totals.average_rate
         );
-        let warnings = self.look.object.spec.plan.as_ref().map_or(0, |p| p.warnings.len());
-        let text = if warnings > 0 { format!("{text}; {warnings} warning(s) in the record") } else { text };
+        let warnings = self.look.object.spec.plan.as_ref().map(|p| p.warnings.join("; ")).filter(|all| !all.is_empty());
+        let text = warnings.map_or(text.clone(), |all| format!("{text}. Mind: {}", words::cut(&all, WARNINGS)));
         let added = self.not_covered();
         let text = if added.is_empty() {
             text
@@ -225,8 +228,12 @@ impl Case<'_> {
     ) -> Judgement {
         let unknown = matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
         let retry = if unknown && self.look.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
-        let text = format!("{text}. {}; then {retry}choose a new id, or remove the id to leave it", self.abilities.look);
-        let cause = Cause { code, ..Cause::new(reason, text.replace(".. ", ". ")) };
+        let [_, what] = self.look.object.spec.backend.parts();
+        let look = self.abilities.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
+        let out = format!("{look}; then {retry}choose a new id, or remove spec.offsetReset to leave it");
+        // Whatever else is to be said, the way out is not cut off.
+        let text = words::and(&words::cut(text, MESSAGE.saturating_sub(out.len() + 2)), &out);
+        let cause = Cause { code, ..Cause::new(reason, text) };
         let mut status = closing(self.look, RecordPhase::Held, &cause, self.now, standing);
         let failure =
             |(at, code): (&TopicPartition, &i32)| PartitionFailure { topic: at.topic.clone(), partition: at.partition, code: *code };
@@ -247,7 +254,7 @@ pub(super) fn closing(
         phase,
         attempt: look.attempt(),
         reason: cause.reason,
-        message: words::cut(&cause.message, 1024),
+        message: words::cut(&cause.message, MESSAGE),
         completed_at: now.wall,
         verification: standing.map(|s| Verification {
             at_target: count(&s.at_target),

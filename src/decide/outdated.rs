@@ -22,15 +22,13 @@ impl Pass<'_> {
         };
         let undone = decision.step.take_if(|step| !may(step)).is_some();
         if let Verdict::Request(ending) = &mut decision.verdict {
-            if undone && matches!(ending.stage, Stage::Failed | Stage::Planned) {
+            if undone && ending.owed.is_none() && matches!(ending.stage, Stage::Failed | Stage::Planned) {
                 // Its record is not closed, so it has not ended.
                 ending.stage = Stage::Waiting;
             }
-            if !ending.stage.is_final() {
-                ending.cause = outdated.cause.clone();
-            }
+            ending.hinder(&outdated.cause);
         }
-        if let (Verdict::Owed(cause), true) = (&mut decision.verdict, undone) {
+        if let (Verdict::Owes(cause), true) = (&mut decision.verdict, undone) {
             *cause = outdated.cause.clone();
         }
         decision.recheck = decision.recheck.max(self.timing.recheck_waiting);
@@ -40,7 +38,7 @@ impl Pass<'_> {
     /// Why a request that is taken on now ends: it was written through definitions that may have dropped part of it.
     pub(super) fn cut_short(&self, request: &Request) -> Option<Cause> {
         let outdated = self.seen.outdated.as_ref().filter(|outdated| outdated.asked)?;
-        let known = self.progress.of_request(&request.id).is_some() || self.seen.record.get().is_some_and(Option::is_some);
+        let known = self.progress.of_request(&request.id, request.dry_run).is_some() || self.seen.record.get().is_some_and(Option::is_some);
         (!known).then(|| {
             let text =
                 "This request may have lost part of what was written, so it does not run then either: apply it once more, with a new id";

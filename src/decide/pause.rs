@@ -90,7 +90,7 @@ pub fn owed(look: &RecordLook, why: &Cause) -> Cause {
 
 fn overridden(what: &str) -> Cause {
     let text = format!(
-        "{what}; it is not stopped twice. Stop it (a tool that keeps it as it is in Git must ignore spec.replicas of a workload), or remove the request"
+        "{what}; it is not stopped twice. Stop it (a tool that keeps it as it is in Git must ignore spec.replicas of a workload), or remove spec.offsetReset"
     );
     Cause::new(Reason::PauseOverridden, text)
 }

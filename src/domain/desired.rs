@@ -59,7 +59,7 @@ pub struct Abilities {
     pub quiet: bool,
     /// The platform keeps the data of a paused pipeline no longer.
     pub pause_limit: Option<Duration>,
-    /// Where a person looks when the operator cannot know, as a sentence.
+    /// Where a person looks when the operator cannot know, as a sentence; `{}` stands for the group.
     pub look: &'static str,
 }
 
@@ -78,7 +78,7 @@ impl Backend {
                 run_state: !kafka.workloads.is_empty(),
                 quiet: true,
                 pause_limit: None,
-                look: "Look at the group (kafka-consumer-groups --describe)",
+                look: "Look at the group (kafka-consumer-groups --bootstrap-server … --describe --group {})",
             },
             Backend::Enos(enos) => Abilities {
                 read_back: ReadBack::AfterStart,
@@ -186,6 +186,8 @@ pub struct Desired {
     pub id: Option<String>,
     /// The request, or why it is refused.
     pub request: Option<Result<Request, Cause>>,
+    /// Whether it is a dry run, also where the request itself cannot be taken.
+    pub dry_run: bool,
     /// The object is being deleted: nothing is wanted any more, what was paused is brought back.
     pub deleted: Option<Timestamp>,
     /// Whether our finalizer is on the object.
@@ -246,6 +248,7 @@ impl Desired {
             created: pipeline.creation_timestamp().map(|t| t.0),
             generation: pipeline.metadata.generation.unwrap_or_default(),
             id: reset.map(|r| r.id.clone()),
+            dry_run: reset.is_some_and(OffsetReset::is_dry_run),
             request: reset.map(|r| Request::of(r, matches!(backend, Backend::Enos(_)), now)),
             backend,
             deleted,
@@ -267,7 +270,7 @@ impl Request {
             return Err(Cause::new(
                 Reason::UnknownField,
                 format!(
-                    "spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it and choose a new id"
+                    "spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it, with a new id"
                 ),
             ));
         }
@@ -305,23 +308,22 @@ impl Request {
             expires_at: reset.expires_at,
             out_of_range: reset.out_of_range.unwrap_or_default(),
             no_record_at_time: reset.no_record_at_time.unwrap_or_default(),
-            no_committed_offset: reset.no_committed_offset.unwrap_or(if shift {
-                NoCommittedOffset::Fail
-            } else {
-                NoCommittedOffset::Target
-            }),
+            no_committed_offset: without_commit(reset.no_committed_offset, shift),
             missing_group: reset.missing_group.unwrap_or_default(),
             on_unknown_outcome: reset.on_unknown_outcome.unwrap_or_default(),
-            dry_run: reset.dry_run.unwrap_or(false),
+            dry_run: reset.is_dry_run(),
             written: reset.clone(),
         })
     }
 
-    /// Whether the record of this id was made for the same request. What may be changed under an id afterwards does not count.
+    /// Whether the record of this id was made to reset the same.
     pub fn same_as(&self, recorded: &OffsetReset) -> bool {
-        let bare =
-            |r: &OffsetReset| OffsetReset { on_unknown_outcome: None, note: None, when_created: None, expires_at: None, ..r.clone() };
-        bare(&self.written) == bare(recorded)
+        self.what() == what(recorded)
+    }
+
+    /// What would be reset.
+    pub fn what(&self) -> OffsetReset {
+        what(&self.written)
     }
 
     /// The selected partitions among those that exist.
@@ -332,6 +334,40 @@ impl Request {
             Some(Some(partitions)) => partitions.as_ref().is_none_or(|p| p.contains(&at.partition)),
         }
     }
+}
+
+/// What would be reset, spelt out: of two requests that mean the same it is the same. When and how it is done, and what may be
+/// said of it afterwards, do not count.
+fn what(reset: &OffsetReset) -> OffsetReset {
+    let shift = reset.to.as_ref().is_some_and(|to| to.shift_by.is_some());
+    let mut topics = reset.topics.clone();
+    for topic in topics.iter_mut().flatten() {
+        topic.partitions.iter_mut().for_each(|partitions| partitions.sort_unstable());
+    }
+    topics.iter_mut().for_each(|topics| topics.sort_by(|a, b| a.name.cmp(&b.name)));
+    OffsetReset {
+        id: reset.id.clone(),
+        to: reset.to.clone(),
+        topics,
+        out_of_range: Some(reset.out_of_range.unwrap_or_default()),
+        no_record_at_time: Some(reset.no_record_at_time.unwrap_or_default()),
+        no_committed_offset: Some(without_commit(reset.no_committed_offset, shift)),
+        missing_group: Some(reset.missing_group.unwrap_or_default()),
+        when_active: None,
+        wait_timeout: None,
+        quiet_period: None,
+        when_created: None,
+        expires_at: None,
+        on_unknown_outcome: None,
+        dry_run: None,
+        note: None,
+        unknown: reset.unknown.clone(),
+    }
+}
+
+/// A shift starts from a committed offset.
+fn without_commit(said: Option<NoCommittedOffset>, shift: bool) -> NoCommittedOffset {
+    said.unwrap_or(if shift { NoCommittedOffset::Fail } else { NoCommittedOffset::Target })
 }
 
 fn unknown_field(reset: &OffsetReset) -> Option<String> {

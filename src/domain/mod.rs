@@ -10,7 +10,7 @@ mod plan;
 mod progress;
 pub mod words;
 
-pub use decision::{Decision, Ending, Step, Verdict};
+pub use decision::{Decision, Ending, Kept, Step, Verdict};
 pub use elder::{Elder, elsewhere};
 pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
 pub use observation::{

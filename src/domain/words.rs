@@ -7,6 +7,7 @@ use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, GeneralCa
 use jiff::Timestamp;
 
 use super::Standing;
+use crate::api::{PlanTotals, RunStateBefore};
 
 /// At most this many names in one sentence, each of at most so many bytes: a topic's whole name, and what is said of it.
 const NAMES: usize = 12;
@@ -23,15 +24,15 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
 
 /// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal, a place for it.
 pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
-    let principal = quoted(&format!("User:{}", cut(principal.unwrap_or("<principal>"), 128)));
-    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {}", quoted(&cut(name, 256)))
+    let principal = shell(&format!("User:{}", cut(principal.unwrap_or("<principal>"), 128)));
+    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {}", shell(&cut(name, 256)))
 }
 
 /// The same for several topics, of which so many are named as fit in a sentence; there is one at least.
 pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String {
     let mut names = topics.iter().take(NAMES);
     let first = acl(principal, "--topic", names.next().unwrap_or(&""));
-    let shown = names.fold(first, |shown, name| format!("{shown} --topic {}", quoted(&cut(name, 256))));
+    let shown = names.fold(first, |shown, name| format!("{shown} --topic {}", shell(&cut(name, 256))));
     match topics.len().saturating_sub(NAMES) {
         0 => shown,
         more => format!("{shown} (and {more} more topics)"),
@@ -39,7 +40,7 @@ pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String
 }
 
 /// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
+pub fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
@@ -104,6 +105,27 @@ pub fn time_of(milliseconds: i64) -> String {
 /// "1 partition", "12 partitions".
 pub fn partitions(n: usize) -> String {
     if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", number(i64::try_from(n).unwrap_or(i64::MAX))) }
+}
+
+/// One sentence after another.
+pub fn and(first: &str, second: &str) -> String {
+    format!("{}. {second}", first.trim_end_matches('.'))
+}
+
+/// "The operator keeps at 0 since 2026-11-23T08:00:00Z: Deployment d (it had 2)".
+pub fn kept(before: &RunStateBefore, since: Timestamp) -> String {
+    let since = second(since);
+    if before.workloads.is_empty() {
+        return format!("The operator keeps the pipeline paused since {since}");
+    }
+    let name = |w: &crate::api::ScaledWorkload| format!("{} {} (it had {})", w.kind, w.name, w.replicas);
+    let names: Vec<_> = before.workloads.iter().filter(|w| w.replicas > 0).map(name).collect();
+    format!("The operator keeps at 0 since {since}: {}", some_of(&names))
+}
+
+/// "at most 27 records will be replayed, 0 skipped": offsets are distances, not counts.
+pub fn cost(totals: &PlanTotals, be: &str) -> String {
+    format!("at most {} records {be} replayed, {} skipped", number(totals.replayed), number(totals.skipped))
 }
 
 /// "chunk 2 of 3".
