@@ -22,7 +22,18 @@ pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
     let principal = principal.unwrap_or("<principal>");
     let quoted = |text: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
-        if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+        if text.contains(|c| c != ' ' && is_blank(c)) {
+            let spelled = |c: char| match c {
+                '\'' | '\\' => format!("\\{c}"),
+                c if c != ' ' && is_blank(c) => format!("\\u{:04x}", u32::from(c)),
+                c => c.to_string(),
+            };
+            format!("$'{}'", text.chars().map(spelled).collect::<String>())
+        } else if text.chars().all(plain) {
+            text.to_owned()
+        } else {
+            format!("'{}'", text.replace('\'', "'\\''"))
+        }
     };
     let (principal, name) = (quoted(&format!("User:{}", cut(principal, 128))), quoted(&cut(name, 256)));
     format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {name}")
@@ -36,6 +47,25 @@ pub fn is_unseen(c: char) -> bool {
             '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
         )
+}
+
+/// What looks like a space, or like nothing.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
+}
+
+/// A name as it stands in a sentence: where a part of it could not be seen, in quotes and spelled out.
+pub fn name(name: &str) -> String {
+    let name = cut(name, NAME);
+    if !name.contains(is_blank) {
+        return name;
+    }
+    let spelled = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c != ' ' && is_blank(c) => format!("\\u{{{:x}}}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", name.chars().map(spelled).collect::<String>())
 }
 
 /// A space in place of each character that is not seen.
@@ -119,6 +149,22 @@ mod tests {
             assert_eq!(cut(&format!("a{hostile}b"), 64), "a b", "{hostile:?}");
         }
         assert_eq!(cut("Größe 大小 \u{1f600} e\u{301}", 64), "Größe 大小 \u{1f600} e\u{301}");
+    }
+
+    #[test]
+    fn d8_a_name_whose_blanks_would_not_be_seen_is_quoted() {
+        for (plain, told, in_a_shell) in [
+            ("mg", "mg", "mg"),
+            ("größe", "größe", "'größe'"),
+            ("mg ", "\"mg \"", "'mg '"),
+            ("x y", "\"x y\"", "'x y'"),
+            ("m\u{a0}g", "\"m\\u{a0}g\"", "$'m\\u00a0g'"),
+            ("it's\u{3000}", "\"it's\\u{3000}\"", "$'it\\'s\\u3000'"),
+            ("\u{3164}", "\"\\u{3164}\"", "$'\\u3164'"),
+        ] {
+            assert_eq!(name(plain), told);
+            assert!(acl(None, "--group", plain).ends_with(&format!("--group {in_a_shell}")), "{}", acl(None, "--group", plain));
+        }
     }
 
     #[test]

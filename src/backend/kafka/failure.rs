@@ -36,7 +36,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
         Some(code) if code.is_authorization() => {
             let what = match code.0 {
                 29 => format!("Read and Describe on a topic; add it: {}", who.acl("--topic", "<topic>")),
-                30 => format!("Read and Describe on group {}; add it: {}", backend.group, who.acl("--group", &backend.group)),
+                30 => format!("Read and Describe on group {}; add it: {}", words::name(&backend.group), who.acl("--group", &backend.group)),
                 _ => "Describe on the cluster".to_owned(),
             };
             with(Reason::PermissionMissing, format!("the brokers refuse it; this right is missing: {what} ({error})"))
@@ -119,7 +119,7 @@ pub fn of_topic(topic: &str, code: KafkaCode, who: &Who) -> Cause {
 
 /// What a commit takes is not allowed there, as the brokers say beforehand. `kind`: group or topic.
 pub fn not_committable(kind: &str, name: &str, who: &Who) -> Cause {
-    let right = who.acl(&format!("--{kind}"), name);
+    let (right, name) = (who.acl(&format!("--{kind}"), name), words::name(name));
     Cause::new(
         Reason::PermissionMissing,
         format!("offsets may not be committed for {kind} {name}; nothing was sent. Add the right: {right}"),
