@@ -12,7 +12,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ptr::{self, null, null_mut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -61,7 +61,7 @@ type Element = rd_kafka_topic_partition_t;
 type List = rd_kafka_topic_partition_list_t;
 type Wake = Box<dyn Fn() + Send + Sync>;
 /// Whether this host, at this address, may be connected to.
-pub(super) type Gate = Box<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
+pub(super) type Gate = Box<dyn Fn(&str, SocketAddr) -> bool + Send + Sync>;
 
 /// The name and the text of an error code, for any number.
 pub(super) fn describe_code(code: i32) -> (String, String) {
@@ -509,8 +509,14 @@ unsafe extern "C" fn connect_if_permitted(
     unsafe {
         let door = &*door.cast::<Door>();
         let address = match c_int::from((*to).sa_family) {
-            libc::AF_INET => IpAddr::V4(u32::from_be((*to.cast::<libc::sockaddr_in>()).sin_addr.s_addr).into()),
-            libc::AF_INET6 => IpAddr::V6((*to.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr.into()),
+            libc::AF_INET => {
+                let to = &*to.cast::<libc::sockaddr_in>();
+                SocketAddr::new(IpAddr::V4(u32::from_be(to.sin_addr.s_addr).into()), u16::from_be(to.sin_port))
+            }
+            libc::AF_INET6 => {
+                let to = &*to.cast::<libc::sockaddr_in6>();
+                SocketAddr::new(IpAddr::V6(to.sin6_addr.s6_addr.into()), u16::from_be(to.sin6_port))
+            }
             _ => return libc::EAFNOSUPPORT,
         };
         let node = text(node);

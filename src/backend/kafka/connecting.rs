@@ -2,6 +2,7 @@
 //! source of `docs/connecting-to-kafka.md`.
 
 use crate::api::Reason;
+use crate::backend::endpoints::API_SERVER;
 
 /// One mistake.
 pub struct Mistake {
@@ -20,7 +21,8 @@ use Reason::{AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNo
 
 /// The first row that fits counts.
 #[rustfmt::skip] // One row, one line.
-pub const MISTAKES: [Mistake; 24] = [
+pub const MISTAKES: [Mistake; 28] = [
+    row(&["Failed to connect to broker", "Permission denied", API_SERVER], Barred, "this is the Kubernetes API server, which the operator connects to for no StreamPipeline", "bootstrapServers and advertised.listeners; not a byte was sent"),
     row(&["Failed to connect to broker", "Permission denied"], Barred, "the operator may not connect to this address", "bootstrapServers and advertised.listeners, and the operator's --allowed-endpoints; not a byte was sent"),
     row(&["verification callback failed", "expired"], Tls, "the broker's certificate has expired", "renew the broker's certificate"),
     row(&["verification callback failed", "not yet valid"], Tls, "the broker's certificate is not valid yet", "the broker's certificate, and the operator's clock"),
@@ -28,6 +30,7 @@ pub const MISTAKES: [Mistake; 24] = [
     row(&["verification callback failed", "IP address mismatch"], Tls, "the broker's certificate is for another address", "bootstrapServers and advertised.listeners against the names in the certificate"),
     row(&["verification callback failed"], Tls, "the broker's certificate is of a CA that is not trusted", "spec.kafka.tls.ca: it must hold the CA that signed the broker's certificate"),
     row(&["certificate verify failed"], Tls, "the broker's certificate does not verify", "spec.kafka.tls.ca, and the broker's certificate"),
+    row(&["SSL handshake failed", "onnection reset by peer"], Tls, "the connection is cut (reset) in the TLS handshake: the listener speaks plain text, not TLS, or something on the way cuts it", "the port in bootstrapServers, or leave spec.kafka.tls out; then firewalls, proxies and network policies"),
     row(&["PLAINTEXT broker listener"], Tls, "the listener speaks plain text, not TLS", "the port in bootstrapServers, or leave spec.kafka.tls out"),
     row(&["alert bad certificate"], Tls, "the broker wants a client certificate, or does not trust the one shown", "spec.kafka.tls.clientCertificateSecretRef"),
     row(&["alert certificate required"], Tls, "the broker wants a client certificate", "spec.kafka.tls.clientCertificateSecretRef"),
@@ -36,11 +39,13 @@ pub const MISTAKES: [Mistake; 24] = [
     row(&["SSL handshake failed"], Tls, "no TLS connection could be made", "whether the port in bootstrapServers speaks TLS"),
     row(&["Unsupported SASL mechanism"], Auth, "the listener does not offer this SASL mechanism", "spec.kafka.sasl.mechanism against those that the message names"),
     row(&["not valid in current SASL state"], Auth, "the listener does not use SASL", "the port in bootstrapServers, or leave spec.kafka.sasl out"),
+    row(&["token endpoint", "is not one the operator may connect to", API_SERVER], Barred, "the token endpoint is the Kubernetes API server, which the operator connects to for no StreamPipeline", "spec.kafka.sasl.tokenEndpoint"),
     row(&["token endpoint", "is not one the operator may connect to"], Barred, "the operator may not connect to the token endpoint", "spec.kafka.sasl.tokenEndpoint, and the operator's --allowed-endpoints"),
     row(&["token endpoint"], Auth, "there is no token", "spec.kafka.sasl: tokenEndpoint, clientID, scope and the clientSecret in the Secret"),
     row(&["invalid_token"], Auth, "the broker refuses the token: audience, issuer, key or scope are not what it expects", "spec.kafka.sasl.clientID and scope, and the broker's settings for OAUTHBEARER"),
     row(&["SASL authentication error"], Auth, "wrong user or password", "username and password in the Secret of spec.kafka.sasl.credentialsSecretRef"),
     row(&["SASL", "handshake failed"], Auth, "the SASL handshake failed", "spec.kafka.sasl.mechanism"),
+    row(&["onnection reset by peer"], Gone, "the connection is cut (reset), by the broker or by something between", "firewalls, proxies and network policies on the way to the broker; then the port in bootstrapServers, spec.kafka.tls and .sasl"),
     row(&["SSL connection closed by peer"], Auth, "the broker hangs up after the TLS handshake: the listener wants SASL", "spec.kafka.sasl, or the port in bootstrapServers"),
     row(&["Disconnected", "APIVERSION_QUERY"], Gone, "the broker hangs up on plain text: the listener speaks TLS", "spec.kafka.tls, or the port in bootstrapServers"),
     row(&["Failed to resolve"], Gone, "the host name has no address", "bootstrapServers, advertised.listeners and DNS"),
