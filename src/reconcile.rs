@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::api::{Stage, StreamPipeline};
+use crate::api::{Reason, Stage, StreamPipeline};
 use crate::context::Context;
 use crate::domain::{Desired, Progress, Reading, Step, Verdict};
 use crate::observe::observe;
@@ -13,6 +13,9 @@ use crate::report::{Seen, left_paused, report};
 /// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
 /// are so many, and a pause between announcing one and sending it would be taken from its window.
 const PASSES: usize = 12;
+
+/// A Secret or a ConfigMap that was put right is seen after this long at most, and the time that its look takes.
+const VALUES: Duration = Duration::from_secs(10);
 
 /// HTTP status of a write that met a newer version, or an object that is there already.
 const CONFLICT: i32 = 409;
@@ -39,6 +42,10 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         let now = ctx.now();
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
         log(&desired, &decision.verdict, decision.step.as_ref());
+        if progress.spec_changed {
+            // What failed before says nothing about what stands there now.
+            ctx.memory.note_reached(&desired.object, true);
+        }
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
         // Told before: afterwards the object is gone.
@@ -95,11 +102,20 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             }
         }
         if failures > 0 {
-            again = again.max(backoff(failures, ctx.timing.recheck_waiting, ctx.timing.max_backoff));
+            let by_value = matches!(&told.reached, Some(Err(cause)) if heals_by_a_value(cause.reason));
+            let longest = if by_value { ctx.timing.max_backoff.min(VALUES) } else { ctx.timing.max_backoff };
+            // Half of it, and up to all of it by chance.
+            return Some(ctx.jitter(again.max(backoff(failures, ctx.timing.recheck_waiting, longest)) / 2));
         }
         return Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
     }
     Some(ctx.jitter(Duration::from_secs(1)))
+}
+
+/// Whether a Secret or a ConfigMap may heal it, which nobody watches: it is read again when used. Who is refused by brokers or a gateway
+/// with the same values as before is not asked again so soon: their clients see to that.
+fn heals_by_a_value(reason: Reason) -> bool {
+    matches!(reason, Reason::SecretNotFound | Reason::TlsFailed | Reason::AuthenticationFailed)
 }
 
 /// Doubles from a fifth of the usual delay up to the cap.

@@ -99,7 +99,7 @@ async fn beside_silent_brokers(test: &str, brokers: usize) {
     let back = Arc::new(AtomicBool::new(false));
     let addresses = silent(brokers, &world.bootstrap, &back).await;
     let ask = |id: &str, position: &str, more: Value| {
-        let mut ask = json!({ "id": id, "whenCreated": "Run", "quietPeriod": "0s", "to": { "position": position } });
+        let mut ask = json!({ "id": id, "whenCreated": "Run", "to": { "position": position } });
         ask.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
         ask
     };
