@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::{Reason, Stage, StreamPipeline};
 use crate::context::Context;
-use crate::domain::{Desired, Progress, Reading, Step, Verdict};
+use crate::domain::{Desired, Progress, Reading, Step, Timing, Verdict};
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{Seen, left_paused, report};
@@ -102,14 +102,20 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             }
         }
         if failures > 0 {
-            let by_value = matches!(&told.reached, Some(Err(cause)) if heals_by_a_value(cause.reason));
-            let longest = if by_value { ctx.timing.max_backoff.min(VALUES) } else { ctx.timing.max_backoff };
+            let reason = told.reached.as_ref().and_then(|reached| reached.as_ref().err()).map(|cause| cause.reason);
             // Half of it, and up to all of it by chance.
-            return Some(ctx.jitter(again.max(backoff(failures, ctx.timing.recheck_waiting, longest)) / 2));
+            return Some(ctx.jitter(again.max(after_failures(failures, reason, &ctx.timing)) / 2));
         }
         return Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
     }
     Some(ctx.jitter(Duration::from_secs(1)))
+}
+
+/// How long after so many failures in a row, the last of them for this reason.
+fn after_failures(failures: u32, reason: Option<Reason>, timing: &Timing) -> Duration {
+    let by_value = reason.is_some_and(heals_by_a_value);
+    let longest = if by_value { timing.max_backoff.min(VALUES) } else { timing.max_backoff };
+    backoff(failures, timing.recheck_waiting, longest)
 }
 
 /// Whether a Secret or a ConfigMap may heal it, which nobody watches: it is read again when used. Who is refused by brokers or a gateway
@@ -147,5 +153,25 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
             tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message)
         }
         Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn b10_what_a_secret_may_heal_is_looked_at_within_ten_seconds_and_the_rest_within_the_cap() {
+        let timing = crate::config::Config::parse_from(["operator"]).timing();
+        for failures in 1..100 {
+            for reason in [Reason::SecretNotFound, Reason::TlsFailed, Reason::AuthenticationFailed] {
+                assert!(after_failures(failures, Some(reason), &timing) <= Duration::from_secs(10), "{reason} {failures}");
+            }
+            assert!(after_failures(failures, Some(Reason::BrokerUnreachable), &timing) <= timing.max_backoff);
+        }
+        assert_eq!(after_failures(50, Some(Reason::BrokerUnreachable), &timing), timing.max_backoff);
+        assert_eq!(after_failures(50, None, &timing), timing.max_backoff);
     }
 }

@@ -157,7 +157,8 @@ async fn c3_the_operators_account_can_have_nothing_deleted_by_owners() {
     records.patch("r2", &params, &labelled).await.expect("its labels are the operator's");
 }
 
-fn check(testbed: &Testbed) -> Output {
+/// What the chart asks before an uninstall.
+pub fn check(testbed: &Testbed) -> Output {
     let mut command = Command::new(Path::new(EXE));
     command.env("KUBECONFIG", testbed.cluster.operator_kubeconfig()).arg("check-uninstall").output().expect("it runs")
 }

@@ -1,6 +1,7 @@
 //! What goes wrong while connecting to brokers, as librdkafka and OpenSSL say it, and what a person checks. One table; it is the
 //! source of `docs/connecting-to-kafka.md`.
 
+use super::admin_types::{BrokerError, KafkaCode};
 use crate::api::Reason;
 use crate::backend::endpoints::API_SERVER;
 
@@ -17,11 +18,20 @@ const fn row(said: &'static [&'static str], reason: Reason, means: &'static str,
     Mistake { said, reason, means, check }
 }
 
-use Reason::{AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNotAllowed as Barred, TlsFailed as Tls};
+use Reason::{AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNotAllowed as Barred, RateLimited as Limited, TlsFailed as Tls};
+
+/// Said by [`throttled`].
+const THROTTLES: &str = "throttles this client by a quota";
+
+/// What librdkafka tells otherwise than in words: it has no complaint then.
+pub fn throttled(broker: &str) -> BrokerError {
+    BrokerError { code: KafkaCode::TRANSPORT, text: format!("{broker}: the broker {THROTTLES}") }
+}
 
 /// The first row that fits counts.
 #[rustfmt::skip] // One row, one line.
-pub const MISTAKES: [Mistake; 28] = [
+pub const MISTAKES: [Mistake; 29] = [
+    row(&[THROTTLES], Limited, "a quota of the brokers throttles the operator, and an answer took longer than --call-deadline", "the quotas of its principal and of the client id stream-pipeline-operator (kafka-configs --describe --entity-type users, or clients)"),
     row(&["Failed to connect to broker", "Permission denied", API_SERVER], Barred, "this is the Kubernetes API server, which the operator connects to for no StreamPipeline", "bootstrapServers and advertised.listeners; not a byte was sent"),
     row(&["Failed to connect to broker", "Permission denied"], Barred, "the operator may not connect to this address", "bootstrapServers and advertised.listeners, and the operator's --allowed-endpoints; not a byte was sent"),
     row(&["verification callback failed", "expired"], Tls, "the broker's certificate has expired", "renew the broker's certificate"),

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
-use testbed::secured::{ALICE, ALICE_PASSWORD};
+use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, Operation, Resource};
 use testbed::{Operator, Scratch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -229,6 +229,47 @@ async fn d8_a_system_without_cas_is_told_as_that() {
     assert!(message.contains("the system that the operator runs on has none") && message.contains("spec.kafka.tls.ca"), "{message}");
     locked.apply("p", &Way::new("p", locked.secured.ssl(), tls(), Value::Null), &group, run("r1")).await;
     locked.world.verified("p", "r1").await;
+}
+
+/// Sets the quota of a user, or takes it away, by Kafka's own tool.
+fn quota(locked: &Locked, user: &str, percentage: Option<&str>) {
+    let change = match percentage {
+        Some(percentage) => ["--add-config".to_owned(), format!("request_percentage={percentage}")],
+        None => ["--delete-config".to_owned(), "request_percentage".to_owned()],
+    };
+    let mut tool = std::process::Command::new(locked.world.testbed.kafka_bin().join("kafka-configs.sh"));
+    tool.args(["--bootstrap-server", &locked.secured.plaintext(), "--alter", "--entity-type", "users", "--entity-name", user]).args(change);
+    let output = tokio::task::block_in_place(|| tool.output()).expect("the tool is there");
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f20_a_quota_that_throttles_is_said_and_a_reset_goes_through_it() {
+    // Less than the second by which the broker holds back what comes next.
+    let mut locked = Locked::new("sf20q", &["--call-deadline=500ms"]).await;
+    let user = "sf20q-dave";
+    locked.block(|s| s.set_scram_password(user, "pass"));
+    locked.secret("dave", json!({ "username": user, "password": "pass" })).await;
+    let acls = [Resource::Topic, Resource::Group].map(|kind| Acl::allow(user, Operation::Read, kind, "sf20q-").prefixed());
+    locked.block(|s| s.grant(&acls));
+    quota(&locked, user, Some("0.01"));
+    let topic = locked.world.topic(&[10]).await;
+    let group = locked.world.group(&topic, &[7]).await;
+    let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "dave"));
+    locked.apply("p", &way, &group, run("r1")).await;
+    let status = locked.world.reaches("p", "r1", Stage::Waiting, "RateLimited").await;
+    let message = says(&status, "Ready").2;
+    println!("{message}");
+    for part in ["a quota of the brokers throttles the operator", "--call-deadline", "stream-pipeline-operator", "kafka-configs --describe"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!(locked.world.at(&group, &topic).await, Some(7), "nothing was moved");
+    // With time enough for the answers it works, slowly.
+    locked.world.kill_operator();
+    locked.start(&["--call-deadline=30s", "--send-window=30s"]);
+    locked.world.verified("p", "r1").await;
+    assert_eq!(locked.world.at(&group, &topic).await, Some(0));
+    quota(&locked, user, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

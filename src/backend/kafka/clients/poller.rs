@@ -35,8 +35,10 @@ pub(super) fn start(settings: &[(&str, &str)], tokens: Option<TokenSource>, poli
             false
         }
     });
+    let told = Arc::clone(&shared);
+    let throttled = Box::new(move |broker: &str| told.throttled(broker));
     // The wake-up fails only where the thread is ending.
-    let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))), gate)?;
+    let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))), gate, throttled)?;
     let (keep, alive) = watch::channel(());
     let poller = Poller { shared: Arc::clone(&shared), pending: HashMap::new(), next_id: 1, tokens, native, inbox, _alive: keep };
     std::thread::Builder::new()
@@ -54,9 +56,14 @@ pub(super) struct Shared {
     answered: AtomicBool,
     failure: Mutex<Option<Failure>>,
     broker_error: Mutex<Option<BrokerError>>,
+    /// The broker that said last that it throttles, and when.
+    throttled: Mutex<Option<(String, Instant)>>,
     /// Hosts that may not be connected to, and why.
     barred: Mutex<Vec<(String, String)>>,
 }
+
+/// A quota delays what follows by no more than its window, a second; the default has ten more.
+const THROTTLED: Duration = Duration::from_secs(11);
 
 /// Hosts whose refusal is remembered; brokers may advertise any number.
 const BARRED: usize = 64;
@@ -72,6 +79,21 @@ impl Shared {
 
     pub(super) fn failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn throttled(&self, broker: &str) {
+        *self.throttled.lock().unwrap_or_else(PoisonError::into_inner) = Some((broker.to_owned(), Instant::now()));
+    }
+
+    /// What made a call wait that has had no answer for so long: a broker that said it throttles, or what was last said of a connection.
+    fn hindered(&self, since: Duration) -> Option<BrokerError> {
+        let last = self.broker_error();
+        if last.as_ref().is_some_and(BrokerError::is_refusal) {
+            return last;
+        }
+        let throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lately = throttled.filter(|(_, at)| at.elapsed() <= since + THROTTLED);
+        lately.map(|(broker, _)| connecting::throttled(&broker)).or(last)
     }
 
     fn bar(&self, host: &str, why: &EndpointNotAllowed) {
@@ -273,6 +295,6 @@ impl Poller {
     }
 
     fn missed(&self, ticket: &Ticket, after: Duration, handed_over: bool) -> AdminError {
-        AdminError::DeadlineExceeded { call: ticket.call, after, handed_over, broker: self.shared.broker_error() }
+        AdminError::DeadlineExceeded { call: ticket.call, after, handed_over, broker: self.shared.hindered(after) }
     }
 }
