@@ -103,7 +103,12 @@ impl Secrets {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let read = async {
             let found = api.get_opt(name).await?;
-            Ok(found.map(|c| c.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).collect()))
+            // What kubectl puts there from a file that is not text.
+            let binary = |c: &mut ConfigMap| c.binary_data.take().unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect::<Vec<_>>();
+            Ok(found.map(|mut c| {
+                let binary = binary(&mut c);
+                c.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).chain(binary).collect()
+            }))
         };
         self.read("ConfigMap", namespace, name, read).await
     }

@@ -140,11 +140,12 @@ impl EndpointPolicy {
         if by_address.any(|exact| exact || !forbidden) {
             return Ok(());
         }
-        if !self.allowed.is_empty() && !named {
-            return Err(refused(host.unwrap_or_default(), Some(ip), "no rule of --allowed-endpoints names it"));
-        }
+        // Said first: a rule that names it would not open it, and there may be one.
         if forbidden {
             return Err(refused(host.unwrap_or_default(), Some(ip), API_SERVER));
+        }
+        if !self.allowed.is_empty() && !named {
+            return Err(refused(host.unwrap_or_default(), Some(ip), "no rule of --allowed-endpoints names it"));
         }
         match special(address) {
             Some(why) => Err(refused(host.unwrap_or_default(), Some(ip), why)),

@@ -70,7 +70,10 @@ fn with_rules_exactly_those_are_allowed() {
 
 #[test]
 fn a_forbidden_address_is_opened_only_by_its_own_rule() {
-    assert!(policy(&["127.0.0.0/8"], &["127.0.0.1"]).permits(None, ip("127.0.0.1")).is_err());
+    for rules in [&["127.0.0.0/8"][..], &["10.0.0.0/8"], &[]] {
+        let refused = policy(rules, &["127.0.0.1"]).permits(None, ip("127.0.0.1")).unwrap_err();
+        assert_eq!(refused.why, API_SERVER, "{rules:?}: no flag that is right already is the remedy");
+    }
     assert!(policy(&["127.0.0.1"], &["127.0.0.1"]).permits(None, ip("127.0.0.1")).is_ok());
 }
 

@@ -40,7 +40,7 @@ pub const MISTAKES: [Mistake; 29] = [
     row(&["verification callback failed", "IP address mismatch"], Tls, "the broker's certificate is for another address", "bootstrapServers and advertised.listeners against the names in the certificate"),
     row(&["verification callback failed"], Tls, "the broker's certificate is of a CA that is not trusted", "spec.kafka.tls.ca: it must hold the CA that signed the broker's certificate"),
     row(&["certificate verify failed"], Tls, "the broker's certificate does not verify", "spec.kafka.tls.ca, and the broker's certificate"),
-    row(&["SSL handshake failed", "onnection reset by peer"], Tls, "the connection is cut (reset) in the TLS handshake: the listener speaks plain text, not TLS, or something on the way cuts it", "the port in bootstrapServers, or leave spec.kafka.tls out; then firewalls, proxies and network policies"),
+    row(&["onnection reset by peer", "SSL_HANDSHAKE"], Tls, "the connection is cut (reset) in the TLS handshake: the listener speaks plain text, not TLS, or something on the way cuts it", "the port in bootstrapServers, or leave spec.kafka.tls out; then firewalls, proxies and network policies"),
     row(&["PLAINTEXT broker listener"], Tls, "the listener speaks plain text, not TLS", "the port in bootstrapServers, or leave spec.kafka.tls out"),
     row(&["alert bad certificate"], Tls, "the broker wants a client certificate, or does not trust the one shown", "spec.kafka.tls.clientCertificateSecretRef"),
     row(&["alert certificate required"], Tls, "the broker wants a client certificate", "spec.kafka.tls.clientCertificateSecretRef"),
@@ -82,7 +82,24 @@ pub fn find(said: &str) -> Option<&'static Mistake> {
 
 #[cfg(test)]
 mod tests {
-    use super::steady;
+    use super::{find, steady};
+
+    #[test]
+    fn d8_what_librdkafka_says_is_told_as_what_it_is() {
+        for (said, means) in [
+            ("ssl://b:9093/bootstrap: SSL handshake failed: Disconnected: connection reset by peer: connecting to a PLAINTEXT broker listener? (in state SSL_HANDSHAKE)", "in the TLS handshake"),
+            ("ssl://b:9093/bootstrap: Disconnected: connection reset by peer (in state SSL_HANDSHAKE)", "in the TLS handshake"),
+            ("b:9092/bootstrap: Disconnected: connection reset by peer (in state APIVERSION_QUERY)", "is cut (reset), by the broker or"),
+            ("b:9092/1: Disconnected: connection reset by peer (in state UP)", "is cut (reset), by the broker or"),
+            ("b:9092/1: Disconnected: connection closed by peer: receive 0 after POLLIN (in state UP)", "the listener wants SASL"),
+            ("the token endpoint https://t does not answer: Connection reset by peer (os error 104)", "there is no token"),
+            ("b:1/bootstrap: Failed to connect to broker at b:1: Permission denied (in state CONNECT): b (10.0.0.5) is not allowed: it is the Kubernetes API server", "this is the Kubernetes API server"),
+            ("b:1/bootstrap: Failed to connect to broker at b:1: Permission denied (in state CONNECT): b (127.0.0.1) is not allowed: it is a loopback address", "may not connect to this address"),
+        ] {
+            let found = find(said).map(|mistake| mistake.means).unwrap_or_default();
+            assert!(found.contains(means), "{said}: {found}");
+        }
+    }
 
     #[test]
     fn what_changes_from_time_to_time_is_left_out() {
