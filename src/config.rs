@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use kube::core::Duration;
 
 use crate::domain::Timing;
@@ -12,6 +12,8 @@ use crate::telemetry::LogFormat;
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Config {
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Watch this namespace only; without it, all.
     #[arg(long, env = "WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
@@ -59,13 +61,24 @@ pub struct Config {
     /// How long a deleted StreamPipeline waits for its pipeline to be brought back; then it goes, and a warning says so.
     #[arg(long, env = "FINALIZER_DEADLINE", default_value = "10m")]
     pub finalizer_deadline: Duration,
-    /// Where gateways may be: addresses, CIDR ranges, host names, *.suffixes. Without it, anywhere but loopback,
-    /// link-local and the API server.
+    /// Where brokers, gateways and token endpoints may be: addresses, CIDR ranges, host names, *.suffixes. Without it, anywhere
+    /// but loopback, link-local and the API server.
     #[arg(long, env = "ALLOWED_ENDPOINTS", value_delimiter = ',')]
     pub allowed_endpoints: Vec<String>,
     /// Let StreamPipelines name gateways by http://, where tokens can be read on the way.
     #[arg(long, env = "ALLOW_PLAIN_HTTP")]
     pub allow_plain_http: bool,
+    /// Let StreamPipelines log in with PLAIN or OAUTHBEARER without TLS, where passwords and tokens can be read on the way.
+    #[arg(long, env = "ALLOW_PLAIN_SASL")]
+    pub allow_plain_sasl: bool,
+}
+
+/// What it does instead of operating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Fails while a pipeline is kept stopped that nobody would start again without the operator; the chart asks it before an uninstall.
+    #[command(hide = true)]
+    CheckUninstall,
 }
 
 impl Config {

@@ -10,20 +10,20 @@ use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline, WorkloadReference};
-use crate::backend::Platform;
 use crate::backend::enos::{Enos, Gateways};
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::clients::Clients;
 use crate::backend::kafka::oauth::TokenSource;
 use crate::backend::kafka::security::{Certificates, Login, Security};
 use crate::backend::workload::{Kinds, Workloads};
+use crate::backend::{Platform, http};
 use crate::clock::Clock;
 use crate::definitions::Definitions;
 use crate::domain::{Backend, Cause, Decision, Desired, Elder, EnosPipeline, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, text};
 
 /// Keys of the Secret of an EnOS application.
 const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];
@@ -111,7 +111,7 @@ impl Context {
         let now = self.now().mono;
         let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
         let ca = match &enos.spec.ca {
-            Some(source) => Some(self.secrets.ca(namespace, source).await?),
+            Some(source) => Some(self.secrets.ca(namespace, "spec.enos.ca", source).await?.into_bytes()),
             None => None,
         };
         self.enos.connect(namespace, enos, (&access, &secret), ca, now)
@@ -123,13 +123,15 @@ impl Context {
             None => None,
             Some(tls) => {
                 let ca = match &tls.ca {
-                    Some(source) => Some(text("the CA", self.secrets.ca(namespace, source).await?)?),
-                    None => None,
+                    Some(source) => Some(self.secrets.ca(namespace, "spec.kafka.tls.ca", source).await?),
+                    None if http::has_system_cas() => None,
+                    None => return Err(no_system_cas()),
                 };
                 let client = match &tls.client_certificate_secret_ref {
                     Some(at) => {
-                        let [certificate, key] = self.secrets.certificate(namespace, &at.name).await?;
-                        Some((text("the client certificate", certificate)?, text("its key", key)?.into()))
+                        let field = "spec.kafka.tls.clientCertificateSecretRef";
+                        let [certificate, key] = self.secrets.certificate(namespace, field, &at.name).await?;
+                        Some((certificate, key.into()))
                     }
                     None => None,
                 };
@@ -138,6 +140,8 @@ impl Context {
         };
         let sasl = match &kafka.sasl {
             None => None,
+            // Before the Secret is read.
+            Some(sasl) if tls.is_none() && shows_secrets(sasl) && !self.kafka.allows_plain_sasl() => return Err(plain_sasl(sasl)),
             Some(sasl) => Some(self.login(namespace, sasl).await?),
         };
         Ok(Security { tls, sasl })
@@ -154,13 +158,13 @@ impl Context {
         if let (Mechanism::OAuthBearer, Some(endpoint), Some(client_id)) = (mechanism, &sasl.token_endpoint, &sasl.client_id) {
             let [secret] = self.secrets.secret(namespace, name, ["clientSecret"]).await?;
             let ca_pem = match &sasl.ca {
-                Some(source) => Some(self.secrets.ca(namespace, source).await?),
+                Some(source) => Some(self.secrets.ca(namespace, "spec.kafka.sasl.ca", source).await?.into_bytes()),
                 None => None,
             };
             return Ok(Login::OAuth(TokenSource {
                 endpoint: endpoint.clone(),
                 client_id: client_id.clone(),
-                client_secret: text("clientSecret", secret)?.into(),
+                client_secret: text(name, "clientSecret", secret)?.into(),
                 scope: sasl.scope.clone(),
                 ca_pem,
                 policy: Arc::clone(self.enos.policy()),
@@ -170,7 +174,7 @@ impl Context {
             }));
         }
         let [username, password] = self.secrets.secret(namespace, name, ["username", "password"]).await?;
-        Ok(Login::Password { mechanism, username: text("username", username)?, password: text("password", password)?.into() })
+        Ok(Login::Password { mechanism, username: text(name, "username", username)?, password: text(name, "password", password)?.into() })
     }
 
     /// The StreamPipeline that comes before this one where it lives, as far as the copies tell.
@@ -204,6 +208,22 @@ impl Context {
     }
 }
 
-fn text(what: &str, value: Vec<u8>) -> Result<String, Cause> {
-    String::from_utf8(value).map_err(|_| Cause::new(Reason::AuthenticationFailed, format!("{what} in the Secret is not text")))
+/// Whether a log-in sends what it must not show: SCRAM proves that it knows the password, and sends none.
+fn shows_secrets(sasl: &Sasl) -> bool {
+    !matches!(sasl.mechanism.parse(), Ok(Mechanism::ScramSha256 | Mechanism::ScramSha512))
+}
+
+fn plain_sasl(sasl: &Sasl) -> Cause {
+    let mechanism = &sasl.mechanism;
+    let what = if mechanism == "OAUTHBEARER" { "the token" } else { "the password" };
+    let text = format!(
+        "spec.kafka.sasl: {mechanism} without spec.kafka.tls would show {what} to everybody on the way; not a byte was sent. Use a TLS listener and \
+         spec.kafka.tls, or SCRAM. (The operator can be started with --allow-plain-sasl.)"
+    );
+    Cause::new(Reason::EndpointNotAllowed, text)
+}
+
+fn no_system_cas() -> Cause {
+    let text = "spec.kafka.tls names no CA, and the system that the operator runs on has none: no certificate could be verified. Name the CA in spec.kafka.tls.ca";
+    Cause::new(Reason::TlsFailed, text)
 }

@@ -1,6 +1,8 @@
 //! Watches StreamPipelines and the metadata of records, and runs `reconcile` for each change and each due look.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,10 +15,11 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{OPERATOR, OffsetResetRecord, StreamPipeline};
+use crate::api_server::ApiServer;
 use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::Gateways;
 use crate::backend::kafka::clients::Clients;
@@ -42,7 +45,7 @@ use crate::unreadable;
 pub async fn run(
     (client, clock): (Client, Clock),
     config: &Config,
-    policy: EndpointPolicy,
+    (policy, given): (Arc<EndpointPolicy>, Vec<SocketAddr>),
     metrics: Arc<Metrics>,
     ready: Ready,
     shutdown: CancellationToken,
@@ -53,8 +56,11 @@ pub async fn run(
         return Ok(());
     }
     tokio::spawn(definitions.clone().watch(client.clone(), config.timing(), shutdown.clone()));
-    let policy = Arc::new(policy);
-    let kafka = Arc::new(Clients::new(Arc::clone(&policy), config.timing().max_backoff));
+    let api_server = ApiServer { client: client.clone(), policy: Arc::clone(&policy), given, deadline: config.timing().call_deadline };
+    let known = api_server.learn(false).await;
+    tokio::spawn(api_server.watch(known, shutdown.clone()));
+    let kafka = Clients::new(Arc::clone(&policy), config.timing().max_backoff).allowing_plain_sasl(config.allow_plain_sasl);
+    let kafka = Arc::new(kafka);
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation()?;
@@ -90,6 +96,7 @@ pub async fn run(
             shutdown: shutdown.clone(),
             client: client.clone(),
         });
+        tokio::spawn(forget(Arc::clone(&context), round.clone()));
         let disproven = async {
             if store.wait_until_ready().await.is_ok() {
                 ready.store(true, Ordering::Release);
@@ -178,6 +185,22 @@ async fn sweep(clients: Arc<Clients>, gateways: Arc<Gateways>, clock: Clock, met
         metrics.kafka_clients.set(i64::try_from(clients.count()).unwrap_or(i64::MAX));
         metrics.enos_clients.set(i64::try_from(gateways.count()).unwrap_or(i64::MAX));
         metrics.clock_gap_seconds.set(clock.gap().unwrap_or_default());
+    }
+}
+
+/// Lets go of what is remembered of objects that are gone.
+async fn forget(ctx: Arc<Context>, shutdown: CancellationToken) {
+    // Before they are all known, none would be taken for alive.
+    if !matches!(shutdown.run_until_cancelled(ctx.pipelines.wait_until_ready()).await, Some(Ok(()))) {
+        return;
+    }
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+        let pipelines = ctx.pipelines.state();
+        let records = ctx.records.state();
+        let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(records.iter().filter_map(|r| r.uid())).collect();
+        ctx.memory.forget(|uid| alive.contains(uid), Instant::now());
+        ctx.secrets.sweep(Instant::now());
     }
 }
 

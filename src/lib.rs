@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod api;
+pub mod api_server;
 pub mod backend;
 pub mod clock;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod ledger;
 pub mod memory;
 pub mod metrics;
 pub mod observe;
+pub mod pem;
 pub mod perform;
 pub mod reconcile;
 pub mod refusal;
@@ -25,4 +27,5 @@ pub mod report;
 pub mod secrets;
 pub mod server;
 pub mod telemetry;
+pub mod uninstall;
 pub mod unreadable;

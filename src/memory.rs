@@ -24,6 +24,9 @@ const READING: Duration = Duration::from_secs(60);
 /// A plan this old is past every window; its write was refused, or its record went away.
 const KEPT: Duration = Duration::from_secs(3600);
 
+/// A group that nobody has looked at this long is nobody's: whoever comes back begins anew anyway. Longer than the longest back-off.
+const UNSEEN: Duration = Duration::from_secs(300);
+
 /// See the module.
 pub struct Memory {
     incarnation: String,
@@ -323,6 +326,22 @@ impl Memory {
         *refusals
     }
 
+    /// Lets go of what concerned objects and records that are gone, as far as nothing depends on it: `alive` says which uids are left.
+    pub fn forget(&self, alive: impl Fn(&str) -> bool, now: Instant) {
+        let ago = |t: Instant| now.saturating_duration_since(t);
+        let mut inner = self.inner();
+        inner.failures.retain(|object, _| alive(&object.uid));
+        inner.readings.retain(|object, _| alive(&object.uid));
+        inner.closed.retain(|(record, _)| alive(record));
+        inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNSEEN));
+        inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
+        // The tables stay as large as they once were.
+        inner.failures.shrink_to_fit();
+        inner.readings.shrink_to_fit();
+        inner.closed.shrink_to_fit();
+        inner.looks.shrink_to_fit();
+    }
+
     /// Counts consecutive passes that could not reach the backend.
     pub fn note_reached(&self, object: &Identity, reached: bool) -> u32 {
         let mut inner = self.inner();
@@ -383,6 +402,49 @@ mod tests {
             memory.note_look(&object, &backend, true, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
         };
         looks.iter().map(look).last().and_then(|q| q.since).map_or(0, |since| since.as_secs())
+    }
+
+    #[test]
+    fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
+        let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+        let object = |n: usize| Identity { namespace: "n".to_owned(), name: format!("p{n}"), uid: format!("uid-{n}") };
+        let closed = |n: usize| -> OffsetResetRecord {
+            let record = serde_json::json!({
+                "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord",
+                "metadata": { "name": "r", "uid": format!("record-{n}"), "resourceVersion": "1" },
+                "spec": {
+                    "pipeline": { "name": "p", "uid": "u" }, "request": { "id": "r1" }, "backend": { "clusterID": "c", "consumerGroup": "g" },
+                    "createdAt": "2026-01-01T00:00:00Z", "deadline": "2026-01-02T00:00:00Z",
+                },
+                "status": { "phase": "Verified", "attempt": 1, "reason": "ResetVerified", "message": "", "completedAt": "2026-01-01T00:00:00Z" },
+            });
+            serde_json::from_value(record).unwrap()
+        };
+        let committed: Committed =
+            (0..1000).map(|n| (crate::domain::TopicPartition::new("t", n), crate::domain::Commit::default())).collect();
+        let look = |n: usize, at: Instant| {
+            let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: format!("g{n}") };
+            memory.note_look(&object(n), &backend, true, &committed, Duration::from_secs(4), at)
+        };
+        for n in 0..60 {
+            memory.note_reached(&object(n), false);
+            memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
+            assert!(memory.look(closed(n), start).is_over());
+            look(n, start);
+        }
+        let held = |memory: &Memory| {
+            let inner = memory.inner();
+            [inner.failures.len(), inner.readings.len(), inner.closed.len(), inner.looks.len()]
+        };
+        assert_eq!(held(&memory), [60; 4]);
+        memory.forget(|_| true, start);
+        assert_eq!(held(&memory), [60; 4], "what is there is remembered");
+        look(7, start + Duration::from_secs(4));
+        let later = start + UNSEEN;
+        memory.forget(|uid| uid == "uid-7" || uid == "record-7", later);
+        assert_eq!(held(&memory), [1; 4]);
+        assert!(memory.known_closed("record-7", "1") && !memory.known_closed("record-8", "1"));
+        assert_eq!(memory.note_reached(&object(7), false), 2, "it goes on counting");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::api::{Stage, StreamPipeline};
+use crate::api::{Reason, Stage, StreamPipeline};
 use crate::context::Context;
-use crate::domain::{Desired, Progress, Reading, Step, Verdict};
+use crate::domain::{Desired, Progress, Reading, Step, Timing, Verdict};
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{Seen, left_paused, report};
@@ -13,6 +13,9 @@ use crate::report::{Seen, left_paused, report};
 /// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
 /// are so many, and a pause between announcing one and sending it would be taken from its window.
 const PASSES: usize = 12;
+
+/// A Secret or a ConfigMap that was put right is seen after this long at most, and the time that its look takes.
+const VALUES: Duration = Duration::from_secs(10);
 
 /// HTTP status of a write that met a newer version, or an object that is there already.
 const CONFLICT: i32 = 409;
@@ -39,6 +42,10 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         told.note(&seen, now.wall);
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
         log(&desired, &decision.verdict, decision.step.as_ref());
+        if progress.spec_changed {
+            // What failed before says nothing about what stands there now.
+            ctx.memory.note_reached(&desired.object, true);
+        }
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
         // Told before: afterwards the object is gone.
@@ -98,11 +105,26 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             }
         }
         if failures > 0 {
-            again = again.max(backoff(failures, ctx.timing.recheck_waiting, ctx.timing.max_backoff));
+            let reason = told.reached.as_ref().and_then(|reached| reached.as_ref().err()).map(|cause| cause.reason);
+            // Half of it, and up to all of it by chance.
+            return Some(ctx.jitter(again.max(after_failures(failures, reason, &ctx.timing)) / 2));
         }
         return Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
     }
     Some(ctx.jitter(Duration::from_secs(1)))
+}
+
+/// How long after so many failures in a row, the last of them for this reason.
+fn after_failures(failures: u32, reason: Option<Reason>, timing: &Timing) -> Duration {
+    let by_value = reason.is_some_and(heals_by_a_value);
+    let longest = if by_value { timing.max_backoff.min(VALUES) } else { timing.max_backoff };
+    backoff(failures, timing.recheck_waiting, longest)
+}
+
+/// Whether a Secret or a ConfigMap may heal it, which nobody watches: it is read again when used. Who is refused by brokers or a gateway
+/// with the same values as before is not asked again so soon: their clients see to that.
+fn heals_by_a_value(reason: Reason) -> bool {
+    matches!(reason, Reason::SecretNotFound | Reason::TlsFailed | Reason::AuthenticationFailed)
 }
 
 /// Doubles from a fifth of the usual delay up to the cap.
@@ -136,5 +158,25 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
         }
         Verdict::Owes(cause) => tracing::info!(namespace, name, id, reason = %cause.reason, step, "Decided: {}", cause.message),
         Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn b10_what_a_secret_may_heal_is_looked_at_within_ten_seconds_and_the_rest_within_the_cap() {
+        let timing = crate::config::Config::parse_from(["operator"]).timing();
+        for failures in 1..100 {
+            for reason in [Reason::SecretNotFound, Reason::TlsFailed, Reason::AuthenticationFailed] {
+                assert!(after_failures(failures, Some(reason), &timing) <= Duration::from_secs(10), "{reason} {failures}");
+            }
+            assert!(after_failures(failures, Some(Reason::BrokerUnreachable), &timing) <= timing.max_backoff);
+        }
+        assert_eq!(after_failures(50, Some(Reason::BrokerUnreachable), &timing), timing.max_backoff);
+        assert_eq!(after_failures(50, None, &timing), timing.max_backoff);
     }
 }

@@ -199,14 +199,16 @@ impl Reason {
             WorkloadNotFound => "A workload, or its kind, does not exist in the namespace. Correct `spec.kafka.workloads`.",
             SecretNotFound => "A Secret or ConfigMap is missing, lacks a key, or may not be read. Correct it; it is read again when used.",
             EndpointNotAllowed => {
-                "The operator may not connect there: see `--allowed-endpoints` and `--allow-plain-http`. Not a byte was sent."
+                "The operator may not connect there: the message says why. See `--allowed-endpoints`, `--allow-plain-http` and `--allow-plain-sasl`; the API server is never connected to. Not a byte was sent."
             }
             EndpointUnreachable => "The gateway does not answer. Check the address, DNS and the network.",
-            TlsFailed => "The gateway's certificate does not verify. Check its host name and dates, and `spec.enos.ca`.",
-            AuthenticationFailed => {
-                "The gateway refuses the credentials. Check access key and secret key in the Secret, and the operator's clock."
+            TlsFailed => {
+                "The certificate of the gateway or of a broker does not verify, or what is named as CA, certificate or key is none. Check host name and dates, and the field that the message names."
             }
-            RateLimited => "The gateway limits the rate of calls. The operator slows down and goes on.",
+            AuthenticationFailed => {
+                "The gateway or the brokers refuse the credentials. Check the values in the Secret, and the operator's clock."
+            }
+            RateLimited => "The gateway, or a quota of the brokers, limits the rate of calls. The operator slows down and goes on.",
             RequestRejected => "The platform refuses a parameter. Check orgID and pipelineID; report it if they are right.",
             UnexpectedAnswer => "Something else than the platform answers, or not as documented. Check `spec.enos.endpoint`.",
             PlatformError => "The platform reports an internal error. It is tried again; if it stays, ask EnOS support.",

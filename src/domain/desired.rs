@@ -124,7 +124,7 @@ impl Backend {
     /// The pipeline in words.
     pub fn named(&self) -> String {
         match self {
-            Backend::Kafka(kafka) => format!("group {}", kafka.group),
+            Backend::Kafka(kafka) => format!("group {}", super::words::name(&kafka.group)),
             Backend::Enos(enos) => {
                 let name = enos.id.as_ref().or(enos.spec.pipeline_name.as_ref()).map_or("", String::as_str);
                 format!("pipeline {name} of organization {}", enos.spec.org_id)

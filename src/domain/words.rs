@@ -42,7 +42,18 @@ pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String
 /// As a shell takes it for one word.
 pub fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.contains(|c| c != ' ' && is_blank(c)) {
+        let spelled = |c: char| match c {
+            '\'' | '\\' => format!("\\{c}"),
+            c if c != ' ' && is_blank(c) => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        format!("$'{}'", text.chars().map(spelled).collect::<String>())
+    } else if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// What a terminal or a reader does not show as what it is: controls, line separators, formats (marks of direction, joiners, tags), and
@@ -55,6 +66,25 @@ pub fn is_unseen(c: char) -> bool {
     }
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
     matches!(category, Control | Format | LineSeparator | ParagraphSeparator) || DefaultIgnorableCodePoint::for_char(c)
+}
+
+/// What looks like a space, or like nothing.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
+}
+
+/// A name as it stands in a sentence: where a part of it could not be seen, in quotes and spelled out.
+pub fn name(name: &str) -> String {
+    let name = cut(name, NAME);
+    if !name.contains(is_blank) {
+        return name;
+    }
+    let spelled = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c != ' ' && is_blank(c) => format!("\\u{{{:x}}}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", name.chars().map(spelled).collect::<String>())
 }
 
 /// A space in place of each character that is not seen.
@@ -169,6 +199,22 @@ mod tests {
             assert_eq!(cut(&format!("a{hostile}b"), 64), "a b", "{hostile:?}");
         }
         assert_eq!(cut("Größe 大小 \u{1f600} e\u{301}", 64), "Größe 大小 \u{1f600} e\u{301}");
+    }
+
+    #[test]
+    fn d8_a_name_whose_blanks_would_not_be_seen_is_quoted() {
+        for (plain, told, in_a_shell) in [
+            ("mg", "mg", "mg"),
+            ("größe", "größe", "'größe'"),
+            ("mg ", "\"mg \"", "'mg '"),
+            ("x y", "\"x y\"", "'x y'"),
+            ("m\u{a0}g", "\"m\\u{a0}g\"", "$'m\\u00a0g'"),
+            ("it's\u{3000}", "\"it's\\u{3000}\"", "$'it\\'s\\u3000'"),
+            ("\u{3164}", "\"\\u{3164}\"", "$'\\u3164'"),
+        ] {
+            assert_eq!(name(plain), told);
+            assert!(acl(None, "--group", plain).ends_with(&format!("--group {in_a_shell}")), "{}", acl(None, "--group", plain));
+        }
     }
 
     #[test]

@@ -166,7 +166,9 @@ impl Cluster {
         let text = String::from_utf8(rendered.stdout).context("helm wrote no UTF-8")?;
         let rights: Vec<_> = text
             .split("\n---")
-            .filter(|part| !part.contains("kind: Deployment") && !part.contains("kind: CustomResourceDefinition"))
+            .filter(|part| {
+                !["kind: Deployment", "kind: CustomResourceDefinition", "helm.sh/hook:"].iter().any(|left_out| part.contains(left_out))
+            })
             .collect();
         let file = self.dir.path().join("rights.yaml");
         fs::write(&file, rights.join("\n---"))?;
@@ -175,7 +177,7 @@ impl Cluster {
         self.admin(&["apply", "--server-side", "-f", &crds])?;
         self.admin(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds])?;
         self.admin(&["create", "namespace", SYSTEM_NAMESPACE])?;
-        self.admin(&["apply", "--server-side", "-n", SYSTEM_NAMESPACE, "-f", &file])?;
+        self.admin(&["apply", "--server-side", "-f", &file])?;
         let token = self.admin(&["create", "token", RELEASE, "-n", SYSTEM_NAMESPACE, "--duration", "24h"])?;
         let port = self.port()?;
         write_kubeconfig(&self.operator_kubeconfig(), self.dir.path(), port, token.trim())

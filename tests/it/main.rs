@@ -22,6 +22,7 @@ mod clocks;
 mod clusters;
 mod crash;
 mod created;
+mod doors;
 mod duplicates;
 mod enos;
 mod faults;

@@ -14,7 +14,8 @@ const API_VERSION: &str = "self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?v[a-
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules::null_is_absent)]
 pub struct KafkaBackend {
-    /// Addresses (host:port) of some brokers of the cluster. They may change; the cluster they lead to may not.
+    /// Addresses (host:port) of some brokers of the cluster, at most 8; the others are learned from them. They may change; the cluster
+    /// they lead to may not.
     #[schemars(schema_with = "rules::bootstrap_schema")]
     pub bootstrap_servers: Vec<String>,
     /// The consumer group (`group.id`), exactly as the consumers spell it. Immutable.

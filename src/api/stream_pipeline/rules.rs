@@ -84,7 +84,7 @@ pub fn bootstrap_schema(_: &mut SchemaGenerator) -> Schema {
     let message =
         "spec.kafka.bootstrapServers: host:port with a port from 1 to 65535, such as broker-0.kafka:9092; one address an item, no scheme";
     schemars::json_schema!({
-        "type": "array", "minItems": 1, "maxItems": 32, "x-kubernetes-list-type": "set",
+        "type": "array", "minItems": 1, "maxItems": 8, "x-kubernetes-list-type": "set",
         "items": {
             "type": "string", "maxLength": 261,
             "x-kubernetes-validations": [{ "rule": BROKER, "message": message }]

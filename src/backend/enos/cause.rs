@@ -3,6 +3,7 @@
 use super::{Failure, FailureKind};
 use crate::api::code::{self, Done};
 use crate::api::{EnosBackend, Reason};
+use crate::backend::endpoints::API_SERVER;
 use crate::domain::{Cause, words};
 
 /// Why a call failed. `broken_secret`: a value of the Secret ends with a line break, which is sent along.
@@ -69,10 +70,17 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
                 "spec.enos.endpoint {at} is plain http, which would show the token to everybody on the way: use https://. (The operator can be started with --allow-plain-http.)"
             ),
         ),
+        K::EndpointNotAllowed if said.contains(API_SERVER) => (
+            Reason::EndpointNotAllowed,
+            format!("the operator connects to {at} for no StreamPipeline{said}. Correct spec.enos.endpoint; not a byte was sent"),
+        ),
         K::EndpointNotAllowed => (
             Reason::EndpointNotAllowed,
             format!("the operator may not connect to {at}{said}. Whoever runs it can allow it by --allowed-endpoints; not a byte was sent"),
         ),
+        K::BadCa if spec.ca.is_none() => {
+            (Reason::TlsFailed, format!("spec.enos names no CA{said}: no certificate could be verified. Name the CA in spec.enos.ca"))
+        }
         K::BadCa => (Reason::TlsFailed, format!("the CA of spec.enos.ca cannot be used{said}. It must be PEM certificates")),
         K::BadCredentials => {
             (Reason::AuthenticationFailed, format!("Secret {secret} cannot be used{said}. It needs accessKey and secretKey"))

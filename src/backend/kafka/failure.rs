@@ -42,7 +42,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
                     let add = words::acl_of_topics(who.principal.as_deref(), topics);
                     format!("Read and Describe on one of these topics at least; add it: {add}")
                 }
-                30 => format!("Read and Describe on group {}; add it: {}", backend.group, who.acl("--group", &backend.group)),
+                30 => format!("Read and Describe on group {}; add it: {}", words::name(&backend.group), who.acl("--group", &backend.group)),
                 _ => "Describe on the cluster".to_owned(),
             };
             with(Reason::PermissionMissing, format!("the brokers refuse it; this right is missing: {what} ({error})"))
@@ -125,7 +125,7 @@ pub fn of_topic(topic: &str, code: KafkaCode, who: &Who) -> Cause {
 
 /// What a commit takes is not allowed there, as the brokers say beforehand. `kind`: group or topic.
 pub fn not_committable(kind: &str, name: &str, who: &Who) -> Cause {
-    let right = who.acl(&format!("--{kind}"), name);
+    let (right, name) = (who.acl(&format!("--{kind}"), name), words::name(name));
     Cause::new(
         Reason::PermissionMissing,
         format!("offsets may not be committed for {kind} {name}; nothing was sent. Add the right: {right}"),

@@ -84,10 +84,9 @@ impl Kafka {
         let group = &self.backend.group;
         Ok(match identity {
             GroupIdentity::Consumer(described) | GroupIdentity::Absent(described) => activity_of(&described, group),
-            GroupIdentity::NotConsumer(kind) => Activity::Unsupported(Cause::new(
-                Reason::GroupTypeNotSupported,
-                format!("{group} is a {kind} group; only consumer groups (classic and KIP-848) can be reset. Nothing was sent"),
-            )),
+            GroupIdentity::NotConsumer(kind) => {
+                Activity::Unsupported(Cause::new(Reason::GroupTypeNotSupported, not_a_consumer_group(group, &kind)))
+            }
         })
     }
 
@@ -192,6 +191,15 @@ impl Kafka {
     }
 }
 
+/// `why`: the broker's own sentence about it, or what it is.
+fn not_a_consumer_group(group: &str, why: &str) -> String {
+    let (group, why) = (words::name(group), words::cut(why.trim_end_matches('.'), 300));
+    format!(
+        "what is named {group} is no consumer group ({why}); only consumer groups (classic and KIP-848) can be reset. Nothing was sent. \
+         Correct the name: spec.kafka.consumerGroup is immutable, so delete the StreamPipeline and create it anew"
+    )
+}
+
 /// Nobody reads.
 pub fn stopped() -> Activity {
     Activity::Inactive(Phase::Stopped, "Empty".to_owned())
@@ -204,7 +212,8 @@ fn activity_of(described: &GroupDescription, group: &str) -> Activity {
         GroupState::Dead if described.members.is_empty() => Activity::Missing(Cause::new(
             Reason::PipelineNotFound,
             format!(
-                "consumer group {group} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id"
+                "consumer group {} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id",
+                words::name(group)
             ),
         )),
         _ => Activity::Active(Cause::new(Reason::GroupActive, members(&described.members))),
