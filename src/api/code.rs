@@ -70,7 +70,7 @@ pub const CODES: [Code; 39] = [
     row(61105, Streaming, "Too many points", Reason::RequestRejected, Later, Undone, "Stage State only, which the operator does not call. Report it."),
     row(61106, Streaming, "Wrong pipelineId or OU has no privilege", Reason::PermissionMissing, Later, Undone, "Check that the pipeline belongs to spec.enos.orgID and that the application may operate it."),
     row(61107, Streaming, "Not supported Stage Type", Reason::RequestRejected, Later, Undone, "Stage State only, which the operator does not call. Report it."),
-    row(61108, Streaming, "stream processing pipeline does not exit.", Reason::PipelineNotFound, No, Undone, "The pipeline does not exist in this organization. Correct spec.enos in a new object."),
+    row(61108, Streaming, "Stream processing job does not exit.", Reason::PipelineNotFound, No, Undone, "The pipeline does not exist in this organization. Correct spec.enos in a new object."),
     row(61112, Streaming, "Failed to save the stream configuration.", Reason::PlatformError, Later, Unknown, "Save only, which the operator does not call. Report it."),
     row(61115, Streaming, "Failed to get stream processing jobs.", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
     row(61121, Streaming, "Another user in the organization is starting a stream processing job. Please try again later.", Reason::AnotherPipelineStarting, Later, Undone, "Nothing: one pipeline of an organization starts at a time."),
