@@ -41,6 +41,8 @@ struct Inner {
     /// When a running pipeline was last asked for its position, and the answer.
     readings: HashMap<Identity, (Instant, LagReading)>,
     refusals: HashMap<String, u32>,
+    /// What was last logged of an object, and when it was last true.
+    told: HashMap<Identity, (String, Instant)>,
 }
 
 struct OurPlan {
@@ -288,6 +290,19 @@ impl Memory {
         let refusals = inner.refusals.entry(record.uid().unwrap_or_default()).or_default();
         *refusals = refusals.saturating_add(1);
         *refusals
+    }
+
+    /// Whether this differs from what was last said of this object.
+    pub fn is_news(&self, object: &Identity, said: String, now: Instant) -> bool {
+        let mut inner = self.inner();
+        if let Some((last, at)) = inner.told.get_mut(object) {
+            *at = now;
+            return std::mem::replace(last, said.clone()) != said;
+        }
+        // Objects that are gone; one that comes back is told once more.
+        inner.told.retain(|_, (_, at)| now.saturating_duration_since(*at) < KEPT);
+        inner.told.insert(object.clone(), (said, now));
+        true
     }
 
     /// Counts consecutive passes that could not reach the backend.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::{Stage, StreamPipeline};
 use crate::context::Context;
-use crate::domain::{Desired, Progress, Reading, Step, Verdict};
+use crate::domain::{Decision, Desired, Now, Observation, Progress, Reading, Step, Verdict, words};
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{Seen, left_paused, report};
@@ -38,7 +38,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         // The looks take time; the window and the waits are judged by the clock after them.
         let now = ctx.now();
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
-        log(&desired, &decision.verdict, decision.step.as_ref());
+        log(ctx, &desired, &seen, &decision, now);
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
         // Told before: afterwards the object is gone.
@@ -107,8 +107,9 @@ fn backoff(failures: u32, usual: Duration, cap: Duration) -> Duration {
     (usual / 5).saturating_mul(2u32.saturating_pow(failures.min(16))).min(cap)
 }
 
-/// One line per decision.
-fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
+/// A line for each decision: at info where it is another than the last one of this object, times apart.
+fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision, now: Now) {
+    let (verdict, step) = (&decision.verdict, decision.step.as_ref());
     let (namespace, name, id) = (&desired.object.namespace, &desired.object.name, desired.id.as_deref().unwrap_or_default());
     let step = match step {
         None => "None",
@@ -126,10 +127,31 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
         Some(Step::Close(_)) => "Close",
         Some(Step::Rearm) => "Rearm",
     };
+    let news = |said: String| ctx.memory.is_news(&desired.object, words::apart_from_times(&said), now.mono);
     match verdict {
-        Verdict::Request(e) => {
-            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message)
+        Verdict::Request(e) if news(format!("{:?} {} {step} {}", e.stage, e.cause.reason, e.cause.message)) => {
+            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message);
         }
-        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+        Verdict::Request(e) => {
+            tracing::debug!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message);
+        }
+        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => match owed(desired, seen, decision.step.as_ref()) {
+            Some(done) if news(done.clone()) => tracing::info!(namespace, name, id, step, "Decided: {done}"),
+            Some(_) | None => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+        },
+    }
+}
+
+/// What is done although nothing is asked for: for a request that is gone, or for an object that is deleted.
+fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<String> {
+    let left = seen.leftover.as_ref().map(|left| &left.look);
+    let record = left.or(seen.record.get().and_then(Option::as_ref)).and_then(|look| look.object.metadata.name.as_deref()).unwrap_or("?");
+    let (what, why) = (desired.backend.named(), if desired.deleted.is_some() { "; this object is deleted" } else { "" });
+    match step? {
+        Step::BringBack => Some(format!("{what} is started again, as record {record} owes it{why}")),
+        Step::NoteBroughtBack => Some(format!("{what} runs again as before, or was changed by somebody else: record {record} owes nothing more{why}")),
+        Step::Close(status) => Some(format!("record {record} is closed: {:?}, {}{why}", status.phase, status.reason)),
+        Step::Unguard if desired.deleted.is_some() => Some(format!("nothing is left to bring back{why} and goes")),
+        _ => None,
     }
 }

@@ -25,6 +25,7 @@ mod enos;
 mod faults;
 mod hostile;
 mod kill;
+mod logs;
 mod once;
 mod once_partly;
 mod once_records;

@@ -131,3 +131,51 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
         }
     }
 }
+
+/// What each way to fail is told as, with what leads to it: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<(String, Cause)> {
+    use super::Effect;
+    let spec: EnosBackend = serde_json::from_value(serde_json::json!({
+        "endpoint": "https://gw", "orgID": "o1", "pipelineID": "id", "credentialsSecretRef": { "name": "app" }
+    }))
+    .unwrap();
+    let failed = |call: &'static str, kind: FailureKind, text: &str| Failure::new(call, kind, Effect::NotSent, text);
+    let mut all = Vec::new();
+    for row in &code::CODES {
+        let http = row.source == code::Source::Http;
+        let call = match row.source {
+            code::Source::Token => "token/get",
+            _ => "list",
+        };
+        let failure = failed(call, FailureKind::Platform, row.text);
+        let number = i64::from(row.number);
+        let failure = if http { Failure { http: u16::try_from(number).ok(), ..failure } } else { Failure { code: Some(number), ..failure } };
+        let from = if http { "HTTP status" } else { "code" };
+        all.push((format!("EnOS: {from} {number}"), cause(&failure, &spec, false)));
+    }
+    for (kind, text) in [
+        (FailureKind::BadEndpoint, "no host"),
+        (FailureKind::PlainHttpNotAllowed, ""),
+        (FailureKind::EndpointNotAllowed, "127.0.0.1 is not allowed: it is a loopback address"),
+        (FailureKind::BadCa, "no certificate in it"),
+        (FailureKind::BadCredentials, "the access key or the secret key is empty"),
+        (FailureKind::BadArgument, "the organization or pipeline id cannot be one"),
+        (FailureKind::Tls, "certificate has expired"),
+        (FailureKind::Dns, "no such host"),
+        (FailureKind::Connect, "Connection refused"),
+        (FailureKind::Timeout, "no complete answer within 10s"),
+        (FailureKind::ConnectionLost, "connection closed before message completed"),
+        (FailureKind::Unauthorized, ""),
+        (FailureKind::Forbidden, ""),
+        (FailureKind::RateLimited, ""),
+        (FailureKind::TooLarge, "more than 1048576 bytes"),
+        (FailureKind::NotJson, "154 bytes of text/html"),
+        (FailureKind::BadAnswer, "a list is expected"),
+        (FailureKind::Redirected, ""),
+    ] {
+        let named = kind.as_str();
+        all.push((format!("EnOS: {named}"), cause(&failed("list", kind, text), &spec, false)));
+    }
+    all
+}

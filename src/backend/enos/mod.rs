@@ -17,6 +17,8 @@ mod token;
 pub mod wire;
 
 pub use adapter::Enos;
+#[cfg(test)]
+pub(crate) use cause::messages;
 pub use client::{EnosClient, Settings, StartBody};
 pub use clients::Clients;
 pub use credentials::Credentials;
