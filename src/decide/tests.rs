@@ -1,6 +1,7 @@
 //! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
 mod chunks;
+mod examples;
 mod messages;
 mod outdated;
 mod records;

@@ -22,6 +22,7 @@ mod crash;
 mod created;
 mod duplicates;
 mod enos;
+mod examples;
 mod faults;
 mod hostile;
 mod kill;

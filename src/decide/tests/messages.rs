@@ -36,7 +36,8 @@ fn row(input: &str, object: &StreamPipeline, seen: &Observation) -> Row {
     // What is told once the record says it.
     if let (Some(Step::Close(status)), Reading::Read(Some(look))) = (&decision.step, &seen.record) {
         let mut look = RecordLook { state: PlanState::Closed, ..look.clone() };
-        look.object.status = Some(status.clone());
+        let brought_back_at = (status.phase != RecordPhase::Held).then(|| now().wall);
+        look.object.status = Some(OffsetResetRecordStatus { brought_back_at, ..status.clone() });
         decision = decide(&Observation { record: Reading::Read(Some(look)), ..seen.clone() });
     }
     let status = status_of(object, &desired, &decision.verdict, &Seen::default(), timing().pause_warning, now().wall);
@@ -119,11 +120,11 @@ fn waiting() -> Vec<Row> {
         let log = Log { newest: Some(now().wall.as_millisecond()), ..log(0, 10) };
         s.log = Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
     });
-    add("20,000 partitions", earliest(), known(), &|s| {
-        let partitions = (0..20_000).map(|p| (p, true)).collect();
+    add("60,000 partitions", earliest(), known(), &|s| {
+        let partitions = (0..60_000).map(|p| (p, true)).collect();
         s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
-        s.committed = Reading::Read((0..20_000).map(|p| (at(p), Commit::default())).collect());
-        s.log = Reading::Read((0..20_000).map(|p| (at(p), log(0, 10))).collect());
+        s.committed = Reading::Read((0..60_000).map(|p| (at(p), Commit::default())).collect());
+        s.log = Reading::Read((0..60_000).map(|p| (at(p), log(0, 10))).collect());
     });
     rows
 }
@@ -255,6 +256,9 @@ fn on_enos() -> Vec<Row> {
     let up = || Reading::Read(RunState::Up);
     let down = || Reading::Read(RunState::Down);
     let mut rows = Vec::new();
+    let mut waits = object.clone();
+    waits.spec.offset_reset.as_mut().unwrap().when_active = None;
+    rows.push(row("EnOS: it runs", &waits, &looked(running(), up(), None)));
     let mut add = |input: &str, seen: &Observation| rows.push(row(&format!("EnOS: {input}"), &object, seen));
     add("it runs, `whenActive: Pause`", &looked(running(), up(), None));
     let absent = || record(PlanState::Absent);
@@ -348,16 +352,16 @@ fn d8_every_message_is_on_one_page_with_what_leads_to_it() {
     let rows: Vec<_> = waiting().into_iter().chain(recorded()).chain(on_enos()).collect();
     let others = crate::backend::kafka::messages().into_iter().chain(crate::backend::enos::messages());
     let others: Vec<_> = others.chain(crate::secrets::messages()).map(|(input, cause)| passed_on(input, &cause)).collect();
+    let page = page(&rows, &others);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(FILE, &page).expect("it can be written");
+    }
     let told = |reason: &Reason| rows.iter().chain(&others).any(|row| row.2 == *reason);
     let elsewhere = |reason: &Reason| ELSEWHERE.iter().any(|(other, _)| other == reason);
     let missing: Vec<_> = Reason::iter().filter(|reason| !told(reason) && !elsewhere(reason)).collect();
     assert!(missing.is_empty(), "no input leads to {missing:?}: add one, or say in ELSEWHERE where it is met");
     let twice: Vec<_> = Reason::iter().filter(|reason| told(reason) && elsewhere(reason)).collect();
     assert!(twice.is_empty(), "ELSEWHERE is out of date: {twice:?}");
-    let page = page(&rows, &others);
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(FILE, &page).expect("it can be written");
-    }
     let written = std::fs::read_to_string(FILE).unwrap_or_default();
     let differs = written.lines().zip(page.lines()).find(|(a, b)| a != b);
     assert!(written == page, "docs/messages.md is out of date (`make generate`): {differs:?}");
