@@ -34,9 +34,9 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         let timing = ctx.timing.at_rest(desired.backend.abilities());
         let progress = Progress::of(pipeline);
         let seen = observe(ctx, &desired, &progress, now).await;
-        told.note(&seen);
         // The looks take time; the window and the waits are judged by the clock after them.
         let now = ctx.now();
+        told.note(&seen, now.wall);
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
         log(ctx, &desired, &seen, &decision, now);
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
@@ -56,6 +56,8 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The object changed; the watch brings it anew.
                 Ok(()) if guard => return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
+                // What an older definition drops would be written again at once.
+                Ok(()) if seen.outdated.is_some() => None,
                 Ok(()) if !unload => {
                     left = if next_chunk { PASSES } else { left };
                     continue;
@@ -71,17 +73,32 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 ctx.timing.recheck_waiting,
                 ctx.timing.max_backoff,
             )));
-            if let Verdict::Request(ending) = &mut decision.verdict {
-                // An end is told only once its record is closed: what is told as ended is not looked at again.
-                let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
-                if unload || not_ended {
-                    ending.stage = Stage::Waiting;
+            if let Some(cause) = &undone {
+                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
+            }
+            match &mut decision.verdict {
+                Verdict::Owed(told) => {
+                    if let Some(cause) = undone {
+                        *told = cause;
+                    }
                 }
-                if let Some(cause) = undone {
-                    tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
-                    // What has ended keeps its word: it would be told for ever.
-                    if !ending.stage.is_final() {
-                        ending.cause = cause;
+                // Also what only our own housekeeping meets: an object that does not go would not say why.
+                Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => {
+                    if let Some(cause) = undone {
+                        decision.verdict = Verdict::Owed(cause);
+                    }
+                }
+                Verdict::Request(ending) => {
+                    // An end is told only once its record is closed: what is told as ended is not looked at again.
+                    let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
+                    if unload || not_ended {
+                        ending.stage = Stage::Waiting;
+                    }
+                    if let Some(cause) = undone {
+                        // What has ended keeps its word: it would be told for ever.
+                        if !ending.stage.is_final() {
+                            ending.cause = cause;
+                        }
                     }
                 }
             }
@@ -127,19 +144,23 @@ fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision
         Some(Step::Close(_)) => "Close",
         Some(Step::Rearm) => "Rearm",
     };
-    let news = |said: String| ctx.memory.is_news(&desired.object, words::apart_from_times(&said), now.mono);
-    match verdict {
-        Verdict::Request(e) if news(format!("{:?} {} {step} {}", e.stage, e.cause.reason, e.cause.message)) => {
-            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message);
-        }
-        Verdict::Request(e) => {
-            tracing::debug!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message);
-        }
+    let (stage, cause) = match verdict {
+        Verdict::Request(e) => (format!("{:?}", e.stage), &e.cause),
+        Verdict::Owed(cause) => (String::new(), cause),
         Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => match owed(desired, seen, decision.step.as_ref()) {
-            Some(done) if news(done.clone()) => tracing::info!(namespace, name, id, step, "Decided: {done}"),
-            Some(_) | None => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+            Some(done) if is_news(ctx, desired, &done, now) => return tracing::info!(namespace, name, id, step, "Decided: {done}"),
+            Some(_) | None => return tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
         },
+    };
+    if is_news(ctx, desired, &format!("{stage} {} {step} {}", cause.reason, cause.message), now) {
+        tracing::info!(namespace, name, id, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
+    } else {
+        tracing::debug!(namespace, name, id, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
     }
+}
+
+fn is_news(ctx: &Context, desired: &Desired, said: &str, now: Now) -> bool {
+    ctx.memory.is_news(&desired.object, words::apart_from_times(said), now.mono)
 }
 
 /// What is done although nothing is asked for: for a request that is gone, or for an object that is deleted.

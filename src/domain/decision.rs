@@ -57,6 +57,8 @@ pub enum Verdict {
     Nothing,
     /// Where the request stands.
     Request(Box<Ending>),
+    /// Nothing is asked for, and something is left to do for what was asked: what, and why it is not done yet.
+    Owed(Cause),
     /// The object is deleted and goes, although its pipeline may still be paused.
     LeftPaused(Cause),
 }

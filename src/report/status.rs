@@ -9,14 +9,11 @@ use crate::api::{
     BackendIdentity, Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline, StreamPipelineStatus,
 };
 use crate::domain::words;
-use crate::domain::{Activity, Cause, Desired, Ending, Observation, Reading, Verdict};
+use crate::domain::{Activity, Cause, Desired, Ending, Observation, Reading, Verdict, lag};
 
 /// Offsets that moved without a member so lately, and have not rested since, mean a pipeline that runs.
 const MOVING: Duration = Duration::from_secs(60);
 const RESTING: Duration = Duration::from_secs(10);
-
-/// The platform keeps the data of a paused pipeline no longer (EnOS manual, "Monitoring jobs").
-const PAUSE_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// What the passes of one run saw that the status tells. A later look replaces an earlier one; what was not looked at
 /// again stays.
@@ -28,12 +25,12 @@ pub struct Seen {
     pub inactive: Option<(bool, Cause)>,
     /// None: reached. Only set where the backend was asked.
     pub reached: Option<Result<(), Cause>>,
-    pub lag: Option<i64>,
+    pub lag: Option<Lag>,
 }
 
 impl Seen {
-    /// Takes over what one pass saw.
-    pub fn note(&mut self, seen: &Observation) {
+    /// Takes over what one pass saw, until now.
+    pub fn note(&mut self, seen: &Observation, now: Timestamp) {
         if let Some(id) = seen.identity.get() {
             self.identity = Some(id.clone());
         }
@@ -74,13 +71,10 @@ impl Seen {
             },
         }
         if let Some(reading) = seen.reading {
-            self.lag = Some(reading.lag);
+            self.lag = Some(Lag { total: reading.lag, at: reading.at });
         }
         if let (Some(log), Some(committed)) = (seen.log.get(), seen.committed.get()) {
-            let lag = |(at, log): (&crate::domain::TopicPartition, &crate::domain::Log)| {
-                committed.get(at).map_or(0, |c| (log.end - c.offset.max(log.start)).max(0))
-            };
-            self.lag = Some(log.iter().map(lag).sum());
+            self.lag = Some(Lag { total: lag(log, committed), at: now });
         }
     }
 }
@@ -96,7 +90,7 @@ pub fn status_of(
 ) -> Option<StreamPipelineStatus> {
     let uid = Some(desired.object.uid.clone());
     let before = pipeline.status.clone().filter(|s| s.observed_uid == uid);
-    if before.is_none() && matches!(verdict, Verdict::Keep | Verdict::LeftPaused(_)) {
+    if before.is_none() && matches!(verdict, Verdict::Keep | Verdict::Owed(_) | Verdict::LeftPaused(_)) {
         // Without a verdict nothing is acknowledged: an object not seen before stays so.
         return None;
     }
@@ -104,17 +98,30 @@ pub fn status_of(
     status.observed_uid = uid;
     status.observed_generation = pipeline.metadata.generation;
     match &seen.identity {
-        Some(BackendIdentity::Kafka { cluster_id, .. }) => status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone())),
-        // Naming a pipeline does not make an object one that speaks for it: the platform must have shown it to its application.
+        // Naming a group or a pipeline does not make an object one that speaks for it: it must have been shown to its principal.
+        Some(BackendIdentity::Kafka { cluster_id, .. }) if seen.phase.is_some_and(|p| p != Phase::Unknown) => {
+            status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone()));
+        }
         Some(BackendIdentity::Enos { pipeline_id, .. }) if seen.phase.is_some_and(|p| !matches!(p, Phase::Unknown | Phase::NotFound)) => {
             status.pipeline_id = status.pipeline_id.or_else(|| Some(pipeline_id.clone()));
         }
-        Some(BackendIdentity::Enos { .. }) | None => {}
+        Some(_) | None => {}
     }
     status.phase = seen.phase.or(status.phase);
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), generation: pipeline.metadata.generation, now };
     match verdict {
         Verdict::Keep | Verdict::LeftPaused(_) => conditions.refresh(),
+        Verdict::Owed(cause) => {
+            conditions.refresh();
+            let message = message(cause);
+            conditions.set("Ready", "False", cause.reason, &message);
+            conditions.set("Reconciling", "True", cause.reason, &message);
+            conditions.remove("Stalled");
+            // What came to an end keeps its word.
+            if status.offset_reset.as_ref().is_some_and(|r| !r.stage.is_final()) {
+                conditions.set("OffsetsReset", "False", cause.reason, &message);
+            }
+        }
         Verdict::Nothing => {
             status.acknowledged_id = None;
             // The last result stays readable; what came to none leaves nothing behind.
@@ -148,16 +155,23 @@ pub fn status_of(
         Some(Err(cause)) => conditions.set("BackendReachable", "False", cause.reason, &cause.message),
         None => {}
     }
-    conditions.pause_limit(status.offset_reset.as_ref().and_then(|r| r.paused_by_operator), pause_warning);
+    let paused = status.offset_reset.as_ref().and_then(|r| r.paused_by_operator);
+    conditions.pause_limit(paused, desired.backend.abilities().pause_limit, pause_warning);
     status.conditions = conditions.list;
-    if before.as_ref() == Some(&status) {
+    let lag = seen.lag.clone().or(status.lag.clone()).filter(|lag| !is_outdated(lag, verdict));
+    // A lag that is not true any more is taken away; one that changes all the time is no reason to write.
+    if before.as_ref() == Some(&status) && (lag.is_some() || status.lag.is_none()) {
         return None;
     }
-    // Written along with something else only: a lag that changes all the time is no reason to write.
-    if let Some(total) = seen.lag {
-        status.lag = Some(Lag { total, at: now });
-    }
+    status.lag = lag;
     Some(status)
+}
+
+/// Whether the position may have been moved since.
+fn is_outdated(lag: &Lag, verdict: &Verdict) -> bool {
+    let Verdict::Request(ending) = verdict else { return false };
+    let sent = matches!(ending.stage, Stage::Sending | Stage::Sent | Stage::Verified | Stage::Held);
+    sent && ending.completed_at.is_none_or(|completed| lag.at <= completed)
 }
 
 fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>) -> OffsetResetStatus {
@@ -203,7 +217,7 @@ impl Conditions {
             Stage::Planned | Stage::Skipped => ("True", false, false, "False"),
             Stage::Verified => ("True", false, false, "True"),
             Stage::Failed => ("False", false, true, "False"),
-            Stage::Held => ("False", false, true, "Unknown"),
+            Stage::Held | Stage::OfAnotherVersion => ("False", false, true, "Unknown"),
         };
         let (reason, message) = (ending.cause.reason, message(&ending.cause));
         if ending.edited && ending.stage == Stage::Verified {
@@ -225,10 +239,11 @@ impl Conditions {
     }
 
     /// A pipeline that the operator keeps paused has a limit on the platform.
-    fn pause_limit(&mut self, since: Option<Timestamp>, warning: Duration) {
+    fn pause_limit(&mut self, since: Option<Timestamp>, limit: Option<Duration>, warning: Duration) {
+        let Some(limit) = limit.and_then(|limit| SignedDuration::try_from(limit).ok()) else { return self.remove("PauseLimitNear") };
         let paused = since.map(|since| self.now.duration_since(since));
         let Some(paused) = paused.filter(|p| p.unsigned_abs() >= warning && !p.is_negative()) else { return self.remove("PauseLimitNear") };
-        let left = (PAUSE_LIMIT - paused).as_hours();
+        let left = (limit - paused).as_hours();
         // Whole hours: a message that changes all the time would be written all the time.
         let text = if left < 0 {
             "the operator has kept the pipeline paused for longer than the 24 h the platform documents: its cached data may be gone. Decide now: onUnknownOutcome: Retry, a new id, or no id".to_owned()

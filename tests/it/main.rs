@@ -8,9 +8,11 @@ mod world;
 
 mod chart;
 mod manifests;
+mod next_version;
 mod record_rules;
 
 mod kafka_groups;
+mod kafka_numbers;
 mod kafka_targets;
 
 mod active;
@@ -34,4 +36,5 @@ mod once_restored;
 mod outdated;
 mod restored;
 mod secured;
+mod set_back;
 mod workloads;

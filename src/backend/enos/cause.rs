@@ -62,11 +62,11 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
     let at = words::cut(&spec.endpoint, 120);
     let secret = &spec.credentials_secret_ref.name;
     match kind {
-        K::BadEndpoint => (Reason::EndpointNotAllowed, format!("spec.enos.endpoint {at} is no address of a gateway{said}")),
+        K::BadEndpoint => (Reason::EndpointNotAllowed, format!("spec.enos.endpoint {at} is no address of a gateway{said}. It has to be https:// and a host, with a port if need be")),
         K::PlainHttpNotAllowed => (
             Reason::EndpointNotAllowed,
             format!(
-                "spec.enos.endpoint {at} is plain http, which would show the token to everybody on the way: use https://. (The operator can be started with --allow-plain-http.)"
+                "spec.enos.endpoint {at} is plain http, which would show the token to everybody on the way: use https://, or have the operator started with --allow-plain-http"
             ),
         ),
         K::EndpointNotAllowed => (
@@ -146,6 +146,13 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         let http = row.source == code::Source::Http;
         let call = match row.source {
             code::Source::Token => "token/get",
+            code::Source::Streaming => match row.number {
+                61100 | 61121 | 61128 | 61165 => "start",
+                61122 => "stop",
+                61152 => "pause",
+                61108 | 61168 => "reset",
+                _ => "list",
+            },
             _ => "list",
         };
         let failure = failed(call, FailureKind::Platform, row.text);
@@ -178,4 +185,16 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         all.push((format!("EnOS: {named}"), cause(&failed("list", kind, text), &spec, false)));
     }
     all
+}
+
+/// What a call that was answered with this documented code is told as.
+#[cfg(test)]
+pub(crate) fn said(call: &'static str, number: i32) -> Cause {
+    let text = code::find(number).unwrap().text;
+    let failure = Failure { code: Some(i64::from(number)), ..Failure::new(call, FailureKind::Platform, super::Effect::Refused, text) };
+    let spec: EnosBackend = serde_json::from_value(serde_json::json!({
+        "endpoint": "https://gw", "orgID": "o1", "pipelineID": "id", "credentialsSecretRef": { "name": "app" }
+    }))
+    .unwrap();
+    cause(&failure, &spec, false)
 }

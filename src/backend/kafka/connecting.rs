@@ -22,7 +22,7 @@ use Reason::{AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNo
 #[rustfmt::skip] // One row, one line.
 pub const MISTAKES: [Mistake; 24] = [
     row(&["Failed to connect to broker", "Permission denied"], Barred, "the operator may not connect to this address", "bootstrapServers and advertised.listeners, and the operator's --allowed-endpoints; not a byte was sent"),
-    row(&["verification callback failed", "expired"], Tls, "the broker's certificate has expired", "renew the broker's certificate"),
+    row(&["verification callback failed", "expired"], Tls, "the broker's certificate has expired", "the broker's certificate: it has to be renewed"),
     row(&["verification callback failed", "not yet valid"], Tls, "the broker's certificate is not valid yet", "the broker's certificate, and the operator's clock"),
     row(&["verification callback failed", "hostname mismatch"], Tls, "the broker's certificate is for another host name", "bootstrapServers and advertised.listeners against the names in the certificate"),
     row(&["verification callback failed", "IP address mismatch"], Tls, "the broker's certificate is for another address", "bootstrapServers and advertised.listeners against the names in the certificate"),

@@ -8,6 +8,7 @@ use strum::IntoEnumIterator;
 
 use super::*;
 use crate::api::{LagReading, RunStateBefore};
+use crate::backend::enos::{RunStatus, said, state};
 use crate::domain::{RunState, Switch};
 use crate::report::{Seen, status_of};
 
@@ -83,7 +84,8 @@ fn waiting() -> Vec<Row> {
         s.committed = Reading::Read(BTreeMap::from([(at(0), Commit { offset: 7, pending: true, ..Commit::default() })]));
     });
     add("the record of another request of the group is open", earliest(), known(), &|s| s.rivals = Reading::Read(vec!["n/other".to_owned()]));
-    add("an older StreamPipeline names the group", earliest(), known(), &|s| s.elder = Some("n/older".to_owned()));
+    add("an older StreamPipeline names the group", earliest(), known(), &|s| s.elder = Some(Elder::Acts("n/older".to_owned())));
+    add("an older StreamPipeline names the group, not looked at yet", earliest(), known(), &|s| s.elder = Some(Elder::NotLookedAt("n/older".to_owned())));
     add("another cluster than before", earliest(), json!({ "observedUID": "u", "clusterID": "d" }), &as_is);
     let late = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Waiting", "acceptedAt": "2025-12-30T00:00:00Z" } });
     add("two members until `waitTimeout`", earliest(), late, &|s| s.activity = Reading::Read(active()));
@@ -120,11 +122,12 @@ fn waiting() -> Vec<Row> {
         let log = Log { newest: Some(now().wall.as_millisecond()), ..log(0, 10) };
         s.log = Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
     });
-    add("60,000 partitions", earliest(), known(), &|s| {
-        let partitions = (0..60_000).map(|p| (p, true)).collect();
+    add("30,000 partitions, each with other numbers", earliest(), known(), &|s| {
+        let partitions = (0..30_000).map(|p| (p, true)).collect();
+        let far = |p: i32| 1_000_000_000_000 + i64::from(p) * 7_919;
         s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
-        s.committed = Reading::Read((0..60_000).map(|p| (at(p), Commit::default())).collect());
-        s.log = Reading::Read((0..60_000).map(|p| (at(p), log(0, 10))).collect());
+        s.committed = Reading::Read((0..30_000).map(|p| (at(p), Commit { offset: far(p), ..Commit::default() })).collect());
+        s.log = Reading::Read((0..30_000).map(|p| (at(p), log(far(p) - 1000, far(p) + 1000))).collect());
     });
     rows
 }
@@ -216,8 +219,8 @@ fn ask_enos(start: bool) -> StreamPipeline {
 fn on_enos() -> Vec<Row> {
     let place = || BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() };
     let object = ask_enos(true);
-    let running = || Reading::Read(Activity::Active(Cause::new(Reason::PipelineActive, "the platform reports it as RUNNING")));
-    let paused = || Reading::Read(Activity::Inactive(Phase::Paused, "PAUSED".to_owned()));
+    let running = || Reading::Read(state(&RunStatus::Running));
+    let paused = || Reading::Read(state(&RunStatus::Paused));
     let looked = |activity: Reading<Activity>, run_state: Reading<RunState>, record: Option<RecordLook>| Observation {
         identity: Reading::Read(place()),
         activity,
@@ -264,7 +267,7 @@ fn on_enos() -> Vec<Row> {
     let absent = || record(PlanState::Absent);
     add("it is being paused", &looked(running(), up(), Some(absent())));
     let failing = |mut look: RecordLook, start: bool| {
-        let failure = Some(Cause::new(Reason::StatusNotAllowed, "Start Pipeline was refused: Stream processing job with status [X] cannot be started."));
+        let failure = Some(if start { said("start", 61165) } else { said("pause", 61152) });
         let switch = Some(Switch { last: now().mono, tries: 1, under_way: false, failure });
         if start {
             look.switches.start = switch;
@@ -282,24 +285,17 @@ fn on_enos() -> Vec<Row> {
     add("it does not pause before the deadline", &looked(running(), up(), Some(late)));
     let scaled = Cause::new(Reason::AutoscalerActive, "HorizontalPodAutoscaler n/worker scales Deployment worker");
     add("an autoscaler is in the way", &Observation { before: Reading::Unreadable(scaled), ..looked(running(), up(), None) });
-    for (phase, reason, said) in [
-        (Phase::NotStarted, Reason::PipelineNotStartedYet, "the platform reports it as PUBLISHED: released, never started. Start and stop it"),
-        (Phase::Failed, Reason::PipelineFailed, "the platform reports it as RUN_ERROR. Look into it in the console, then stop it"),
-        (Phase::Unknown, Reason::PipelineStatusUnknown, "the platform reports it as STARTING, which is not documented"),
-    ] {
-        add(&format!("its state is {phase:?}"), &looked(Reading::Read(Activity::Unfit(phase, Cause::new(reason, said))), Reading::Unread, None));
+    for status in [RunStatus::Published, RunStatus::RunError, RunStatus::Other("STARTING".to_owned())] {
+        add(&format!("its state is {status:?}"), &looked(Reading::Read(state(&status)), Reading::Unread, None));
     }
     let answered = |answer: Answer| record(PlanState::OursSent { loaded_at: now().mono, tries: 1, answer });
-    let coded = |reason, code, said: &str| Cause { code: Some(code), ..Cause::new(reason, said) };
     let accepted = || answered(Answer::Definite { refused: BTreeMap::new() });
-    add("accepted while it is paused", &looked(paused(), down(), Some(closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused, true))));
+    add("accepted while it is paused", &looked(paused(), down(), Some(accepted())));
     add("accepted, and right after it runs", &looked(running(), up(), Some(accepted())));
-    let rate = coded(Reason::AverageRateUnavailable, 61168, "Reset Pipeline Offset was answered: Failed to get the Kafka average rate");
-    add("answered with 61168", &looked(paused(), down(), Some(answered(Answer::Unclear(rate)))));
-    let internal = coded(Reason::PlatformError, 99000, "Reset Pipeline Offset was answered: Internal Server Error");
-    add("answered with 99000", &looked(paused(), down(), Some(answered(Answer::Unclear(internal)))));
-    let gone = coded(Reason::PipelineNotFound, 61108, "Reset Pipeline Offset was refused: Stream processing job does not exit.");
-    let mut unpaused = answered(Answer::NotDone(gone));
+    for code in [61168, 99000] {
+        add(&format!("answered with {code}"), &looked(paused(), down(), Some(answered(Answer::Unclear(said("reset", code))))));
+    }
+    let mut unpaused = answered(Answer::NotDone(said("reset", 61108)));
     unpaused.object.spec.run_state_before = None;
     add("answered with 61108", &looked(paused(), down(), Some(unpaused)));
     add("it is being started again", &looked(paused(), down(), Some(closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused, false))));
