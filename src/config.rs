@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 use kube::core::Duration;
 
 use crate::domain::Timing;
@@ -82,6 +82,15 @@ pub enum Command {
 }
 
 impl Config {
+    /// Every flag with its value, as one could start it again. None of them is a secret.
+    pub fn settings(matches: &ArgMatches) -> String {
+        let given = |arg: &clap::Arg| {
+            let values: Vec<_> = matches.get_raw(arg.get_id().as_str())?.map(|v| v.to_string_lossy()).collect();
+            Some(format!("--{}={}", arg.get_long()?, values.join(",")))
+        };
+        Self::command().get_arguments().filter_map(given).collect::<Vec<_>>().join(" ")
+    }
+
     pub fn timing(&self) -> Timing {
         Timing {
             send_window: self.send_window.into(),
@@ -96,5 +105,22 @@ impl Config {
             slow_stop: self.slow_stop.into(),
             finalizer_deadline: self.finalizer_deadline.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d4_the_settings_tell_what_was_given_and_what_was_left_out() {
+        let given = ["operator", "--concurrency=7", "--allowed-endpoints=10.0.0.0/8,gw.example.com", "--allow-plain-http"];
+        let settings = Config::settings(&Config::command().get_matches_from(given));
+        for flag in ["--concurrency=7 ", "--allowed-endpoints=10.0.0.0/8,gw.example.com ", "--allow-plain-http=true", "--call-deadline=10s "] {
+            assert!(settings.contains(flag), "{flag}: {settings}");
+        }
+        assert!(!settings.contains("watch-namespace"), "all namespaces: {settings}");
+        let again = Config::command().try_get_matches_from(std::iter::once("operator").chain(settings.split(' ').filter(|f| !f.ends_with("=true") && !f.ends_with("=false"))));
+        assert!(again.is_ok(), "{again:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::config::{Command, Config};
@@ -27,8 +27,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let config = Config::parse();
+    let given = Config::command().get_matches();
+    let config = Config::from_arg_matches(&given)?;
     telemetry::start(config.log_format, &config.log_filter)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = Config::settings(&given), "Starting");
     let no_way = "no way to the Kubernetes API server (KUBECONFIG, or a service account)";
     let kubernetes = kube::Config::infer().await.context(no_way)?;
     if config.command == Some(Command::CheckUninstall) {

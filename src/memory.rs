@@ -47,6 +47,8 @@ struct Inner {
     /// When a running pipeline was last asked for its position, and the answer.
     readings: HashMap<Identity, (Instant, LagReading)>,
     refusals: HashMap<String, u32>,
+    /// What was last logged of an object, and when it was last true.
+    told: HashMap<Identity, String>,
 }
 
 struct OurPlan {
@@ -340,6 +342,13 @@ impl Memory {
         inner.readings.shrink_to_fit();
         inner.closed.shrink_to_fit();
         inner.looks.shrink_to_fit();
+        inner.told.retain(|object, _| alive(&object.uid));
+    }
+
+    /// Whether this differs from what was last said of this object.
+    pub fn is_news(&self, object: &Identity, said: String) -> bool {
+        let mut inner = self.inner();
+        inner.told.insert(object.clone(), said.clone()).is_none_or(|last| last != said)
     }
 
     /// Counts consecutive passes that could not reach the backend.

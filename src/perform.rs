@@ -141,7 +141,7 @@ impl Act<'_> {
         let platform = self.ctx.platform_of(self.desired, &record.object.spec.backend).await;
         let now = self.ctx.now().mono;
         let Some(closes) = self.ctx.memory.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end) else {
-            return Err(Cause::new(Reason::PlanRecorded, "the send window passed"));
+            return Err(Cause::new(Reason::PlanRecorded, "more time than the send window (--send-window) passed before it could be sent; nothing was sent"));
         };
         // Should this pass be dropped in the middle, the call may still be under way until its deadline.
         let ended = now + 3 * self.ctx.timing.call_deadline;

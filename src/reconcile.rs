@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::{Reason, Stage, StreamPipeline};
 use crate::context::Context;
-use crate::domain::{Desired, Progress, Reading, Step, Timing, Verdict};
+use crate::domain::{Decision, Desired, Observation, Progress, Reading, Step, Timing, Verdict, words};
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{Seen, left_paused, report};
@@ -41,7 +41,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         let now = ctx.now();
         told.note(&seen, now.wall);
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
-        log(&desired, &decision.verdict, decision.step.as_ref());
+        log(ctx, &desired, &seen, &decision);
         if progress.spec_changed {
             // What failed before says nothing about what stands there now.
             ctx.memory.note_reached(&desired.object, true);
@@ -132,8 +132,9 @@ fn backoff(failures: u32, usual: Duration, cap: Duration) -> Duration {
     (usual / 5).saturating_mul(2u32.saturating_pow(failures.min(16))).min(cap)
 }
 
-/// One line per decision.
-fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
+/// A line for each decision: at info where it is another than the last one of this object, times apart.
+fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision) {
+    let (verdict, step) = (&decision.verdict, decision.step.as_ref());
     let (namespace, name, id) = (&desired.object.namespace, &desired.object.name, desired.id.as_deref().unwrap_or_default());
     let step = match step {
         None => "None",
@@ -151,13 +152,36 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
         Some(Step::Close(_)) => "Close",
         Some(Step::Rearm) => "Rearm",
     };
-    match verdict {
-        Verdict::Request(e) => {
-            let cause = e.owed.as_ref().unwrap_or(&e.cause);
-            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %cause.reason, step, "Decided: {}", cause.message)
-        }
-        Verdict::Owes(cause) => tracing::info!(namespace, name, id, reason = %cause.reason, step, "Decided: {}", cause.message),
-        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+    let (stage, cause) = match verdict {
+        Verdict::Request(e) => (format!("{:?}", e.stage), e.owed.as_ref().unwrap_or(&e.cause)),
+        Verdict::Owes(cause) => (String::new(), cause),
+        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => match owed(desired, seen, decision.step.as_ref()) {
+            Some(done) if is_news(ctx, desired, &done) => return tracing::info!(namespace, name, id, step, "Decided: {done}"),
+            Some(_) | None => return tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+        },
+    };
+    if is_news(ctx, desired, &format!("{stage} {} {step} {}", cause.reason, cause.message)) {
+        tracing::info!(namespace, name, id, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
+    } else {
+        tracing::debug!(namespace, name, id, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
+    }
+}
+
+fn is_news(ctx: &Context, desired: &Desired, said: &str) -> bool {
+    ctx.memory.is_news(&desired.object, words::apart_from_times(said))
+}
+
+/// What is done although nothing is asked for: for a request that is gone, or for an object that is deleted.
+fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<String> {
+    let left = seen.leftover.as_ref().map(|left| &left.look);
+    let record = left.or(seen.record.get().and_then(Option::as_ref)).and_then(|look| look.object.metadata.name.as_deref()).unwrap_or("?");
+    let (what, why) = (desired.backend.named(), if desired.deleted.is_some() { "; this object is deleted" } else { "" });
+    match step? {
+        Step::BringBack => Some(format!("{what} is started again, as record {record} owes it{why}")),
+        Step::NoteBroughtBack => Some(format!("{what} runs again as before, or was changed by somebody else: record {record} owes nothing more{why}")),
+        Step::Close(status) => Some(format!("record {record} is closed: {:?}, {}{why}", status.phase, status.reason)),
+        Step::Unguard if desired.deleted.is_some() => Some(format!("nothing is left to bring back{why} and goes")),
+        _ => None,
     }
 }
 

@@ -199,3 +199,17 @@ fn pick<const N: usize>(kind: &str, name: &str, keys: [&str; N], values: &Values
     }
     Ok(keys.map(|key| values.get(key).cloned().unwrap_or_default()))
 }
+
+/// What each way to fail is told as, with what leads to it: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<(String, Cause)> {
+    let lacks = |values: &[&str]| {
+        let values: Values = values.iter().map(|key| ((*key).to_owned(), Vec::new())).collect();
+        pick("Secret", "app", ["username"], &values).unwrap_err()
+    };
+    vec![
+        ("the Secret is not there".to_owned(), missing("Secret", "app")),
+        ("the Secret has another key".to_owned(), lacks(&["user", "password"])),
+        ("the Secret is empty".to_owned(), lacks(&[])),
+    ]
+}

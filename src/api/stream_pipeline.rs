@@ -112,7 +112,8 @@ pub struct OffsetReset {
     #[schemars(schema_with = "rules::duration_schema")]
     pub quiet_period: Option<Duration>,
     /// Whether a request that is already there when the object is created runs. Omitted: Skip, so that a restored
-    /// or copied manifest moves nothing.
+    /// or copied manifest moves nothing. Run is for a person with kubectl: it also runs where the object is created again
+    /// and its record is not there (another namespace, or one made anew). In Git: expiresAt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_created: Option<WhenCreated>,
     /// Not started by then (RFC 3339, zone required): Expired, never run. In the future it also lets a request run

@@ -158,7 +158,10 @@ impl Http {
         let bad = |text: &str| Broken::unsent(FailureKind::BadArgument, text);
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| bad("no path"))?.pop_if_empty().extend(out.path);
-        url.query_pairs_mut().extend_pairs(out.query);
+        // Without a pair this would leave a bare `?`.
+        if !out.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(out.query);
+        }
         let is_read = out.method == Method::GET;
         let mut request = Request::new(out.method, url);
         let headers = request.headers_mut();

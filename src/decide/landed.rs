@@ -55,7 +55,7 @@ impl Case<'_> {
             let text = format!("{} refused, sent again with the same numbers", words::partitions(again.len()));
             return Judgement::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
         }
-        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code})")).collect();
+        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code}, {})", meaning(*code))).collect();
         let text = format!(
             "the broker refused {}: {}; {}. Nothing more is sent",
             words::partitions(refused.len()),
@@ -267,14 +267,25 @@ pub(super) fn closing(
     }
 }
 
+/// Kafka's error codes, as far as they are met here.
+fn meaning(code: i32) -> &'static str {
+    match code {
+        3 => "the partition does not exist",
+        22 | 25 | 27 | 113 => "a member joined",
+        29 => "no right on the topic",
+        30 => "no right on the group",
+        _ => "see Kafka's error codes",
+    }
+}
+
 /// Why the broker refused every partition (Kafka's error codes).
 fn refusal(at: &TopicPartition, group: &str, code: i32, sent: usize) -> Cause {
     let (reason, what) = match code {
-        22 | 25 | 27 | 113 => (Reason::GroupActive, "a member joined".to_owned()),
+        22 | 25 | 27 | 113 => (Reason::GroupActive, meaning(code).to_owned()),
         29 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--topic", &at.topic))),
         30 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--group", group))),
-        3 => (Reason::PartitionNotFound, "the partition does not exist".to_owned()),
-        _ => (Reason::BackendError, "see Kafka's error codes".to_owned()),
+        3 => (Reason::PartitionNotFound, meaning(code).to_owned()),
+        _ => (Reason::BackendError, meaning(code).to_owned()),
     };
     let text = format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
     Cause { backend_code: Some(code), ..Cause::new(reason, text) }

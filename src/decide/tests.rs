@@ -1,7 +1,9 @@
 //! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
 mod chunks;
+mod examples;
 mod lookups;
+mod messages;
 mod numbers;
 mod once;
 mod outdated;

@@ -109,6 +109,19 @@ pub fn standing(s: &Standing) -> String {
     format!("{a} of {} partitions at their target, {b} as before, {c} elsewhere", a + b + c)
 }
 
+/// Without points in time and durations: what is left tells whether a sentence says something new.
+pub fn apart_from_times(text: &str) -> String {
+    let is_time = |word: &str| word.parse::<Timestamp>().is_ok() || word.parse::<jiff::civil::Time>().is_ok();
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let is_unit = |word: &str| matches!(word, "ms" | "s" | "min" | "h");
+    let is_span = |word: &str| word.find(|c: char| c.is_ascii_alphabetic()).is_some_and(|at| is_number(&word[..at]) && is_unit(&word[at..]));
+    let bare = |word: &'_ str| word.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
+    let words: Vec<_> = text.split_whitespace().map(|word| (word, bare(word))).collect();
+    let counts = |n: usize| words.get(n + 1).is_some_and(|(_, next)| is_unit(next));
+    let kept = words.iter().enumerate().filter(|(n, (_, word))| !(is_time(word) || is_span(word) || is_number(word) && counts(*n)));
+    kept.map(|(_, (word, _))| *word).collect::<Vec<_>>().join(" ")
+}
+
 /// 1834002 as "1,834,002".
 pub fn number(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
@@ -215,6 +228,16 @@ mod tests {
             assert_eq!(name(plain), told);
             assert!(acl(None, "--group", plain).ends_with(&format!("--group {in_a_shell}")), "{}", acl(None, "--group", plain));
         }
+    }
+
+    #[test]
+    fn a_sentence_that_differs_in_times_only_says_nothing_new() {
+        let same = |a: &str, b: &str| apart_from_times(a) == apart_from_times(b);
+        assert!(same("waits for 9 s more (2026-01-01T00:00:00Z).", "waits for 12 s more (2026-01-01T00:00:03Z)."));
+        assert!(same("no answer within 10s", "no answer within 250ms"));
+        assert!(!same("2 members: a, b", "3 members: a, b"));
+        assert!(!same("chunk 2 of 3", "chunk 3 of 3"));
+        assert!(!same("t-1 is at 7 s is a name", "t-2 is at 7 s is a name"));
     }
 
     #[test]

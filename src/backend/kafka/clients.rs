@@ -3,6 +3,7 @@
 
 pub mod client;
 mod poller;
+pub mod renewed;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -34,7 +34,7 @@ pub const MISTAKES: [Mistake; 29] = [
     row(&[THROTTLES], Limited, "a quota of the brokers throttles the operator, and an answer took longer than --call-deadline", "the quotas of its principal and of the client id stream-pipeline-operator (kafka-configs --describe --entity-type users, or clients)"),
     row(&["Failed to connect to broker", "Permission denied", API_SERVER], Barred, "this is the Kubernetes API server, which the operator connects to for no StreamPipeline", "bootstrapServers and advertised.listeners; not a byte was sent"),
     row(&["Failed to connect to broker", "Permission denied"], Barred, "the operator may not connect to this address", "bootstrapServers and advertised.listeners, and the operator's --allowed-endpoints; not a byte was sent"),
-    row(&["verification callback failed", "expired"], Tls, "the broker's certificate has expired", "renew the broker's certificate"),
+    row(&["verification callback failed", "expired"], Tls, "the broker's certificate has expired", "the broker's certificate: it has to be renewed"),
     row(&["verification callback failed", "not yet valid"], Tls, "the broker's certificate is not valid yet", "the broker's certificate, and the operator's clock"),
     row(&["verification callback failed", "hostname mismatch"], Tls, "the broker's certificate is for another host name", "bootstrapServers and advertised.listeners against the names in the certificate"),
     row(&["verification callback failed", "IP address mismatch"], Tls, "the broker's certificate is for another address", "bootstrapServers and advertised.listeners against the names in the certificate"),

@@ -23,7 +23,10 @@ use admin_port::Admin;
 use admin_types::{
     AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit,
 };
+use clients::renewed::Renewed;
 use clients::{ClientKey, Clients};
+#[cfg(test)]
+pub(crate) use failure::messages;
 use failure::Who;
 use security::Security;
 
@@ -39,7 +42,7 @@ impl Kafka {
     /// # Errors
     /// The client cannot be made from this configuration.
     pub fn connect(
-        clients: &Clients,
+        clients: &Arc<Clients>,
         namespace: &str,
         backend: &KafkaGroup,
         security: &Security,
@@ -48,8 +51,8 @@ impl Kafka {
     ) -> Result<Self, Cause> {
         let key = ClientKey::new(namespace, &backend.bootstrap, security);
         let who = Who::of(security);
-        let client = clients.get(&key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
-        Ok(Self { client, backend: backend.clone(), who, deadline })
+        let client = Renewed::new(clients, key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
+        Ok(Self { client: Arc::new(client), backend: backend.clone(), who, deadline })
     }
 
     fn cause(&self, error: &AdminError) -> Cause {
@@ -163,7 +166,6 @@ impl Kafka {
                 metadata: None,
             })
             .collect();
-        let destroyed = self.client.destroyed();
         let result = self.client.alter_consumer_group_offsets(&self.backend.group, &commits, self.deadline).await;
         let unclear = |text: String| Cause::new(Reason::OutcomeUnknown, text);
         let cause = match result {
@@ -181,7 +183,7 @@ impl Kafka {
             Err(error) => {
                 // Only a destroyed client sends nothing more; the wait before judging begins then (protocol.md).
                 self.client.retire();
-                if tokio::time::timeout(2 * self.deadline, destroyed).await.is_err() {
+                if tokio::time::timeout(2 * self.deadline, self.client.destroyed()).await.is_err() {
                     tracing::warn!("A retired Kafka client is not destroyed yet");
                 }
                 unclear(self.cause_about(&error, goals.iter().map(|(at, _)| at.topic.as_str())).message)
