@@ -8,9 +8,11 @@ mod world;
 
 mod chart;
 mod manifests;
+mod next_version;
 mod record_rules;
 
 mod kafka_groups;
+mod kafka_numbers;
 mod kafka_targets;
 
 mod active;
@@ -20,16 +22,21 @@ mod clocks;
 mod clusters;
 mod crash;
 mod created;
+mod doors;
 mod duplicates;
 mod enos;
+mod examples;
 mod faults;
 mod hostile;
 mod kill;
+mod logs;
 mod once;
 mod once_partly;
 mod once_records;
 mod once_restored;
 mod outdated;
 mod restored;
+mod told;
 mod secured;
+mod set_back;
 mod workloads;

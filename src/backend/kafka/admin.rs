@@ -67,7 +67,9 @@ pub(super) type Wake = Box<dyn Fn() + Send + Sync>;
 /// The addresses of a host, with the port; none where it has none.
 pub(super) type Resolve = Box<dyn Fn(&str, u16) -> Option<Vec<SocketAddr>> + Send + Sync>;
 /// Whether this host, at this address, may be connected to.
-pub(super) type Gate = Box<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
+pub(super) type Gate = Box<dyn Fn(&str, SocketAddr) -> bool + Send + Sync>;
+/// A broker (host:port) has said that it throttles this client.
+pub(super) type Throttled = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The name and the text of an error code, for any number.
 pub(super) fn describe_code(code: i32) -> (String, String) {
@@ -92,8 +94,8 @@ pub(super) struct Native {
 
 impl Native {
     /// `wake` is called whenever events may have arrived; it must not block, panic or use this handle. With OAUTHBEARER among the
-    /// settings, events ask for tokens. `gate` is asked before each connection, with what `resolve` made of the name.
-    pub(super) fn new(settings: &[(&str, &str)], wake: Wake, gate: Gate, resolve: Resolve) -> Result<Self, AdminError> {
+    /// settings, events ask for tokens.
+    pub(super) fn new(settings: &[(&str, &str)], wake: Wake, door: Door) -> Result<Self, AdminError> {
         const CALL: &str = "configuration";
         let mut why = [0 as c_char; 512];
         let settings = settings.iter().chain(&FIXED);
@@ -110,10 +112,11 @@ impl Native {
                 }
             }
             rd_kafka_conf_set_ssl_cert_verify_cb(conf, Some(name_the_fault));
-            let door = Box::into_raw(Box::new(Door { gate, resolve }));
+            let door = Box::into_raw(Box::new(door));
             rd_kafka_conf_set_opaque(conf, door.cast());
             rd_kafka_conf_set_connect_cb(conf, Some(connect_if_permitted));
             rd_kafka_conf_set_resolve_cb(conf, Some(resolve_name));
+            rd_kafka_conf_set_throttle_cb(conf, Some(note_throttling));
             rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
             let kind = rd_kafka_type_t::RD_KAFKA_CONSUMER;
             let rk = rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len());
@@ -408,10 +411,12 @@ impl Event {
     }
 }
 
-/// What librdkafka asks before it connects.
-struct Door {
-    gate: Gate,
-    resolve: Resolve,
+/// What librdkafka asks and tells from its own threads.
+pub(super) struct Door {
+    /// Asked before each connection, with what `resolve` made of the name.
+    pub(super) gate: Gate,
+    pub(super) resolve: Resolve,
+    pub(super) throttled: Throttled,
 }
 
 /// Connects a socket, which librdkafka has made not to block, where the gate lets it. 0 is success, also of a connection under way.
@@ -427,8 +432,14 @@ unsafe extern "C" fn connect_if_permitted(
     unsafe {
         let door = &*door.cast::<Door>();
         let address = match c_int::from((*to).sa_family) {
-            libc::AF_INET => IpAddr::V4(u32::from_be((*to.cast::<libc::sockaddr_in>()).sin_addr.s_addr).into()),
-            libc::AF_INET6 => IpAddr::V6((*to.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr.into()),
+            libc::AF_INET => {
+                let to = &*to.cast::<libc::sockaddr_in>();
+                SocketAddr::new(IpAddr::V4(u32::from_be(to.sin_addr.s_addr).into()), u16::from_be(to.sin_port))
+            }
+            libc::AF_INET6 => {
+                let to = &*to.cast::<libc::sockaddr_in6>();
+                SocketAddr::new(IpAddr::V6(to.sin6_addr.s6_addr.into()), u16::from_be(to.sin6_port))
+            }
             _ => return libc::EAFNOSUPPORT,
         };
         let node = text(node);
@@ -498,6 +509,16 @@ unsafe extern "C" fn resolve_name(
         }
         *found = first;
         0
+    }
+}
+
+/// 0 ms: no longer.
+unsafe extern "C" fn note_throttling(_: *mut rd_kafka_t, broker: *const c_char, _: i32, ms: c_int, door: *mut c_void) {
+    // SAFETY: `broker` is NUL-terminated or null; `door` is never freed.
+    unsafe {
+        if ms > 0 {
+            ((*door.cast::<Door>()).throttled)(&text(broker));
+        }
     }
 }
 

@@ -231,10 +231,11 @@ impl Driver {
                 FromProcess::Answer { id, answer, coordinator_moved } => self.answer(id, answer, coordinator_moved),
                 FromProcess::Complaint(error) => {
                     if self.shared.complain(error) {
-                        let broker = self.shared.broker_error();
-                        self.fail_all(|p| p.missed(true, broker.clone()));
+                        let shared = Arc::clone(&self.shared);
+                        self.fail_all(|p| p.missed(true, shared.hindered(p.asked.after)));
                     }
                 }
+                FromProcess::Throttled(broker) => self.shared.throttled(&broker),
                 FromProcess::WantsToken => {
                     if let (Some(source), false) = (self.making.tokens.clone(), fetching) {
                         fetching = true;
@@ -252,7 +253,8 @@ impl Driver {
                     });
                 }
                 FromProcess::MayConnect { id, host, address } => {
-                    let allowed = self.making.processes.policy.permits(Some(&host), address).is_ok();
+                    let permitted = self.making.processes.policy.permits(Some(&host), address);
+                    let allowed = permitted.map_err(|why| self.shared.bar(&host, &why)).is_ok();
                     if let Some(stuck) = stuck(send(connection, &ToProcess::MayConnect { id, allowed }).await) {
                         return Some(stuck);
                     }
@@ -330,7 +332,7 @@ impl Driver {
         let late: Vec<_> = self.pending.extract_if(|_, p| p.asked.deadline <= now).map(|(_, p)| p).collect();
         for pending in late {
             tracing::debug!(call = pending.asked.call.name(), after = ?pending.asked.after, "no answer: the Kafka client is retired");
-            let missed = pending.missed(pending.handed_over, self.shared.broker_error());
+            let missed = pending.missed(pending.handed_over, self.shared.hindered(pending.asked.after));
             if self.shared.has_answered() {
                 self.shared.retire();
             } else {

@@ -2,11 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::backend::endpoints::EndpointNotAllowed;
 use crate::backend::kafka::admin_types::{AdminError, BrokerError, Failure, KafkaCode};
 use crate::backend::kafka::connecting;
 use crate::domain::words;
+
+/// A quota delays what follows by no more than its window, a second; the default has ten more.
+const THROTTLED: Duration = Duration::from_secs(11);
+
+/// Hosts whose refusal is remembered; brokers may advertise any number.
+const BARRED: usize = 64;
+
+/// Longest name of a host or a broker that is kept, in bytes.
+const HOST: usize = 256;
 
 /// Longest text that is kept of what a client says about a connection, in bytes.
 const COMPLAINT: usize = 2048;
@@ -18,6 +28,10 @@ pub(super) struct Shared {
     answered: AtomicBool,
     failure: Mutex<Option<Failure>>,
     broker_error: Mutex<Option<BrokerError>>,
+    /// The broker that said last that it throttles, and when.
+    throttled: Mutex<Option<(String, Instant)>>,
+    /// Hosts that may not be connected to, and why.
+    barred: Mutex<Vec<(String, String)>>,
 }
 
 impl Shared {
@@ -37,6 +51,42 @@ impl Shared {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(super) fn throttled(&self, broker: &str) {
+        let broker = words::cut(broker, HOST);
+        *self.throttled.lock().unwrap_or_else(PoisonError::into_inner) = Some((broker, Instant::now()));
+    }
+
+    /// What made a call wait that has had no answer for so long: a broker that said it throttles, or what was last said of a connection.
+    pub(super) fn hindered(&self, since: Duration) -> Option<BrokerError> {
+        let last = self.broker_error();
+        if last.as_ref().is_some_and(BrokerError::is_refusal) {
+            return last;
+        }
+        let throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lately = throttled.filter(|(_, at)| at.elapsed() <= since + THROTTLED);
+        lately.map(|(broker, _)| connecting::throttled(&broker)).or(last)
+    }
+
+    pub(super) fn bar(&self, host: &str, why: &EndpointNotAllowed) {
+        let host = words::cut(host, HOST);
+        let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        barred.retain(|(known, _)| *known != host);
+        barred.truncate(BARRED - 1);
+        barred.insert(0, (host, why.to_string()));
+    }
+
+    /// librdkafka knows only that there is no permission; here it is said which address has none, and why.
+    fn with_why(&self, complaint: String) -> String {
+        if !complaint.contains("Permission denied") {
+            return complaint;
+        }
+        let barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        match barred.iter().find(|(host, _)| complaint.contains(host.as_str())) {
+            Some((_, why)) => format!("{complaint}: {why}"),
+            None => complaint,
+        }
+    }
+
     /// Retires it and says why. The first reason counts.
     pub(super) fn fail(&self, why: AdminError) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Failure { at: Instant::now(), why });
@@ -54,7 +104,7 @@ impl Shared {
     /// Keeps what says most. Who is refused before anything was answered is refused for good: waiting for the deadline would only
     /// be more tries with a wrong password. True: it was.
     pub(super) fn complain(&self, error: BrokerError) -> bool {
-        let error = BrokerError { text: connecting::steady(&words::cut(&error.text, COMPLAINT)), ..error };
+        let error = BrokerError { text: self.with_why(connecting::steady(&words::cut(&error.text, COMPLAINT))), ..error };
         let refused = error.is_refusal();
         let said = {
             let mut last = self.broker_error.lock().unwrap_or_else(PoisonError::into_inner);

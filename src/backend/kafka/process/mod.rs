@@ -7,7 +7,7 @@ pub mod wire;
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::admin::{self, Native, Ticket};
+use super::admin::{self, Door, Native, Ticket};
 use super::admin_types::{AdminError, BrokerError, KafkaCode};
 use wire::{Answer, Call, FromProcess, ToProcess};
 
@@ -54,13 +54,18 @@ fn serve(open_doors: Vec<String>) -> io::Result<()> {
     let link = Arc::new(Link { socket: Mutex::new(socket.try_clone()?), questions: Mutex::default() });
     let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let waker = inbox_of.clone();
-    let (gate, names) = (Arc::clone(&link), Arc::clone(&link));
+    let (gate, names, throttled) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
+    let door = Door {
+        gate: Box::new(move |host, address| gate.may_connect(host, address)),
+        resolve: Box::new(move |host, port| names.resolve(host, port)),
+        // Where it cannot be told, the operator is gone.
+        throttled: Box::new(move |broker| drop(throttled.send(&FromProcess::Throttled(broker.to_owned())))),
+    };
     let made = Native::new(
         &settings,
         // Fails only where the main thread has ended.
         Box::new(move || drop(waker.send(Msg::Wake))),
-        Box::new(move |host, address| gate.may_connect(host, address)),
-        Box::new(move |host, port| names.resolve(host, port)),
+        door,
     );
     let (native, made) = match made {
         Ok(native) => (Some(native), Ok(())),
@@ -145,7 +150,7 @@ impl Link {
         let _ = waiting.map(|waiting| waiting.try_send(reply));
     }
 
-    fn may_connect(&self, host: &str, address: IpAddr) -> bool {
+    fn may_connect(&self, host: &str, address: SocketAddr) -> bool {
         matches!(self.ask(|id| FromProcess::MayConnect { id, host: host.to_owned(), address }), Some(Reply::MayConnect(true)))
     }
 

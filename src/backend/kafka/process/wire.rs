@@ -2,7 +2,7 @@
 //! postcard. Both ends are the same binary, so the format has no versions.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -70,7 +70,9 @@ pub enum FromProcess {
     /// It authenticates by OAUTHBEARER and needs a token.
     WantsToken,
     Resolve { id: u64, host: String, port: u16 },
-    MayConnect { id: u64, host: String, address: IpAddr },
+    MayConnect { id: u64, host: String, address: SocketAddr },
+    /// This broker (host:port) has said that it throttles this client.
+    Throttled(String),
 }
 
 /// What the brokers answered.
