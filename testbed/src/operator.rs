@@ -46,6 +46,30 @@ impl Operator {
         self.server.pid()
     }
 
+    /// Process ids of the processes that it started and that live.
+    pub fn children(&self) -> Vec<u32> {
+        let parent_of = |pid: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // After the name, which is in brackets: the state and the parent.
+            let (_, rest) = stat.rsplit_once(") ")?;
+            let mut fields = rest.split(' ');
+            let state = fields.next()?;
+            fields.next()?.parse::<u32>().ok().filter(|_| state != "Z")
+        };
+        let all = std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        all.filter(|pid| parent_of(*pid) == Some(self.pid())).collect()
+    }
+
+    /// SIGKILL to the processes that it started; so many there were.
+    pub fn kill_children(&self) -> usize {
+        let children = self.children();
+        for child in &children {
+            // SAFETY: a plain call on numbers.
+            unsafe { libc::kill(*child as i32, libc::SIGKILL) };
+        }
+        children.len()
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.server.ended().is_none()
     }

@@ -18,6 +18,7 @@ mod kafka_targets;
 mod active;
 mod between;
 mod chunks;
+mod client_process;
 mod clocks;
 mod clusters;
 mod crash;

@@ -126,6 +126,13 @@ impl Wired {
         self.traps.disarm();
     }
 
+    /// Kills the processes of the operator's Kafka clients where they stand.
+    pub fn kill_clients(&mut self) {
+        let operator = self.operator.as_ref().expect("an operator");
+        assert!(operator.kill_children() > 0, "it has a Kafka client");
+        self.traps.disarm();
+    }
+
     /// Kills the operator where it stands, and starts another.
     pub fn crash(&mut self) {
         self.kill();

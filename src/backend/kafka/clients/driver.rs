@@ -235,6 +235,8 @@ impl Driver {
                         self.fail_all(|p| p.missed(true, shared.hindered(p.asked.after)));
                     }
                 }
+                #[cfg(debug_assertions)]
+                FromProcess::Could(_) => {}
                 FromProcess::Throttled(broker) => self.shared.throttled(&broker),
                 FromProcess::WantsToken => {
                     if let (Some(source), false) = (self.making.tokens.clone(), fetching) {

@@ -44,3 +44,21 @@ fn close_the_files() -> Result<()> {
     ensure!(status.ruleset != RulesetStatus::NotEnforced, "the kernel has no Landlock");
     Ok(())
 }
+
+/// For tests: what this process could do of what it must not be able to.
+#[cfg(debug_assertions)]
+pub fn could() -> Vec<String> {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let tries: [(&str, &dyn Fn() -> bool); 9] = [
+        ("read a file", &|| fs::read("/etc/passwd").is_ok()),
+        ("read the account's token", &|| fs::read_dir("/var/run/secrets").is_ok()),
+        ("read its own environment", &|| fs::read("/proc/self/environ").is_ok()),
+        ("list a directory", &|| fs::read_dir("/").is_ok()),
+        ("write a file", &|| fs::write("/tmp/stream-pipeline-operator-tries", "x").is_ok()),
+        ("start a program", &|| std::process::Command::new("/bin/true").spawn().is_ok()),
+        ("start itself", &|| std::process::Command::new(&program).spawn().is_ok()),
+        ("signal its parent", &|| rustix::process::getppid().is_some_and(|parent| rustix::process::test_kill_process(parent).is_ok())),
+        ("take a gigabyte", &|| Vec::<u8>::new().try_reserve_exact(1 << 30).is_ok()),
+    ];
+    tries.into_iter().filter(|(_, attempt)| attempt()).map(|(what, _)| what.to_owned()).collect()
+}

@@ -98,6 +98,11 @@ fn receive(mut socket: UnixStream, to_main: &Sender<Msg>, link: &Link) -> io::Re
                 link.reply(id, Reply::MayConnect(allowed));
                 continue;
             }
+            #[cfg(debug_assertions)]
+            ToProcess::Try => {
+                link.send(&FromProcess::Could(lockdown::could()))?;
+                continue;
+            }
             ToProcess::Open { .. } => return Err(io::Error::other("a second Open")),
         };
         to_main.send(message).map_err(io::Error::other)?;

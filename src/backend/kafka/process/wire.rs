@@ -28,6 +28,9 @@ pub enum ToProcess {
     /// `expires`: ms since 1970.
     Token { value: String, expires: i64, principal: String },
     NoToken(String),
+    /// For tests: see [`FromProcess::Could`].
+    #[cfg(debug_assertions)]
+    Try,
 }
 
 /// One request to the brokers.
@@ -71,6 +74,9 @@ pub enum FromProcess {
     WantsToken,
     Resolve { id: u64, host: String, port: u16 },
     MayConnect { id: u64, host: String, address: SocketAddr },
+    /// For tests: what it could do of what it must not be able to.
+    #[cfg(debug_assertions)]
+    Could(Vec<String>),
     /// This broker (host:port) has said that it throttles this client.
     Throttled(String),
 }
