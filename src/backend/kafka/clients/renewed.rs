@@ -121,7 +121,9 @@ impl Admin for Renewed {
         offsets: &'a [OffsetCommit],
         deadline: Duration,
     ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
-        on_one_that_takes_it!(self, client => client.alter_consumer_group_offsets(group, offsets, deadline))
+        // Whoever sends waits for the end of the very client that it was sent with (see `Admin::destroyed`).
+        let client = self.current();
+        Box::pin(async move { client.alter_consumer_group_offsets(group, offsets, deadline).await })
     }
 }
 
