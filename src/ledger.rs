@@ -39,6 +39,14 @@ pub fn record_name(object: &Identity, backend: &BackendIdentity, request: &Reque
     format!("{}-{}", stem.trim_end_matches(['.', '-']), digest(&parts))
 }
 
+/// Its name where the record of that name was given up along with an earlier object, before anything was sent. Closed for good and
+/// never deleted, that one leads everybody to this name.
+pub fn name_after(left: &OffsetResetRecord) -> String {
+    let (name, uid) = (left.name_any(), left.uid().unwrap_or_default());
+    let stem = name.rsplit_once('-').map_or(name.as_str(), |(stem, _)| stem);
+    format!("{stem}-{}", digest(&[&name, &uid]))
+}
+
 /// The label that stands for a backend's identity.
 pub fn backend_label(backend: &BackendIdentity) -> String {
     digest(&backend.parts())

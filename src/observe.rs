@@ -11,7 +11,7 @@ use crate::domain::{
     Abilities, Activity, Cause, Desired, Leftover, Now, Observation, Progress, Reading, RecordLook, Request, RunState, Target,
     TopicPartition, Topics, words,
 };
-use crate::ledger::record_name;
+use crate::ledger::{name_after, record_name};
 
 /// See the module.
 pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now: Now) -> Observation {
@@ -105,7 +105,8 @@ impl Look<'_> {
             seen.identity = self.platform.identity(self.now.mono).await.into();
         }
         if let (Reading::Unread, Some(identity)) = (&seen.record, self.pinned().as_ref().or(seen.identity.get())) {
-            seen.record = self.record(request, identity).await.into();
+            let (name, record) = self.record(request, identity).await;
+            (seen.record_name, seen.record) = (Some(name), record.into());
         }
         match seen.record.get().cloned().flatten() {
             Some(record) => self.with_record(seen, request, &record).await,
@@ -119,11 +120,21 @@ impl Look<'_> {
     }
 
     /// The record of this request, open or closed.
-    async fn record(&self, request: &Request, identity: &BackendIdentity) -> Result<Option<RecordLook>, Cause> {
-        let name = record_name(&self.desired.object, identity, request);
-        // A name says nothing: the record is adopted only if the id stored in it is the same.
-        let found = self.ctx.ledger.get(&self.desired.object.namespace, &name).await?.filter(|record| record.spec.request.id == request.id);
-        Ok(found.map(|object| self.ctx.memory.look(object, self.now.mono)))
+    async fn record(&self, request: &Request, identity: &BackendIdentity) -> (String, Result<Option<RecordLook>, Cause>) {
+        let object = &self.desired.object;
+        let mut name = record_name(object, identity, request);
+        loop {
+            let found = match self.ctx.ledger.get(&object.namespace, &name).await {
+                // A name says nothing: the record is adopted only if the id stored in it is the same.
+                Ok(found) => found.filter(|record| record.spec.request.id == request.id),
+                Err(cause) => return (name, Err(cause)),
+            };
+            let found = found.map(|record| self.ctx.memory.look(record, self.now.mono));
+            match found.as_ref().filter(|look| look.is_over() && look.is_left_behind(&object.uid)) {
+                Some(left) => name = name_after(&left.object),
+                None => return (name, Ok(found)),
+            }
+        }
     }
 
     /// It ended, and nothing was changed since: nothing needs to be known about it.
@@ -189,7 +200,7 @@ impl Look<'_> {
         let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
             let Some(identity) = seen.identity.get() else { return };
-            let name = record_name(&self.desired.object, identity, request);
+            let name = own.and_then(|r| r.object.metadata.name.clone()).or_else(|| seen.record_name.clone()).unwrap_or_default();
             let open = self.ctx.ledger.rivals(identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
             if let Some(orphan) = self.orphan(open.as_deref().unwrap_or_default()).await {
                 seen.leftover = Some(self.leftover(orphan).await);

@@ -148,7 +148,7 @@ impl Case<'_> {
         }
         // The window is the last thing looked at here, and once more right before the socket.
         if !in_window {
-            return no(Reason::PlanRecorded, "the send window passed before the second look was done");
+            return no(Reason::PlanRecorded, &words::too_slow(self.timing.send_window));
         }
         let (chunk, retry) = (self.look.chunk(), self.look.attempt() > 1);
         let misplaced = plan.misplaced(committed, chunk, retry).or_else(|| plan.not_left_alone(committed).filter(|_| !retry));

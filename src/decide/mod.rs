@@ -130,6 +130,11 @@ impl Pass<'_> {
             ));
         }
         match (&record.state, request) {
+            (PlanState::Closed, _) if record.is_left_behind(&self.desired.object.uid) => {
+                let judged = pause::bring_back(record, &self.seen.run_state, self.timing, self.now);
+                let owes = Verdict::Owes(self.still(record, &self.seen.run_state, judged.cause));
+                Some(self.done(if record.owes_start() { owes } else { Verdict::Keep }, judged.step, judged.recheck))
+            }
             (PlanState::Closed, _) if !own => {
                 let (stage, cause) = accept::of_another_object(record);
                 let ending = Ending { record: Some(name(record)), ..self.bare(stage, cause) };
@@ -137,6 +142,12 @@ impl Pass<'_> {
             }
             (PlanState::Closed, _) => Some(self.closed(request, record)),
             (PlanState::Absent, _) if own && !record.is_restored() => None,
+            // Nothing is told of it: whether this object's request runs is decided once it is closed.
+            (PlanState::Absent, _) if !record.is_restored() => {
+                let text = "given up before anything was sent: the StreamPipeline that had asked was deleted";
+                let judged = judge::abandon(record, &Cause::new(Reason::NoLongerRequested, text), self.now);
+                Some(self.done(Verdict::Keep, judged.step, judged.recheck))
+            }
             _ => {
                 let judged = self.case(record, &self.seen.committed, &self.seen.activity, own.then_some(self.seen)).judge();
                 let ending = self.ending(record, Stage::Sending, judged.cause);
