@@ -9,9 +9,9 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline};
+use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline, WorkloadReference};
 use crate::backend::Platform;
-use crate::backend::enos::Gateways;
+use crate::backend::enos::{Enos, Gateways};
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::clients::Clients;
 use crate::backend::kafka::oauth::TokenSource;
@@ -19,7 +19,9 @@ use crate::backend::kafka::security::{Certificates, Login, Security};
 use crate::backend::workload::{Kinds, Workloads};
 use crate::clock::Clock;
 use crate::definitions::Definitions;
-use crate::domain::{Backend, Cause, Decision, Desired, Identity, KafkaGroup, Now, Observation, Progress, Timing};
+use crate::domain::{
+    Backend, Cause, Decision, Desired, Elder, EnosPipeline, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere,
+};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -58,34 +60,63 @@ impl Context {
         self.clock.now()
     }
 
-    /// The pipeline's platform.
-    ///
-    /// # Errors
-    /// Its client could not be made, or its credentials could not be read.
-    pub async fn platform(&self, desired: &Desired) -> Result<Platform, Cause> {
-        let (namespace, now) = (&desired.object.namespace, self.now().mono);
+    /// The pipeline's platform, also where its client cannot be made: that shows in what is read.
+    pub async fn platform(&self, desired: &Desired) -> Platform {
+        let namespace = &desired.object.namespace;
         match &desired.backend {
-            Backend::Kafka(kafka) => {
-                let security = self.security(namespace, kafka).await?;
-                let workloads = Box::new(Workloads {
-                    client: self.client.clone(),
-                    namespace: namespace.clone(),
-                    references: kafka.workloads.clone(),
-                    kinds: Arc::clone(&self.kinds),
-                    deadline: self.timing.call_deadline,
-                });
-                let kafka = Kafka::connect(&self.kafka, namespace, kafka, &security, self.timing.call_deadline, now)?;
-                Ok(Platform::Kafka { kafka: Box::new(kafka), workloads })
-            }
-            Backend::Enos(enos) => {
-                let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
-                let ca = match &enos.spec.ca {
-                    Some(source) => Some(self.secrets.ca(namespace, source).await?),
-                    None => None,
-                };
-                self.enos.connect(namespace, enos, (&access, &secret), ca, now).map(|enos| Platform::Enos(Box::new(enos)))
-            }
+            Backend::Kafka(kafka) => Platform::Kafka {
+                kafka: self.brokers(namespace, kafka).await.map(Box::new),
+                group: kafka.group.clone(),
+                workloads: self.workloads(namespace, kafka.workloads.clone()),
+            },
+            Backend::Enos(enos) => Platform::Enos {
+                enos: self.gateway(namespace, enos).await.map(Box::new),
+                place: enos.id.clone().map(|pipeline_id| BackendIdentity::Enos { org_id: enos.spec.org_id.clone(), pipeline_id }),
+            },
         }
+    }
+
+    /// Where a record says that it was carried out, reached the way the spec says.
+    pub async fn platform_of(&self, desired: &Desired, place: &BackendIdentity) -> Platform {
+        if let Some(backend) = desired.backend.of_record(place) {
+            return self.platform(&Desired { backend, ..desired.clone() }).await;
+        }
+        let other = Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at");
+        match place {
+            // What was scaled is in the record.
+            BackendIdentity::Kafka { consumer_group, .. } => Platform::Kafka {
+                kafka: Err(other),
+                group: consumer_group.clone(),
+                workloads: self.workloads(&desired.object.namespace, Vec::new()),
+            },
+            BackendIdentity::Enos { .. } => Platform::Enos { enos: Err(other), place: Some(place.clone()) },
+        }
+    }
+
+    fn workloads(&self, namespace: &str, references: Vec<WorkloadReference>) -> Box<Workloads> {
+        Box::new(Workloads {
+            client: self.client.clone(),
+            namespace: namespace.to_owned(),
+            references,
+            kinds: Arc::clone(&self.kinds),
+            deadline: self.timing.call_deadline,
+        })
+    }
+
+    async fn brokers(&self, namespace: &str, kafka: &KafkaGroup) -> Result<Kafka, Cause> {
+        let now = self.now().mono;
+        let security = self.security(namespace, kafka).await?;
+        Kafka::connect(&self.kafka, namespace, kafka, &security, self.timing.call_deadline, now)
+    }
+
+    async fn gateway(&self, namespace: &str, enos: &EnosPipeline) -> Result<Enos, Cause> {
+        let now = self.now().mono;
+        let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
+        let ca = match &enos.spec.ca {
+            Some(source) => Some(self.secrets.ca(namespace, source).await?),
+            None => None,
+        };
+        self.enos.connect(namespace, enos, (&access, &secret), ca, now)
     }
 
     /// What the brokers are reached with, read from the Secrets that the spec names.
@@ -144,15 +175,16 @@ impl Context {
         Ok(Login::Password { mechanism, username: text("username", username)?, password: text("password", password)?.into() })
     }
 
-    /// The oldest StreamPipeline in scope that is known to live where this one does, if that is not this one.
-    pub fn elder(&self, object: &Identity, identity: &BackendIdentity) -> Option<String> {
+    /// The StreamPipeline that comes before this one where it lives, as far as the copies tell.
+    pub fn elder(&self, object: &Identity, identity: &BackendIdentity) -> Option<Elder> {
         let state = self.pipelines.state();
-        let age = |p: &StreamPipeline| (p.creation_timestamp(), p.namespace(), p.name_any());
-        let readable = || state.iter().filter_map(|guard| guard.0.as_ref().ok());
-        let own = age(readable().find(|p| p.metadata.uid.as_ref() == Some(&object.uid))?);
-        let (_, namespace, name) =
-            readable().filter(|p| Backend::is_known_at(p, identity)).map(age).min().filter(|oldest| *oldest < own)?;
-        Some(format!("{}/{name}", namespace.unwrap_or_default()))
+        Elder::among(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
+    }
+
+    /// StreamPipelines of other namespaces that live where this one does.
+    pub fn elsewhere(&self, object: &Identity, identity: &BackendIdentity) -> Vec<String> {
+        let state = self.pipelines.state();
+        elsewhere(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
     }
 
     /// Names of this pipeline's records that are not known to be over.

@@ -9,16 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
-use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{FINALIZER, OPERATOR, OffsetResetRecord, Reason, StreamPipeline};
+use crate::api::{OPERATOR, OffsetResetRecord, StreamPipeline};
 use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::Gateways;
 use crate::backend::kafka::clients::Clients;
@@ -28,18 +26,19 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::decide::decide;
 use crate::definitions::Definitions;
-use crate::domain::words;
+use crate::fresh::{self, Watched, version};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
 use crate::secrets::Secrets;
 use crate::server::Ready;
+use crate::unreadable;
 
 /// Runs until `shutdown`, then finishes the passes under way.
 ///
 /// # Errors
-/// The namespace's objects cannot be watched at all.
+/// The namespace's objects cannot be watched at all, or the system gives no random numbers.
 pub async fn run(
     (client, clock): (Client, Clock),
     config: &Config,
@@ -54,58 +53,73 @@ pub async fn run(
         return Ok(());
     }
     tokio::spawn(definitions.clone().watch(client.clone(), config.timing(), shutdown.clone()));
-    let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
     let policy = Arc::new(policy);
     let kafka = Arc::new(Clients::new(Arc::clone(&policy), config.timing().max_backoff));
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
-    let instance = incarnation();
-    // Before the records are known a leftover would be overlooked.
-    tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
-        filled = filled => filled.context("the watch of records ended")?,
-    }
-    let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
-    let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
-    let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
-    let store = controller.store();
-    let context = Arc::new(Context {
-        ledger: Ledger::new(client.clone(), scope.clone(), config.timing().call_deadline),
-        records,
-        pipelines: store.clone(),
-        memory: Arc::new(Memory::new(instance.clone())),
-        kafka,
-        enos,
-        kinds: Kinds::default(),
-        definitions: definitions.clone(),
-        secrets: Secrets::new(client.clone(), config.timing().call_deadline),
-        timing: config.timing(),
-        clock,
-        decide: Box::new(decide),
-        recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) }),
-        metrics,
-        shutdown: shutdown.clone(),
-        client: client.clone(),
-    });
-    let mark_ready = async {
-        if store.wait_until_ready().await.is_ok() {
-            ready.store(true, Ordering::Release);
-            tracing::info!("Watching StreamPipelines");
+    let instance = incarnation()?;
+    let memory = Arc::new(Memory::new(instance.clone()));
+    // Once, unless the watches turn out not to tell what the API server holds.
+    while !shutdown.is_cancelled() {
+        let round = shutdown.child_token();
+        let (records, filled) = watch_records(scoped(&client, scope.as_deref()), round.clone());
+        // Before the records are known a leftover would be overlooked.
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            filled = filled => filled.context("the watch of records ended")?,
         }
-        std::future::pending::<()>().await;
-    };
-    let passes = controller
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(pass, |_, error: &Infallible, _| match *error {}, context)
-        .for_each(|result| async {
-            match result {
-                Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
-                Err(error) => tracing::warn!(%error, "The watch of StreamPipelines failed; it is tried again"),
-            }
+        let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
+        let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
+        let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
+        let store = controller.store();
+        let context = Arc::new(Context {
+            ledger: Ledger::new(client.clone(), config.timing().call_deadline),
+            records: records.clone(),
+            pipelines: store.clone(),
+            memory: Arc::clone(&memory),
+            kafka: Arc::clone(&kafka),
+            enos: Arc::clone(&enos),
+            kinds: Kinds::default(),
+            definitions: definitions.clone(),
+            secrets: Secrets::new(client.clone(), config.timing().call_deadline),
+            timing: config.timing(),
+            clock: clock.clone(),
+            decide: Box::new(decide),
+            recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance.clone()) }),
+            metrics: Arc::clone(&metrics),
+            shutdown: shutdown.clone(),
+            client: client.clone(),
         });
-    tokio::select! {
-        () = passes => {}
-        () = mark_ready => {}
+        let disproven = async {
+            if store.wait_until_ready().await.is_ok() {
+                ready.store(true, Ordering::Release);
+                tracing::info!("Watching StreamPipelines");
+            }
+            let told = || store.state().iter().map(|p| version(p.as_ref())).collect();
+            let told_of_records = || records.state().iter().map(|r| version(r.as_ref())).collect();
+            let watched = [
+                Watched::new::<StreamPipeline>(scoped(&client, scope.as_deref()), told),
+                Watched::new::<OffsetResetRecord>(scoped(&client, scope.as_deref()), told_of_records),
+            ];
+            fresh::disproven(&watched, config.timing().call_deadline).await
+        };
+        let passes = controller
+            .graceful_shutdown_on(round.clone().cancelled_owned())
+            .run(pass, |_, error: &Infallible, _| match *error {}, context)
+            .for_each(|result| async {
+                match result {
+                    Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+                    Err(error) => tracing::warn!(%error, "The watch of StreamPipelines failed; it is tried again"),
+                }
+            });
+        let mut passes = pin!(passes);
+        tokio::select! {
+            () = &mut passes => return Ok(()),
+            why = disproven => tracing::error!("{why}"),
+        }
+        round.cancel();
+        passes.await;
+        memory.forget_closed();
     }
     Ok(())
 }
@@ -113,48 +127,15 @@ pub async fn run(
 async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -> Result<Action, Infallible> {
     let begun = Instant::now();
     let action = match Arc::unwrap_or_clone(guard).0 {
-        // Without our finalizer there is nothing to bring back, and what is deleted is not begun.
-        Ok(pipeline) if pipeline.metadata.deletion_timestamp.is_some() && !pipeline.finalizers().iter().any(|f| f == FINALIZER) => {
-            Action::await_change()
-        }
+        Ok(pipeline) if unreadable::is_done(&pipeline.metadata) => Action::await_change(),
         Ok(pipeline) => reconcile(&ctx, &pipeline).await.map_or_else(Action::await_change, Action::requeue),
         Err(invalid) => {
-            let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
-            let name = invalid.metadata.name.clone().unwrap_or_default();
-            tracing::warn!(namespace, name, error = %invalid.error, "This StreamPipeline cannot be read; the others are served");
-            refuse(&ctx, &namespace, &name, invalid.metadata.generation, &invalid.error).await;
-            Action::requeue(ctx.timing.recheck_idle)
+            let (namespace, name) = (invalid.metadata.namespace.unwrap_or_default(), invalid.metadata.name.unwrap_or_default());
+            unreadable::serve(&ctx, &namespace, &name, &invalid.error).await
         }
     };
     ctx.metrics.reconciled(begun.elapsed());
     Ok(action)
-}
-
-/// Says on an object that cannot be decoded that it cannot, by metadata alone.
-async fn refuse(ctx: &Context, namespace: &str, name: &str, generation: Option<i64>, error: &str) {
-    let resource = ApiResource::erase::<StreamPipeline>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
-    let told = api.get_opt(name).await.ok().flatten().is_none_or(|object| {
-        let status = &object.data["status"];
-        status["observedGeneration"].as_i64() == generation && status["conditions"][0]["reason"] == json!(Reason::InvalidObject)
-    });
-    // A write makes a watch event: once per generation.
-    if told {
-        return;
-    }
-    let message =
-        format!("this object cannot be read by this version of the operator: {}; nothing was done. Correct it", words::cut(error, 1024));
-    let condition = |kind: &str, status: &str| {
-        json!({
-            "type": kind, "status": status, "reason": Reason::InvalidObject, "message": message,
-            "observedGeneration": generation, "lastTransitionTime": Timestamp::now().to_string(),
-        })
-    };
-    let patch = json!({ "status": { "observedGeneration": generation, "conditions": [condition("Ready", "False"), condition("Stalled", "True")] } });
-    let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
-    if let Err(error) = api.patch_status(name, &params, &Patch::Merge(&patch)).await {
-        tracing::warn!(namespace, name, %error, "Could not write the status of an unreadable object");
-    }
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -201,9 +182,8 @@ async fn sweep(clients: Arc<Clients>, gateways: Arc<Gateways>, clock: Clock, met
 }
 
 /// A random name for this process: a plan carries it, so that nobody else ever sends it.
-fn incarnation() -> String {
-    use std::hash::{BuildHasher, Hasher};
-    // The standard library seeds each RandomState from the system's entropy.
-    let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}-{}", random(), random() ^ u64::from(std::process::id()).rotate_left(32), Timestamp::now().as_second())
+fn incarnation() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random numbers to name this process by: {e}"))?;
+    Ok(format!("{:032x}-{}", u128::from_ne_bytes(random), Timestamp::now().as_second()))
 }

@@ -4,14 +4,16 @@ mod record;
 
 use std::time::Duration;
 
+use kube::runtime::reflector::ObjectRef;
+
 use crate::api::{BackendIdentity, Reason, Stage};
 use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
-    Abilities, Activity, Cause, Desired, Leftover, Now, Observation, Progress, Reading, RecordLook, Request, RunState, Target,
+    Abilities, Activity, Cause, Desired, Elder, Leftover, Now, Observation, Progress, Reading, RecordLook, Request, RunState, Target,
     TopicPartition, Topics, words,
 };
-use crate::ledger::{name_after, record_name};
+use crate::ledger::{former_record_name, name_after, record_name};
 
 /// See the module.
 pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now: Now) -> Observation {
@@ -19,13 +21,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now:
     if desired.guarded {
         seen.owing = ctx.ledger.owing(&desired.object, &ctx.memory).await.into();
     }
-    let platform = match ctx.platform(desired).await {
-        Ok(platform) => platform,
-        Err(cause) => {
-            seen.identity = Reading::Unreadable(cause);
-            return seen;
-        }
-    };
+    let platform = ctx.platform(desired).await;
     let look = Look { ctx, desired, progress, platform, abilities: desired.backend.abilities(), now };
     match look.open_records().await {
         Err(cause) => seen.record = Reading::Unreadable(cause),
@@ -74,21 +70,12 @@ impl Look<'_> {
     /// Looked at where the record says it was carried out, which an earlier object of this name may have chosen otherwise.
     async fn leftover(&self, look: RecordLook) -> Leftover {
         let identity = &look.object.spec.backend;
-        let at = match self.desired.backend.of_record(identity) {
-            Some(backend) => self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await,
-            None => Err(Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at")),
-        };
-        match at {
-            Err(cause) => {
-                let (committed, activity) = (Reading::Unreadable(cause.clone()), Reading::Unreadable(cause.clone()));
-                Leftover { look, committed, activity, run_state: Reading::Unreadable(cause) }
-            }
-            Ok(at) => Leftover {
-                committed: self.read_back(&at, &look).await,
-                activity: self.right_after(&at, &look).await,
-                run_state: self.run_state(&at, &look).await,
-                look,
-            },
+        let at = self.ctx.platform_of(self.desired, identity).await;
+        Leftover {
+            committed: self.read_back(&at, &look).await,
+            activity: self.right_after(&at, &look).await,
+            run_state: self.run_state(&at, &look).await,
+            look,
         }
     }
 
@@ -121,8 +108,12 @@ impl Look<'_> {
 
     /// The record of this request, open or closed.
     async fn record(&self, request: &Request, identity: &BackendIdentity) -> (String, Result<Option<RecordLook>, Cause>) {
-        let object = &self.desired.object;
+        let (object, records) = (&self.desired.object, &self.ctx.records);
         let mut name = record_name(object, identity, request);
+        let former = former_record_name(object, identity, request);
+        if records.get(&ObjectRef::new(&former).within(&object.namespace)).is_some() {
+            name = former;
+        }
         loop {
             let found = match self.ctx.ledger.get(&object.namespace, &name).await {
                 // A name says nothing: the record is adopted only if the id stored in it is the same.
@@ -173,9 +164,8 @@ impl Look<'_> {
             && self.abilities.quiet
         {
             let period = self.desired.asked().map_or(Duration::MAX, |r| r.quiet_period);
-            let namespace = &self.desired.object.namespace;
             let inactive = activity.is_inactive();
-            seen.quiet = self.ctx.memory.note_look(namespace, identity, inactive, committed, period, self.now.mono);
+            seen.quiet = self.ctx.memory.note_look(&self.desired.object, identity, inactive, committed, period, self.now.mono);
         }
         seen.activity = activity.into();
         seen.committed = committed.into();
@@ -200,12 +190,24 @@ impl Look<'_> {
         let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
             let Some(identity) = seen.identity.get() else { return };
-            let name = own.and_then(|r| r.object.metadata.name.clone()).or_else(|| seen.record_name.clone()).unwrap_or_default();
-            let open = self.ctx.ledger.rivals(identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
+            if own.is_none() {
+                match self.elder_live(identity).await {
+                    Ok(None) => seen.elsewhere = self.ctx.elsewhere(&self.desired.object, identity),
+                    Ok(elder) => return seen.elder = elder,
+                    Err(cause) => return seen.rivals = Reading::Unreadable(cause),
+                }
+            }
+            let name = own_name(seen, own);
+            let open =
+                self.ctx.ledger.rivals(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
             if let Some(orphan) = self.orphan(open.as_deref().unwrap_or_default()).await {
                 seen.leftover = Some(self.leftover(orphan).await);
             }
             seen.rivals = open.map(|open| open.iter().map(named).collect()).into();
+        }
+        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.abilities.run_state;
+        if pauses && (ready || stops) {
+            seen.sharers = self.sharers(seen, own).await;
         }
         if stops && own.is_none() && self.abilities.run_state {
             seen.before = self.platform.before().await.into();
@@ -254,6 +256,16 @@ impl Look<'_> {
         seen.log = log.into();
     }
 
+    /// For one that was not looked at before: the copies may not hold yet what was made along with it.
+    async fn elder_live(&self, identity: &BackendIdentity) -> Result<Option<Elder>, Cause> {
+        let Some(created) = self.desired.created.filter(|_| !self.progress.seen_before) else { return Ok(None) };
+        if let Some(elder) = Elder::may_come(created, self.now.wall) {
+            return Ok(Some(elder));
+        }
+        let beside = self.ctx.ledger.pipelines(&self.desired.object.namespace).await?;
+        Ok(Elder::among(beside.iter(), &self.desired.object, identity))
+    }
+
     /// Where a platform says the pipeline reads: while it runs, now and then; at once before it is stopped or reset. Not
     /// having it hinders nothing.
     async fn reading(&self, seen: &mut Observation, at_once: bool, ready: bool) {
@@ -273,6 +285,11 @@ impl Look<'_> {
 fn leaderless(topics: &Topics, of: &[TopicPartition]) -> Vec<String> {
     let led = |at: &TopicPartition| topics.get(&at.topic)?.as_ref()?.partitions.get(&at.partition).copied();
     of.iter().filter(|at| led(at) == Some(false)).map(ToString::to_string).collect()
+}
+
+/// The name of the record of this request, also where it is not there yet.
+fn own_name(seen: &Observation, own: Option<&RecordLook>) -> String {
+    own.and_then(|r| r.object.metadata.name.clone()).or_else(|| seen.record_name.clone()).unwrap_or_default()
 }
 
 fn named(look: &RecordLook) -> String {

@@ -27,12 +27,16 @@ pub enum Stage {
     Failed,
     /// Something was or may have been sent and is not proven; a person decides.
     Held,
+    /// A word that this version does not know: nothing is begun, nor taken for ended, because of it.
+    #[serde(other)]
+    #[schemars(skip)]
+    OfAnotherVersion,
 }
 
 impl Stage {
     /// Whether nothing more happens under this id by itself.
     pub fn is_final(self) -> bool {
-        !matches!(self, Stage::Waiting | Stage::Pausing | Stage::Sending)
+        !matches!(self, Stage::Waiting | Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion)
     }
 
     /// Whether this id never runs any more, should it be asked for again after another one.
@@ -56,6 +60,7 @@ pub enum Reason {
     DuplicateGroup,
     BrokerUnreachable,
     PermissionMissing,
+    AdmissionRefused,
     BackendError,
     APIServerError,
     InvalidObject,
@@ -123,6 +128,9 @@ pub enum Reason {
     OffsetsMoved,
     PartlyApplied,
     RecordMissing,
+    // Read where it stands, never written
+    #[serde(other)]
+    OfAnotherVersion,
 }
 
 impl Reason {
@@ -146,12 +154,17 @@ impl Reason {
             }
             QuietPeriod => "The group is Empty; it is watched for `quietPeriod` that it stays so. Nothing to do.",
             TransactionOpen => "A producer's open transaction holds offsets of the group. It is waited for; end it if it hangs.",
-            AnotherResetOpen => "Another record of the same group is not closed yet. It is dealt with first.",
+            AnotherResetOpen => {
+                "Another record of the same group, or of a workload that both would stop, is not closed yet. It is dealt with first."
+            }
             DuplicateGroup => {
                 "An older StreamPipeline names the same group or pipeline. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
             }
             BrokerUnreachable => "No broker answers. Check the address, the network and what the brokers advertise.",
             PermissionMissing => "A right on the Kafka cluster, or on the API server, is missing; the message names it.",
+            AdmissionRefused => {
+                "Somebody else's admission (a policy, a webhook, a quota, or a namespace that is being deleted) refuses what the operator writes; the message says which, in its words. Ask whoever runs it; it is tried again."
+            }
             BackendError => {
                 "The broker answered with an error that has no name here; the code is in `error.backendCode`. It is tried again."
             }
@@ -161,7 +174,7 @@ impl Reason {
                 "`bootstrapServers` lead to another cluster than before. Correct them, or delete and create the object to accept it."
             }
             CRDOutdated => {
-                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent, stopped or started until they are upgraded."
+                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent or stopped until they are upgraded; what was stopped is started again all the same."
             }
             AverageRateUnavailable => {
                 "Kafka: a partition's log cannot be read (no leader), so there is no average input rate; nothing was written, it is tried again. EnOS: the reset was called and answered with 61168, which does not say whether it moved: held."
@@ -233,7 +246,9 @@ impl Reason {
                 "The request was there when the object was first seen, so it was not run. A new id runs; or create with `whenCreated: Run` or a future `expiresAt`."
             }
             AlreadyHandled => "A record of this id exists from an earlier object. It does not run again; a new id does.",
-            RequestEditedWithoutNewId => "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait.",
+            RequestEditedWithoutNewId => {
+                "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait."
+            }
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",
             NoCommittedOffset => "A selected partition has no committed offset. Choose a policy or other topics, with a new id.",
@@ -248,7 +263,7 @@ impl Reason {
             }
             GroupTypeNotSupported => "A share or streams group, or one of another protocol (Kafka Connect). It cannot be reset here.",
             LookupInconsistent => {
-                "The look-up by time contradicts the newest record (tiered storage does so). Choose a position or shiftBy, with a new id."
+                "The look-up by time contradicts the log or its newest record, each time it was asked (tiered storage does so). Choose a position or shiftBy, with a new id."
             }
             PlanTooLarge => "The plan does not fit in one record. Select fewer topics or partitions, with a new id.",
             UnknownField => "A field inside `offsetReset` is not known, often a typing error. Correct it, with a new id.",
@@ -262,8 +277,13 @@ impl Reason {
             OutcomeUnknown => {
                 "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
             }
-            OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then.",
+            OffsetsMoved => {
+                "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
+            }
             PartlyApplied => "The broker refused some partitions for good. The record names them; then a new id.",
+            OfAnotherVersion => {
+                "Another version of the operator wrote a word that this one does not know. What stands beside it is in that version's words."
+            }
             RecordMissing => "The status says that the request was sent, and its record is gone. It never runs again; a new id asks anew.",
         }
     }

@@ -27,7 +27,8 @@ pub struct StreamPipelineStatus {
     /// The request last dealt with. Stays readable after the request is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset_reset: Option<OffsetResetStatus>,
-    /// Lag of the selected partitions when it was last read; written only along with something else.
+    /// Lag of the selected partitions at the time beside it. Written only along with something else, and left out where a reset has moved
+    /// the position since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<Lag>,
     /// uid of the object this status was written for; another one means a restored or copied status.
@@ -40,7 +41,7 @@ pub struct StreamPipelineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "endedIDs")]
     #[schemars(length(max = 50))]
     pub ended_ids: Vec<String>,
-    /// The Kafka cluster id seen first; another one is `ClusterChanged`.
+    /// The Kafka cluster id seen first, once the group could be read there; another one is `ClusterChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "clusterID")]
     pub cluster_id: Option<String>,
     /// The EnOS pipeline's id, once the platform has shown the pipeline; kept from then on, also where the spec names it by name.
@@ -78,6 +79,7 @@ pub enum Phase {
     /// There is no such group and it has no committed offsets; no such pipeline on EnOS.
     NotFound,
     /// It could not be read.
+    #[serde(other)]
     Unknown,
 }
 
@@ -175,6 +177,7 @@ pub struct ResetError {
 #[serde(rename_all = "camelCase")]
 pub struct Lag {
     pub total: i64,
+    /// When it was read; on EnOS when the platform took it.
     #[schemars(schema_with = "time_schema")]
     pub at: Timestamp,
 }

@@ -16,7 +16,7 @@ impl Pass<'_> {
         let mut ending = self.ending_of(record);
         // What cannot be taken is not what was asked for then.
         ending.edited = request.is_none_or(|r| !r.same_as(&record.object.spec.request));
-        if record.owes_start() && status.phase != RecordPhase::Held {
+        if record.owes_start() && !matches!(status.phase, RecordPhase::Held | RecordPhase::OfAnotherVersion) {
             return self.restore(record, ending);
         }
         // A held one is left as it is; where somebody started or stopped it meanwhile, nothing is left to bring back.
@@ -44,11 +44,19 @@ impl Pass<'_> {
         let stage = match status.map(|s| s.phase) {
             Some(RecordPhase::Verified) => Stage::Verified,
             Some(RecordPhase::Sent) => Stage::Sent,
-            Some(RecordPhase::Held) => Stage::Held,
+            Some(RecordPhase::Held | RecordPhase::OfAnotherVersion) => Stage::Held,
             Some(RecordPhase::Planned) => Stage::Planned,
             Some(RecordPhase::Abandoned) | None => Stage::Failed,
         };
         let cause = match status {
+            Some(s) if s.phase == RecordPhase::OfAnotherVersion => {
+                let text = format!(
+                    "another version of the operator closed the record with a word that this one does not know, and says: {}. \
+                     Nothing more is done under this id; choose a new id",
+                    s.message.trim_end_matches('.')
+                );
+                Cause::new(Reason::OfAnotherVersion, text)
+            }
             Some(s) if s.reason != Reason::NoLongerRequested => Cause { code: s.code, ..Cause::new(s.reason, s.message.clone()) },
             _ => Cause::new(Reason::AbandonedUnrun, "this id was given up before anything was sent; use a new id"),
         };
@@ -149,6 +157,13 @@ impl Pass<'_> {
     fn may_retry(&self, request: &Request, record: &RecordLook) -> Result<(), Cause> {
         if self.now.wall >= record.object.spec.deadline {
             return Err(Cause::new(Reason::WaitTimedOut, "the deadline of the request has passed; choose a new id"));
+        }
+        if self.seen.identity.get().is_some_and(|found| *found != record.object.spec.backend) {
+            return Err(self.elsewhere(record));
+        }
+        if !record.is_as_closed() {
+            let text = "the plan in the record is not the one it was closed with, as far as that is noted there, so it is not sent; choose a new id";
+            return Err(Cause::new(Reason::OutcomeUnknown, text));
         }
         let held = record.object.status.as_ref();
         let since = held.map(|s| self.now.wall.duration_since(s.completed_at).unsigned_abs());

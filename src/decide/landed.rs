@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::judge::{Case, Judgement, unread};
+use super::judge::{Case, Judgement, transaction_open, unread};
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
-use crate::domain::{Activity, Cause, Committed, Now, Plan, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words};
+use crate::domain::{
+    Activity, Answer, Cause, Committed, Now, Plan, PlanState, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words,
+};
 
 /// The refused partitions are sent again so often within the window.
 const TRIES: u32 = 3;
@@ -130,25 +132,38 @@ impl Case<'_> {
         let Some(committed) = self.committed.get() else {
             return Err((unread(self.committed), self.committed.cause().is_some()));
         };
-        match committed.iter().find(|(_, commit)| commit.pending) {
-            Some((at, _)) => {
-                let text = format!("an open transaction holds the offset of {at}");
-                Err((Cause::new(Reason::TransactionOpen, text), true))
-            }
-            None => Ok(committed),
-        }
+        transaction_open(committed).map_or(Ok(committed), |cause| Err((cause, true)))
     }
 
     /// What was sent cannot be looked at now. `failed`: it was tried.
     fn unreadable(&self, cause: Cause, failed: bool) -> Judgement {
-        if failed && self.now.wall >= self.look.object.spec.deadline {
-            let text = format!("it could not be read back until the deadline: {}. Nothing more is sent", cause.message);
+        let until = if self.now.wall >= self.look.object.spec.deadline {
+            Some("until the deadline")
+        } else if self.keeps_stopped_for_nobody() {
+            Some("while nobody asks for it any more")
+        } else {
+            None
+        };
+        if let Some(until) = until.filter(|_| failed) {
+            let text = format!("it could not be read back {until}: {}. Nothing more is sent", cause.message);
             return self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
         }
         Judgement::wait(
             Cause { message: format!("waiting to read back what was sent: {}", cause.message), ..cause },
             self.timing.recheck_waiting,
         )
+    }
+
+    /// What is stopped for a request that was withdrawn is not kept so until its platform can be looked at, however long that takes.
+    fn keeps_stopped_for_nobody(&self) -> bool {
+        let since = match &self.look.state {
+            PlanState::InDoubt { since } => *since + self.timing.doubt(),
+            PlanState::OursSent { answer: Answer::None { ended, .. }, .. } => *ended + self.timing.doubt(),
+            PlanState::OursSent { loaded_at, .. } => *loaded_at + self.timing.doubt(),
+            _ => return false,
+        };
+        let patience = self.now.mono.saturating_duration_since(since) >= self.timing.max_backoff;
+        patience && self.second_look.is_none() && self.look.stops().is_some()
     }
 
     /// The platform's answer does not tell, and says why.
@@ -247,6 +262,7 @@ pub(super) fn closing(
             elsewhere: count(&s.elsewhere),
         }),
         code: cause.code,
+        plan_digest: look.object.spec.plan.as_ref().map(|plan| plan.digest()),
         ..look.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
     }
 }

@@ -22,8 +22,8 @@ use jiff::Timestamp;
 
 use crate::api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, RunStateBefore, Stage, WhenActive};
 use crate::domain::{
-    Abilities, Activity, Cause, Committed, Decision, Desired, Ending, Kept, Now, Observation, PlanState, Progress, Reading, RecordLook, Request,
-    RunState, Step, Timing, Verdict, words,
+    Abilities, Activity, Cause, Committed, Decision, Desired, Elder, Ending, Kept, Now, Observation, PlanState, Progress, Reading,
+    RecordLook, Request, RunState, Step, Timing, Verdict, words,
 };
 use accept::Acceptance;
 use guards::Hindrance;
@@ -32,6 +32,12 @@ use judge::{Case, Judgement};
 pub fn decide(desired: &Desired, progress: &Progress, seen: &Observation, timing: &Timing, now: Now) -> Decision {
     let pass = Pass { desired, progress, seen, timing, now };
     pass.while_outdated(pass.decide())
+}
+
+/// When a group that is watched for rest is looked at next: well within what two looks may be apart, so that one that comes
+/// late costs no more than itself.
+pub fn next_look(period: Duration, rested: Duration, usual: Duration) -> Duration {
+    period.saturating_sub(rested).min(period / 4).max(Duration::from_millis(100)).min(usual)
 }
 
 struct Pass<'a> {
@@ -61,11 +67,18 @@ impl Pass<'_> {
                 _ => self.case(&left.look, &left.committed, &left.activity, None).judge(),
             };
             let accepted = self.desired.asked().and_then(|request| self.clock(request).map(|clock| (request, clock)));
+            let owes = left.look.owes_start();
             return match accepted {
-                Some((request, clock)) => self.waiting(request, judge::another_open(&[name(&left.look)]), Some(clock), Some(judged)),
-                // Whatever is to be told of the request, this comes first.
-                None if matches!(left.look.state, PlanState::Closed) => {
-                    self.done(Verdict::Owes(self.still(&left.look, &left.run_state, judged.cause)), judged.step, judged.recheck)
+                Some((request, clock)) => {
+                    let mut open = judge::another_open(&[name(&left.look)]);
+                    if owes {
+                        open.message += &format!("; {}", judged.cause.message);
+                    }
+                    self.waiting(request, open, Some(clock), Some(judged))
+                }
+                None if owes => {
+                    let owed = self.still(&left.look, &left.run_state, pause::owed(&left.look, &judged.cause));
+                    self.done(Verdict::Owes(owed), judged.step, judged.recheck)
                 }
                 None => self.done(Verdict::Keep, judged.step, judged.recheck),
             };
@@ -178,11 +191,19 @@ impl Pass<'_> {
     /// No plan yet: may it run, can it run now, and what exactly would it do?
     fn without_plan(&self, request: &Request) -> Decision {
         let own = self.seen.record.get().and_then(Option::as_ref);
-        let sent = self.progress.of_request(&request.id, false).is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending));
+        let sent = self
+            .progress
+            .of_request(&request.id, false)
+            .is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion));
         // What is not read is not gone.
         let unread = !request.dry_run && (sent || self.progress.has_ended(&request.id)) && self.seen.record.get().is_none();
         // On the way out nothing new is started; the next process goes on.
         if self.seen.draining || unread {
+            let illegible = self.seen.record.cause().filter(|cause| cause.reason == Reason::InvalidObject && sent);
+            if let (Some(cause), Some(last)) = (illegible, self.progress.of_request(&request.id, false)) {
+                let ending = self.clocked(self.bare(last.stage, cause.clone()), None);
+                return self.done(Verdict::request(ending), None, self.timing.recheck_idle);
+            }
             return self.done(Verdict::Keep, None, self.timing.recheck_waiting);
         }
         match accept::accept(request, self.progress, own, self.now) {
@@ -214,8 +235,16 @@ impl Pass<'_> {
                 "expiresAt passed before the reset could start; nothing was sent. A new id asks again",
             ));
         }
+        if let Some(Elder::MayCome(left)) = self.seen.elder {
+            return self.done(Verdict::Keep, None, left);
+        }
         match self.plan(request) {
             Ok(_) if self.now.wall >= deadline => failed(self.timed_out(request, "it could not start")),
+            // Begun while somebody else keeps them stopped, it could not stop them once they run again.
+            Ok(_) if own.is_none() && self.unshared(request).is_err() => {
+                let cause = self.unshared(request).err().unwrap_or_else(|| self.unread());
+                self.waiting(request, cause, clock, None)
+            }
             Ok(plan) => {
                 let ending = self.clocked(self.bare(Stage::Waiting, Cause::new(Reason::PlanRecorded, "the plan is being recorded")), clock);
                 // With Pause the record says what the pipeline did before, also where it happens to be inactive.
@@ -237,11 +266,14 @@ impl Pass<'_> {
                 }
                 failed(end)
             }
-            Err(Hindrance::Passes(cause)) if self.runs() && request.when_active == WhenActive::Pause && !request.dry_run => {
-                self.stop_first(request, own, cause, clock, deadline)
-            }
+            Err(Hindrance::Passes(cause)) if self.stops_for(request, &cause) => self.stop_first(request, own, cause, clock, deadline),
             Err(Hindrance::Passes(cause)) => self.waiting(request, cause, clock, None),
         }
+    }
+
+    /// Whether it is to be stopped first: not on a cluster where nothing would be sent.
+    fn stops_for(&self, request: &Request, cause: &Cause) -> bool {
+        self.runs() && request.when_active == WhenActive::Pause && !request.dry_run && cause.reason != Reason::ClusterChanged
     }
 
     fn runs(&self) -> bool {
@@ -254,7 +286,7 @@ impl Pass<'_> {
         if !may {
             return self.waiting(request, cause, clock, None);
         }
-        if let Err(cause) = self.alone() {
+        if let Err(cause) = self.alone().and_then(|()| self.unshared(request)) {
             return self.waiting(request, cause, clock, None);
         }
         let to_be = || Cause::new(Reason::Pausing, "the pipeline is to be paused");
@@ -304,9 +336,8 @@ impl Pass<'_> {
         if let Some(deadline) = ending.deadline {
             cause.message = words::and(&cause.message, &format!("Waits until {}", words::second(deadline)));
         }
-        let remaining = request.quiet_period.saturating_sub(self.seen.quiet.since.unwrap_or_default());
         let recheck = match ending.cause.reason {
-            Reason::QuietPeriod => remaining.max(Duration::from_millis(100)).min(self.timing.recheck_waiting),
+            Reason::QuietPeriod => next_look(request.quiet_period, self.seen.quiet.since.unwrap_or_default(), self.timing.recheck_waiting),
             _ => self.timing.recheck_waiting,
         };
         let (step, recheck) = judged.map_or((None, recheck), |j| (j.step, j.recheck));

@@ -57,7 +57,8 @@ pub enum Verdict {
     Stays { edited: Option<Cause> },
     /// Nothing is asked for.
     Nothing,
-    /// Nothing is asked for that could be told of yet: what was stopped for an earlier request is started again first.
+    /// Nothing is asked for that could be told of yet, and something is left to do for what was asked before, such as to start what
+    /// was stopped: what, and why it is not done yet.
     Owes(Cause),
     /// Where the request stands.
     Request(Box<Ending>),

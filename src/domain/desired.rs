@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{Cause, Progress, TopicPartition};
+use super::{Cause, Progress, TopicPartition, words};
 use crate::api::{
     self, BackendIdentity, EnosBackend, FINALIZER, MissingGroup, NoCommittedOffset, NoRecordAtTime, OffsetReset, OnUnknownOutcome,
     OutOfRange, Reason, Sasl, StreamPipeline, Tls, WhenActive, WhenCreated, WorkloadReference,
 };
+
+/// No clock on earth is further ahead of UTC.
+const FARTHEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
 
 /// The object that asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +57,8 @@ pub struct Abilities {
     pub run_state: bool,
     /// A consumer may be active without being seen, so rest is watched for.
     pub quiet: bool,
+    /// The platform keeps the data of a paused pipeline no longer.
+    pub pause_limit: Option<Duration>,
     /// Where a person looks when the operator cannot know, as a sentence; `{}` stands for the group.
     pub look: &'static str,
 }
@@ -72,12 +77,15 @@ impl Backend {
                 read_back: ReadBack::WhileInactive,
                 run_state: !kafka.workloads.is_empty(),
                 quiet: true,
+                pause_limit: None,
                 look: "Look at the group (kafka-consumer-groups --bootstrap-server … --describe --group {})",
             },
             Backend::Enos(enos) => Abilities {
                 read_back: ReadBack::AfterStart,
                 run_state: enos.spec.start.is_some(),
                 quiet: false,
+                // EnOS manual, "Monitoring jobs".
+                pause_limit: Some(Duration::from_secs(24 * 3600)),
                 look: "Look at the pipeline and its lag in the EnOS console",
             },
         }
@@ -94,6 +102,14 @@ impl Backend {
                 Some(Backend::Enos(Box::new(EnosPipeline { spec, id: Some(pipeline_id.clone()) })))
             }
             _ => None,
+        }
+    }
+
+    /// What the operator scales to stop the pipeline.
+    pub fn workloads(&self) -> &[WorkloadReference] {
+        match self {
+            Backend::Kafka(kafka) => &kafka.workloads,
+            Backend::Enos(_) => &[],
         }
     }
 
@@ -116,7 +132,18 @@ impl Backend {
         }
     }
 
-    /// Whether a pipeline's spec names this place and its status says that it was reached from there: who only names what
+    /// Whether a pipeline's spec may name this place, as far as that can be told without looking.
+    pub fn may_be_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
+        match (&pipeline.spec.kafka, &pipeline.spec.enos, place) {
+            (Some(kafka), _, BackendIdentity::Kafka { consumer_group, .. }) => kafka.consumer_group == *consumer_group,
+            (_, Some(enos), BackendIdentity::Enos { org_id, pipeline_id }) => {
+                enos.org_id == *org_id && enos.pipeline_id.as_ref().is_none_or(|id| id == pipeline_id)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a pipeline's spec names this place and its status says that it was read from there: who only names what
     /// is another's stands in nobody's way.
     pub fn is_known_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
         let pinned = || Progress::of(pipeline);
@@ -151,6 +178,8 @@ impl Backend {
 #[derive(Clone, Debug)]
 pub struct Desired {
     pub object: Identity,
+    /// When the API server made it.
+    pub created: Option<Timestamp>,
     pub generation: i64,
     pub backend: Backend,
     /// The id of the request, if there is one, also where the request itself cannot be taken.
@@ -216,6 +245,7 @@ impl Desired {
                 name: pipeline.name_any(),
                 uid: pipeline.uid().unwrap_or_default(),
             },
+            created: pipeline.creation_timestamp().map(|t| t.0),
             generation: pipeline.metadata.generation.unwrap_or_default(),
             id: reset.map(|r| r.id.clone()),
             dry_run: reset.is_some_and(OffsetReset::is_dry_run),
@@ -239,9 +269,7 @@ impl Request {
         if let Some(field) = unknown_field(reset) {
             return Err(Cause::new(
                 Reason::UnknownField,
-                format!(
-                    "spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it, with a new id"
-                ),
+                format!("spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it, with a new id"),
             ));
         }
         let invalid = |message: &str| Cause::new(Reason::InvalidTarget, message.to_owned());
@@ -252,8 +280,14 @@ impl Request {
             Some(api::Target { position: Some(api::Position::Earliest), timestamp: None, shift_by: None, .. }) => Target::Earliest,
             Some(api::Target { position: Some(api::Position::Latest), timestamp: None, shift_by: None, .. }) => Target::Latest,
             Some(api::Target { position: None, timestamp: Some(t), shift_by: None, .. }) if *t > now => {
+                let local = if t.duration_since(now) <= FARTHEST_ZONE {
+                    ". A local time is written with its own offset, such as +08:00, not with Z"
+                } else {
+                    ""
+                };
                 return Err(invalid(&format!(
-                    "spec.offsetReset.to.timestamp {t} is in the future: give a time that has passed, with a new id"
+                    "spec.offsetReset.to.timestamp {t} is in the future, now is {}; nothing was sent. Give a time that has passed, with a new id{local}",
+                    words::second(now)
                 )));
             }
             Some(api::Target { position: None, timestamp: Some(t), shift_by: None, .. }) => Target::Timestamp(*t),

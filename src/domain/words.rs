@@ -1,7 +1,10 @@
 //! Sentences people read: numbers first, then the next step. Kept short enough for a condition.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use icu_properties::CodePointMapData;
+use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, GeneralCategory};
 use jiff::Timestamp;
 
 use super::Standing;
@@ -22,25 +25,37 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
 
 /// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal, a place for it.
 pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
-    let principal = principal.unwrap_or("<principal>");
-    let (principal, name) = (shell(&format!("User:{}", cut(principal, 128))), shell(&cut(name, 256)));
-    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {name}")
+    let principal = shell(&format!("User:{}", cut(principal.unwrap_or("<principal>"), 128)));
+    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {}", shell(&cut(name, 256)))
 }
 
-/// As one word of a command.
+/// The same for several topics, of which so many are named as fit in a sentence; there is one at least.
+pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String {
+    let mut names = topics.iter().take(NAMES);
+    let first = acl(principal, "--topic", names.next().unwrap_or(&""));
+    let shown = names.fold(first, |shown, name| format!("{shown} --topic {}", shell(&cut(name, 256))));
+    match topics.len().saturating_sub(NAMES) {
+        0 => shown,
+        more => format!("{shown} (and {more} more topics)"),
+    }
+}
+
+/// As a shell takes it for one word.
 pub fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// What a terminal or a reader does not show as what it is: controls, line separators, marks of direction, joiners, tags.
+/// What a terminal or a reader does not show as what it is: controls, line separators, formats (marks of direction, joiners, tags), and
+/// what is not drawn at all.
 pub fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
-        )
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
+    // Most of what is asked about.
+    if matches!(c, ' '..='~') {
+        return false;
+    }
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    matches!(category, Control | Format | LineSeparator | ParagraphSeparator) || DefaultIgnorableCodePoint::for_char(c)
 }
 
 /// A space in place of each character that is not seen.
@@ -95,7 +110,10 @@ pub fn partitions(n: usize) -> String {
 
 /// Why a plan was not sent any more.
 pub fn too_slow(window: Duration) -> String {
-    format!("more than {} s went by between the write of the plan and its send: the API server, or the pipeline's platform, answers slowly", window.as_secs())
+    format!(
+        "more than {} s went by between the write of the plan and its send: the API server, or the pipeline's platform, answers slowly",
+        window.as_secs()
+    )
 }
 
 /// One sentence after another.
@@ -146,6 +164,16 @@ mod tests {
             "\u{2066}",
             "\u{feff}",
             "\u{e0041}",
+            // Formats of scripts, of shorthand, of music; fillers.
+            "\u{890}",
+            "\u{8e2}",
+            "\u{110bd}",
+            "\u{13430}",
+            "\u{1343f}",
+            "\u{1bca0}",
+            "\u{1d173}",
+            "\u{115f}",
+            "\u{3164}",
         ] {
             assert_eq!(cut(&format!("a{hostile}b"), 64), "a b", "{hostile:?}");
         }

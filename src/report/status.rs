@@ -9,14 +9,11 @@ use crate::api::{
     BackendIdentity, Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline, StreamPipelineStatus,
 };
 use crate::domain::words;
-use crate::domain::{Activity, Backend, Cause, Desired, Ending, Observation, Reading, Verdict};
+use crate::domain::{Activity, Backend, Cause, Desired, Ending, Observation, Reading, Verdict, lag};
 
 /// Offsets that moved without a member so lately, and have not rested since, mean a pipeline that runs.
 const MOVING: Duration = Duration::from_secs(60);
 const RESTING: Duration = Duration::from_secs(10);
-
-/// The platform keeps the data of a paused pipeline no longer (EnOS manual, "Monitoring jobs").
-const PAUSE_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// What the passes of one run saw that the status tells. A later look replaces an earlier one; what was not looked at
 /// again stays.
@@ -28,12 +25,12 @@ pub struct Seen {
     pub inactive: Option<(bool, Cause)>,
     /// None: reached. Only set where the backend was asked.
     pub reached: Option<Result<(), Cause>>,
-    pub lag: Option<i64>,
+    pub lag: Option<Lag>,
 }
 
 impl Seen {
-    /// Takes over what one pass saw.
-    pub fn note(&mut self, seen: &Observation) {
+    /// Takes over what one pass saw, until now.
+    pub fn note(&mut self, seen: &Observation, now: Timestamp) {
         if let Some(id) = seen.identity.get() {
             self.identity = Some(id.clone());
         }
@@ -74,13 +71,10 @@ impl Seen {
             },
         }
         if let Some(reading) = seen.reading {
-            self.lag = Some(reading.lag);
+            self.lag = Some(Lag { total: reading.lag, at: reading.at });
         }
         if let (Some(log), Some(committed)) = (seen.log.get(), seen.committed.get()) {
-            let lag = |(at, log): (&crate::domain::TopicPartition, &crate::domain::Log)| {
-                committed.get(at).map_or(0, |c| (log.end - c.offset.max(log.start)).max(0))
-            };
-            self.lag = Some(log.iter().map(lag).sum());
+            self.lag = Some(Lag { total: lag(log, committed), at: now });
         }
     }
 }
@@ -103,12 +97,14 @@ pub fn status_of(
     let mut status = before.clone().unwrap_or_default();
     status.observed_uid = uid;
     match &seen.identity {
-        Some(BackendIdentity::Kafka { cluster_id, .. }) => status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone())),
-        // Naming a pipeline does not make an object one that speaks for it: the platform must have shown it to its application.
+        // Naming a group or a pipeline does not make an object one that speaks for it: it must have been shown to its principal.
+        Some(BackendIdentity::Kafka { cluster_id, .. }) if seen.phase.is_some_and(|p| p != Phase::Unknown) => {
+            status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone()));
+        }
         Some(BackendIdentity::Enos { pipeline_id, .. }) if seen.phase.is_some_and(|p| !matches!(p, Phase::Unknown | Phase::NotFound)) => {
             status.pipeline_id = status.pipeline_id.or_else(|| Some(pipeline_id.clone()));
         }
-        Some(BackendIdentity::Enos { .. }) | None => {}
+        Some(_) | None => {}
     }
     status.phase = seen.phase.or(status.phase);
     let generation = pipeline.metadata.generation;
@@ -160,10 +156,8 @@ pub fn status_of(
             }
             let known = status.offset_reset.take();
             let error = error(ending, &conditions);
-            status.offset_reset = desired.id.as_ref().map(|id| OffsetResetStatus {
-                dry_run: desired.dry_run,
-                ..reset_status(id, ending, known, error)
-            });
+            status.offset_reset =
+                desired.id.as_ref().map(|id| OffsetResetStatus { dry_run: desired.dry_run, ..reset_status(id, ending, known, error) });
             conditions.of_request(ending);
             status.observed_generation = if ending.is_edited() { before_edit } else { generation };
         }
@@ -181,16 +175,23 @@ pub fn status_of(
         Some(Err(cause)) => conditions.set("BackendReachable", "False", cause.reason, &cause.message),
         None => {}
     }
-    conditions.pause_limit(status.offset_reset.as_ref().and_then(|r| r.paused_by_operator), pause_warning);
+    let paused = status.offset_reset.as_ref().and_then(|r| r.paused_by_operator);
+    conditions.pause_limit(paused, desired.backend.abilities().pause_limit, pause_warning);
     status.conditions = conditions.list;
-    if before.as_ref() == Some(&status) {
+    let lag = seen.lag.clone().or(status.lag.clone()).filter(|lag| !is_outdated(lag, verdict));
+    // A lag that is not true any more is taken away; one that changes all the time is no reason to write.
+    if before.as_ref() == Some(&status) && (lag.is_some() || status.lag.is_none()) {
         return None;
     }
-    // Written along with something else only: a lag that changes all the time is no reason to write.
-    if let Some(total) = seen.lag {
-        status.lag = Some(Lag { total, at: now });
-    }
+    status.lag = lag;
     Some(status)
+}
+
+/// Whether the position may have been moved since.
+fn is_outdated(lag: &Lag, verdict: &Verdict) -> bool {
+    let Verdict::Request(ending) = verdict else { return false };
+    let sent = matches!(ending.stage, Stage::Sending | Stage::Sent | Stage::Verified | Stage::Held);
+    sent && ending.completed_at.is_none_or(|completed| lag.at <= completed)
 }
 
 /// Why it did not succeed; or why what is left to do is not done yet, where the platform says so by a code.
@@ -249,7 +250,7 @@ impl Conditions {
             Stage::Planned | Stage::Skipped => ("True", false, false, "False"),
             Stage::Verified => ("True", false, false, "True"),
             Stage::Failed => ("False", false, true, "False"),
-            Stage::Held => ("False", false, true, "Unknown"),
+            Stage::Held | Stage::OfAnotherVersion => ("False", false, true, "Unknown"),
         };
         let (reason, result) = (ending.cause.reason, self.message(&ending.cause));
         let kept = |text: &str| ending.kept.as_ref().map_or(text.to_owned(), |kept| words::and(text, &kept.said));
@@ -294,10 +295,11 @@ impl Conditions {
     }
 
     /// A pipeline that the operator keeps paused has a limit on the platform.
-    fn pause_limit(&mut self, since: Option<Timestamp>, warning: Duration) {
+    fn pause_limit(&mut self, since: Option<Timestamp>, limit: Option<Duration>, warning: Duration) {
+        let Some(limit) = limit.and_then(|limit| SignedDuration::try_from(limit).ok()) else { return self.remove("PauseLimitNear") };
         let paused = since.map(|since| self.now.duration_since(since));
         let Some(paused) = paused.filter(|p| p.unsigned_abs() >= warning && !p.is_negative()) else { return self.remove("PauseLimitNear") };
-        let left = (PAUSE_LIMIT - paused).as_hours();
+        let left = (limit - paused).as_hours();
         // Whole hours: a message that changes all the time would be written all the time.
         let text = if left < 0 {
             "the operator has kept the pipeline paused for longer than the 24 h the platform documents: its cached data may be gone. Decide now: onUnknownOutcome: Retry, a new id, or remove spec.offsetReset".to_owned()

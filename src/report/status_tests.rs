@@ -61,7 +61,7 @@ fn told(object: &StreamPipeline, seen: &Observation) -> StreamPipelineStatus {
     let desired = Desired::of(object, now.wall).unwrap();
     let decision = decide(&desired, &Progress::of(object), seen, &timing(), now);
     let mut noted = Seen::default();
-    noted.note(seen);
+    noted.note(seen, now.wall);
     let status = status_of(object, &desired, &decision.verdict, &noted, timing().pause_warning, now.wall);
     status.unwrap_or_else(|| object.status.clone().unwrap_or_default())
 }
@@ -293,7 +293,8 @@ fn d2_what_the_operator_keeps_stopped_is_said_wherever_one_looks() {
         (Activity::Inactive(Phase::Stopped, "Empty".to_owned()), "QuietPeriod"),
         (Activity::Missing(Cause::new(Reason::PipelineNotFound, "no group g")), "PipelineNotFound"),
     ] {
-        let seen = Observation { run_state: Reading::Read(RunState::Down), activity: Reading::Read(activity), ..seen(Some(waiting.clone())) };
+        let seen =
+            Observation { run_state: Reading::Read(RunState::Down), activity: Reading::Read(activity), ..seen(Some(waiting.clone())) };
         let status = told(&object, &seen);
         let (_, why, message, _) = says(&status, "Ready");
         assert_eq!((why, status.phase), (reason, Some(Phase::Paused)));

@@ -125,6 +125,18 @@ impl Cluster {
         *held(&self.etcd) = None;
     }
 
+    /// A snapshot of etcd, which is not running now, or back to one.
+    pub fn copy_etcd(&self, back: bool) -> Result<()> {
+        let (data, copy) = (self.dir.path().join("etcd"), self.dir.path().join("etcd.snapshot"));
+        let (from, to) = if back { (copy, data) } else { (data, copy) };
+        if to.exists() {
+            fs::remove_dir_all(&to)?;
+        }
+        let copied = Command::new("cp").arg("-a").args([&from, &to]).status().context("running cp")?;
+        ensure!(copied.success(), "cp -a {} {}", from.display(), to.display());
+        Ok(())
+    }
+
     /// SIGKILL.
     pub fn kill_api_server(&self) {
         *held(&self.api_server) = None;

@@ -8,9 +8,11 @@ mod world;
 
 mod chart;
 mod manifests;
+mod next_version;
 mod record_rules;
 
 mod kafka_groups;
+mod kafka_numbers;
 mod kafka_targets;
 
 mod active;
@@ -31,6 +33,7 @@ mod once_records;
 mod once_restored;
 mod outdated;
 mod restored;
-mod told;
 mod secured;
+mod set_back;
+mod told;
 mod workloads;

@@ -133,7 +133,8 @@ fn f08_a_refusal_for_a_wrong_reason_is_told_from_the_right_one() {
     let rules = rules_of(&json!(StreamPipeline::crd()));
     let right = rules.iter().find(|r| r.contains("exactly one of position, timestamp, shiftBy") && r.contains("several")).expect("a rule");
     let status = |code: u16, reason: &str, causes: &[(&str, &str)]| -> Status {
-        let causes: Vec<_> = causes.iter().map(|(field, message)| json!({ "reason": "FieldValueInvalid", "field": field, "message": message })).collect();
+        let causes: Vec<_> =
+            causes.iter().map(|(field, message)| json!({ "reason": "FieldValueInvalid", "field": field, "message": message })).collect();
         let all: Vec<_> = causes.iter().map(|c| c["message"].clone()).collect();
         let status = json!({ "status": "Failure", "message": json!(all).to_string(), "reason": reason, "code": code, "details": { "causes": causes } });
         serde_json::from_value(status).expect("a status")
@@ -143,7 +144,10 @@ fn f08_a_refusal_for_a_wrong_reason_is_told_from_the_right_one() {
     for (what, wrong) in [
         ("another's refusal that has the words", status(403, "Forbidden", &[("spec.offsetReset.to", &said)])),
         ("the words, but by no rule", status(422, "Invalid", &[("spec.offsetReset.to", "exactly one of position, timestamp, shiftBy")])),
-        ("the field in one reason and the rule in another", status(422, "Invalid", &[("spec.offsetReset.to.timestamp", "no"), ("spec", right)])),
+        (
+            "the field in one reason and the rule in another",
+            status(422, "Invalid", &[("spec.offsetReset.to.timestamp", "no"), ("spec", right)]),
+        ),
         ("a second one besides", status(422, "Invalid", &[("spec.offsetReset.to", &said), ("spec.kafka", &format!("no: {}", rules[0]))])),
         ("no reason at all", status(422, "Invalid", &[])),
     ] {

@@ -67,7 +67,10 @@ async fn a2_success_of_an_earlier_request_is_not_told_of_one_that_nobody_looked_
     assert!(world.is_green("p") && world.is_current("p").await);
     // What it is reached with is taken away, and another request is asked for: it cannot be looked at.
     let unreachable = json!({ "tls": { "ca": { "secretKeyRef": { "name": "gone" } } } });
-    world.patch("p", json!({ "kafka": unreachable, "offsetReset": { "id": "b", "to": { "position": null, "shiftBy": 1000 } } })).await.expect("taken");
+    world
+        .patch("p", json!({ "kafka": unreachable, "offsetReset": { "id": "b", "to": { "position": null, "shiftBy": 1000 } } }))
+        .await
+        .expect("taken");
     let blind = |s: &StreamPipelineStatus| condition(s, "BackendReachable").is_some_and(|c| c.reason == "SecretNotFound");
     world.wait("p", "the Secret to be missed", blind).await;
     for _ in 0..3 {
@@ -196,10 +199,15 @@ async fn a_reset_whose_next_edit_is_of_the_way_and_not_of_the_target_stays_green
     world.known("p", &group).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
-    for (field, value) in [("waitTimeout", json!("10m")), ("whenActive", json!("Fail")), ("dryRun", json!(false)), ("outOfRange", json!("Fail"))] {
+    for (field, value) in
+        [("waitTimeout", json!("10m")), ("whenActive", json!("Fail")), ("dryRun", json!(false)), ("outOfRange", json!("Fail"))]
+    {
         world.apply("p", &group, with(ask("r1", "Earliest"), field, value)).await;
         world.wait("p", "the edit to be observed", is_over).await;
-        eventually("it to be green", LIMIT, async || if world.is_green("p") && world.is_current("p").await { Ok(()) } else { Err(field.to_owned()) }).await;
+        eventually("it to be green", LIMIT, async || {
+            if world.is_green("p") && world.is_current("p").await { Ok(()) } else { Err(field.to_owned()) }
+        })
+        .await;
         world.verified("p", "r1").await;
     }
     assert_eq!(world.all_records().await.len(), 1);

@@ -11,7 +11,8 @@ use stream_pipeline_operator::api::{OffsetResetRecordStatus, Reason, RecordPhase
 use stream_pipeline_operator::context::Decide;
 use stream_pipeline_operator::decide::decide as truly;
 use stream_pipeline_operator::domain::{
-    Activity, Answer, Commit, Decision, Goal, Leftover, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic, Verdict,
+    Activity, Answer, Commit, Decision, Goal, Leftover, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic,
+    Verdict,
 };
 use stream_pipeline_operator::memory::Memory;
 use strum::EnumIter;

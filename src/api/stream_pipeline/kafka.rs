@@ -115,3 +115,11 @@ pub struct WorkloadReference {
     #[schemars(length(max = 253))]
     pub name: String,
 }
+
+impl WorkloadReference {
+    /// The same object, whichever version of its group it is named by.
+    pub fn is(&self, other: &Self) -> bool {
+        let group = |at: &Self| at.api_version.rsplit_once('/').map_or(String::new(), |(group, _)| group.to_owned());
+        (group(self), &self.kind, &self.name) == (group(other), &other.kind, &other.name)
+    }
+}

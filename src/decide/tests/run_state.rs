@@ -80,7 +80,7 @@ fn record(state: PlanState) -> RecordLook {
 
 fn closed(phase: RecordPhase, reason: Reason) -> RecordLook {
     let mut look = record(PlanState::Closed);
-    look.object.status = Some(OffsetResetRecordStatus { attempt: 1, ..OffsetResetRecordStatus::new(phase, reason, now().wall) });
+    look.object.status = Some(closing(&look, phase, reason, 1));
     look
 }
 
@@ -112,7 +112,7 @@ fn e02_a_running_pipeline_is_stopped_only_where_asked_and_only_by_a_record_that_
     assert_eq!(word(&pause(&looked(running(), None))), "RecordPause, Waiting Pausing");
     let rival = Observation { rivals: Reading::Read(vec!["n/x".to_owned()]), ..looked(running(), None) };
     assert_eq!(word(&pause(&rival)), "wait, Waiting AnotherResetOpen", "O36");
-    let elder = Observation { elder: Some("n/x".to_owned()), ..looked(running(), None) };
+    let elder = Observation { elder: Some(Elder::Acts("n/x".to_owned())), ..looked(running(), None) };
     assert_eq!(word(&pause(&elder)), "wait, Waiting DuplicateGroup", "O08");
     assert_eq!(word(&pause(&looked(running(), Some(record(PlanState::Absent))))), "Stop, Pausing Pausing");
     let mut stopped = record(PlanState::Absent);

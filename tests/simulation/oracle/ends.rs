@@ -82,9 +82,11 @@ impl World {
         self.api.all("offsetresetrecords").filter_map(|(_, object)| record_of(object)).any(|record| {
             let held = record.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held && s.brought_back_at.is_none());
             let asked = self.api.get(&pipeline_key(&record.spec.pipeline.name)).is_some_and(|p| {
-                p["spec"]["offsetReset"]["id"] == record.spec.request.id.as_str() && p["metadata"]["uid"] == record.spec.pipeline.uid.as_str()
+                p["spec"]["offsetReset"]["id"] == record.spec.request.id.as_str()
+                    && p["metadata"]["uid"] == record.spec.pipeline.uid.as_str()
             });
-            held && asked && stopped_by(&record).is_some_and(|names| workload.is_none_or(|workload| names.iter().any(|name| name == workload)))
+            held && asked
+                && stopped_by(&record).is_some_and(|names| workload.is_none_or(|workload| names.iter().any(|name| name == workload)))
         })
     }
 }
