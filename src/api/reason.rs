@@ -248,7 +248,9 @@ impl Reason {
                 "The request was there when the object was first seen, so it was not run. A new id runs; or create with `whenCreated: Run` or a future `expiresAt`."
             }
             AlreadyHandled => "A record of this id exists from an earlier object. It does not run again; a new id does.",
-            RequestEditedWithoutNewId => "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait.",
+            RequestEditedWithoutNewId => {
+                "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait."
+            }
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",
             NoCommittedOffset => "A selected partition has no committed offset. Choose a policy or other topics, with a new id.",
@@ -277,7 +279,9 @@ impl Reason {
             OutcomeUnknown => {
                 "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
             }
-            OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then.",
+            OffsetsMoved => {
+                "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
+            }
             PartlyApplied => "The broker refused some partitions for good. The record names them; then a new id.",
             OfAnotherVersion => {
                 "Another version of the operator wrote a word that this one does not know. What stands beside it is in that version's words."

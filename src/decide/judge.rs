@@ -148,10 +148,7 @@ impl Case<'_> {
         }
         // The window is the last thing looked at here, and once more right before the socket.
         if !in_window {
-            return no(
-                Reason::PlanRecorded,
-                "more time than the send window (--send-window) passed between the plan and the second look: the API server or the platform answers slowly",
-            );
+            return no(Reason::PlanRecorded, &words::too_slow(self.timing.send_window));
         }
         let (chunk, retry) = (self.look.chunk(), self.look.attempt() > 1);
         let misplaced = plan.misplaced(committed, chunk, retry).or_else(|| plan.not_left_alone(committed).filter(|_| !retry));

@@ -1,6 +1,7 @@
 //! Sentences people read: numbers first, then the next step. Kept short enough for a condition.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use icu_properties::CodePointMapData;
 use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, GeneralCategory};
@@ -148,6 +149,14 @@ pub fn time_of(milliseconds: i64) -> String {
 /// "1 partition", "12 partitions".
 pub fn partitions(n: usize) -> String {
     if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", number(i64::try_from(n).unwrap_or(i64::MAX))) }
+}
+
+/// Why a plan was not sent any more.
+pub fn too_slow(window: Duration) -> String {
+    format!(
+        "more than {} s went by between the write of the plan and its send: the API server, or the pipeline's platform, answers slowly",
+        window.as_secs()
+    )
 }
 
 /// One sentence after another.

@@ -36,7 +36,7 @@ mod once_records;
 mod once_restored;
 mod outdated;
 mod restored;
-mod told;
 mod secured;
 mod set_back;
+mod told;
 mod workloads;

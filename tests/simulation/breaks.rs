@@ -11,7 +11,8 @@ use stream_pipeline_operator::api::{OffsetResetRecordStatus, Reason, RecordPhase
 use stream_pipeline_operator::context::Decide;
 use stream_pipeline_operator::decide::decide as truly;
 use stream_pipeline_operator::domain::{
-    Activity, Answer, Commit, Decision, Goal, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic, Verdict,
+    Activity, Answer, Commit, Decision, Goal, Leftover, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic,
+    Verdict,
 };
 use stream_pipeline_operator::memory::Memory;
 use strum::EnumIter;
@@ -37,6 +38,8 @@ pub enum Break {
     VersionsIgnored,
     RestoredRecordActedUpon,
     BroughtBackUnseen,
+    /// What is held stays stopped, also where nobody asks for it any more.
+    HeldAndForgotten,
     NoDeadline,
     JudgedByHope,
     UnloadedInDoubt,
@@ -223,6 +226,10 @@ fn lie(broken: Break, seen: &mut Observation) {
         Break::RecreatedTopicTakenForTheSame if unsent => {
             let topics = plan.unwrap_or_default().topic_ids.into_iter();
             seen.topics = Reading::Read(topics.map(|(name, id)| (name, Some(Topic { id, partitions: BTreeMap::new() }))).collect());
+        }
+        Break::HeldAndForgotten => {
+            let held = |left: &mut Leftover| left.look.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held);
+            seen.leftover.take_if(held);
         }
         Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Reading::Read(_)) => {
             seen.run_state = Reading::Read(RunState::Changed("up".to_owned()));

@@ -166,7 +166,8 @@ mod tests {
         let error = AdminError::Kafka { call: "ListOffsets", code: KafkaCode(29), detail: String::new() };
         let said = |topics: &[&str]| cause(&error, None, &who, &backend, &topics.iter().copied().collect()).message;
         let told = said(&["wind", "o'clock"]);
-        let add = "kafka-acls --add --allow-principal User:turbine --operation Read --operation Describe --topic 'o'\\''clock' --topic wind";
+        let add =
+            "kafka-acls --add --allow-principal User:turbine --operation Read --operation Describe --topic 'o'\\''clock' --topic wind";
         assert!(told.contains(add) && !told.contains('<'), "{told}");
         let many: Vec<String> = (0..500).map(|n| format!("{n:03}{}", "x".repeat(246))).collect();
         let told = said(&many.iter().map(String::as_str).collect::<Vec<_>>());

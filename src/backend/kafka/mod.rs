@@ -20,9 +20,7 @@ use crate::api::{BackendIdentity, Phase, Reason};
 use crate::clock;
 use crate::domain::{Activity, Answer, Cause, Commit, Committed, Goal, KafkaGroup, Topic, TopicPartition, Topics, words};
 use admin_port::Admin;
-use admin_types::{
-    AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit,
-};
+use admin_types::{AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use clients::renewed::Renewed;
 use clients::{ClientKey, Clients};
 #[cfg(test)]

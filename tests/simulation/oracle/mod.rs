@@ -40,6 +40,8 @@ pub struct Oracle {
     pardoned: BTreeSet<String>,
     /// All records (by uid) that somebody deleted: nobody can know any more that they were in doubt, or owed a start.
     deleted: BTreeSet<String>,
+    /// Workloads that were stopped for one of these.
+    pub unknown_pauses: BTreeSet<String>,
     /// Deleted records of which only a status tells: its object, the name and the uid of the record.
     told_by_status: Vec<(String, String, String)>,
     plans: Vec<PlanWritten>,
