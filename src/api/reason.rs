@@ -153,9 +153,9 @@ impl Reason {
             }
             QuietPeriod => "The group is Empty; it is watched for `quietPeriod` that it stays so. Nothing to do.",
             TransactionOpen => "A producer's open transaction holds offsets of the group. It is waited for; end it if it hangs.",
-            AnotherResetOpen => "Another record of the same group is not closed yet. It is dealt with first.",
+            AnotherResetOpen => "Another record of the same group in this namespace is not closed yet. It is dealt with first.",
             DuplicateGroup => {
-                "An older StreamPipeline names the same group or pipeline. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
+                "An older StreamPipeline of the namespace names the same group or pipeline, and has read it or was not looked at yet. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
             }
             BrokerUnreachable => "No broker answers. Check the address, the network and what the brokers advertise.",
             PermissionMissing => "A right on the Kafka cluster, or on the API server, is missing; the message names it.",
@@ -239,7 +239,7 @@ impl Reason {
             SkippedAtCreation => {
                 "The request was there when the object was first seen, so it was not run. A new id runs; or create with `whenCreated: Run` or a future `expiresAt`."
             }
-            AlreadyHandled => "A record of this id exists from an earlier object. It does not run again; a new id does.",
+            AlreadyHandled => "A record of this id exists from an earlier object, of this cluster or another. It does not run again; a new id does.",
             RequestEditedWithoutNewId => "The request was edited after it ended. Nothing runs under the same id; a new id does.",
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",

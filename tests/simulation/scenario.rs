@@ -230,7 +230,7 @@ fn around(random: &mut Random, enos: bool) -> Fault {
 
 /// What others do.
 fn other(random: &mut Random, enos: bool) -> Act {
-    match random.between(0, 13) {
+    match random.between(0, 14) {
         0..=8 | 12.. if enos => Act::Console(Console::of(random)),
         0 | 1 => Act::Join(random.between(1, 20)),
         2 | 3 => Act::Move(i64::try_from(random.between(1, 9)).expect("small")),
@@ -242,6 +242,7 @@ fn other(random: &mut Random, enos: bool) -> Act {
         10 => Act::ForgeStatus(0, random.pick(&["Waiting", "Verified", "Sending", "Held"])),
         11 => Act::DeleteRecords,
         12 => Act::Scale(usize::try_from(random.between(0, 1)).expect("small"), i64::try_from(random.between(0, 3)).expect("small")),
+        14 => Act::Exchange(random.between(50, 110)),
         _ => Act::DropCommit,
     }
 }
