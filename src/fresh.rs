@@ -115,7 +115,10 @@ impl Look {
             names.map(|name| (name.clone(), [of(told, name), of(live, name)])).filter(|(_, [told, live])| told != live).collect();
         let still = differ.iter().find(|(name, versions)| self.differ.get(name) == Some(versions));
         let why = still.map(|((namespace, name), _)| {
-            format!("{namespace}/{name} is another one on the API server than its watch has told for {} s; everything is listed anew", INTERVAL.as_secs())
+            format!(
+                "{namespace}/{name} is another one on the API server than its watch has told for {} s; everything is listed anew",
+                INTERVAL.as_secs()
+            )
         });
         self.differ = differ;
         why

@@ -203,7 +203,8 @@ impl Look<'_> {
                 }
             }
             let name = record_name(&self.desired.object, identity, request);
-            let open = self.ctx.ledger.rivals(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
+            let open =
+                self.ctx.ledger.rivals(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
             if let Some(orphan) = self.orphan(open.as_deref().unwrap_or_default()).await {
                 seen.leftover = Some(self.leftover(orphan).await);
             }

@@ -239,7 +239,9 @@ impl Reason {
             SkippedAtCreation => {
                 "The request was there when the object was first seen, so it was not run. A new id runs; or create with `whenCreated: Run` or a future `expiresAt`."
             }
-            AlreadyHandled => "A record of this id exists from an earlier object, of this cluster or another. It does not run again; a new id does.",
+            AlreadyHandled => {
+                "A record of this id exists from an earlier object, of this cluster or another. It does not run again; a new id does."
+            }
             RequestEditedWithoutNewId => "The request was edited after it ended. Nothing runs under the same id; a new id does.",
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",

@@ -29,7 +29,9 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
             Stage::Failed if request.dry_run && progress.spec_changed => Acceptance::Run { accepted_at: now.wall },
             // Neither is told before its record is there.
             Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion if record.is_none() => missing(),
-            Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion => Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) },
+            Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion => {
+                Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) }
+            }
             _ => Acceptance::Keep,
         };
     }

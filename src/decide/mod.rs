@@ -22,8 +22,8 @@ use jiff::Timestamp;
 
 use crate::api::{PlatformCall, Reason, RunStateBefore, Stage, WhenActive};
 use crate::domain::{
-    Abilities, Activity, Cause, Committed, Decision, Desired, Elder, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request,
-    RunState, Step, Timing, Verdict, words,
+    Abilities, Activity, Cause, Committed, Decision, Desired, Elder, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook,
+    Request, RunState, Step, Timing, Verdict, words,
 };
 use accept::Acceptance;
 use guards::Hindrance;
@@ -156,7 +156,10 @@ impl Pass<'_> {
     /// No plan yet: may it run, can it run now, and what exactly would it do?
     fn without_plan(&self, request: &Request) -> Decision {
         let own = self.seen.record.get().and_then(Option::as_ref);
-        let sent = self.progress.of_request(&request.id).is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion));
+        let sent = self
+            .progress
+            .of_request(&request.id)
+            .is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion));
         // What is not read is not gone.
         let unread = (sent || self.progress.has_ended(&request.id)) && self.seen.record.get().is_none();
         // On the way out nothing new is started; the next process goes on.
@@ -219,9 +222,7 @@ impl Pass<'_> {
                 }
                 failed(end)
             }
-            Err(Hindrance::Passes(cause)) if self.stops_for(request, &cause) => {
-                self.stop_first(request, own, cause, clock, deadline)
-            }
+            Err(Hindrance::Passes(cause)) if self.stops_for(request, &cause) => self.stop_first(request, own, cause, clock, deadline),
             Err(Hindrance::Passes(cause)) => self.waiting(request, cause, clock, None),
         }
     }

@@ -20,8 +20,8 @@ use crate::api::{
     StreamPipeline, Writer,
 };
 use crate::domain::{
-    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Elder, Leftover, Log, Now, Observation, Plan, PlanState, Progress, Quiet,
-    Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
+    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Elder, Leftover, Log, Now, Observation, Plan, PlanState, Progress,
+    Quiet, Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
 };
 
 pub(super) fn timing() -> Timing {

@@ -10,8 +10,8 @@ mod progress;
 pub mod words;
 
 pub use decision::{Decision, Ending, Step, Verdict};
-pub use elder::{Elder, elsewhere};
 pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
+pub use elder::{Elder, elsewhere};
 pub use observation::{
     Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, Outdated, PlanState, Quiet, Reading, RecordLook, RunState,
     Switch, Switches, Topic, Topics, retry_asked,

@@ -40,7 +40,10 @@ async fn o20_a_plan_exchanged_in_two_steps_is_refused_and_never_sent() {
     assert_eq!((says(&status, "Stalled").0, wired.offsets().await), ("True", vec![Some(7), Some(8), Some(9)]));
     assert!(wired.landed().await.is_empty(), "nothing was sent");
     let record = wired.world.record(&status).await;
-    assert_eq!((record.status.map(|s| (s.phase, s.attempt)), record.spec.writer.map(|w| w.attempt)), (Some((RecordPhase::Held, 1)), Some(1)));
+    assert_eq!(
+        (record.status.map(|s| (s.phase, s.attempt)), record.spec.writer.map(|w| w.attempt)),
+        (Some((RecordPhase::Held, 1)), Some(1))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

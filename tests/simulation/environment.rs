@@ -103,7 +103,9 @@ impl Act {
             Act::AddPartition => "partition added",
             Act::Create(..) | Act::Request(..) | Act::Withdraw(_) | Act::SetRetry(_) | Act::Delete(_) => "user",
             Act::DropStatus(_) | Act::ForgeStatus(..) => "status lost or forged",
-            Act::DeleteRecords | Act::Exchange(_) | Act::ExchangeNow | Act::Backup(_) | Act::Restore(_) => "record deleted, changed or restored",
+            Act::DeleteRecords | Act::Exchange(_) | Act::ExchangeNow | Act::Backup(_) | Act::Restore(_) => {
+                "record deleted, changed or restored"
+            }
             Act::Scale(..) | Act::Pods => "workload",
             Act::Console(Console::RevokeTokens) => "tokens revoked",
             Act::Console(_) => "console",
