@@ -9,9 +9,9 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline};
+use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline, WorkloadReference};
 use crate::backend::Platform;
-use crate::backend::enos::Gateways;
+use crate::backend::enos::{Enos, Gateways};
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::clients::Clients;
 use crate::backend::kafka::oauth::TokenSource;
@@ -19,7 +19,9 @@ use crate::backend::kafka::security::{Certificates, Login, Security};
 use crate::backend::workload::{Kinds, Workloads};
 use crate::clock::Clock;
 use crate::definitions::Definitions;
-use crate::domain::{Backend, Cause, Decision, Desired, Elder, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere};
+use crate::domain::{
+    Backend, Cause, Decision, Desired, Elder, EnosPipeline, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere,
+};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -58,34 +60,63 @@ impl Context {
         self.clock.now()
     }
 
-    /// The pipeline's platform.
-    ///
-    /// # Errors
-    /// Its client could not be made, or its credentials could not be read.
-    pub async fn platform(&self, desired: &Desired) -> Result<Platform, Cause> {
-        let (namespace, now) = (&desired.object.namespace, self.now().mono);
+    /// The pipeline's platform, also where its client cannot be made: that shows in what is read.
+    pub async fn platform(&self, desired: &Desired) -> Platform {
+        let namespace = &desired.object.namespace;
         match &desired.backend {
-            Backend::Kafka(kafka) => {
-                let security = self.security(namespace, kafka).await?;
-                let workloads = Box::new(Workloads {
-                    client: self.client.clone(),
-                    namespace: namespace.clone(),
-                    references: kafka.workloads.clone(),
-                    kinds: Arc::clone(&self.kinds),
-                    deadline: self.timing.call_deadline,
-                });
-                let kafka = Kafka::connect(&self.kafka, namespace, kafka, &security, self.timing.call_deadline, now)?;
-                Ok(Platform::Kafka { kafka: Box::new(kafka), workloads })
-            }
-            Backend::Enos(enos) => {
-                let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
-                let ca = match &enos.spec.ca {
-                    Some(source) => Some(self.secrets.ca(namespace, source).await?),
-                    None => None,
-                };
-                self.enos.connect(namespace, enos, (&access, &secret), ca, now).map(|enos| Platform::Enos(Box::new(enos)))
-            }
+            Backend::Kafka(kafka) => Platform::Kafka {
+                kafka: self.brokers(namespace, kafka).await.map(Box::new),
+                group: kafka.group.clone(),
+                workloads: self.workloads(namespace, kafka.workloads.clone()),
+            },
+            Backend::Enos(enos) => Platform::Enos {
+                enos: self.gateway(namespace, enos).await.map(Box::new),
+                place: enos.id.clone().map(|pipeline_id| BackendIdentity::Enos { org_id: enos.spec.org_id.clone(), pipeline_id }),
+            },
         }
+    }
+
+    /// Where a record says that it was carried out, reached the way the spec says.
+    pub async fn platform_of(&self, desired: &Desired, place: &BackendIdentity) -> Platform {
+        if let Some(backend) = desired.backend.of_record(place) {
+            return self.platform(&Desired { backend, ..desired.clone() }).await;
+        }
+        let other = Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at");
+        match place {
+            // What was scaled is in the record.
+            BackendIdentity::Kafka { consumer_group, .. } => Platform::Kafka {
+                kafka: Err(other),
+                group: consumer_group.clone(),
+                workloads: self.workloads(&desired.object.namespace, Vec::new()),
+            },
+            BackendIdentity::Enos { .. } => Platform::Enos { enos: Err(other), place: Some(place.clone()) },
+        }
+    }
+
+    fn workloads(&self, namespace: &str, references: Vec<WorkloadReference>) -> Box<Workloads> {
+        Box::new(Workloads {
+            client: self.client.clone(),
+            namespace: namespace.to_owned(),
+            references,
+            kinds: Arc::clone(&self.kinds),
+            deadline: self.timing.call_deadline,
+        })
+    }
+
+    async fn brokers(&self, namespace: &str, kafka: &KafkaGroup) -> Result<Kafka, Cause> {
+        let now = self.now().mono;
+        let security = self.security(namespace, kafka).await?;
+        Kafka::connect(&self.kafka, namespace, kafka, &security, self.timing.call_deadline, now)
+    }
+
+    async fn gateway(&self, namespace: &str, enos: &EnosPipeline) -> Result<Enos, Cause> {
+        let now = self.now().mono;
+        let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
+        let ca = match &enos.spec.ca {
+            Some(source) => Some(self.secrets.ca(namespace, source).await?),
+            None => None,
+        };
+        self.enos.connect(namespace, enos, (&access, &secret), ca, now)
     }
 
     /// What the brokers are reached with, read from the Secrets that the spec names.

@@ -38,7 +38,7 @@ use crate::unreadable;
 /// Runs until `shutdown`, then finishes the passes under way.
 ///
 /// # Errors
-/// The namespace's objects cannot be watched at all.
+/// The namespace's objects cannot be watched at all, or the system gives no random numbers.
 pub async fn run(
     (client, clock): (Client, Clock),
     config: &Config,
@@ -57,7 +57,7 @@ pub async fn run(
     let kafka = Arc::new(Clients::new(Arc::clone(&policy), config.timing().max_backoff));
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
-    let instance = incarnation();
+    let instance = incarnation()?;
     let memory = Arc::new(Memory::new(instance.clone()));
     // Once, unless the watches turn out not to tell what the API server holds.
     while !shutdown.is_cancelled() {
@@ -182,9 +182,8 @@ async fn sweep(clients: Arc<Clients>, gateways: Arc<Gateways>, clock: Clock, met
 }
 
 /// A random name for this process: a plan carries it, so that nobody else ever sends it.
-fn incarnation() -> String {
-    use std::hash::{BuildHasher, Hasher};
-    // The standard library seeds each RandomState from the system's entropy.
-    let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}-{}", random(), random() ^ u64::from(std::process::id()).rotate_left(32), Timestamp::now().as_second())
+fn incarnation() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random numbers to name this process by: {e}"))?;
+    Ok(format!("{:032x}-{}", u128::from_ne_bytes(random), Timestamp::now().as_second()))
 }

@@ -14,11 +14,12 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL,
-    Reason, RecordedPlan, Stage, StreamPipeline, Writer, lenient,
+    Reason, RecordedPlan, Stage, StreamPipeline, WorkloadReference, Writer, lenient,
 };
 use crate::clock;
 use crate::domain::{Cause, Identity, PlanState, Progress, RecordLook, Request, words};
 use crate::memory::Memory;
+use crate::refusal;
 
 /// Access to records, and the live read of their StreamPipeline.
 #[derive(Clone)]
@@ -44,8 +45,8 @@ pub fn former_record_name(object: &Identity, backend: &BackendIdentity, request:
 
 fn named(object: &Identity, [place, what]: [&str; 2], request: &Request) -> String {
     let mut parts = vec![object.namespace.as_str(), &object.name, place, what, &request.id];
-    // A dry run does not use up the id: its record is named apart, once per id and spec.
-    let written = request.dry_run.then(|| serde_json::to_string(&request.written).unwrap_or_default());
+    // A dry run does not use up the id: its record is named apart, once per id and what it would reset.
+    let written = request.dry_run.then(|| serde_json::to_string(&request.what()).unwrap_or_default());
     parts.extend(written.as_deref());
     let stem: String = object.name.chars().take(40).collect();
     format!("{}-{}", stem.trim_end_matches(['.', '-']), digest(&parts))
@@ -179,6 +180,42 @@ impl Ledger {
         Ok(open)
     }
 
+    /// Live: what other records of this namespace keep stopped, or are about to stop, of these workloads, in words. Of records
+    /// without a plan the oldest goes first. `own`: see [`Ledger::rivals`].
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn sharers(
+        &self,
+        namespace: &str,
+        workloads: &[WorkloadReference],
+        own: (&str, Option<&OffsetResetRecord>),
+        memory: &Memory,
+    ) -> Result<Vec<String>, Cause> {
+        if workloads.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed =
+            self.call("listing the records of the namespace", self.records(namespace).list_metadata(&ListParams::default())).await?;
+        let mut held = Vec::new();
+        for meta in listed.items {
+            let name = meta.name_any();
+            if name == own.0 || memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
+                continue;
+            }
+            let Some(record) = self.get(namespace, &name).await? else { continue };
+            let look = memory.look(record, clock::mono());
+            if !look.owes_start() || look.is_restored() || own.1.is_some_and(|own| goes_after(&look, own)) {
+                continue;
+            }
+            let of = &look.object.spec.pipeline.name;
+            let stops = look.stops().map(|before| before.workloads.as_slice()).unwrap_or_default();
+            let shared = stops.iter().filter(|w| w.replicas > 0).filter(|w| workloads.iter().any(|at| at.is(&w.reference())));
+            held.extend(shared.map(|w| format!("{} {} (record {name} of StreamPipeline {of})", w.kind, w.name)));
+        }
+        Ok(held)
+    }
+
     /// Live: nobody looks after this record any more, because its StreamPipeline is gone for good. One of the same name does.
     ///
     /// # Errors
@@ -214,7 +251,8 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::get`]; also where the object changed meanwhile.
     pub async fn guard(&self, object: &Identity, on: bool) -> Result<(), Cause> {
-        let (pipelines, what) = (self.pipelines_of(&object.namespace), "changing the finalizer");
+        let pipelines = self.pipelines_of(&object.namespace);
+        let what = if on { "putting the finalizer on" } else { "taking the finalizer off" };
         let live = self.call(what, pipelines.get_metadata_opt(&object.name)).await?;
         let Some(live) = live.filter(|p| p.uid().as_deref() == Some(&object.uid)) else { return Ok(()) };
         let mut finalizers = live.finalizers().to_vec();
@@ -242,7 +280,7 @@ impl Ledger {
     /// As [`Ledger::get`]; also where it exists already.
     pub async fn create(&self, object: &Identity, name: &str, spec: OffsetResetRecordSpec) -> Result<OffsetResetRecord, Cause> {
         let mut labels = BTreeMap::from([(PIPELINE_LABEL.to_owned(), object.name.clone())]);
-        if spec.request.dry_run != Some(true) {
+        if !spec.request.is_dry_run() {
             labels.insert(BACKEND_LABEL.to_owned(), backend_label(&spec.backend));
         }
         let metadata = ObjectMeta {
@@ -305,32 +343,21 @@ impl Ledger {
     async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Cause> {
         match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
-                Reason::PermissionMissing,
-                format!("{what}: {}; the rights in the chart's ClusterRole are needed", status.message),
-            )),
-            Ok(Err(kube::Error::Api(status))) => Err(Cause {
-                backend_code: Some(i32::from(status.code)),
-                ..Cause::new(Reason::APIServerError, format!("{what}: {}", status.message))
-            }),
-            Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("{what}: {error}"))),
-            Err(_) => Err(Cause::new(
-                Reason::APIServerError,
-                format!("{what}: no answer from the API server within {} s", self.deadline.as_secs()),
-            )),
+            Ok(Err(error)) => Err(refusal::cause(what, &error, "the rights in the chart's ClusterRole are needed")),
+            Err(_) => Err(refusal::silent(what, self.deadline)),
         }
     }
 }
 
 fn wants(live: &StreamPipeline, object: &Identity, id: &str, again: bool) -> bool {
     let same = live.uid().as_deref() == Some(&object.uid) && live.metadata.deletion_timestamp.is_none();
-    let asked = live.spec.offset_reset.as_ref().is_some_and(|r| r.id == id);
+    let asked = live.spec.offset_reset.as_ref().is_some_and(|r| r.id == id && !r.is_dry_run());
     let over = |stage| match stage {
         Stage::Waiting | Stage::Pausing | Stage::Sending | Stage::Planned => false,
         Stage::Held => !again,
         Stage::Verified | Stage::Sent | Stage::Skipped | Stage::Failed | Stage::OfAnotherVersion => true,
     };
-    same && asked && !Progress::of(live).of_request(id).is_some_and(|told| over(told.stage))
+    same && asked && !Progress::of(live).of_request(id, false).is_some_and(|told| over(told.stage))
 }
 
 /// Nothing is planned in it yet, and it was made later.

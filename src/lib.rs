@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod observe;
 pub mod perform;
 pub mod reconcile;
+pub mod refusal;
 pub mod report;
 pub mod secrets;
 pub mod server;

@@ -15,6 +15,9 @@ use crate::domain::{Answer, Cause, Committed, Identity, Now, PlanState, Quiet, R
 /// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
 const GAP: Duration = Duration::from_secs(10);
 
+/// So many looks that found the same tell of the whole time between them, also where each came late.
+const LATE_LOOKS: u32 = 5;
+
 /// A running pipeline whose request waits is asked for its position so often.
 const READING: Duration = Duration::from_secs(60);
 
@@ -66,15 +69,27 @@ struct Look {
     inactive: bool,
     /// The looks of the last while, oldest first.
     recent: Vec<Instant>,
+    /// Since when every look has found the same, and how many did.
     same_since: Instant,
+    same: u32,
+    /// Since when no two of them were further apart than [`GAP`].
+    watched_since: Instant,
     moved_at: Option<Instant>,
 }
 
 impl Look {
-    /// Since when no two looks were further apart than the period asked for, nor than [`GAP`].
+    /// How long it is known to have rested: since when no two looks were further apart than the period asked for, nor than
+    /// [`GAP`]; or a quarter of the time over which many looks found the same, however late they came. Committed offsets are
+    /// compared over any gap; what comes and goes within one without a commit is not seen.
+    fn rested(&self, period: Duration, now: Instant) -> Duration {
+        let ago = |t: Instant| now.saturating_duration_since(t);
+        let all_late = if self.same >= LATE_LOOKS { ago(self.same_since) / 4 } else { Duration::ZERO };
+        ago(self.watched_since(period)).max(all_late)
+    }
+
     fn watched_since(&self, period: Duration) -> Instant {
         if period >= GAP {
-            return self.same_since;
+            return self.watched_since;
         }
         let mut since = None;
         for look in self.recent.iter().rev() {
@@ -83,7 +98,7 @@ impl Look {
             }
             since = Some(*look);
         }
-        since.unwrap_or(self.same_since)
+        since.unwrap_or(self.watched_since)
     }
 }
 
@@ -218,25 +233,37 @@ impl Memory {
         now: Instant,
     ) -> Quiet {
         let mut inner = self.inner();
-        let fresh = || Look { committed: committed.clone(), inactive, recent: Vec::new(), same_since: now, moved_at: None };
+        let fresh = || Look {
+            committed: committed.clone(),
+            inactive,
+            recent: Vec::new(),
+            same_since: now,
+            same: 0,
+            watched_since: now,
+            moved_at: None,
+        };
         let look = inner.looks.entry((object.clone(), backend.clone())).or_insert_with(fresh);
         let moved = look.committed != *committed;
         let unwatched = look.recent.last().is_some_and(|last| now.saturating_duration_since(*last) > GAP);
-        if moved || !inactive || !look.inactive || unwatched {
+        if unwatched {
+            look.watched_since = now;
+        }
+        if moved || !inactive || !look.inactive {
             if moved && inactive && look.inactive {
                 look.moved_at = Some(now);
             }
-            look.same_since = now;
+            (look.same_since, look.same, look.watched_since) = (now, 0, now);
             look.inactive = inactive;
             look.committed.clone_from(committed);
         }
         let ago = |t: Instant| now.saturating_duration_since(t);
-        if look.same_since == now {
+        if look.watched_since == now {
             look.recent.clear();
         }
         look.recent.retain(|t| ago(*t) <= 2 * GAP);
         look.recent.push(now);
-        Quiet { since: inactive.then(|| ago(look.watched_since(period))), moved: look.moved_at.map(ago) }
+        look.same = look.same.saturating_add(1);
+        Quiet { since: inactive.then(|| look.rested(period, now)), moved: look.moved_at.map(ago) }
     }
 
     /// What this operator itself wrote is no movement: the looks begin anew, of all objects of the namespace. Another namespace's
@@ -368,8 +395,43 @@ mod tests {
             (5, &[0, 4, 8, 12][..], 12),
             (60, &[0, 9, 18, 27][..], 27),
             (0, &[0][..], 0),
+            // Each too late: only many of them, over four times the period, tell as much.
+            (10, &[0, 11, 22, 33][..], 0),
+            (10, &[0, 11, 22, 33, 44][..], 11),
+            (2, &[0, 3, 6, 9][..], 0),
+            (2, &[0, 3, 6, 9, 12][..], 3),
         ] {
             assert_eq!(quiet(period, looks), expected, "period {period}, looks {looks:?}");
+        }
+    }
+
+    /// Each next look is set as `decide` sets it, and comes late by as much as the machine is loaded.
+    #[test]
+    fn however_late_looks_come_a_quiet_period_ends() {
+        let mut seed = 7_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() };
+        let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
+        for history in 0..2000 {
+            let period = Duration::from_millis(100 + random(15_000));
+            let latest = [60, 200, 1_000, 4_000, 30_000][usize::try_from(history % 5).expect("small")];
+            let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+            let (mut at, mut looks) = (Duration::ZERO, 0);
+            loop {
+                let quiet = memory.note_look(&object, &backend, true, &Committed::new(), period, start + at);
+                looks += 1;
+                if quiet.is_enough(period) {
+                    break;
+                }
+                let most = 5 * period + 6 * Duration::from_millis(latest + 50);
+                assert!(at < most, "period {period:?}, up to {latest} ms late: not over after {looks} looks in {at:?}");
+                at += crate::decide::next_look(period, quiet.since.unwrap_or_default(), Duration::from_secs(3));
+                at += Duration::from_millis(50 + random(latest));
+            }
+            assert!(at >= period, "never before it has passed");
         }
     }
 }

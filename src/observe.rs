@@ -21,13 +21,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now:
     if desired.guarded {
         seen.owing = ctx.ledger.owing(&desired.object, &ctx.memory).await.into();
     }
-    let platform = match ctx.platform(desired).await {
-        Ok(platform) => platform,
-        Err(cause) => {
-            seen.identity = Reading::Unreadable(cause);
-            return seen;
-        }
-    };
+    let platform = ctx.platform(desired).await;
     let look = Look { ctx, desired, progress, platform, abilities: desired.backend.abilities(), now };
     match look.open_records().await {
         Err(cause) => seen.record = Reading::Unreadable(cause),
@@ -63,10 +57,10 @@ impl Look<'_> {
                 continue;
             }
             let request = &look.object.spec.request;
-            let same_kind = request.dry_run == self.desired.asked().and_then(|r| r.written.dry_run);
+            let same_kind = request.is_dry_run() == self.desired.dry_run;
             if Some(&request.id) == self.desired.id.as_ref() && same_kind {
                 own = Some(look);
-            } else if request.dry_run != Some(true) {
+            } else if !request.is_dry_run() {
                 return Ok((own, Some(look)));
             }
         }
@@ -76,21 +70,12 @@ impl Look<'_> {
     /// Looked at where the record says it was carried out, which an earlier object of this name may have chosen otherwise.
     async fn leftover(&self, look: RecordLook) -> Leftover {
         let identity = &look.object.spec.backend;
-        let at = match self.desired.backend.of_record(identity) {
-            Some(backend) => self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await,
-            None => Err(Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at")),
-        };
-        match at {
-            Err(cause) => {
-                let (committed, activity) = (Reading::Unreadable(cause.clone()), Reading::Unreadable(cause.clone()));
-                Leftover { look, committed, activity, run_state: Reading::Unreadable(cause) }
-            }
-            Ok(at) => Leftover {
-                committed: self.read_back(&at, &look).await,
-                activity: self.right_after(&at, &look).await,
-                run_state: self.run_state(&at, &look).await,
-                look,
-            },
+        let at = self.ctx.platform_of(self.desired, identity).await;
+        Leftover {
+            committed: self.read_back(&at, &look).await,
+            activity: self.right_after(&at, &look).await,
+            run_state: self.run_state(&at, &look).await,
+            look,
         }
     }
 
@@ -136,7 +121,7 @@ impl Look<'_> {
     /// It ended, and nothing was changed since: nothing needs to be known about it.
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
-        let last = self.progress.of_request(&request.id).filter(|last| last.stage.is_final());
+        let last = self.progress.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
         // What is told as paused is looked at until it is not.
         last.is_some_and(|last| !(self.progress.spec_changed || last.paused_by_operator.is_some() || retry && last.stage == Stage::Held))
     }
@@ -209,6 +194,10 @@ impl Look<'_> {
                 seen.leftover = Some(self.leftover(orphan).await);
             }
             seen.rivals = open.map(|open| open.iter().map(named).collect()).into();
+        }
+        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.abilities.run_state;
+        if pauses && (ready || stops) {
+            seen.sharers = self.sharers(seen, request, own).await;
         }
         if stops && own.is_none() && self.abilities.run_state {
             seen.before = self.platform.before().await.into();

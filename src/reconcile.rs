@@ -34,9 +34,9 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         let timing = ctx.timing.at_rest(desired.backend.abilities());
         let progress = Progress::of(pipeline);
         let seen = observe(ctx, &desired, &progress, now).await;
-        told.note(&seen);
         // The looks take time; the window and the waits are judged by the clock after them.
         let now = ctx.now();
+        told.note(&seen, now.wall);
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
         log(&desired, &decision.verdict, decision.step.as_ref());
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
@@ -56,6 +56,8 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The object changed; the watch brings it anew.
                 Ok(()) if guard => return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
+                // What an older definition drops would be written again at once.
+                Ok(()) if seen.outdated.is_some() => None,
                 Ok(()) if !unload => {
                     left = if next_chunk { PASSES } else { left };
                     continue;
@@ -73,16 +75,17 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             )));
             if let Verdict::Request(ending) = &mut decision.verdict {
                 // An end is told only once its record is closed: what is told as ended is not looked at again.
-                let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
+                let not_ended = undone.is_some() && ending.owed.is_none() && matches!(ending.stage, Stage::Failed | Stage::Planned);
                 if unload || not_ended {
                     ending.stage = Stage::Waiting;
                 }
-                if let Some(cause) = undone {
-                    tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
-                    // What has ended keeps its word: it would be told for ever.
-                    if !ending.stage.is_final() {
-                        ending.cause = cause;
-                    }
+            }
+            if let Some(cause) = undone {
+                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
+                match &mut decision.verdict {
+                    Verdict::Request(ending) => ending.hinder(&cause),
+                    // Also what only our own housekeeping meets: an object that does not go would not say why.
+                    other => *other = Verdict::Owes(cause),
                 }
             }
         }
@@ -128,8 +131,12 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
     };
     match verdict {
         Verdict::Request(e) => {
-            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message)
+            let cause = e.owed.as_ref().unwrap_or(&e.cause);
+            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %cause.reason, step, "Decided: {}", cause.message)
         }
-        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+        Verdict::Owes(cause) => tracing::info!(namespace, name, id, reason = %cause.reason, step, "Decided: {}", cause.message),
+        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => {
+            tracing::debug!(namespace, name, id, step, "Decided: nothing new")
+        }
     }
 }

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use crate::api::{CaSource, Reason};
 use crate::clock;
 use crate::domain::Cause;
+use crate::refusal;
 
 /// A rotated value is seen after this long at most.
 const FRESH: Duration = Duration::from_secs(5);
@@ -111,12 +112,12 @@ impl Secrets {
         let found = match tokio::time::timeout(self.deadline, read).await {
             Ok(Ok(Some(values))) => Ok(values),
             Ok(Ok(None)) => Err(missing(kind, name)),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
-                Reason::PermissionMissing,
-                format!("the operator may not read {kind} {name}: the right `get` on it is needed (the chart's ClusterRole has it)"),
-            )),
-            Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("reading {kind} {name}: {error}"))),
-            Err(_) => Err(Cause::new(Reason::APIServerError, format!("reading {kind} {name}: no answer from the API server in time"))),
+            Ok(Err(error)) => {
+                let right =
+                    format!("the operator may not read {kind} {name}: the right `get` on it is needed (the chart's ClusterRole has it)");
+                Err(refusal::cause(&format!("reading {kind} {name}"), &error, &right))
+            }
+            Err(_) => Err(refusal::silent(&format!("reading {kind} {name}"), self.deadline)),
         };
         let mut kept = kept();
         kept.retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);

@@ -60,6 +60,7 @@ pub enum Reason {
     DuplicateGroup,
     BrokerUnreachable,
     PermissionMissing,
+    AdmissionRefused,
     BackendError,
     APIServerError,
     InvalidObject,
@@ -153,12 +154,17 @@ impl Reason {
             }
             QuietPeriod => "The group is Empty; it is watched for `quietPeriod` that it stays so. Nothing to do.",
             TransactionOpen => "A producer's open transaction holds offsets of the group. It is waited for; end it if it hangs.",
-            AnotherResetOpen => "Another record of the same group in this namespace is not closed yet. It is dealt with first.",
+            AnotherResetOpen => {
+                "Another record of the namespace, of the same group or of a workload that both would stop, is not closed yet. It is dealt with first."
+            }
             DuplicateGroup => {
                 "An older StreamPipeline of the namespace names the same group or pipeline, and has read it or was not looked at yet. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
             }
             BrokerUnreachable => "No broker answers. Check the address, the network and what the brokers advertise.",
             PermissionMissing => "A right on the Kafka cluster, or on the API server, is missing; the message names it.",
+            AdmissionRefused => {
+                "Somebody else's admission (a policy, a webhook, a quota, or a namespace that is being deleted) refuses what the operator writes; the message says which, in its words. Ask whoever runs it; it is tried again."
+            }
             BackendError => {
                 "The broker answered with an error that has no name here; the code is in `error.backendCode`. It is tried again."
             }
@@ -168,7 +174,7 @@ impl Reason {
                 "`bootstrapServers` lead to another cluster than before. Correct them, or delete and create the object to accept it."
             }
             CRDOutdated => {
-                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent, stopped or started until they are upgraded."
+                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent or stopped until they are upgraded; what was stopped is started again all the same."
             }
             AverageRateUnavailable => {
                 "Kafka: a partition's log cannot be read (no leader), so there is no average input rate; nothing was written, it is tried again. EnOS: the reset was called and answered with 61168, which does not say whether it moved: held."
@@ -178,14 +184,14 @@ impl Reason {
                 "The pipeline runs. Pause or stop it, and the reset starts by itself; or `whenActive: Pause`. With `whenActive: Fail` it ended; choose a new id."
             }
             PipelineNotStartedYet => {
-                "Released, never started: the platform resets only paused or stopped pipelines. Start and stop it, or remove the request."
+                "Released, never started: the platform resets only paused or stopped pipelines. Start and stop it, or remove `spec.offsetReset`."
             }
             PipelineFailed => "The platform reports that the pipeline failed. Look into it in the console, then stop it.",
             PipelineStatusUnknown => {
                 "The platform reports a state that is not documented, or lists disagree. Nothing is called; it is looked at again."
             }
             PauseOverridden => {
-                "Somebody started the pipeline again while the operator held it paused. It is not paused twice: stop it, or remove the request."
+                "Somebody started the pipeline again while the operator held it paused. It is not paused twice: stop it, or remove `spec.offsetReset`."
             }
             AutoscalerActive => {
                 "An autoscaler scales a workload that is to be stopped; it would work against the pause. Remove or pause it."
@@ -242,7 +248,9 @@ impl Reason {
             AlreadyHandled => {
                 "A record of this id exists from an earlier object, of this cluster or another. It does not run again; a new id does."
             }
-            RequestEditedWithoutNewId => "The request was edited after it ended. Nothing runs under the same id; a new id does.",
+            RequestEditedWithoutNewId => {
+                "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait."
+            }
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",
             NoCommittedOffset => "A selected partition has no committed offset. Choose a policy or other topics, with a new id.",
@@ -257,7 +265,7 @@ impl Reason {
             }
             GroupTypeNotSupported => "A share or streams group, or one of another protocol (Kafka Connect). It cannot be reset here.",
             LookupInconsistent => {
-                "The look-up by time contradicts the newest record (tiered storage does so). Choose a position or shiftBy, with a new id."
+                "The look-up by time contradicts the log or its newest record, each time it was asked (tiered storage does so). Choose a position or shiftBy, with a new id."
             }
             PlanTooLarge => "The plan does not fit in one record. Select fewer topics or partitions, with a new id.",
             UnknownField => "A field inside `offsetReset` is not known, often a typing error. Correct it, with a new id.",
@@ -269,9 +277,11 @@ impl Reason {
             NoLongerRequested => "The request was withdrawn or replaced before anything was sent.",
             AbandonedUnrun => "This id was given up before anything was sent. A new id asks again.",
             OutcomeUnknown => {
-                "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or no id."
+                "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
             }
-            OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or no id.",
+            OffsetsMoved => {
+                "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
+            }
             PartlyApplied => "The broker refused some partitions for good. The record names them; then a new id.",
             OfAnotherVersion => {
                 "Another version of the operator wrote a word that this one does not know. What stands beside it is in that version's words."

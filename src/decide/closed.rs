@@ -14,7 +14,8 @@ impl Pass<'_> {
     pub(super) fn closed(&self, request: Option<&Request>, record: &RecordLook) -> Decision {
         let Some(status) = &record.object.status else { return self.done(Verdict::Keep, None, self.timing.recheck_waiting) };
         let mut ending = self.ending_of(record);
-        ending.edited = request.is_some_and(|r| !r.same_as(&record.object.spec.request));
+        // What cannot be taken is not what was asked for then.
+        ending.edited = request.is_none_or(|r| !r.same_as(&record.object.spec.request));
         if record.owes_start() && !matches!(status.phase, RecordPhase::Held | RecordPhase::OfAnotherVersion) {
             return self.restore(record, ending);
         }
@@ -67,7 +68,7 @@ impl Pass<'_> {
         self.done(Verdict::request(ending), self.unguard(), self.timing.recheck_idle)
     }
 
-    /// The request has ended, and the pipeline is brought back before that is told.
+    /// The request has ended, which is told; and the pipeline is brought back, which is told beside it.
     pub(super) fn restore(&self, record: &RecordLook, mut ending: Ending) -> Decision {
         if let Some(cause) = self.overtaken(record) {
             let mut status = landed::closing(record, RecordPhase::Verified, &cause, self.now, None);
@@ -81,12 +82,9 @@ impl Pass<'_> {
             // Said before the consumers run into it.
             (judged.step, judged.recheck) = (None, self.timing.recheck_waiting);
         }
-        let message = format!("{}. The reset: {}", judged.cause.message.trim_end_matches('.'), ending.cause.message);
-        ending.stage = Stage::Sending;
-        ending.cause = Cause { message, ..judged.cause };
-        if warned {
-            ending.cause.reason = Reason::BelowLogStart;
-        }
+        let reason = if warned { Reason::BelowLogStart } else { judged.cause.reason };
+        ending.kept = self.kept(record, &self.seen.run_state);
+        ending.owed = Some(Cause { reason, ..judged.cause });
         self.done(Verdict::request(ending), judged.step, judged.recheck)
     }
 

@@ -3,8 +3,10 @@
 //! The platform does not say where a reset goes: to the newest records, or where the pipeline's `auto.offset.reset` says.
 //! So only what cannot be explained without a reset proves one.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 use crate::api::LagReading;
-use crate::domain::words::number;
+use crate::domain::{numbers::distance, words::number};
 
 #[derive(Debug, PartialEq)]
 pub enum Comparison {
@@ -25,14 +27,14 @@ pub fn compare(before: Option<LagReading>, after: LagReading, natural: Option<i6
     let numbers = format!("offset {} and lag {} before, {now} after", number(before.offset), number(before.lag));
     let end_before = before.offset.saturating_add(before.lag);
     if after.offset < before.offset {
-        return Comparison::Moved(format!("it went back by {} ({numbers})", number(before.offset - after.offset)));
+        return Comparison::Moved(format!("it went back by {} ({numbers})", number(distance(after.offset, before.offset))));
     }
     if after.offset < end_before {
         return Comparison::NotTakenUp(format!("it went on from where it was ({numbers})"));
     }
     match natural {
         Some(natural) if before.lag > natural => {
-            let least = before.lag - natural;
+            let least = distance(natural, before.lag);
             Comparison::Moved(format!("it skipped at least {} ({numbers})", number(least)))
         }
         _ => Comparison::Unproven(format!("{numbers}: it may have moved, or have read on by itself")),

@@ -56,16 +56,6 @@ impl Pass<'_> {
                     cause.message += ". whenActive is Fail: nothing was sent; stop it and choose a new id";
                     return Ends(cause);
                 }
-                if active {
-                    let what = match cause.reason {
-                        // A static member may be there without a process.
-                        Reason::GroupActive if cause.message.contains("static members (") => "Stop what still runs",
-                        Reason::GroupActive => "Stop them",
-                        Reason::PipelineActive => "Pause or stop it",
-                        _ => "Stop it",
-                    };
-                    cause.message += &format!(". {what}; the reset starts by itself.");
-                }
                 Passes(cause)
             })?;
             self.alone().map_err(Passes)?;
@@ -153,15 +143,12 @@ impl Pass<'_> {
                 return Err(Cause::new(Reason::OffsetsMoving, text));
             }
             let text = format!(
-                "the group is Empty; watching for {} s that it stays so and that its offsets do not move.",
+                "the group is Empty; watching for {} s that it stays so and that its offsets do not move",
                 request.quiet_period.as_secs_f32()
             );
             return Err(Cause::new(Reason::QuietPeriod, text));
         }
-        if committed.values().any(|c| c.pending) {
-            return Err(Cause::new(Reason::TransactionOpen, "an open transaction holds offsets of the group; it is waited for."));
-        }
-        Ok(())
+        judge::transaction_open(committed).map_or(Ok(()), Err)
     }
 
     /// One StreamPipeline of a namespace acts for each group, the oldest that has read it.
@@ -169,10 +156,9 @@ impl Pass<'_> {
         let what = self.desired.backend.named();
         let text = match &self.seen.elder {
             None => return Ok(()),
-            Some(Elder::Acts(elder)) => format!(
-                "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent; \
-                 this request starts once the older is gone"
-            ),
+            Some(Elder::Acts(elder)) => {
+                format!("StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent")
+            }
             Some(Elder::NotLookedAt(elder)) => format!(
                 "StreamPipeline {elder} is older and names the same {what}; the operator has not looked at it yet, so it is not known which \
                  of them resets it. Nothing was sent; this request goes on by itself"
@@ -190,6 +176,24 @@ impl Pass<'_> {
             Reading::Read(names) if names.is_empty() => Ok(()),
             Reading::Read(names) => Err(judge::another_open(names)),
             _ => Err(self.unread()),
+        }
+    }
+
+    /// What another reset keeps stopped is neither stopped a second time nor taken for inactive: they take turns.
+    pub(super) fn unshared(&self, request: &Request) -> Result<(), Cause> {
+        if request.when_active != WhenActive::Pause || request.dry_run || !self.abilities().run_state {
+            return Ok(());
+        }
+        match &self.seen.sharers {
+            Reading::Read(held) if !held.is_empty() => {
+                let text = format!(
+                    "another reset keeps stopped what this one would stop: {}. This one takes its turn once that is brought back",
+                    words::some_of(held)
+                );
+                Err(Cause::new(Reason::AnotherResetOpen, text))
+            }
+            Reading::Unreadable(cause) => Err(cause.clone()),
+            _ => Ok(()),
         }
     }
 

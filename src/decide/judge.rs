@@ -131,8 +131,8 @@ impl Case<'_> {
             return Err(cause.clone());
         }
         let Some(committed) = self.committed.get() else { return Err(unread(self.committed)) };
-        if committed.values().any(|c| c.pending) {
-            return no(Reason::TransactionOpen, "an open transaction holds offsets of the group");
+        if let Some(cause) = transaction_open(committed) {
+            return Err(cause);
         }
         match &seen.topics {
             Reading::Read(topics) => {
@@ -186,6 +186,17 @@ pub fn planned(look: &RecordLook, now: Now) -> OffsetResetRecordStatus {
 pub fn another_open(names: &[String]) -> Cause {
     let text = format!("another reset of this group is not closed yet: {}", words::some_of(names));
     Cause::new(Reason::AnotherResetOpen, text)
+}
+
+/// Committed offsets that are not known before a transaction ends.
+pub fn transaction_open(committed: &Committed) -> Option<Cause> {
+    let held: Vec<_> = committed.iter().filter(|(_, commit)| commit.pending).map(|(at, _)| at.to_string()).collect();
+    let text = format!(
+        "an open transaction holds the offset of {}; it is waited for. It ends when its producer commits or aborts it, at the latest at that \
+         producer's transaction.timeout.ms; kafka-transactions (list, describe, find-hanging, abort) finds and ends one that is left over",
+        words::some_of(&held)
+    );
+    (!held.is_empty()).then(|| Cause::new(Reason::TransactionOpen, text))
 }
 
 fn moved(at: &TopicPartition) -> Cause {

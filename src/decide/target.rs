@@ -1,11 +1,13 @@
 //! From a request and a snapshot to absolute numbers. Pure: the same snapshot gives the same plan.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use crate::api::{NoCommittedOffset, NoRecordAtTime, OutOfRange, Reason, Why};
-use crate::domain::{Cause, Commit, Committed, Goal, Log, Plan, Request, Row, Target, TopicPartition, Topics, words};
+use crate::domain::{Cause, Commit, Committed, Goal, Log, Plan, Request, Row, Target, TopicPartition, Topics, numbers, words};
 
 /// A found record further from the time asked for is warned about: clocks of producers are often wrong by whole units.
 const FAR: i64 = 24 * 3600 * 1000;
@@ -22,15 +24,14 @@ pub struct Snapshot<'a> {
 pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Plan, Cause> {
     let mut rows = Vec::new();
     let mut problems = Problems::default();
-    let mut rate_milli = 0;
     for (at, log) in seen.log.iter().filter(|(at, _)| request.selects(at)) {
-        rate_milli += log.rate_milli;
         match row(request, at, seen.committed.get(at), log) {
             Ok(row) => rows.push(row),
             Err((reason, text)) => problems.add(reason, at, text),
         }
     }
     problems.first()?;
+    let rate_milli = numbers::total(seen.log.iter().filter(|(at, _)| request.selects(at)).map(|(_, log)| log.rate_milli));
     let mut plan = Plan {
         call: None,
         chunk_size: None,
@@ -76,35 +77,32 @@ fn row(request: &Request, at: &TopicPartition, from: Option<&Commit>, log: &Log)
             }
             end
         }
-        Target::Timestamp(time) => match log.found {
-            Some((offset, found, leader_epoch)) => {
-                row.found_time = Some(found);
-                if offset > log.end {
-                    row.why = Why::TransactionOpen;
-                    end
-                } else {
-                    Goal { offset, leader_epoch }
-                }
+        Target::Timestamp(time) => {
+            if let Some(text) = log.contradiction(numbers::millisecond(time)) {
+                return Err((Reason::LookupInconsistent, text));
             }
-            None => {
-                // Tiered storage has been seen to answer "none" where there is one: the newest record tells.
-                if let Some(newest) = log.newest.filter(|&n| n >= time.as_millisecond()) {
-                    let newest = words::time_of(newest);
-                    return Err((
-                        Reason::LookupInconsistent,
-                        format!("has no record since {time} by the look-up, yet its newest record is of {newest}"),
-                    ));
+            match (log.found, request.no_record_at_time) {
+                (Some(_), _) if log.is_gone() => {
+                    row.why = Why::ClampedToStart;
+                    Goal { offset: log.start, leader_epoch: log.start_epoch }
                 }
-                match request.no_record_at_time {
-                    NoRecordAtTime::Latest => {
-                        row.why = Why::NoRecordLatest;
+                (Some((offset, found, leader_epoch)), _) => {
+                    row.found_time = Some(found);
+                    if offset > log.end {
+                        row.why = Why::TransactionOpen;
                         end
+                    } else {
+                        Goal { offset, leader_epoch }
                     }
-                    NoRecordAtTime::Skip => return Ok(Row { why: Why::NoRecordSkipped, ..row }),
-                    NoRecordAtTime::Fail => return Err((Reason::NoRecordAtTime, format!("has no record at or after {time}"))),
                 }
+                (None, NoRecordAtTime::Latest) => {
+                    row.why = Why::NoRecordLatest;
+                    end
+                }
+                (None, NoRecordAtTime::Skip) => return Ok(Row { why: Why::NoRecordSkipped, ..row }),
+                (None, NoRecordAtTime::Fail) => return Err((Reason::NoRecordAtTime, format!("has no record at or after {time}"))),
             }
-        },
+        }
         Target::Platform => return Err((Reason::InvalidTarget, "has no target: the platform decides".to_owned())),
         Target::ShiftBy(shift) => {
             let Some(from) = from else { return Err((Reason::NoCommittedOffset, "has no committed offset".to_owned())) };
@@ -140,7 +138,9 @@ impl Problems {
                 "Set noCommittedOffset: Skip (or Target, but with shiftBy) or choose topics that have one, with a new id"
             }
             Reason::NoRecordAtTime => "Set noRecordAtTime: Latest or Skip, or an earlier time, with a new id",
-            _ => "Look at the topic's time stamps and at tiered storage; choose a position or shiftBy, with a new id",
+            _ => {
+                "It was asked several times. Look at the topic's time stamps and at tiered storage; choose a position or shiftBy, with a new id"
+            }
         };
         Err(Cause::new(reason, format!("{}. Nothing was sent. {remedy}", words::some_of(&of_reason))))
     }
@@ -157,14 +157,19 @@ fn warnings(request: &Request, plan: &Plan, seen: &Snapshot, now: Timestamp) -> 
     let open = plan.rows.iter().filter(|r| r.why == Why::TransactionOpen).collect();
     warn("an open transaction holds the end back; the target is the last stable offset", open);
     if let Target::Timestamp(time) = request.to {
-        let time = time.as_millisecond();
+        let time = numbers::millisecond(time);
         let found = |pick: &dyn Fn(i64) -> bool| plan.rows.iter().filter(|r| r.found_time.is_some_and(pick)).collect();
         warn(
             "the record found is stamped in the future (are its times in another unit than milliseconds?)",
             found(&|f| f > now.as_millisecond()),
         );
-        warn("the record found is more than a day after the time asked for", found(&|f| f <= now.as_millisecond() && f - time > FAR));
-        let stale = |r: &&Row| r.why == Why::NoRecordLatest && seen.log.get(&r.at).and_then(|l| l.newest).is_some_and(|n| time - n > FAR);
+        warn(
+            "the record found is more than a day after the time asked for",
+            found(&|f| f <= now.as_millisecond() && numbers::distance(time, f) > FAR),
+        );
+        let stale = |r: &&Row| {
+            r.why == Why::NoRecordLatest && seen.log.get(&r.at).and_then(|l| l.newest).is_some_and(|n| numbers::distance(n, time) > FAR)
+        };
         warn(
             "the newest record is stamped more than a day before the time asked for (are its times in another unit than milliseconds?)",
             plan.rows.iter().filter(stale).collect(),

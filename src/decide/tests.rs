@@ -1,6 +1,8 @@
 //! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
 mod chunks;
+mod lookups;
+mod numbers;
 mod once;
 mod outdated;
 mod records;
@@ -117,7 +119,7 @@ fn run(reset: Value, status: Value, seen: &Observation) -> Decision {
 fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
     match &decision.verdict {
         Verdict::Request(ending) => Some((ending.stage, ending.cause.reason)),
-        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => None,
+        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::Owes(_) | Verdict::LeftPaused(_) => None,
     }
 }
 

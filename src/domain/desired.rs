@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{Cause, Progress, TopicPartition};
+use super::{Cause, Progress, TopicPartition, words};
 use crate::api::{
     self, BackendIdentity, EnosBackend, FINALIZER, MissingGroup, NoCommittedOffset, NoRecordAtTime, OffsetReset, OnUnknownOutcome,
     OutOfRange, Reason, Sasl, StreamPipeline, Tls, WhenActive, WhenCreated, WorkloadReference,
 };
+
+/// No clock on earth is further ahead of UTC.
+const FARTHEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
 
 /// The object that asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +57,9 @@ pub struct Abilities {
     pub run_state: bool,
     /// A consumer may be active without being seen, so rest is watched for.
     pub quiet: bool,
-    /// Where a person looks when the operator cannot know, as a sentence.
+    /// The platform keeps the data of a paused pipeline no longer.
+    pub pause_limit: Option<Duration>,
+    /// Where a person looks when the operator cannot know, as a sentence; `{}` stands for the group.
     pub look: &'static str,
 }
 
@@ -72,12 +77,15 @@ impl Backend {
                 read_back: ReadBack::WhileInactive,
                 run_state: !kafka.workloads.is_empty(),
                 quiet: true,
-                look: "Look at the group (kafka-consumer-groups --describe)",
+                pause_limit: None,
+                look: "Look at the group (kafka-consumer-groups --bootstrap-server … --describe --group {})",
             },
             Backend::Enos(enos) => Abilities {
                 read_back: ReadBack::AfterStart,
                 run_state: enos.spec.start.is_some(),
                 quiet: false,
+                // EnOS manual, "Monitoring jobs".
+                pause_limit: Some(Duration::from_secs(24 * 3600)),
                 look: "Look at the pipeline and its lag in the EnOS console",
             },
         }
@@ -94,6 +102,14 @@ impl Backend {
                 Some(Backend::Enos(Box::new(EnosPipeline { spec, id: Some(pipeline_id.clone()) })))
             }
             _ => None,
+        }
+    }
+
+    /// What the operator scales to stop the pipeline.
+    pub fn workloads(&self) -> &[WorkloadReference] {
+        match self {
+            Backend::Kafka(kafka) => &kafka.workloads,
+            Backend::Enos(_) => &[],
         }
     }
 
@@ -170,6 +186,8 @@ pub struct Desired {
     pub id: Option<String>,
     /// The request, or why it is refused.
     pub request: Option<Result<Request, Cause>>,
+    /// Whether it is a dry run, also where the request itself cannot be taken.
+    pub dry_run: bool,
     /// The object is being deleted: nothing is wanted any more, what was paused is brought back.
     pub deleted: Option<Timestamp>,
     /// Whether our finalizer is on the object.
@@ -230,6 +248,7 @@ impl Desired {
             created: pipeline.creation_timestamp().map(|t| t.0),
             generation: pipeline.metadata.generation.unwrap_or_default(),
             id: reset.map(|r| r.id.clone()),
+            dry_run: reset.is_some_and(OffsetReset::is_dry_run),
             request: reset.map(|r| Request::of(r, matches!(backend, Backend::Enos(_)), now)),
             backend,
             deleted,
@@ -250,9 +269,7 @@ impl Request {
         if let Some(field) = unknown_field(reset) {
             return Err(Cause::new(
                 Reason::UnknownField,
-                format!(
-                    "spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it and choose a new id"
-                ),
+                format!("spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it, with a new id"),
             ));
         }
         let invalid = |message: &str| Cause::new(Reason::InvalidTarget, message.to_owned());
@@ -263,8 +280,14 @@ impl Request {
             Some(api::Target { position: Some(api::Position::Earliest), timestamp: None, shift_by: None, .. }) => Target::Earliest,
             Some(api::Target { position: Some(api::Position::Latest), timestamp: None, shift_by: None, .. }) => Target::Latest,
             Some(api::Target { position: None, timestamp: Some(t), shift_by: None, .. }) if *t > now => {
+                let local = if t.duration_since(now) <= FARTHEST_ZONE {
+                    ". A local time is written with its own offset, such as +08:00, not with Z"
+                } else {
+                    ""
+                };
                 return Err(invalid(&format!(
-                    "spec.offsetReset.to.timestamp {t} is in the future: give a time that has passed, with a new id"
+                    "spec.offsetReset.to.timestamp {t} is in the future, now is {}; nothing was sent. Give a time that has passed, with a new id{local}",
+                    words::second(now)
                 )));
             }
             Some(api::Target { position: None, timestamp: Some(t), shift_by: None, .. }) => Target::Timestamp(*t),
@@ -283,23 +306,22 @@ impl Request {
             expires_at: reset.expires_at,
             out_of_range: reset.out_of_range.unwrap_or_default(),
             no_record_at_time: reset.no_record_at_time.unwrap_or_default(),
-            no_committed_offset: reset.no_committed_offset.unwrap_or(if shift {
-                NoCommittedOffset::Fail
-            } else {
-                NoCommittedOffset::Target
-            }),
+            no_committed_offset: without_commit(reset.no_committed_offset, shift),
             missing_group: reset.missing_group.unwrap_or_default(),
             on_unknown_outcome: reset.on_unknown_outcome.unwrap_or_default(),
-            dry_run: reset.dry_run.unwrap_or(false),
+            dry_run: reset.is_dry_run(),
             written: reset.clone(),
         })
     }
 
-    /// Whether the record of this id was made for the same request. What may be changed under an id afterwards does not count.
+    /// Whether the record of this id was made to reset the same.
     pub fn same_as(&self, recorded: &OffsetReset) -> bool {
-        let bare =
-            |r: &OffsetReset| OffsetReset { on_unknown_outcome: None, note: None, when_created: None, expires_at: None, ..r.clone() };
-        bare(&self.written) == bare(recorded)
+        self.what() == what(recorded)
+    }
+
+    /// What would be reset.
+    pub fn what(&self) -> OffsetReset {
+        what(&self.written)
     }
 
     /// The selected partitions among those that exist.
@@ -310,6 +332,40 @@ impl Request {
             Some(Some(partitions)) => partitions.as_ref().is_none_or(|p| p.contains(&at.partition)),
         }
     }
+}
+
+/// What would be reset, spelt out: of two requests that mean the same it is the same. When and how it is done, and what may be
+/// said of it afterwards, do not count.
+fn what(reset: &OffsetReset) -> OffsetReset {
+    let shift = reset.to.as_ref().is_some_and(|to| to.shift_by.is_some());
+    let mut topics = reset.topics.clone();
+    for topic in topics.iter_mut().flatten() {
+        topic.partitions.iter_mut().for_each(|partitions| partitions.sort_unstable());
+    }
+    topics.iter_mut().for_each(|topics| topics.sort_by(|a, b| a.name.cmp(&b.name)));
+    OffsetReset {
+        id: reset.id.clone(),
+        to: reset.to.clone(),
+        topics,
+        out_of_range: Some(reset.out_of_range.unwrap_or_default()),
+        no_record_at_time: Some(reset.no_record_at_time.unwrap_or_default()),
+        no_committed_offset: Some(without_commit(reset.no_committed_offset, shift)),
+        missing_group: Some(reset.missing_group.unwrap_or_default()),
+        when_active: None,
+        wait_timeout: None,
+        quiet_period: None,
+        when_created: None,
+        expires_at: None,
+        on_unknown_outcome: None,
+        dry_run: None,
+        note: None,
+        unknown: reset.unknown.clone(),
+    }
+}
+
+/// A shift starts from a committed offset.
+fn without_commit(said: Option<NoCommittedOffset>, shift: bool) -> NoCommittedOffset {
+    said.unwrap_or(if shift { NoCommittedOffset::Fail } else { NoCommittedOffset::Target })
 }
 
 fn unknown_field(reset: &OffsetReset) -> Option<String> {

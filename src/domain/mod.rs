@@ -4,17 +4,18 @@
 mod decision;
 mod desired;
 mod elder;
+pub mod numbers;
 mod observation;
 mod plan;
 mod progress;
 pub mod words;
 
-pub use decision::{Decision, Ending, Step, Verdict};
+pub use decision::{Decision, Ending, Kept, Step, Verdict};
 pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
 pub use elder::{Elder, elsewhere};
 pub use observation::{
     Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, Outdated, PlanState, Quiet, Reading, RecordLook, RunState,
-    Switch, Switches, Topic, Topics, retry_asked,
+    Switch, Switches, Topic, Topics, lag, retry_asked,
 };
 pub use plan::{Goal, Plan, Row, Standing};
 pub use progress::Progress;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Elder, Now, Plan, Request, TopicPartition, words};
+use super::{Elder, Now, Plan, Request, TopicPartition, numbers, words};
 use crate::api::{
     BackendIdentity, LagReading, OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Phase, Reason, RecordPhase, RunStateBefore,
 };
@@ -98,6 +98,8 @@ pub struct Observation {
     pub leftover: Option<Leftover>,
     /// Names of other records of this group in the namespace that are not closed (live list).
     pub rivals: Reading<Vec<String>>,
+    /// Workloads of this pipeline that another record keeps stopped, in words (live list); read where it may be stopped.
+    pub sharers: Reading<Vec<String>>,
     /// A StreamPipeline of the same namespace and backend that comes before this one; not looked for once this request has a record.
     pub elder: Option<Elder>,
     /// StreamPipelines of other namespaces that have read the same group or pipeline: told, and waited for by nobody.
@@ -297,21 +299,56 @@ pub struct Topic {
     pub partitions: BTreeMap<i32, bool>,
 }
 
-/// One partition's log.
+/// One partition's log, as one look at it has shown (`backend::kafka::log` says in which order).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Log {
+    /// Seen after everything else: what lies before it is gone.
     pub start: i64,
-    /// Last stable offset.
+    /// Last stable offset. Where nothing is found, everything before it is older than the time asked for.
     pub end: i64,
+    /// Above `end` only where an open transaction holds the end back.
     pub high_watermark: i64,
-    /// The first record at or after the time asked for: offset, time, leader epoch.
+    /// The first record at or after the time asked for: offset, time, leader epoch. At or after `end` only where an open transaction
+    /// holds the end back.
     pub found: Option<(i64, i64, Option<i32>)>,
-    /// Time of the newest record, where it was asked for.
+    /// Time of the newest record there was before that look-up, where it was asked for and is not gone.
     pub newest: Option<i64>,
     /// Records per second over the last minutes, times 1,000.
     pub rate_milli: i64,
     pub start_epoch: Option<i32>,
     pub end_epoch: Option<i32>,
+}
+
+impl Log {
+    /// What the look-up of the first record at or after `time` says that cannot be, in words.
+    pub fn contradiction(&self, time: i64) -> Option<String> {
+        let at = words::time_of;
+        match (self.found, self.newest) {
+            // Tiered storage has been seen to answer "none" where there is one: the newest record tells.
+            (None, Some(newest)) if newest >= time => {
+                Some(format!("has no record since {} by the look-up, yet its newest record is of {}", at(time), at(newest)))
+            }
+            (Some((offset, found, _)), _) if found < time => {
+                Some(format!("by the look-up has its first record since {} at offset {offset}, yet that one is of {}", at(time), at(found)))
+            }
+            (Some((offset, ..)), _) if offset >= self.high_watermark.max(self.start) => {
+                let end = self.high_watermark;
+                Some(format!("by the look-up has its first record since {} at offset {offset}, yet its log ends at {end}", at(time)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The record found lies before the log: it was deleted since, or the look-up has missed its deletion.
+    pub fn is_gone(&self) -> bool {
+        self.found.is_some_and(|(offset, ..)| offset < self.start)
+    }
+}
+
+/// How many offsets the group is behind in these logs, where it has committed any.
+pub fn lag(log: &BTreeMap<TopicPartition, Log>, committed: &Committed) -> i64 {
+    let behind = |(at, log): (&TopicPartition, &Log)| committed.get(at).map(|c| numbers::distance(c.offset.max(log.start), log.end));
+    numbers::total(log.iter().filter_map(behind))
 }
 
 impl RecordLook {

@@ -1,8 +1,10 @@
 //! The plan: the absolute target of every partition with the snapshot it was made from, and how the world compares to it.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Commit, Committed, TopicPartition};
+use super::{Commit, Committed, TopicPartition, numbers};
 use crate::api::{PlanTotals, PlatformCall, RecordedPlan, TopicPlan, Why};
 
 /// Targets and snapshot. Rows are ordered by topic and partition.
@@ -57,6 +59,12 @@ impl Row {
 
     fn unchanged(&self, now: Option<&Commit>) -> bool {
         now == self.from.as_ref()
+    }
+
+    /// Where it comes from, among the records there are: those before the log are gone, and those after it are not there yet.
+    fn comes_from(&self) -> Option<i64> {
+        let end = self.high_watermark.max(self.log_end).max(self.log_start);
+        self.from.as_ref().map(|commit| commit.offset.max(self.log_start).min(end))
     }
 }
 
@@ -127,24 +135,19 @@ impl Plan {
         self.rows.iter().find(|row| row.to.is_none() && !row.unchanged(committed.get(&row.at))).map(|row| &row.at)
     }
 
+    /// Of records that exist.
     pub fn totals(&self) -> PlanTotals {
-        let mut totals = PlanTotals { average_rate: self.average_rate, ..PlanTotals::default() };
-        for row in &self.rows {
-            let Some(goal) = row.to else {
-                totals.left_alone += 1;
-                continue;
-            };
-            totals.partitions += 1;
-            totals.clamped += i64::from(matches!(row.why, Why::ClampedToStart | Why::ClampedToEnd));
-            totals.lag_after += (row.log_end - goal.offset).max(0);
-            if let Some(from) = &row.from {
-                // Offsets before the log start are gone: they are neither replayed nor skipped.
-                let from = from.offset.max(row.log_start);
-                totals.replayed += (from - goal.offset).max(0);
-                totals.skipped += (goal.offset - from).max(0);
-            }
+        let clamped = |row: &&Row| row.to.is_some() && matches!(row.why, Why::ClampedToStart | Why::ClampedToEnd);
+        let moves = || self.moves().filter_map(|(row, goal)| row.comes_from().map(|from| (from, goal.offset)));
+        PlanTotals {
+            partitions: numbers::count(self.moves().count()),
+            left_alone: numbers::count(self.rows.iter().filter(|row| row.to.is_none()).count()),
+            replayed: numbers::total(moves().map(|(from, to)| numbers::distance(to, from))),
+            skipped: numbers::total(moves().map(|(from, to)| numbers::distance(from, to))),
+            clamped: numbers::count(self.rows.iter().filter(clamped).count()),
+            lag_after: numbers::total(self.moves().map(|(row, goal)| numbers::distance(goal.offset, row.log_end))),
+            average_rate: self.average_rate,
         }
-        totals
     }
 
     /// One table in columns per topic; a column that says nothing is left out.

@@ -1,8 +1,13 @@
 //! Sentences people read: numbers first, then the next step. Kept short enough for a condition.
 
+use std::collections::BTreeSet;
+
+use icu_properties::CodePointMapData;
+use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, GeneralCategory};
 use jiff::Timestamp;
 
 use super::Standing;
+use crate::api::{PlanTotals, RunStateBefore};
 
 /// At most this many names in one sentence, each of at most so many bytes: a topic's whole name, and what is said of it.
 const NAMES: usize = 12;
@@ -19,23 +24,37 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
 
 /// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal, a place for it.
 pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
-    let principal = principal.unwrap_or("<principal>");
-    let quoted = |text: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
-        if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-    };
-    let (principal, name) = (quoted(&format!("User:{}", cut(principal, 128))), quoted(&cut(name, 256)));
-    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {name}")
+    let principal = shell(&format!("User:{}", cut(principal.unwrap_or("<principal>"), 128)));
+    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {}", shell(&cut(name, 256)))
 }
 
-/// What a terminal or a reader does not show as what it is: controls, line separators, marks of direction, joiners, tags.
+/// The same for several topics, of which so many are named as fit in a sentence; there is one at least.
+pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String {
+    let mut names = topics.iter().take(NAMES);
+    let first = acl(principal, "--topic", names.next().unwrap_or(&""));
+    let shown = names.fold(first, |shown, name| format!("{shown} --topic {}", shell(&cut(name, 256))));
+    match topics.len().saturating_sub(NAMES) {
+        0 => shown,
+        more => format!("{shown} (and {more} more topics)"),
+    }
+}
+
+/// As a shell takes it for one word.
+pub fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// What a terminal or a reader does not show as what it is: controls, line separators, formats (marks of direction, joiners, tags), and
+/// what is not drawn at all.
 pub fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
-        )
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
+    // Most of what is asked about.
+    if matches!(c, ' '..='~') {
+        return false;
+    }
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    matches!(category, Control | Format | LineSeparator | ParagraphSeparator) || DefaultIgnorableCodePoint::for_char(c)
 }
 
 /// A space in place of each character that is not seen.
@@ -88,6 +107,27 @@ pub fn partitions(n: usize) -> String {
     if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", number(i64::try_from(n).unwrap_or(i64::MAX))) }
 }
 
+/// One sentence after another.
+pub fn and(first: &str, second: &str) -> String {
+    format!("{}. {second}", first.trim_end_matches('.'))
+}
+
+/// "The operator keeps at 0 since 2026-11-23T08:00:00Z: Deployment d (it had 2)".
+pub fn kept(before: &RunStateBefore, since: Timestamp) -> String {
+    let since = second(since);
+    if before.workloads.is_empty() {
+        return format!("The operator keeps the pipeline paused since {since}");
+    }
+    let name = |w: &crate::api::ScaledWorkload| format!("{} {} (it had {})", w.kind, w.name, w.replicas);
+    let names: Vec<_> = before.workloads.iter().filter(|w| w.replicas > 0).map(name).collect();
+    format!("The operator keeps at 0 since {since}: {}", some_of(&names))
+}
+
+/// "at most 27 records will be replayed, 0 skipped": offsets are distances, not counts.
+pub fn cost(totals: &PlanTotals, be: &str) -> String {
+    format!("at most {} records {be} replayed, {} skipped", number(totals.replayed), number(totals.skipped))
+}
+
 /// "chunk 2 of 3".
 pub fn chunk(n: usize, of: usize) -> String {
     format!("chunk {n} of {of}")
@@ -115,6 +155,16 @@ mod tests {
             "\u{2066}",
             "\u{feff}",
             "\u{e0041}",
+            // Formats of scripts, of shorthand, of music; fillers.
+            "\u{890}",
+            "\u{8e2}",
+            "\u{110bd}",
+            "\u{13430}",
+            "\u{1343f}",
+            "\u{1bca0}",
+            "\u{1d173}",
+            "\u{115f}",
+            "\u{3164}",
         ] {
             assert_eq!(cut(&format!("a{hostile}b"), 64), "a b", "{hostile:?}");
         }

@@ -1,6 +1,9 @@
 //! Topics, records and commits for tests, through the ordinary client.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -150,25 +153,75 @@ pub async fn produce(
     .await;
 }
 
-/// Like [`produce`], each record with a key of its own.
-pub async fn produce_keyed(
-    at: &(impl Reach + ?Sized),
-    topic: &str,
-    partition: i32,
-    count: i64,
-    timestamp_ms: impl Fn(i64) -> i64 + Send + 'static,
-) {
+/// Writes one record for each key and time stamp, each in a batch of its own.
+pub async fn produce_keyed(at: &(impl Reach + ?Sized), topic: &str, partition: i32, records: &[(&str, i64)]) {
     let (config, topic) = (at.config(), topic.to_owned());
+    let records: Vec<_> = records.iter().map(|(key, time)| ((*key).to_owned(), *time)).collect();
     blocking(move || {
         let producer: BaseProducer = config.create().expect("a producer is made");
-        for n in 0..count {
-            let key = n.to_string();
-            let record = BaseRecord::to(&topic).partition(partition).key(&key).payload("x").timestamp(timestamp_ms(n));
+        for (key, time) in records {
+            let record = BaseRecord::to(&topic).partition(partition).key(&key).payload("x").timestamp(time);
             producer.send(record).map_err(|(e, _)| e).expect("the record is queued");
+            producer.flush(LIMIT).expect("the record is written");
         }
-        producer.flush(LIMIT).expect("the records are written");
     })
     .await;
+}
+
+/// Writes a record a second to each of these partitions, stamped with its time, until it is dropped.
+pub struct Producing {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Producing {
+    pub fn start(at: &(impl Reach + ?Sized), topic: &str, partitions: i32) -> Self {
+        let (mut config, topic, end) = (at.config(), topic.to_owned(), Arc::<AtomicBool>::default());
+        let ended = Arc::clone(&end);
+        let thread = std::thread::spawn(move || {
+            let producer: BaseProducer = config.set("linger.ms", "0").create().expect("a producer is made");
+            let pause = Duration::from_secs(1) / partitions.unsigned_abs().max(1);
+            for partition in (0..partitions).cycle() {
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                let record = BaseRecord::<str, str>::to(&topic).partition(partition).payload("x");
+                producer.send(record).map_err(|(e, _)| e).expect("the record is queued");
+                producer.poll(pause);
+            }
+            producer.flush(LIMIT).expect("the records are written");
+        });
+        Self { end, thread: Some(thread) }
+    }
+}
+
+impl Drop for Producing {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic of it is printed; the test sees what is missing.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The first record at or after a time, in each of these partitions.
+pub async fn offsets_at(at: &(impl Reach + ?Sized), topic: &str, partitions: i32, time_ms: i64) -> Vec<Option<i64>> {
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition, Offset::Offset(time_ms)).expect("a valid time");
+    }
+    let config = at.config().set("group.id", "testbed-times").clone();
+    let found = blocking(move || {
+        let consumer: BaseConsumer = config.create().expect("a consumer is made");
+        consumer.offsets_for_times(list, LIMIT).expect("offsets can be looked up")
+    })
+    .await;
+    let of = |e: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match e.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    found.elements().into_iter().map(of).collect()
 }
 
 /// A transaction that has written `count` records and is still open. Ends with [`OpenTransaction::commit`], or is

@@ -1,4 +1,4 @@
-//! K22, K26, K29, A07: what changes between the plan and the write, and between the write and the read-back.
+//! K02, K22, K26, K29, A07: what changes between the plan and the write, and between the write and the read-back.
 
 use serde_json::json;
 use stream_pipeline_operator::api::{RecordPhase, Stage};
@@ -10,7 +10,7 @@ use testbed::{eventually, kafka};
 
 use crate::kill::broker::restart;
 use crate::wired::{Wired, records};
-use crate::world::{FIRST, LIMIT, World, says};
+use crate::world::{FIRST, LIMIT, World, reset, says};
 
 /// What a test does in between may take longer than a healthy reset.
 const PATIENT: [&str; 2] = ["--send-window=60s", "--call-deadline=60s"];
@@ -34,6 +34,27 @@ async fn committed(wired: &Wired, id: &str, position: &str) {
     wired.traps.arm(Side::After, |call| call == OFFSET_COMMIT);
     wired.ask_for(id, position).await;
     wired.traps.sprung().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k02_latest_puts_every_partition_at_the_end_pinned_in_the_plan() {
+    let mut wired = wired("k02").await;
+    wired.fresh("p").await;
+    wired.traps.arm(Side::After, |call| records(call, "POST"));
+    wired.ask_for("r1", "Latest").await;
+    wired.traps.sprung().await;
+    // Records that come between the plan and the write do not change what was planned.
+    let (bootstrap, topic) = (wired.world.bootstrap.clone(), wired.topic.clone());
+    for partition in 0..3 {
+        kafka::produce(&bootstrap, &topic, partition, 5, |n| FIRST + n).await;
+        assert_eq!(kafka::watermarks(&bootstrap, &topic, partition).await, (0, 15));
+    }
+    wired.traps.release();
+    let status = wired.world.verified("p", "r1").await;
+    assert_eq!(wired.landed().await, [[10, 10, 10]]);
+    let plan = wired.world.record(&status).await.spec.plan.expect("a plan");
+    assert_eq!((plan.topics[0].to.as_slice(), plan.topics[0].log_end.as_slice()), ([10; 3].as_slice(), [10; 3].as_slice()));
+    assert_eq!(reset(&status).plan.as_ref().map(|p| (p.skipped, p.lag_after)), Some((6, 0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +159,8 @@ async fn a07_an_open_transaction_is_waited_out_up_to_the_deadline() {
     world.reaches("p", "r1", Stage::Waiting, "TransactionOpen").await;
     let status = world.reaches("p", "r1", Stage::Failed, "WaitTimedOut").await;
     let message = says(&status, "Stalled").2;
-    assert!(message.contains("nothing was sent. Last seen: TransactionOpen: an open transaction holds offsets of the group"), "{message}");
+    let held = format!("nothing was sent. Last seen: TransactionOpen: an open transaction holds the offset of {topic}-0;");
+    assert!(message.contains(&held), "{message}");
     world.apply("p", &group, ask("r2", "10m")).await;
     world.reaches("p", "r2", Stage::Waiting, "TransactionOpen").await;
     assert!(world.all_records().await.is_empty());

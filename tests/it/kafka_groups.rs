@@ -88,8 +88,20 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
     let world = World::new("k19").await;
     let topic = world.topic(&[0, 10, 10]).await;
     let compacted = world.unique("compacted");
-    kafka::create_topic(&world.bootstrap, &compacted, 1, &[("cleanup.policy", "compact,delete")]).await;
-    kafka::produce_keyed(&world.bootstrap, &compacted, 0, 10, |n| FIRST + n * 1000).await;
+    // A segment a record, so that all but the last can be compacted: of three keys three records are left, and before them a hole.
+    let settings = [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")];
+    kafka::create_topic(&world.bootstrap, &compacted, 1, &settings).await;
+    let keys = ["a", "b", "c", "a", "b", "c", "a", "b", "c", "last"];
+    let records: Vec<_> = keys.into_iter().zip((0..).map(|n| FIRST + n * 1000)).collect();
+    kafka::produce_keyed(&world.bootstrap, &compacted, 0, &records).await;
+    testbed::eventually("the broker to compact the topic", LIMIT, async || {
+        match kafka::offsets_at(&world.bootstrap, &compacted, 1, FIRST).await[0] {
+            Some(6) => Ok(()),
+            first => Err(format!("its first record is {first:?}")),
+        }
+    })
+    .await;
+    assert_eq!(kafka::watermarks(&world.bootstrap, &compacted, 0).await, (0, 10), "the log begins where it did");
     let group = world.unique("g");
     kafka::commit(&world.bootstrap, &group, &[(&topic, 0, 0, ""), (&topic, 1, 2, ""), (&topic, 2, 9, ""), (&compacted, 0, 10, "")]).await;
     kafka::delete_records(&world.bootstrap, &[(&topic, 1, 6)]).await;
@@ -103,6 +115,17 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
     assert_eq!(rows.why, [Why::ClampedToStart, Why::ClampedToStart, Why::Target]);
     // From 2 to 6 nothing is skipped: those records were gone already.
     assert_eq!(plan.totals.as_ref().map(|t| (t.replayed, t.skipped)), Some((6, 0)));
+    // Into the hole: the first record after it, and where nothing was ever deleted the log start.
+    let in_hole = json!({ "timestamp": "2026-01-01T00:00:02Z" });
+    world.apply("p", &group, json!({ "id": "r2", "quietPeriod": "0s", "to": in_hole, "topics": [{ "name": compacted }] })).await;
+    let status = world.verified("p", "r2").await;
+    assert_eq!(world.offsets(&group, &compacted, 1).await, [Some(6)]);
+    let plan = world.record(&status).await.spec.plan.expect("a plan");
+    assert_eq!((plan.topics[0].found_time.as_slice(), plan.topics[0].why.as_slice()), ([FIRST + 6000].as_slice(), [].as_slice()));
+    world.apply("p", &group, json!({ "id": "r3", "quietPeriod": "0s", "to": { "shiftBy": -4 }, "topics": [{ "name": compacted }] })).await;
+    let status = world.verified("p", "r3").await;
+    assert_eq!(world.offsets(&group, &compacted, 1).await, [Some(2)], "an offset without a record is one all the same");
+    assert_eq!(reset(&status).plan.as_ref().map(|p| (p.replayed, p.lag_after)), Some((4, 8)), "at most so many records");
 }
 
 #[tokio::test(flavor = "multi_thread")]

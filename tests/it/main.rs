@@ -12,6 +12,7 @@ mod next_version;
 mod record_rules;
 
 mod kafka_groups;
+mod kafka_numbers;
 mod kafka_targets;
 
 mod active;
@@ -35,4 +36,5 @@ mod outdated;
 mod restored;
 mod secured;
 mod set_back;
+mod told;
 mod workloads;

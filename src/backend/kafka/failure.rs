@@ -1,5 +1,7 @@
 //! Kafka's errors as a person needs them: what failed, and what to check. One place for every message.
 
+use std::collections::BTreeSet;
+
 use super::admin_types::{AdminError, BrokerError, KafkaCode};
 use super::connecting::{self, Mistake};
 use super::security::{Login, Security};
@@ -28,14 +30,18 @@ impl Who {
     }
 }
 
-/// Why a whole call failed. `last`: what librdkafka said last about the connection.
-pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend: &KafkaGroup) -> Cause {
+/// Why a whole call failed. `last`: what librdkafka said last about the connection. `topics`: those it was about.
+pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend: &KafkaGroup, topics: &BTreeSet<&str>) -> Cause {
     let code = error.code();
     let with = |reason: Reason, message: String| Cause { backend_code: code.map(|c| c.0), ..Cause::new(reason, message) };
     match code {
         Some(code) if code.is_authorization() => {
             let what = match code.0 {
-                29 => format!("Read and Describe on a topic; add it: {}", who.acl("--topic", "<topic>")),
+                29 if topics.is_empty() => "Read and Describe on the topics that the group reads".to_owned(),
+                29 => {
+                    let add = words::acl_of_topics(who.principal.as_deref(), topics);
+                    format!("Read and Describe on one of these topics at least; add it: {add}")
+                }
                 30 => format!("Read and Describe on group {}; add it: {}", backend.group, who.acl("--group", &backend.group)),
                 _ => "Describe on the cluster".to_owned(),
             };
@@ -56,7 +62,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
 /// no values.
 pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
     if error.is_transport() {
-        return cause(error, None, who, backend);
+        return cause(error, None, who, backend, &BTreeSet::new());
     }
     let said = words::cut(&error.to_string(), 300);
     let (reason, check) = match () {
@@ -148,7 +154,23 @@ fn of(what: &str, name: &str, topic: &str, code: KafkaCode, who: &Who) -> Cause 
 
 #[cfg(test)]
 mod tests {
-    use super::address;
+    use super::*;
+
+    #[test]
+    fn a_right_that_a_call_lacks_is_told_with_the_topics_it_was_about() {
+        let who = Who { principal: Some("turbine".to_owned()), ends_with_newline: false };
+        let backend = KafkaGroup { bootstrap: vec!["b:9092".to_owned()], group: "g".to_owned(), tls: None, sasl: None, workloads: vec![] };
+        let error = AdminError::Kafka { call: "ListOffsets", code: KafkaCode(29), detail: String::new() };
+        let said = |topics: &[&str]| cause(&error, None, &who, &backend, &topics.iter().copied().collect()).message;
+        let told = said(&["wind", "o'clock"]);
+        let add =
+            "kafka-acls --add --allow-principal User:turbine --operation Read --operation Describe --topic 'o'\\''clock' --topic wind";
+        assert!(told.contains(add) && !told.contains('<'), "{told}");
+        let many: Vec<String> = (0..500).map(|n| format!("{n:03}{}", "x".repeat(246))).collect();
+        let told = said(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(told.matches("--topic ").count() == 12 && told.contains(" (and 488 more topics)") && told.len() < 4096, "{told}");
+        assert!(!said(&[]).contains('<'));
+    }
 
     #[test]
     fn the_address_is_found_in_what_librdkafka_says() {

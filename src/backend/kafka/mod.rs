@@ -8,28 +8,22 @@ pub mod admin_types;
 pub mod clients;
 pub mod connecting;
 mod failure;
+mod log;
 pub mod oauth;
 pub mod security;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use crate::api::{BackendIdentity, Phase, Reason};
 use crate::clock;
-use crate::domain::{Activity, Answer, Cause, Commit, Committed, Goal, KafkaGroup, Log, Topic, TopicPartition, Topics, words};
+use crate::domain::{Activity, Answer, Cause, Commit, Committed, Goal, KafkaGroup, Topic, TopicPartition, Topics, words};
 use admin_port::Admin;
-use admin_types::{
-    AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, IsolationLevel, KafkaCode, ListedOffset, OffsetCommit, OffsetSpec,
-};
+use admin_types::{AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use clients::{ClientKey, Clients};
 use failure::Who;
 use security::Security;
-
-/// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
-const RATE_WINDOW_MS: i64 = 600_000;
 
 /// One group on one cluster, for one pass.
 pub struct Kafka {
@@ -57,7 +51,13 @@ impl Kafka {
     }
 
     fn cause(&self, error: &AdminError) -> Cause {
-        failure::cause(error, self.client.last_broker_error().as_ref(), &self.who, &self.backend)
+        self.cause_about(error, [])
+    }
+
+    /// Of a call about these topics, each of them as often as it has partitions in it.
+    fn cause_about<'a>(&self, error: &AdminError, topics: impl IntoIterator<Item = &'a str>) -> Cause {
+        let topics: BTreeSet<&str> = topics.into_iter().collect();
+        failure::cause(error, self.client.last_broker_error().as_ref(), &self.who, &self.backend, &topics)
     }
 
     /// The group on this cluster.
@@ -97,7 +97,8 @@ impl Kafka {
     pub async fn committed(&self, partitions: Option<&[TopicPartition]>) -> Result<Committed, Cause> {
         let call = self.client.list_consumer_group_offsets(&self.backend.group, partitions, true, self.deadline);
         let mut committed = Committed::new();
-        for (at, found) in call.await.map_err(|e| self.cause(&e))? {
+        let named = || partitions.unwrap_or_default().iter().map(|at| at.topic.as_str());
+        for (at, found) in call.await.map_err(|e| self.cause_about(&e, named()))? {
             match found.error {
                 Some(KafkaCode::UNSTABLE_OFFSET_COMMIT) => {
                     let offset = found.offset.unwrap_or(-1);
@@ -122,7 +123,7 @@ impl Kafka {
         let group = &self.backend.group;
         let (described, identity) =
             tokio::try_join!(self.client.describe_topics(names, self.deadline), self.client.identify_group(group, self.deadline))
-                .map_err(|e| self.cause(&e))?;
+                .map_err(|e| self.cause_about(&e, names.iter().map(String::as_str)))?;
         if let GroupIdentity::Consumer(found) | GroupIdentity::Absent(found) = identity
             && found.may_read == Some(false)
         {
@@ -144,59 +145,6 @@ impl Kafka {
             topics.insert(topic.name, found);
         }
         Ok(topics)
-    }
-
-    /// Start, end and input rate of each log; with `time` also the first record at or after it, and the newest record.
-    ///
-    /// # Errors
-    /// As [`Kafka::identity`]; `AverageRateUnavailable` (61168) where a partition's log cannot be read.
-    pub async fn log(
-        &self,
-        partitions: &[TopicPartition],
-        time: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
-        let now = now.as_millisecond();
-        let uncommitted = IsolationLevel::ReadUncommitted;
-        let by_time = async {
-            let Some(time) = time else { return Ok((BTreeMap::new(), BTreeMap::new())) };
-            let spec = OffsetSpec::Timestamp(time.as_millisecond().max(0));
-            tokio::try_join!(self.list(partitions, spec, uncommitted), self.list(partitions, OffsetSpec::MaxTimestamp, uncommitted))
-        };
-        let (start, end, high, recent, (found, newest)) = tokio::try_join!(
-            self.list(partitions, OffsetSpec::Earliest, uncommitted),
-            self.list(partitions, OffsetSpec::Latest, IsolationLevel::ReadCommitted),
-            self.list(partitions, OffsetSpec::Latest, uncommitted),
-            self.list(partitions, OffsetSpec::Timestamp((now - RATE_WINDOW_MS).max(0)), uncommitted),
-            by_time,
-        )?;
-        let mut logs = BTreeMap::new();
-        for at in partitions {
-            let (Some(start), Some(end), Some(high)) = (start.get(at), end.get(at), high.get(at)) else { continue };
-            let mut log = Log { start: start.offset, end: end.offset, high_watermark: high.offset, ..Log::default() };
-            (log.start_epoch, log.end_epoch) = (start.leader_epoch, end.leader_epoch);
-            log.found = found.get(at).filter(|f| f.offset >= 0).map(|f| (f.offset, f.timestamp, f.leader_epoch));
-            log.newest = newest.get(at).filter(|n| n.offset >= 0).map(|n| n.timestamp);
-            if let Some(first) = recent.get(at).filter(|r| r.offset >= 0) {
-                log.rate_milli = rate_milli(first, &log, now);
-            }
-            logs.insert(at.clone(), log);
-        }
-        Ok(logs)
-    }
-
-    async fn list(
-        &self,
-        partitions: &[TopicPartition],
-        spec: OffsetSpec,
-        isolation: IsolationLevel,
-    ) -> Result<BTreeMap<TopicPartition, ListedOffset>, Cause> {
-        let wanted: Vec<_> = partitions.iter().map(|at| (at.clone(), spec)).collect();
-        let listed = self.client.list_offsets(&wanted, isolation, self.deadline).await.map_err(|e| self.cause(&e))?;
-        listed
-            .into_iter()
-            .map(|(at, found)| found.map(|found| (at.clone(), found)).map_err(|code| failure::of_log(&at, code, &self.who)))
-            .collect()
     }
 
     /// Commits these offsets, without metadata. The one call that moves a group.
@@ -235,7 +183,7 @@ impl Kafka {
                 if tokio::time::timeout(2 * self.deadline, destroyed).await.is_err() {
                     tracing::warn!("A retired Kafka client is not destroyed yet");
                 }
-                unclear(self.cause(&error).message)
+                unclear(self.cause_about(&error, goals.iter().map(|(at, _)| at.topic.as_str())).message)
             }
         };
         Answer::None { ended: clock::mono(), cause }
@@ -276,13 +224,6 @@ fn members(members: &[GroupMember]) -> String {
         // There may be no process left that could be stopped.
         ids => format!("{who}; static members ({}) leave by themselves at their session time-out", words::some_of(ids)),
     }
-}
-
-/// Thousandths of a record per second since `first`, the first record of the window.
-fn rate_milli(first: &ListedOffset, log: &Log, now: i64) -> i64 {
-    let records = (log.high_watermark - first.offset).max(0);
-    let since = if first.offset <= log.start { (now - first.timestamp).clamp(1_000, RATE_WINDOW_MS) } else { RATE_WINDOW_MS };
-    records.saturating_mul(1_000_000) / since
 }
 
 #[cfg(test)]

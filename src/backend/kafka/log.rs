@@ -1,0 +1,136 @@
+//! What the brokers say of logs: their bounds, the record at a time, the input rate.
+//!
+//! Logs grow and are cut while they are asked about, and each question is answered at another moment. So the order of the questions
+//! decides what two answers prove together; the other way round they prove nothing:
+//!
+//! | asked first | asked then | what follows |
+//! | --- | --- | --- |
+//! | high watermark | last stable offset | one that is below what the other was before is held back by a transaction |
+//! | last stable offset | record at the time | none: all that lies before that offset is older |
+//! | newest record | record at the time | none, and the newest was not older: the look-up has missed it |
+//! | record at the time | last stable offset | one that is below the record found is held back by a transaction |
+//! | record at the time | high watermark | one that is not above the record found: there is no such record |
+//! | newest record, record at the time | log start | what lies before it is gone |
+
+#![deny(clippy::arithmetic_side_effects)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::admin_types::{IsolationLevel, KafkaCode, ListedOffset, OffsetSpec};
+use super::{Kafka, failure};
+use crate::domain::{Cause, Log, TopicPartition, numbers};
+
+/// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
+const RATE_WINDOW_MS: i64 = 600_000;
+
+/// A look-up that cannot be true is asked so often in all: what it names may have been deleted or compacted at that moment.
+const LOOKS: usize = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+type Listed = BTreeMap<TopicPartition, ListedOffset>;
+
+impl Kafka {
+    /// Start, end and input rate of each log; with `time` also the first record at or after it, and the newest record.
+    ///
+    /// # Errors
+    /// As [`Kafka::identity`]; `AverageRateUnavailable` (61168) where a partition's log cannot be read.
+    pub async fn log(
+        &self,
+        partitions: &[TopicPartition],
+        time: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
+        let (time, now) = (time.map(numbers::millisecond), now.as_millisecond());
+        let mut logs = self.look(partitions, time, now).await?;
+        for _ in 1..LOOKS {
+            let doubtful = |log: &Log| time.is_some_and(|time| log.is_gone() || log.contradiction(time).is_some());
+            let again: Vec<_> = logs.iter().filter(|(_, log)| doubtful(log)).map(|(at, _)| at.clone()).collect();
+            if again.is_empty() {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            logs.extend(self.look(&again, time, now).await?);
+        }
+        Ok(logs)
+    }
+
+    /// One look at each of these logs, in the order of the table above.
+    async fn look(&self, partitions: &[TopicPartition], time: Option<i64>, now: i64) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
+        use IsolationLevel::{ReadCommitted, ReadUncommitted};
+        let by_time = async |spec: OffsetSpec| match time {
+            Some(_) => self.list(partitions, spec, ReadUncommitted).await,
+            None => Ok(Listed::new()),
+        };
+        let window = OffsetSpec::Timestamp(now.saturating_sub(RATE_WINDOW_MS).max(0));
+        let (high, recent, newest) = tokio::try_join!(
+            self.list(partitions, OffsetSpec::Latest, ReadUncommitted),
+            self.list(partitions, window, ReadUncommitted),
+            by_time(OffsetSpec::MaxTimestamp),
+        )?;
+        let end = self.list(partitions, OffsetSpec::Latest, ReadCommitted).await?;
+        let found = by_time(OffsetSpec::Timestamp(time.unwrap_or_default())).await?;
+        let beyond = |at: &&TopicPartition| matches!((found.get(at), end.get(at)), (Some(found), Some(end)) if found.offset >= end.offset);
+        let beyond: Vec<_> = partitions.iter().filter(beyond).cloned().collect();
+        let (high_after, end_after) = tokio::try_join!(
+            self.list(&beyond, OffsetSpec::Latest, ReadUncommitted),
+            self.list(&beyond, OffsetSpec::Latest, ReadCommitted),
+        )?;
+        let start = self.list(partitions, OffsetSpec::Earliest, ReadUncommitted).await?;
+        let mut logs = BTreeMap::new();
+        for at in partitions {
+            let bound = |listed: Option<&ListedOffset>| {
+                let bound = listed.filter(|bound| bound.offset >= 0).map(|bound| (bound.offset, bound.leader_epoch));
+                bound.ok_or_else(|| failure::of_log(at, KafkaCode::UNKNOWN, &self.who))
+            };
+            let there = |listed: Option<&ListedOffset>| listed.filter(|found| found.offset >= 0).cloned();
+            let found = there(found.get(at));
+            let (start, start_epoch) = bound(start.get(at))?;
+            let (end, end_epoch) = bound(end_after.get(at).or(end.get(at)))?;
+            // The start was asked for last, and no end is before it.
+            let (end, end_epoch) = if end < start { (start, start_epoch) } else { (end, end_epoch) };
+            // Asked for together with the last stable offset, the later one alone proves nothing of a transaction.
+            let held = found.as_ref().is_some_and(|found| found.offset >= end);
+            let after = high_after.get(at).filter(|_| held).map_or(end, |high| high.offset);
+            let mut log = Log {
+                start,
+                end,
+                high_watermark: bound(high.get(at))?.0.max(end).max(after),
+                found: found.map(|f| (f.offset, f.timestamp, f.leader_epoch)),
+                // After deletions brokers still name the newest record there ever was.
+                newest: there(newest.get(at)).filter(|newest| newest.offset >= start).map(|newest| newest.timestamp),
+                rate_milli: 0,
+                start_epoch,
+                end_epoch,
+            };
+            if let Some(first) = there(recent.get(at)) {
+                log.rate_milli = rate_milli(&first, &log, now);
+            }
+            logs.insert(at.clone(), log);
+        }
+        Ok(logs)
+    }
+
+    async fn list(&self, partitions: &[TopicPartition], spec: OffsetSpec, isolation: IsolationLevel) -> Result<Listed, Cause> {
+        if partitions.is_empty() {
+            return Ok(Listed::new());
+        }
+        let wanted: Vec<_> = partitions.iter().map(|at| (at.clone(), spec)).collect();
+        let topics = partitions.iter().map(|at| at.topic.as_str());
+        let listed = self.client.list_offsets(&wanted, isolation, self.deadline).await.map_err(|e| self.cause_about(&e, topics))?;
+        listed
+            .into_iter()
+            .map(|(at, found)| found.map(|found| (at.clone(), found)).map_err(|code| failure::of_log(&at, code, &self.who)))
+            .collect()
+    }
+}
+
+/// Thousandths of a record per second since `first`, the first record of the window.
+fn rate_milli(first: &ListedOffset, log: &Log, now: i64) -> i64 {
+    let records = numbers::distance(first.offset.max(log.start), log.high_watermark);
+    let whole = first.offset > log.start;
+    let since = if whole { RATE_WINDOW_MS } else { now.saturating_sub(first.timestamp).clamp(1_000, RATE_WINDOW_MS) };
+    records.saturating_mul(1_000_000).checked_div(since).unwrap_or_default()
+}
