@@ -69,9 +69,8 @@ pub enum Act {
     DropStatus(usize),
     ForgeStatus(usize, &'static str),
     DeleteRecords,
-    /// So many seconds later somebody exchanges the plans of held records, and asks to send them once more.
-    Exchange(u64),
-    ExchangeNow,
+    /// Somebody exchanges the plans of held records, and asks to send them once more.
+    Exchange,
     /// A backup: taken now, put back so many seconds later.
     Backup(u64),
     Restore(Vec<(Key, Value)>),
@@ -103,9 +102,7 @@ impl Act {
             Act::AddPartition => "partition added",
             Act::Create(..) | Act::Request(..) | Act::Withdraw(_) | Act::SetRetry(_) | Act::Delete(_) => "user",
             Act::DropStatus(_) | Act::ForgeStatus(..) => "status lost or forged",
-            Act::DeleteRecords | Act::Exchange(_) | Act::ExchangeNow | Act::Backup(_) | Act::Restore(_) => {
-                "record deleted, changed or restored"
-            }
+            Act::DeleteRecords | Act::Exchange | Act::Backup(_) | Act::Restore(_) => "record deleted, changed or restored",
             Act::Scale(..) | Act::Pods => "workload",
             Act::Console(Console::RevokeTokens) => "tokens revoked",
             Act::Console(_) => "console",
@@ -204,8 +201,7 @@ impl Act {
                     world.api.delete(&key, now);
                 }
             }
-            Act::Exchange(seconds) => world.plan(Duration::from_secs(*seconds), Act::ExchangeNow),
-            Act::ExchangeNow => {
+            Act::Exchange => {
                 for (key, object) in records(world) {
                     if object["status"]["phase"] == "Held" && object["spec"]["plan"]["topics"][0]["to"][0].is_i64() {
                         world.api.change(&key, |o| {
@@ -214,7 +210,7 @@ impl Act {
                         });
                     }
                 }
-                (0..2).for_each(|number| Act::SetRetry(number).apply(world));
+                Act::SetRetry(0).apply(world);
             }
             Act::Backup(seconds) => {
                 let copies = records(world);

@@ -118,6 +118,15 @@ impl Scenario {
         }
     }
 
+    /// A commit is lost and its request held; then its plan is exchanged, and it is to be sent once more.
+    pub fn exchanged() -> Self {
+        let ask =
+            Ask { id: 1, to: json!({ "shiftBy": -20 }), pauses: false, quiet: 0, runs_when_created: false, retries: false, timeout: 150 };
+        let at = Duration::from_secs;
+        let acts = vec![(at(0), Act::Create(0, None)), (at(1), Act::Request(0, ask)), (at(90), Act::Exchange)];
+        Self { acts, partitions: 2, chunk_size: 5000, ..Self::in_chunks(1, Vec::new()) }
+    }
+
     /// Two of one group, made at almost the same time, that each ask to be run at once; watches that stand still for a while.
     pub fn in_one_apply(seed: u64, elders: bool) -> Self {
         let mut random = Random::new(seed).of("one apply", 0);
@@ -230,7 +239,7 @@ fn around(random: &mut Random, enos: bool) -> Fault {
 
 /// What others do.
 fn other(random: &mut Random, enos: bool) -> Act {
-    match random.between(0, 14) {
+    match random.between(0, 13) {
         0..=8 | 12.. if enos => Act::Console(Console::of(random)),
         0 | 1 => Act::Join(random.between(1, 20)),
         2 | 3 => Act::Move(i64::try_from(random.between(1, 9)).expect("small")),
@@ -242,7 +251,6 @@ fn other(random: &mut Random, enos: bool) -> Act {
         10 => Act::ForgeStatus(0, random.pick(&["Waiting", "Verified", "Sending", "Held"])),
         11 => Act::DeleteRecords,
         12 => Act::Scale(usize::try_from(random.between(0, 1)).expect("small"), i64::try_from(random.between(0, 3)).expect("small")),
-        14 => Act::Exchange(random.between(50, 110)),
         _ => Act::DropCommit,
     }
 }
