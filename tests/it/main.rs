@@ -34,6 +34,7 @@ mod once;
 mod once_partly;
 mod once_records;
 mod once_restored;
+mod once_steps;
 mod outdated;
 mod restored;
 mod secured;

@@ -49,6 +49,8 @@ pub enum Break {
     /// Whether the close was written is not looked at.
     CloseTakenAsDone,
     RetryUnasked,
+    /// Whether the plan is still the one that was announced is not looked at.
+    ExchangedPlanSentAgain,
     /// The next chunk is announced and sent whatever became of the one before.
     ChunkBeforeReadBack,
     RecreatedTopicTakenForTheSame,
@@ -206,6 +208,13 @@ fn lie(broken: Break, seen: &mut Observation) {
             seen.activity = Reading::Read(Activity::Inactive(stream_pipeline_operator::api::Phase::Stopped, "Empty".to_owned()));
         }
         Break::NotAskedAgain if unsent => seen.wanted = Reading::Read(true),
+        Break::ExchangedPlanSentAgain => {
+            if let Some(record) = own(seen)
+                && let (Some(plan), Some(status)) = (&record.object.spec.plan, &mut record.object.status)
+            {
+                status.plan_digest = Some(plan.digest());
+            }
+        }
         Break::TwoInDoubtAtOnce => seen.rivals = Reading::Read(Vec::new()),
         Break::NoReadBack => {
             if let (Some(PlanState::OursSent { answer: Answer::Definite { .. }, .. }), Some(plan)) = (state, plan) {

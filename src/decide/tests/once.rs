@@ -27,7 +27,8 @@ fn a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
         run(retry(), known(), &with(look, &[7, 8]))
     };
     assert!(matches!(retried(&|_| ()).step, Some(Step::Rearm)));
-    let exchanged: [(&str, fn(&mut RecordLook)); 6] = [
+    type Exchange = (&'static str, fn(&mut RecordLook));
+    let exchanged: [Exchange; 6] = [
         ("a target", |l| l.object.spec.plan.as_mut().unwrap().topics[0].to[0] = 9_000_000_000),
         ("the snapshot", |l| l.object.spec.plan.as_mut().unwrap().topics[0].log_end[0] = 9_000_000_000),
         ("a topic", |l| l.object.spec.plan.as_mut().unwrap().topics[0].topic_id = "another".to_owned()),

@@ -62,6 +62,10 @@ impl World {
         if writer.attempt > 1 && (writer.attempt > 2 || !self.retry_was_asked(is)) {
             self.violation(format!("{who} retries {record} (attempt {}) and nobody asked for it", writer.attempt));
         }
+        let first = self.oracle.plans.iter().rev().find(|p| p.uid == uid(is) && p.writer.attempt == 1);
+        if writer.attempt > 1 && first.is_some_and(|first| first.plan.rows != plan.rows) {
+            self.violation(format!("{who} retries {record} with another plan than was announced"));
+        }
         let written = PlanWritten { record, uid: uid(is), writer: writer.clone(), plan, at };
         if written.chunk() > 1
             && let Some(wrong) = self.announced_early(process, &written)
