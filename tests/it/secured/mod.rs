@@ -4,6 +4,7 @@
 mod crowd;
 mod listeners;
 mod mistakes;
+mod paused;
 mod rights;
 mod rotation;
 
