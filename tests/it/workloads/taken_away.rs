@@ -120,3 +120,104 @@ async fn a05_an_autoscaler_made_during_the_pause_is_told_and_nothing_is_sent_whi
     assert_eq!((scaled.offsets().await, scaled.scalings()), (vec![Some(10), Some(10)], 1));
     scaled.pods.hang(false);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a11_a_workload_at_0_with_nothing_asked_is_healthy() {
+    let scaled = Scaled::one("ta8").await;
+    scaled.person_scales(&scaled.workloads[0], 0).await;
+    let status = scaled.world.wait("p", "it to be seen stopped", |s| condition(s, "PipelineInactive").is_some_and(|c| c.status == "True")).await;
+    assert_eq!((says(&status, "Ready").0, says(&status, "Ready").1), ("True", "NothingRequested"), "{status:?}");
+    assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none(), "{status:?}");
+    scaled.world.passes("p").await;
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![0], 0));
+}
+
+/// Somebody else's policy, in this namespace alone: `rule` names what it refuses, and `when` for whom and what.
+async fn policy(scaled: &Scaled, name: &str, rule: Value, expression: &str) -> String {
+    let name = format!("{}-{name}", scaled.world.namespace.name());
+    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": scaled.world.namespace.name() } });
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name },
+        "spec": {
+            "matchConstraints": { "namespaceSelector": selector, "resourceRules": [rule] },
+            "matchConditions": [{ "name": "the-operator", "expression": "request.userInfo.username.startsWith('system:serviceaccount:stream-pipeline-system:')" }],
+            "validations": [{ "expression": expression, "message": "a freeze until Monday" }]
+        }
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": name },
+        "spec": { "policyName": name, "validationActions": ["Deny"] }
+    });
+    let dir = std::env::temp_dir().join(format!("{name}.json"));
+    std::fs::write(&dir, json!({ "apiVersion": "v1", "kind": "List", "items": [policy, binding] }).to_string()).expect("a file");
+    let output = scaled.world.testbed.kubectl(&["apply", "-f", dir.to_str().expect("a path")]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(std::fs::remove_file(dir));
+    name
+}
+
+fn lifted(scaled: &Scaled, name: &str) {
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        let output = scaled.world.testbed.kubectl(&["delete", kind, name]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// B2: a stop, a start and the end of a deletion that somebody else's policy refuses are told in its words, not as a right that is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_happens() {
+    let scaled = Scaled::one("ta9").await;
+    let scale = json!({ "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"] });
+    let name = policy(&scaled, "down", scale.clone(), "object.spec.replicas > 0").await;
+    // A policy counts a moment after it is there.
+    let dry = async || {
+        let patch = ["scale", "deployment", "d", "--replicas=0", "-n", scaled.world.namespace.name(), "--dry-run=server",
+            "--as=system:serviceaccount:stream-pipeline-system:stream-pipeline-operator"];
+        String::from_utf8_lossy(&scaled.world.testbed.kubectl(&patch).stderr).into_owned()
+    };
+    testbed::eventually("the policy to count", crate::world::LIMIT, async || match dry().await {
+        said if said.contains("a freeze until Monday") => Ok(()),
+        said => Err(said),
+    })
+    .await;
+    scaled.apply("p", pause("r1")).await;
+    let status = scaled.world.reaches("p", "r1", Stage::Pausing, "AdmissionRefused").await;
+    let message = says(&status, "Ready").2;
+    assert!(message.contains("an admission policy of the cluster refuses it") && message.contains("a freeze until Monday"), "{message}");
+    assert!(!message.contains("ClusterRole") && !message.contains("`workloads`"), "{message}");
+    lifted(&scaled, &name);
+    scaled.world.verified("p", "r1").await;
+    scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, [2]);
+    scaled.read().await;
+
+    // It may put its finalizer on, and not take it off again.
+    let objects = json!({ "apiGroups": ["streampipeline.io"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["streampipelines"] });
+    scaled.pods.hang(true);
+    scaled.apply("p", pause("r2")).await;
+    scaled.counted(&[0]).await;
+    let name = policy(&scaled, "finalizer", objects, "has(object.metadata.finalizers)").await;
+    let unguard = async || {
+        let patch = ["patch", "streampipeline", "p", "-n", scaled.world.namespace.name(), "--dry-run=server", "--type=merge", "-p",
+            r#"{"metadata":{"finalizers":null}}"#, "--as=system:serviceaccount:stream-pipeline-system:stream-pipeline-operator"];
+        String::from_utf8_lossy(&scaled.world.testbed.kubectl(&patch).stderr).into_owned()
+    };
+    testbed::eventually("the policy to count", crate::world::LIMIT, async || match unguard().await {
+        said if said.contains("a freeze until Monday") => Ok(()),
+        said => Err(said),
+    })
+    .await;
+    scaled.world.pipelines().delete("p", &kube::api::DeleteParams::default()).await.expect("it can be deleted");
+    scaled.counted(&[2]).await;
+    let status = scaled.world.wait("p", "the refusal to be told", |s| condition(s, "Ready").is_some_and(|c| c.reason == "AdmissionRefused")).await;
+    let message = says(&status, "Ready").2;
+    assert!(message.contains("taking the finalizer off") && message.contains("a freeze until Monday"), "{message}");
+    assert!(scaled.world.warned("p", "AdmissionRefused").await.contains("a freeze until Monday"));
+    lifted(&scaled, &name);
+    testbed::eventually("the object to be gone", crate::world::LIMIT, async || match scaled.world.pipelines().get_opt("p").await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{:?}", other.map(|p| p.map(|p| p.metadata)))),
+    })
+    .await;
+    scaled.pods.hang(false);
+}
