@@ -125,7 +125,8 @@ async fn a05_an_autoscaler_made_during_the_pause_is_told_and_nothing_is_sent_whi
 async fn a11_a_workload_at_0_with_nothing_asked_is_healthy() {
     let scaled = Scaled::one("ta8").await;
     scaled.person_scales(&scaled.workloads[0], 0).await;
-    let status = scaled.world.wait("p", "it to be seen stopped", |s| condition(s, "PipelineInactive").is_some_and(|c| c.status == "True")).await;
+    let status =
+        scaled.world.wait("p", "it to be seen stopped", |s| condition(s, "PipelineInactive").is_some_and(|c| c.status == "True")).await;
     assert_eq!((says(&status, "Ready").0, says(&status, "Ready").1), ("True", "NothingRequested"), "{status:?}");
     assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none(), "{status:?}");
     scaled.world.passes("p").await;
@@ -171,8 +172,16 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     let name = policy(&scaled, "down", scale.clone(), "object.spec.replicas > 0").await;
     // A policy counts a moment after it is there.
     let dry = async || {
-        let patch = ["scale", "deployment", "d", "--replicas=0", "-n", scaled.world.namespace.name(), "--dry-run=server",
-            "--as=system:serviceaccount:stream-pipeline-system:stream-pipeline-operator"];
+        let patch = [
+            "scale",
+            "deployment",
+            "d",
+            "--replicas=0",
+            "-n",
+            scaled.world.namespace.name(),
+            "--dry-run=server",
+            "--as=system:serviceaccount:stream-pipeline-system:stream-pipeline-operator",
+        ];
         String::from_utf8_lossy(&scaled.world.testbed.kubectl(&patch).stderr).into_owned()
     };
     testbed::eventually("the policy to count", crate::world::LIMIT, async || match dry().await {
@@ -192,14 +201,25 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     scaled.read().await;
 
     // It may put its finalizer on, and not take it off again.
-    let objects = json!({ "apiGroups": ["streampipeline.io"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["streampipelines"] });
+    let objects =
+        json!({ "apiGroups": ["streampipeline.io"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["streampipelines"] });
     scaled.pods.hang(true);
     scaled.apply("p", pause("r2")).await;
     scaled.counted(&[0]).await;
     let name = policy(&scaled, "finalizer", objects, "has(object.metadata.finalizers)").await;
     let unguard = async || {
-        let patch = ["patch", "streampipeline", "p", "-n", scaled.world.namespace.name(), "--dry-run=server", "--type=merge", "-p",
-            r#"{"metadata":{"finalizers":null}}"#, "--as=system:serviceaccount:stream-pipeline-system:stream-pipeline-operator"];
+        let patch = [
+            "patch",
+            "streampipeline",
+            "p",
+            "-n",
+            scaled.world.namespace.name(),
+            "--dry-run=server",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":null}}"#,
+            "--as=system:serviceaccount:stream-pipeline-system:stream-pipeline-operator",
+        ];
         String::from_utf8_lossy(&scaled.world.testbed.kubectl(&patch).stderr).into_owned()
     };
     testbed::eventually("the policy to count", crate::world::LIMIT, async || match unguard().await {
@@ -209,7 +229,8 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     .await;
     scaled.world.pipelines().delete("p", &kube::api::DeleteParams::default()).await.expect("it can be deleted");
     scaled.counted(&[2]).await;
-    let status = scaled.world.wait("p", "the refusal to be told", |s| condition(s, "Ready").is_some_and(|c| c.reason == "AdmissionRefused")).await;
+    let status =
+        scaled.world.wait("p", "the refusal to be told", |s| condition(s, "Ready").is_some_and(|c| c.reason == "AdmissionRefused")).await;
     let message = says(&status, "Ready").2;
     assert!(message.contains("taking the finalizer off") && message.contains("a freeze until Monday"), "{message}");
     assert!(scaled.world.warned("p", "AdmissionRefused").await.contains("a freeze until Monday"));
