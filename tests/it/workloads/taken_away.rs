@@ -169,7 +169,7 @@ fn lifted(scaled: &Scaled, name: &str) {
 async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_happens() {
     let scaled = Scaled::one("ta9").await;
     let scale = json!({ "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"] });
-    let name = policy(&scaled, "down", scale.clone(), "object.spec.replicas > 0").await;
+    let name = policy(&scaled, "down", scale.clone(), "has(object.spec.replicas) && object.spec.replicas > 0").await;
     // A policy counts a moment after it is there.
     let dry = async || {
         let patch = [
