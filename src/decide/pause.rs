@@ -73,7 +73,7 @@ pub fn by_hand(look: &RecordLook) -> String {
     let scale: Vec<String> = ran.map(|w| format!("{} {} to {}", w.kind, w.name, w.replicas)).collect();
     if scale.is_empty() {
         let [organization, pipeline] = look.object.spec.backend.parts();
-        return format!("start pipeline {pipeline} of organization {organization} by hand");
+        return format!("start it by hand: pipeline {pipeline} of organization {organization}");
     }
     format!("scale it by hand: {}", words::some_of(&scale))
 }
