@@ -209,7 +209,8 @@ impl Look<'_> {
         if pauses && (ready || stops) {
             seen.sharers = self.sharers(seen, own).await;
         }
-        if stops && own.is_none() && self.abilities.run_state {
+        // Once it was stopped: who may have started it.
+        if stops && self.abilities.run_state && own.is_none_or(|own| own.switches.was_down) {
             seen.before = self.platform.before().await.into();
         }
         // Stopped for this request, not for another one that comes before.

@@ -297,7 +297,14 @@ impl Pass<'_> {
             }
             // Also where somebody took it off meanwhile: without it a deletion would leave the pipeline paused.
             _ if !self.desired.guarded => Judgement::act(Step::Guard, to_be()),
-            Some(record) => pause::stop(record, &self.seen.run_state, &cause, self.timing, self.now),
+            Some(record) => {
+                let mut judged = pause::stop(record, &self.seen.run_state, &cause, self.timing, self.now);
+                let by = self.seen.before.cause().filter(|by| by.reason == Reason::AutoscalerActive);
+                if let (Reason::PauseOverridden, Some(by)) = (judged.cause.reason, by) {
+                    judged.cause.message += &format!(". {}", by.message);
+                }
+                judged
+            }
             None => {
                 let before = RunStateBefore { reading: self.seen.remembered, ..self.seen.before.get().cloned().unwrap_or_default() };
                 Judgement::act(Step::RecordPause { before, deadline }, to_be())

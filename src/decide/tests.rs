@@ -10,6 +10,7 @@ mod outdated;
 mod records;
 mod requests;
 mod run_state;
+mod taken_away;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

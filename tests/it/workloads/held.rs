@@ -33,7 +33,7 @@ async fn wired(test: &str) -> (Scaled, ApiProxy, Operator) {
 }
 
 /// At 0 and held: the operator was killed when it had written the plan, and nobody else may send it.
-async fn held(test: &str) -> Scaled {
+pub async fn held(test: &str) -> Scaled {
     let (mut scaled, api, mut operator) = wired(test).await;
     api.traps.arm(Side::After, |call| call.starts_with("PATCH") && call.contains("/offsetresetrecords/") && !call.ends_with("/status"));
     scaled.apply("p", pause("r1")).await;
