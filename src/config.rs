@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 use kube::core::Duration;
 
 use crate::domain::Timing;
@@ -12,6 +12,8 @@ use crate::telemetry::LogFormat;
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Config {
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Watch this namespace only; without it, all.
     #[arg(long, env = "WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
@@ -59,16 +61,36 @@ pub struct Config {
     /// How long a deleted StreamPipeline waits for its pipeline to be brought back; then it goes, and a warning says so.
     #[arg(long, env = "FINALIZER_DEADLINE", default_value = "10m")]
     pub finalizer_deadline: Duration,
-    /// Where gateways may be: addresses, CIDR ranges, host names, *.suffixes. Without it, anywhere but loopback,
-    /// link-local and the API server.
+    /// Where brokers, gateways and token endpoints may be: addresses, CIDR ranges, host names, *.suffixes. Without it, anywhere
+    /// but loopback, link-local and the API server.
     #[arg(long, env = "ALLOWED_ENDPOINTS", value_delimiter = ',')]
     pub allowed_endpoints: Vec<String>,
     /// Let StreamPipelines name gateways by http://, where tokens can be read on the way.
     #[arg(long, env = "ALLOW_PLAIN_HTTP")]
     pub allow_plain_http: bool,
+    /// Let StreamPipelines log in with PLAIN or OAUTHBEARER without TLS, where passwords and tokens can be read on the way.
+    #[arg(long, env = "ALLOW_PLAIN_SASL")]
+    pub allow_plain_sasl: bool,
+}
+
+/// What it does instead of operating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Fails while a pipeline is kept stopped that nobody would start again without the operator; the chart asks it before an uninstall.
+    #[command(hide = true)]
+    CheckUninstall,
 }
 
 impl Config {
+    /// Every flag with its value, as one could start it again. None of them is a secret.
+    pub fn settings(matches: &ArgMatches) -> String {
+        let given = |arg: &clap::Arg| {
+            let values: Vec<_> = matches.get_raw(arg.get_id().as_str())?.map(|v| v.to_string_lossy()).collect();
+            Some(format!("--{}={}", arg.get_long()?, values.join(",")))
+        };
+        Self::command().get_arguments().filter_map(given).collect::<Vec<_>>().join(" ")
+    }
+
     pub fn timing(&self) -> Timing {
         Timing {
             send_window: self.send_window.into(),
@@ -83,5 +105,22 @@ impl Config {
             slow_stop: self.slow_stop.into(),
             finalizer_deadline: self.finalizer_deadline.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d4_the_settings_tell_what_was_given_and_what_was_left_out() {
+        let given = ["operator", "--concurrency=7", "--allowed-endpoints=10.0.0.0/8,gw.example.com", "--allow-plain-http"];
+        let settings = Config::settings(&Config::command().get_matches_from(given));
+        for flag in ["--concurrency=7 ", "--allowed-endpoints=10.0.0.0/8,gw.example.com ", "--allow-plain-http=true", "--call-deadline=10s "] {
+            assert!(settings.contains(flag), "{flag}: {settings}");
+        }
+        assert!(!settings.contains("watch-namespace"), "all namespaces: {settings}");
+        let again = Config::command().try_get_matches_from(std::iter::once("operator").chain(settings.split(' ').filter(|f| !f.ends_with("=true") && !f.ends_with("=false"))));
+        assert!(again.is_ok(), "{again:?}");
     }
 }

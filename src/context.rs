@@ -9,21 +9,21 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline};
-use crate::backend::Platform;
-use crate::backend::enos::Gateways;
+use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline, WorkloadReference};
+use crate::backend::enos::{Enos, Gateways};
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::clients::Clients;
 use crate::backend::kafka::oauth::TokenSource;
 use crate::backend::kafka::security::{Certificates, Login, Security};
 use crate::backend::workload::{Kinds, Workloads};
+use crate::backend::{Platform, http};
 use crate::clock::Clock;
 use crate::definitions::Definitions;
-use crate::domain::{Backend, Cause, Decision, Desired, Identity, KafkaGroup, Now, Observation, Progress, Timing};
+use crate::domain::{Backend, Cause, Decision, Desired, Elder, EnosPipeline, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, text};
 
 /// Keys of the Secret of an EnOS application.
 const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];
@@ -58,34 +58,63 @@ impl Context {
         self.clock.now()
     }
 
-    /// The pipeline's platform.
-    ///
-    /// # Errors
-    /// Its client could not be made, or its credentials could not be read.
-    pub async fn platform(&self, desired: &Desired) -> Result<Platform, Cause> {
-        let (namespace, now) = (&desired.object.namespace, self.now().mono);
+    /// The pipeline's platform, also where its client cannot be made: that shows in what is read.
+    pub async fn platform(&self, desired: &Desired) -> Platform {
+        let namespace = &desired.object.namespace;
         match &desired.backend {
-            Backend::Kafka(kafka) => {
-                let security = self.security(namespace, kafka).await?;
-                let workloads = Box::new(Workloads {
-                    client: self.client.clone(),
-                    namespace: namespace.clone(),
-                    references: kafka.workloads.clone(),
-                    kinds: Arc::clone(&self.kinds),
-                    deadline: self.timing.call_deadline,
-                });
-                let kafka = Kafka::connect(&self.kafka, namespace, kafka, &security, self.timing.call_deadline, now)?;
-                Ok(Platform::Kafka { kafka: Box::new(kafka), workloads })
-            }
-            Backend::Enos(enos) => {
-                let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
-                let ca = match &enos.spec.ca {
-                    Some(source) => Some(self.secrets.ca(namespace, source).await?),
-                    None => None,
-                };
-                self.enos.connect(namespace, enos, (&access, &secret), ca, now).map(|enos| Platform::Enos(Box::new(enos)))
-            }
+            Backend::Kafka(kafka) => Platform::Kafka {
+                kafka: self.brokers(namespace, kafka).await.map(Box::new),
+                group: kafka.group.clone(),
+                workloads: self.workloads(namespace, kafka.workloads.clone()),
+            },
+            Backend::Enos(enos) => Platform::Enos {
+                enos: self.gateway(namespace, enos).await.map(Box::new),
+                place: enos.id.clone().map(|pipeline_id| BackendIdentity::Enos { org_id: enos.spec.org_id.clone(), pipeline_id }),
+            },
         }
+    }
+
+    /// Where a record says that it was carried out, reached the way the spec says.
+    pub async fn platform_of(&self, desired: &Desired, place: &BackendIdentity) -> Platform {
+        if let Some(backend) = desired.backend.of_record(place) {
+            return self.platform(&Desired { backend, ..desired.clone() }).await;
+        }
+        let other = Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at");
+        match place {
+            // What was scaled is in the record.
+            BackendIdentity::Kafka { consumer_group, .. } => Platform::Kafka {
+                kafka: Err(other),
+                group: consumer_group.clone(),
+                workloads: self.workloads(&desired.object.namespace, Vec::new()),
+            },
+            BackendIdentity::Enos { .. } => Platform::Enos { enos: Err(other), place: Some(place.clone()) },
+        }
+    }
+
+    fn workloads(&self, namespace: &str, references: Vec<WorkloadReference>) -> Box<Workloads> {
+        Box::new(Workloads {
+            client: self.client.clone(),
+            namespace: namespace.to_owned(),
+            references,
+            kinds: Arc::clone(&self.kinds),
+            deadline: self.timing.call_deadline,
+        })
+    }
+
+    async fn brokers(&self, namespace: &str, kafka: &KafkaGroup) -> Result<Kafka, Cause> {
+        let now = self.now().mono;
+        let security = self.security(namespace, kafka).await?;
+        Kafka::connect(&self.kafka, namespace, kafka, &security, self.timing.call_deadline, now)
+    }
+
+    async fn gateway(&self, namespace: &str, enos: &EnosPipeline) -> Result<Enos, Cause> {
+        let now = self.now().mono;
+        let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
+        let ca = match &enos.spec.ca {
+            Some(source) => Some(self.secrets.ca(namespace, "spec.enos.ca", source).await?.into_bytes()),
+            None => None,
+        };
+        self.enos.connect(namespace, enos, (&access, &secret), ca, now)
     }
 
     /// What the brokers are reached with, read from the Secrets that the spec names.
@@ -94,13 +123,15 @@ impl Context {
             None => None,
             Some(tls) => {
                 let ca = match &tls.ca {
-                    Some(source) => Some(text("the CA", self.secrets.ca(namespace, source).await?)?),
-                    None => None,
+                    Some(source) => Some(self.secrets.ca(namespace, "spec.kafka.tls.ca", source).await?),
+                    None if http::has_system_cas() => None,
+                    None => return Err(no_system_cas()),
                 };
                 let client = match &tls.client_certificate_secret_ref {
                     Some(at) => {
-                        let [certificate, key] = self.secrets.certificate(namespace, &at.name).await?;
-                        Some((text("the client certificate", certificate)?, text("its key", key)?.into()))
+                        let field = "spec.kafka.tls.clientCertificateSecretRef";
+                        let [certificate, key] = self.secrets.certificate(namespace, field, &at.name).await?;
+                        Some((certificate, key.into()))
                     }
                     None => None,
                 };
@@ -109,6 +140,8 @@ impl Context {
         };
         let sasl = match &kafka.sasl {
             None => None,
+            // Before the Secret is read.
+            Some(sasl) if tls.is_none() && shows_secrets(sasl) && !self.kafka.allows_plain_sasl() => return Err(plain_sasl(sasl)),
             Some(sasl) => Some(self.login(namespace, sasl).await?),
         };
         Ok(Security { tls, sasl })
@@ -125,13 +158,13 @@ impl Context {
         if let (Mechanism::OAuthBearer, Some(endpoint), Some(client_id)) = (mechanism, &sasl.token_endpoint, &sasl.client_id) {
             let [secret] = self.secrets.secret(namespace, name, ["clientSecret"]).await?;
             let ca_pem = match &sasl.ca {
-                Some(source) => Some(self.secrets.ca(namespace, source).await?),
+                Some(source) => Some(self.secrets.ca(namespace, "spec.kafka.sasl.ca", source).await?.into_bytes()),
                 None => None,
             };
             return Ok(Login::OAuth(TokenSource {
                 endpoint: endpoint.clone(),
                 client_id: client_id.clone(),
-                client_secret: text("clientSecret", secret)?.into(),
+                client_secret: text(name, "clientSecret", secret)?.into(),
                 scope: sasl.scope.clone(),
                 ca_pem,
                 policy: Arc::clone(self.enos.policy()),
@@ -141,18 +174,19 @@ impl Context {
             }));
         }
         let [username, password] = self.secrets.secret(namespace, name, ["username", "password"]).await?;
-        Ok(Login::Password { mechanism, username: text("username", username)?, password: text("password", password)?.into() })
+        Ok(Login::Password { mechanism, username: text(name, "username", username)?, password: text(name, "password", password)?.into() })
     }
 
-    /// The oldest StreamPipeline in scope that is known to live where this one does, if that is not this one.
-    pub fn elder(&self, object: &Identity, identity: &BackendIdentity) -> Option<String> {
+    /// The StreamPipeline that comes before this one where it lives, as far as the copies tell.
+    pub fn elder(&self, object: &Identity, identity: &BackendIdentity) -> Option<Elder> {
         let state = self.pipelines.state();
-        let age = |p: &StreamPipeline| (p.creation_timestamp(), p.namespace(), p.name_any());
-        let readable = || state.iter().filter_map(|guard| guard.0.as_ref().ok());
-        let own = age(readable().find(|p| p.metadata.uid.as_ref() == Some(&object.uid))?);
-        let (_, namespace, name) =
-            readable().filter(|p| Backend::is_known_at(p, identity)).map(age).min().filter(|oldest| *oldest < own)?;
-        Some(format!("{}/{name}", namespace.unwrap_or_default()))
+        Elder::among(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
+    }
+
+    /// StreamPipelines of other namespaces that live where this one does.
+    pub fn elsewhere(&self, object: &Identity, identity: &BackendIdentity) -> Vec<String> {
+        let state = self.pipelines.state();
+        elsewhere(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
     }
 
     /// Names of this pipeline's records that are not known to be over.
@@ -174,6 +208,22 @@ impl Context {
     }
 }
 
-fn text(what: &str, value: Vec<u8>) -> Result<String, Cause> {
-    String::from_utf8(value).map_err(|_| Cause::new(Reason::AuthenticationFailed, format!("{what} in the Secret is not text")))
+/// Whether a log-in sends what it must not show: SCRAM proves that it knows the password, and sends none.
+fn shows_secrets(sasl: &Sasl) -> bool {
+    !matches!(sasl.mechanism.parse(), Ok(Mechanism::ScramSha256 | Mechanism::ScramSha512))
+}
+
+fn plain_sasl(sasl: &Sasl) -> Cause {
+    let mechanism = &sasl.mechanism;
+    let what = if mechanism == "OAUTHBEARER" { "the token" } else { "the password" };
+    let text = format!(
+        "spec.kafka.sasl: {mechanism} without spec.kafka.tls would show {what} to everybody on the way; not a byte was sent. Use a TLS listener and \
+         spec.kafka.tls, or SCRAM. (The operator can be started with --allow-plain-sasl.)"
+    );
+    Cause::new(Reason::EndpointNotAllowed, text)
+}
+
+fn no_system_cas() -> Cause {
+    let text = "spec.kafka.tls names no CA, and the system that the operator runs on has none: no certificate could be verified. Name the CA in spec.kafka.tls.ca";
+    Cause::new(Reason::TlsFailed, text)
 }

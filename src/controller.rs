@@ -1,6 +1,8 @@
 //! Watches StreamPipelines and the metadata of records, and runs `reconcile` for each change and each due look.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,16 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{FINALIZER, OPERATOR, OffsetResetRecord, Reason, StreamPipeline};
+use crate::api::{OPERATOR, OffsetResetRecord, StreamPipeline};
+use crate::api_server::ApiServer;
 use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::Gateways;
 use crate::backend::kafka::clients::Clients;
@@ -28,13 +29,14 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::decide::decide;
 use crate::definitions::Definitions;
-use crate::domain::words;
+use crate::fresh::{self, Watched, version};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
 use crate::secrets::Secrets;
 use crate::server::Ready;
+use crate::unreadable;
 
 /// Runs until `shutdown`, then finishes the passes under way.
 ///
@@ -43,7 +45,7 @@ use crate::server::Ready;
 pub async fn run(
     (client, clock): (Client, Clock),
     config: &Config,
-    policy: EndpointPolicy,
+    (policy, given): (Arc<EndpointPolicy>, Vec<SocketAddr>),
     metrics: Arc<Metrics>,
     ready: Ready,
     shutdown: CancellationToken,
@@ -54,58 +56,77 @@ pub async fn run(
         return Ok(());
     }
     tokio::spawn(definitions.clone().watch(client.clone(), config.timing(), shutdown.clone()));
-    let (records, filled) = watch_records(scoped(&client, scope.as_deref()), shutdown.clone());
-    let policy = Arc::new(policy);
-    let kafka = Arc::new(Clients::new(Arc::clone(&policy), config.timing().max_backoff));
+    let api_server = ApiServer { client: client.clone(), policy: Arc::clone(&policy), given, deadline: config.timing().call_deadline };
+    let known = api_server.learn(false).await;
+    tokio::spawn(api_server.watch(known, shutdown.clone()));
+    let kafka = Clients::new(Arc::clone(&policy), config.timing().max_backoff).allowing_plain_sasl(config.allow_plain_sasl);
+    let kafka = Arc::new(kafka);
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation()?;
-    // Before the records are known a leftover would be overlooked.
-    tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
-        filled = filled => filled.context("the watch of records ended")?,
-    }
-    let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
-    let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
-    let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
-    let store = controller.store();
-    let context = Arc::new(Context {
-        ledger: Ledger::new(client.clone(), scope.clone(), config.timing().call_deadline),
-        records,
-        pipelines: store.clone(),
-        memory: Arc::new(Memory::new(instance.clone())),
-        kafka,
-        enos,
-        kinds: Kinds::default(),
-        definitions: definitions.clone(),
-        secrets: Secrets::new(client.clone(), config.timing().call_deadline),
-        timing: config.timing(),
-        clock,
-        decide: Box::new(decide),
-        recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) }),
-        metrics,
-        shutdown: shutdown.clone(),
-        client: client.clone(),
-    });
-    let mark_ready = async {
-        if store.wait_until_ready().await.is_ok() {
-            ready.store(true, Ordering::Release);
-            tracing::info!("Watching StreamPipelines");
+    let memory = Arc::new(Memory::new(instance.clone()));
+    // Once, unless the watches turn out not to tell what the API server holds.
+    while !shutdown.is_cancelled() {
+        let round = shutdown.child_token();
+        let (records, filled) = watch_records(scoped(&client, scope.as_deref()), round.clone());
+        // Before the records are known a leftover would be overlooked.
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            filled = filled => filled.context("the watch of records ended")?,
         }
-        std::future::pending::<()>().await;
-    };
-    let passes = controller
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(pass, |_, error: &Infallible, _| match *error {}, context)
-        .for_each(|result| async {
-            match result {
-                Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
-                Err(error) => tracing::warn!(%error, "The watch of StreamPipelines failed; it is tried again"),
-            }
+        let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
+        let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
+        let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
+        let store = controller.store();
+        let context = Arc::new(Context {
+            ledger: Ledger::new(client.clone(), config.timing().call_deadline),
+            records: records.clone(),
+            pipelines: store.clone(),
+            memory: Arc::clone(&memory),
+            kafka: Arc::clone(&kafka),
+            enos: Arc::clone(&enos),
+            kinds: Kinds::default(),
+            definitions: definitions.clone(),
+            secrets: Secrets::new(client.clone(), config.timing().call_deadline),
+            timing: config.timing(),
+            clock: clock.clone(),
+            decide: Box::new(decide),
+            recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance.clone()) }),
+            metrics: Arc::clone(&metrics),
+            shutdown: shutdown.clone(),
+            client: client.clone(),
         });
-    tokio::select! {
-        () = passes => {}
-        () = mark_ready => {}
+        tokio::spawn(forget(Arc::clone(&context), round.clone()));
+        let disproven = async {
+            if store.wait_until_ready().await.is_ok() {
+                ready.store(true, Ordering::Release);
+                tracing::info!("Watching StreamPipelines");
+            }
+            let told = || store.state().iter().map(|p| version(p.as_ref())).collect();
+            let told_of_records = || records.state().iter().map(|r| version(r.as_ref())).collect();
+            let watched = [
+                Watched::new::<StreamPipeline>(scoped(&client, scope.as_deref()), told),
+                Watched::new::<OffsetResetRecord>(scoped(&client, scope.as_deref()), told_of_records),
+            ];
+            fresh::disproven(&watched, config.timing().call_deadline).await
+        };
+        let passes = controller
+            .graceful_shutdown_on(round.clone().cancelled_owned())
+            .run(pass, |_, error: &Infallible, _| match *error {}, context)
+            .for_each(|result| async {
+                match result {
+                    Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+                    Err(error) => tracing::warn!(%error, "The watch of StreamPipelines failed; it is tried again"),
+                }
+            });
+        let mut passes = pin!(passes);
+        tokio::select! {
+            () = &mut passes => return Ok(()),
+            why = disproven => tracing::error!("{why}"),
+        }
+        round.cancel();
+        passes.await;
+        memory.forget_closed();
     }
     Ok(())
 }
@@ -113,48 +134,15 @@ pub async fn run(
 async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -> Result<Action, Infallible> {
     let begun = Instant::now();
     let action = match Arc::unwrap_or_clone(guard).0 {
-        // Without our finalizer there is nothing to bring back, and what is deleted is not begun.
-        Ok(pipeline) if pipeline.metadata.deletion_timestamp.is_some() && !pipeline.finalizers().iter().any(|f| f == FINALIZER) => {
-            Action::await_change()
-        }
+        Ok(pipeline) if unreadable::is_done(&pipeline.metadata) => Action::await_change(),
         Ok(pipeline) => reconcile(&ctx, &pipeline).await.map_or_else(Action::await_change, Action::requeue),
         Err(invalid) => {
-            let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
-            let name = invalid.metadata.name.clone().unwrap_or_default();
-            tracing::warn!(namespace, name, error = %invalid.error, "This StreamPipeline cannot be read; the others are served");
-            refuse(&ctx, &namespace, &name, invalid.metadata.generation, &invalid.error).await;
-            Action::requeue(ctx.timing.recheck_idle)
+            let (namespace, name) = (invalid.metadata.namespace.unwrap_or_default(), invalid.metadata.name.unwrap_or_default());
+            unreadable::serve(&ctx, &namespace, &name, &invalid.error).await
         }
     };
     ctx.metrics.reconciled(begun.elapsed());
     Ok(action)
-}
-
-/// Says on an object that cannot be decoded that it cannot, by metadata alone.
-async fn refuse(ctx: &Context, namespace: &str, name: &str, generation: Option<i64>, error: &str) {
-    let resource = ApiResource::erase::<StreamPipeline>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
-    let told = api.get_opt(name).await.ok().flatten().is_none_or(|object| {
-        let status = &object.data["status"];
-        status["observedGeneration"].as_i64() == generation && status["conditions"][0]["reason"] == json!(Reason::InvalidObject)
-    });
-    // A write makes a watch event: once per generation.
-    if told {
-        return;
-    }
-    let message =
-        format!("this object cannot be read by this version of the operator: {}; nothing was done. Correct it", words::cut(error, 1024));
-    let condition = |kind: &str, status: &str| {
-        json!({
-            "type": kind, "status": status, "reason": Reason::InvalidObject, "message": message,
-            "observedGeneration": generation, "lastTransitionTime": Timestamp::now().to_string(),
-        })
-    };
-    let patch = json!({ "status": { "observedGeneration": generation, "conditions": [condition("Ready", "False"), condition("Stalled", "True")] } });
-    let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
-    if let Err(error) = api.patch_status(name, &params, &Patch::Merge(&patch)).await {
-        tracing::warn!(namespace, name, %error, "Could not write the status of an unreadable object");
-    }
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -197,6 +185,22 @@ async fn sweep(clients: Arc<Clients>, gateways: Arc<Gateways>, clock: Clock, met
         metrics.kafka_clients.set(i64::try_from(clients.count()).unwrap_or(i64::MAX));
         metrics.enos_clients.set(i64::try_from(gateways.count()).unwrap_or(i64::MAX));
         metrics.clock_gap_seconds.set(clock.gap().unwrap_or_default());
+    }
+}
+
+/// Lets go of what is remembered of objects that are gone.
+async fn forget(ctx: Arc<Context>, shutdown: CancellationToken) {
+    // Before they are all known, none would be taken for alive.
+    if !matches!(shutdown.run_until_cancelled(ctx.pipelines.wait_until_ready()).await, Some(Ok(()))) {
+        return;
+    }
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+        let pipelines = ctx.pipelines.state();
+        let records = ctx.records.state();
+        let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(records.iter().filter_map(|r| r.uid())).collect();
+        ctx.memory.forget(|uid| alive.contains(uid), Instant::now());
+        ctx.secrets.sweep(Instant::now());
     }
 }
 

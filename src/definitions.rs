@@ -84,7 +84,7 @@ fn lacks(own: &CustomResourceDefinition, installed: &CustomResourceDefinition) -
     let name = own.name_any();
     let text = format!(
         "the installed CRD {name} is older than this operator: it does not know {missing}, which the API server drops or refuses. \
-         Nothing is sent, stopped or started until it is upgraded: helm upgrade of the chart brings it, or kubectl apply --server-side -f crds/"
+         Nothing is sent or stopped until it is upgraded (what was stopped is started again all the same): helm upgrade of the chart brings it, or kubectl apply --server-side -f crds/"
     );
     let asked = own.spec.names.kind == "StreamPipeline" && !missing.starts_with("status");
     Some(Outdated { cause: Cause::new(Reason::CRDOutdated, text), asked })

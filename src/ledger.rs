@@ -6,34 +6,47 @@ use std::future::Future;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{GetParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::{DeserializeGuard, Request as Call};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL,
-    Reason, RecordedPlan, Stage, StreamPipeline, Writer,
+    Reason, RecordedPlan, Stage, StreamPipeline, WorkloadReference, Writer, lenient,
 };
 use crate::clock;
-use crate::domain::{Cause, Identity, PlanState, Progress, RecordLook, Request};
+use crate::domain::{Cause, Identity, PlanState, Progress, RecordLook, Request, words};
 use crate::memory::Memory;
+use crate::refusal;
 
 /// Access to records, and the live read of their StreamPipeline.
 #[derive(Clone)]
 pub struct Ledger {
     client: Client,
-    /// None: all namespaces.
-    scope: Option<String>,
     deadline: Duration,
 }
 
-/// The record's name: the pipeline's, and a hash of everything the request is once per.
+/// The record's name: the pipeline's, and a hash of everything the request is once per. Not of the cluster, or the pipeline on
+/// a platform: another one may answer tomorrow, or another process, and the request is the same.
 pub fn record_name(object: &Identity, backend: &BackendIdentity, request: &Request) -> String {
-    let [place, what] = backend.parts();
+    let lasting = match backend {
+        BackendIdentity::Kafka { consumer_group, .. } => ["kafka", consumer_group],
+        BackendIdentity::Enos { org_id, .. } => ["enos", org_id],
+    };
+    named(object, lasting, request)
+}
+
+/// Its name as versions before 0.2 made it.
+pub fn former_record_name(object: &Identity, backend: &BackendIdentity, request: &Request) -> String {
+    named(object, backend.parts(), request)
+}
+
+fn named(object: &Identity, [place, what]: [&str; 2], request: &Request) -> String {
     let mut parts = vec![object.namespace.as_str(), &object.name, place, what, &request.id];
-    // A dry run does not use up the id: its record is named apart, once per id and spec.
-    let written = request.dry_run.then(|| serde_json::to_string(&request.written).unwrap_or_default());
+    // A dry run does not use up the id: its record is named apart, once per id and what it would reset.
+    let written = request.dry_run.then(|| serde_json::to_string(&request.what()).unwrap_or_default());
     parts.extend(written.as_deref());
     let stem: String = object.name.chars().take(40).collect();
     format!("{}-{}", stem.trim_end_matches(['.', '-']), digest(&parts))
@@ -55,18 +68,61 @@ fn digest(parts: &[&str]) -> String {
 }
 
 impl Ledger {
-    pub fn new(client: Client, scope: Option<String>, deadline: Duration) -> Self {
-        Self { client, scope, deadline }
+    pub fn new(client: Client, deadline: Duration) -> Self {
+        Self { client, deadline }
     }
 
     fn records(&self, namespace: &str) -> Api<OffsetResetRecord> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
+    fn pipelines_of(&self, namespace: &str) -> Api<StreamPipeline> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
     /// # Errors
-    /// The API server did not answer in time, or refused.
+    /// The API server did not answer in time, or refused; or this version cannot read what is there.
     pub async fn get(&self, namespace: &str, name: &str) -> Result<Option<OffsetResetRecord>, Cause> {
-        self.call("reading a record", self.records(namespace).get_opt(name)).await
+        let url = self.records(namespace).resource_url().to_owned();
+        self.read("reading a record", (&url, name), lenient::record).await
+    }
+
+    /// Live: the StreamPipelines of a namespace that can be read.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn pipelines(&self, namespace: &str) -> Result<Vec<StreamPipeline>, Cause> {
+        let all: Api<DeserializeGuard<StreamPipeline>> = Api::namespaced(self.client.clone(), namespace);
+        let listed = self.call("listing the StreamPipelines of the namespace", all.list(&ListParams::default())).await?;
+        Ok(listed.items.into_iter().filter_map(|guard| guard.0.ok()).collect())
+    }
+
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn pipeline(&self, namespace: &str, name: &str) -> Result<Option<StreamPipeline>, Cause> {
+        let url = self.pipelines_of(namespace).resource_url().to_owned();
+        self.read("reading the StreamPipeline", (&url, name), lenient::stream_pipeline).await
+    }
+
+    /// An object as text, so that what another version left there is read as far as it can be.
+    async fn read<T>(&self, what: &str, (url, name): (&str, &str), decode: fn(&str) -> Result<T, String>) -> Result<Option<T>, Cause> {
+        let invalid = |error: String| {
+            let error = words::cut(&error, 512);
+            let text = format!(
+                "{what}: {name} cannot be read by this version of the operator: {error}. Another version may have written it: \
+                 let that one finish, or delete it if nothing of it is wanted any more"
+            );
+            Cause::new(Reason::InvalidObject, text)
+        };
+        let request = Call::new(url).get(name, &GetParams::default()).map_err(|e| invalid(e.to_string()))?;
+        let found = async {
+            match self.client.request_text(request).await {
+                Ok(text) => Ok(Some(text)),
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        self.call(what, found).await?.map(|text| decode(&text).map_err(invalid)).transpose()
     }
 
     /// Live: the record is as it was read.
@@ -88,34 +144,33 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::get`].
     pub async fn is_wanted(&self, object: &Identity, id: &str, again: bool) -> Result<bool, Cause> {
-        let pipelines: Api<StreamPipeline> = Api::namespaced(self.client.clone(), &object.namespace);
-        let live = self.call("reading the StreamPipeline", pipelines.get_opt(&object.name)).await?;
+        let live = self.pipeline(&object.namespace, &object.name).await?;
         Ok(live.is_some_and(|p| wants(&p, object, id, again)))
     }
 
-    /// Live: the other records of this group that come before this one: not closed, or still to be brought back. Of records
-    /// without a plan the oldest goes first, so that no two wait for each other. `own`: the name, and the record where it
-    /// is there.
+    /// Live: the other records of this group in the namespace that come before this one: not closed, or still to be brought back.
+    /// Of records without a plan the oldest goes first, so that no two wait for each other. `own`: the name, and the record
+    /// where it is there. What is open in another namespace is not waited for: whoever writes there could keep it open for ever.
     ///
     /// # Errors
     /// As [`Ledger::get`].
     pub async fn rivals(
         &self,
+        namespace: &str,
         backend: &BackendIdentity,
         own: (&str, Option<&OffsetResetRecord>),
         memory: &Memory,
     ) -> Result<Vec<RecordLook>, Cause> {
-        let all: Api<OffsetResetRecord> = self.scope.as_ref().map_or_else(|| Api::all(self.client.clone()), |ns| self.records(ns));
         let selector = ListParams::default().labels(&format!("{BACKEND_LABEL}={}", backend_label(backend)));
-        let listed = self.call("listing the records of the group", all.list_metadata(&selector)).await?;
+        let listed = self.call("listing the records of the group", self.records(namespace).list_metadata(&selector)).await?;
         let mut open = Vec::new();
         for meta in listed.items {
-            let (name, namespace) = (meta.name_any(), meta.namespace().unwrap_or_default());
+            let name = meta.name_any();
             let known = memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default());
             if name == own.0 || known {
                 continue;
             }
-            let Some(record) = self.get(&namespace, &name).await? else { continue };
+            let Some(record) = self.get(namespace, &name).await? else { continue };
             let look = memory.look(record, clock::mono());
             // A restored record is no work, so it is nobody's rival either.
             if !look.is_over() && !look.is_restored() && !own.1.is_some_and(|own| goes_after(&look, own)) {
@@ -125,12 +180,48 @@ impl Ledger {
         Ok(open)
     }
 
+    /// Live: what other records of this namespace keep stopped, or are about to stop, of these workloads, in words. Of records
+    /// without a plan the oldest goes first. `own`: see [`Ledger::rivals`].
+    ///
+    /// # Errors
+    /// As [`Ledger::get`].
+    pub async fn sharers(
+        &self,
+        namespace: &str,
+        workloads: &[WorkloadReference],
+        own: (&str, Option<&OffsetResetRecord>),
+        memory: &Memory,
+    ) -> Result<Vec<String>, Cause> {
+        if workloads.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed =
+            self.call("listing the records of the namespace", self.records(namespace).list_metadata(&ListParams::default())).await?;
+        let mut held = Vec::new();
+        for meta in listed.items {
+            let name = meta.name_any();
+            if name == own.0 || memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
+                continue;
+            }
+            let Some(record) = self.get(namespace, &name).await? else { continue };
+            let look = memory.look(record, clock::mono());
+            if !look.owes_start() || look.is_restored() || own.1.is_some_and(|own| goes_after(&look, own)) {
+                continue;
+            }
+            let of = &look.object.spec.pipeline.name;
+            let stops = look.stops().map(|before| before.workloads.as_slice()).unwrap_or_default();
+            let shared = stops.iter().filter(|w| w.replicas > 0).filter(|w| workloads.iter().any(|at| at.is(&w.reference())));
+            held.extend(shared.map(|w| format!("{} {} (record {name} of StreamPipeline {of})", w.kind, w.name)));
+        }
+        Ok(held)
+    }
+
     /// Live: nobody looks after this record any more, because its StreamPipeline is gone for good. One of the same name does.
     ///
     /// # Errors
     /// As [`Ledger::get`].
     pub async fn is_orphan(&self, record: &OffsetResetRecord) -> Result<bool, Cause> {
-        let pipelines: Api<StreamPipeline> = Api::namespaced(self.client.clone(), &record.namespace().unwrap_or_default());
+        let pipelines = self.pipelines_of(&record.namespace().unwrap_or_default());
         let found = self.call("looking for the StreamPipeline of a record", pipelines.get_metadata_opt(&record.spec.pipeline.name));
         found.await.map(|found| found.is_none())
     }
@@ -160,16 +251,15 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::get`]; also where the object changed meanwhile.
     pub async fn guard(&self, object: &Identity, on: bool) -> Result<(), Cause> {
-        let pipelines: Api<StreamPipeline> = Api::namespaced(self.client.clone(), &object.namespace);
-        let what = "changing the finalizer";
-        let Some(live) = self.call(what, pipelines.get_opt(&object.name)).await?.filter(|p| p.uid().as_deref() == Some(&object.uid)) else {
-            return Ok(());
-        };
+        let pipelines = self.pipelines_of(&object.namespace);
+        let what = if on { "putting the finalizer on" } else { "taking the finalizer off" };
+        let live = self.call(what, pipelines.get_metadata_opt(&object.name)).await?;
+        let Some(live) = live.filter(|p| p.uid().as_deref() == Some(&object.uid)) else { return Ok(()) };
         let mut finalizers = live.finalizers().to_vec();
         finalizers.retain(|f| f != FINALIZER);
         finalizers.extend(on.then(|| FINALIZER.to_owned()));
         let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": live.resource_version(), "finalizers": finalizers } }));
-        self.call(what, pipelines.patch(&object.name, &params(), &patch)).await.map(drop)
+        self.call(what, pipelines.patch_metadata(&object.name, &params(), &patch)).await.map(drop)
     }
 
     /// Notes in a closed record that nothing is left to bring back.
@@ -190,7 +280,7 @@ impl Ledger {
     /// As [`Ledger::get`]; also where it exists already.
     pub async fn create(&self, object: &Identity, name: &str, spec: OffsetResetRecordSpec) -> Result<OffsetResetRecord, Cause> {
         let mut labels = BTreeMap::from([(PIPELINE_LABEL.to_owned(), object.name.clone())]);
-        if spec.request.dry_run != Some(true) {
+        if !spec.request.is_dry_run() {
             labels.insert(BACKEND_LABEL.to_owned(), backend_label(&spec.backend));
         }
         let metadata = ObjectMeta {
@@ -253,37 +343,26 @@ impl Ledger {
     async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Cause> {
         match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
-                Reason::PermissionMissing,
-                format!("{what}: {}; the rights in the chart's ClusterRole are needed", status.message),
-            )),
-            Ok(Err(kube::Error::Api(status))) => Err(Cause {
-                backend_code: Some(i32::from(status.code)),
-                ..Cause::new(Reason::APIServerError, format!("{what}: {}", status.message))
-            }),
-            Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("{what}: {error}"))),
-            Err(_) => Err(Cause::new(
-                Reason::APIServerError,
-                format!("{what}: no answer from the API server within {} s", self.deadline.as_secs()),
-            )),
+            Ok(Err(error)) => Err(refusal::cause(what, &error, "the rights in the chart's ClusterRole are needed")),
+            Err(_) => Err(refusal::silent(what, self.deadline)),
         }
     }
 }
 
 fn wants(live: &StreamPipeline, object: &Identity, id: &str, again: bool) -> bool {
     let same = live.uid().as_deref() == Some(&object.uid) && live.metadata.deletion_timestamp.is_none();
-    let asked = live.spec.offset_reset.as_ref().is_some_and(|r| r.id == id);
+    let asked = live.spec.offset_reset.as_ref().is_some_and(|r| r.id == id && !r.is_dry_run());
     let over = |stage| match stage {
         Stage::Waiting | Stage::Pausing | Stage::Sending | Stage::Planned => false,
         Stage::Held => !again,
-        Stage::Verified | Stage::Sent | Stage::Skipped | Stage::Failed => true,
+        Stage::Verified | Stage::Sent | Stage::Skipped | Stage::Failed | Stage::OfAnotherVersion => true,
     };
-    same && asked && !Progress::of(live).of_request(id).is_some_and(|told| over(told.stage))
+    same && asked && !Progress::of(live).of_request(id, false).is_some_and(|told| over(told.stage))
 }
 
 /// Nothing is planned in it yet, and it was made later.
 fn goes_after(look: &RecordLook, own: &OffsetResetRecord) -> bool {
-    let made = |r: &OffsetResetRecord| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), r.namespace(), r.name_any());
+    let made = |r: &OffsetResetRecord| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), r.name_any());
     matches!(look.state, PlanState::Absent) && made(&look.object) > made(own)
 }
 

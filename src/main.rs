@@ -1,17 +1,17 @@
 //! Parses arguments, starts logging, joins controller and server, and ends both in order.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
 use stream_pipeline_operator::clock::Clock;
-use stream_pipeline_operator::config::Config;
+use stream_pipeline_operator::config::{Command, Config};
 use stream_pipeline_operator::metrics::Metrics;
-use stream_pipeline_operator::{controller, server, telemetry};
+use stream_pipeline_operator::{api_server, controller, server, telemetry, uninstall};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -27,12 +27,19 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let config = Config::parse();
+    let given = Config::command().get_matches();
+    let config = Config::from_arg_matches(&given)?;
     telemetry::start(config.log_format, &config.log_filter)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = Config::settings(&given), "Starting");
     let no_way = "no way to the Kubernetes API server (KUBECONFIG, or a service account)";
     let kubernetes = kube::Config::infer().await.context(no_way)?;
-    let api_server = addresses(&kubernetes).await;
-    let policy = EndpointPolicy::parse(&config.allowed_endpoints, &api_server).context("--allowed-endpoints")?;
+    if config.command == Some(Command::CheckUninstall) {
+        return uninstall::check(kube::Client::try_from(kubernetes).context(no_way)?).await;
+    }
+    let given = api_server::given(&kubernetes).await;
+    let forbidden: Vec<_> = given.iter().map(SocketAddr::ip).collect();
+    let policy = Arc::new(EndpointPolicy::parse(&config.allowed_endpoints, &forbidden).context("--allowed-endpoints")?);
+    policy.learn_api_server(&given);
     let clock = Clock::default();
     let client = kube::client::ClientBuilder::try_from(kubernetes).context(no_way)?.with_layer(&clock).build();
     let shutdown = CancellationToken::new();
@@ -55,23 +62,11 @@ async fn run() -> Result<()> {
         result
     };
     let control = async {
-        let result = controller::run((client, clock), &config, policy, Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
+        let result =
+            controller::run((client, clock), &config, (policy, given), Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
         stop.cancel();
         result
     };
     let (served, controlled) = tokio::join!(serve, control);
     served.and(controlled)
-}
-
-/// The API server's own addresses: no tenant may have the operator connect there.
-async fn addresses(kubernetes: &kube::Config) -> Vec<IpAddr> {
-    let (Some(host), port) = (kubernetes.cluster_url.host(), kubernetes.cluster_url.port_u16().unwrap_or(443)) else { return Vec::new() };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(found) => found.map(|address| address.ip()).collect(),
-        Err(error) => {
-            tracing::warn!(%error, "The API server's address is not known, so it is not kept from tenants; it should not resolve elsewhere either");
-            Vec::new()
-        }
-    }
 }

@@ -15,11 +15,17 @@ use crate::domain::{Answer, Cause, Committed, Identity, Now, PlanState, Quiet, R
 /// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
 const GAP: Duration = Duration::from_secs(10);
 
+/// So many looks that found the same tell of the whole time between them, also where each came late.
+const LATE_LOOKS: u32 = 5;
+
 /// A running pipeline whose request waits is asked for its position so often.
 const READING: Duration = Duration::from_secs(60);
 
 /// A plan this old is past every window; its write was refused, or its record went away.
 const KEPT: Duration = Duration::from_secs(3600);
+
+/// A group that nobody has looked at this long is nobody's: whoever comes back begins anew anyway. Longer than the longest back-off.
+const UNSEEN: Duration = Duration::from_secs(300);
 
 /// See the module.
 pub struct Memory {
@@ -34,13 +40,15 @@ struct Inner {
     first_seen: HashMap<(String, Option<Writer>), Instant>,
     /// (uid, resourceVersion) of records known to be closed.
     closed: HashSet<(String, String)>,
-    looks: HashMap<(String, BackendIdentity), Look>,
+    looks: HashMap<(Identity, BackendIdentity), Look>,
     failures: HashMap<Identity, u32>,
     /// By uid of the record.
     switches: HashMap<String, Switches>,
     /// When a running pipeline was last asked for its position, and the answer.
     readings: HashMap<Identity, (Instant, LagReading)>,
     refusals: HashMap<String, u32>,
+    /// What was last logged of an object, and when it was last true.
+    told: HashMap<Identity, String>,
 }
 
 struct OurPlan {
@@ -66,15 +74,27 @@ struct Look {
     inactive: bool,
     /// The looks of the last while, oldest first.
     recent: Vec<Instant>,
+    /// Since when every look has found the same, and how many did.
     same_since: Instant,
+    same: u32,
+    /// Since when no two of them were further apart than [`GAP`].
+    watched_since: Instant,
     moved_at: Option<Instant>,
 }
 
 impl Look {
-    /// Since when no two looks were further apart than the period asked for, nor than [`GAP`].
+    /// How long it is known to have rested: since when no two looks were further apart than the period asked for, nor than
+    /// [`GAP`]; or a quarter of the time over which many looks found the same, however late they came. Committed offsets are
+    /// compared over any gap; what comes and goes within one without a commit is not seen.
+    fn rested(&self, period: Duration, now: Instant) -> Duration {
+        let ago = |t: Instant| now.saturating_duration_since(t);
+        let all_late = if self.same >= LATE_LOOKS { ago(self.same_since) / 4 } else { Duration::ZERO };
+        ago(self.watched_since(period)).max(all_late)
+    }
+
     fn watched_since(&self, period: Duration) -> Instant {
         if period >= GAP {
-            return self.same_since;
+            return self.watched_since;
         }
         let mut since = None;
         for look in self.recent.iter().rev() {
@@ -83,7 +103,7 @@ impl Look {
             }
             since = Some(*look);
         }
-        since.unwrap_or(self.same_since)
+        since.unwrap_or(self.watched_since)
     }
 }
 
@@ -201,11 +221,16 @@ impl Memory {
         self.inner().closed.contains(&(uid.to_owned(), resource_version.to_owned()))
     }
 
+    /// After the API server was set back a version may come again, of something else.
+    pub fn forget_closed(&self) {
+        self.inner().closed.clear();
+    }
+
     /// Notes a look at the group and says how long it has looked the same, as far as a quiet period of this length can be
-    /// told from the looks. `namespace` keeps tenants apart.
+    /// told from the looks of this object: another principal may see other partitions.
     pub fn note_look(
         &self,
-        namespace: &str,
+        object: &Identity,
         backend: &BackendIdentity,
         inactive: bool,
         committed: &Committed,
@@ -213,30 +238,43 @@ impl Memory {
         now: Instant,
     ) -> Quiet {
         let mut inner = self.inner();
-        let fresh = || Look { committed: committed.clone(), inactive, recent: Vec::new(), same_since: now, moved_at: None };
-        let look = inner.looks.entry((namespace.to_owned(), backend.clone())).or_insert_with(fresh);
+        let fresh = || Look {
+            committed: committed.clone(),
+            inactive,
+            recent: Vec::new(),
+            same_since: now,
+            same: 0,
+            watched_since: now,
+            moved_at: None,
+        };
+        let look = inner.looks.entry((object.clone(), backend.clone())).or_insert_with(fresh);
         let moved = look.committed != *committed;
         let unwatched = look.recent.last().is_some_and(|last| now.saturating_duration_since(*last) > GAP);
-        if moved || !inactive || !look.inactive || unwatched {
+        if unwatched {
+            look.watched_since = now;
+        }
+        if moved || !inactive || !look.inactive {
             if moved && inactive && look.inactive {
                 look.moved_at = Some(now);
             }
-            look.same_since = now;
+            (look.same_since, look.same, look.watched_since) = (now, 0, now);
             look.inactive = inactive;
             look.committed.clone_from(committed);
         }
         let ago = |t: Instant| now.saturating_duration_since(t);
-        if look.same_since == now {
+        if look.watched_since == now {
             look.recent.clear();
         }
         look.recent.retain(|t| ago(*t) <= 2 * GAP);
         look.recent.push(now);
-        Quiet { since: inactive.then(|| ago(look.watched_since(period))), moved: look.moved_at.map(ago) }
+        look.same = look.same.saturating_add(1);
+        Quiet { since: inactive.then(|| look.rested(period, now)), moved: look.moved_at.map(ago) }
     }
 
-    /// What this operator itself wrote is no movement: the looks begin anew.
+    /// What this operator itself wrote is no movement: the looks begin anew, of all objects of the namespace. Another namespace's
+    /// are its own, or whoever resets there could keep a group from being quiet here.
     pub fn forget_looks(&self, namespace: &str, backend: &BackendIdentity) {
-        self.inner().looks.remove(&(namespace.to_owned(), backend.clone()));
+        self.inner().looks.retain(|(object, of), _| object.namespace != namespace || of != backend);
     }
 
     /// Notes that the pipeline of this record is stopped (`start: false`) or started, just before the call.
@@ -290,6 +328,29 @@ impl Memory {
         *refusals
     }
 
+    /// Lets go of what concerned objects and records that are gone, as far as nothing depends on it: `alive` says which uids are left.
+    pub fn forget(&self, alive: impl Fn(&str) -> bool, now: Instant) {
+        let ago = |t: Instant| now.saturating_duration_since(t);
+        let mut inner = self.inner();
+        inner.failures.retain(|object, _| alive(&object.uid));
+        inner.readings.retain(|object, _| alive(&object.uid));
+        inner.closed.retain(|(record, _)| alive(record));
+        inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNSEEN));
+        inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
+        // The tables stay as large as they once were.
+        inner.failures.shrink_to_fit();
+        inner.readings.shrink_to_fit();
+        inner.closed.shrink_to_fit();
+        inner.looks.shrink_to_fit();
+        inner.told.retain(|object, _| alive(&object.uid));
+    }
+
+    /// Whether this differs from what was last said of this object.
+    pub fn is_news(&self, object: &Identity, said: String) -> bool {
+        let mut inner = self.inner();
+        inner.told.insert(object.clone(), said.clone()).is_none_or(|last| last != said)
+    }
+
     /// Counts consecutive passes that could not reach the backend.
     pub fn note_reached(&self, object: &Identity, reached: bool) -> u32 {
         let mut inner = self.inner();
@@ -312,15 +373,87 @@ pub fn is_closed(record: &OffsetResetRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Commit, TopicPartition};
+
+    fn group() -> BackendIdentity {
+        BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() }
+    }
+
+    fn object(name: &str) -> Identity {
+        Identity { namespace: "n".to_owned(), name: name.to_owned(), uid: name.to_owned() }
+    }
+
+    #[test]
+    fn what_one_principal_sees_is_no_movement_to_another() {
+        let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+        let at = |topic: &str| (TopicPartition::new(topic, 0), Commit { offset: 7, ..Commit::default() });
+        let (all, some) = (Committed::from([at("a"), at("b")]), Committed::from([at("a")]));
+        let look = |name: &str, sees: &Committed, second: u64| {
+            memory.note_look(&object(name), &group(), true, sees, Duration::from_secs(10), start + Duration::from_secs(second))
+        };
+        for second in (0..12).step_by(4) {
+            look("p", &all, second);
+            look("q", &some, second + 1);
+        }
+        for quiet in [look("p", &all, 12), look("q", &some, 13)] {
+            assert_eq!((quiet.since, quiet.moved), (Some(Duration::from_secs(12)), None));
+        }
+        // What was written by this operator is movement to neither.
+        memory.forget_looks("n", &group());
+        assert_eq!((look("p", &some, 14).moved, look("q", &all, 14).moved), (None, None));
+    }
 
     /// Looks at these seconds of an Empty group that never moves; how long it is known to be quiet at the last of them.
     fn quiet(period: u64, looks: &[u64]) -> u64 {
         let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
-        let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() };
+        let (backend, object) = (group(), object("p"));
         let look = |at: &u64| {
-            memory.note_look("n", &backend, true, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
+            memory.note_look(&object, &backend, true, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
         };
         looks.iter().map(look).last().and_then(|q| q.since).map_or(0, |since| since.as_secs())
+    }
+
+    #[test]
+    fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
+        let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+        let object = |n: usize| Identity { namespace: "n".to_owned(), name: format!("p{n}"), uid: format!("uid-{n}") };
+        let closed = |n: usize| -> OffsetResetRecord {
+            let record = serde_json::json!({
+                "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord",
+                "metadata": { "name": "r", "uid": format!("record-{n}"), "resourceVersion": "1" },
+                "spec": {
+                    "pipeline": { "name": "p", "uid": "u" }, "request": { "id": "r1" }, "backend": { "clusterID": "c", "consumerGroup": "g" },
+                    "createdAt": "2026-01-01T00:00:00Z", "deadline": "2026-01-02T00:00:00Z",
+                },
+                "status": { "phase": "Verified", "attempt": 1, "reason": "ResetVerified", "message": "", "completedAt": "2026-01-01T00:00:00Z" },
+            });
+            serde_json::from_value(record).unwrap()
+        };
+        let committed: Committed =
+            (0..1000).map(|n| (crate::domain::TopicPartition::new("t", n), crate::domain::Commit::default())).collect();
+        let look = |n: usize, at: Instant| {
+            let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: format!("g{n}") };
+            memory.note_look(&object(n), &backend, true, &committed, Duration::from_secs(4), at)
+        };
+        for n in 0..60 {
+            memory.note_reached(&object(n), false);
+            memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
+            assert!(memory.look(closed(n), start).is_over());
+            look(n, start);
+        }
+        let held = |memory: &Memory| {
+            let inner = memory.inner();
+            [inner.failures.len(), inner.readings.len(), inner.closed.len(), inner.looks.len()]
+        };
+        assert_eq!(held(&memory), [60; 4]);
+        memory.forget(|_| true, start);
+        assert_eq!(held(&memory), [60; 4], "what is there is remembered");
+        look(7, start + Duration::from_secs(4));
+        let later = start + UNSEEN;
+        memory.forget(|uid| uid == "uid-7" || uid == "record-7", later);
+        assert_eq!(held(&memory), [1; 4]);
+        assert!(memory.known_closed("record-7", "1") && !memory.known_closed("record-8", "1"));
+        assert_eq!(memory.note_reached(&object(7), false), 2, "it goes on counting");
     }
 
     #[test]
@@ -333,8 +466,43 @@ mod tests {
             (5, &[0, 4, 8, 12][..], 12),
             (60, &[0, 9, 18, 27][..], 27),
             (0, &[0][..], 0),
+            // Each too late: only many of them, over four times the period, tell as much.
+            (10, &[0, 11, 22, 33][..], 0),
+            (10, &[0, 11, 22, 33, 44][..], 11),
+            (2, &[0, 3, 6, 9][..], 0),
+            (2, &[0, 3, 6, 9, 12][..], 3),
         ] {
             assert_eq!(quiet(period, looks), expected, "period {period}, looks {looks:?}");
+        }
+    }
+
+    /// Each next look is set as `decide` sets it, and comes late by as much as the machine is loaded.
+    #[test]
+    fn however_late_looks_come_a_quiet_period_ends() {
+        let mut seed = 7_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() };
+        let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
+        for history in 0..2000 {
+            let period = Duration::from_millis(100 + random(15_000));
+            let latest = [60, 200, 1_000, 4_000, 30_000][usize::try_from(history % 5).expect("small")];
+            let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+            let (mut at, mut looks) = (Duration::ZERO, 0);
+            loop {
+                let quiet = memory.note_look(&object, &backend, true, &Committed::new(), period, start + at);
+                looks += 1;
+                if quiet.is_enough(period) {
+                    break;
+                }
+                let most = 5 * period + 6 * Duration::from_millis(latest + 50);
+                assert!(at < most, "period {period:?}, up to {latest} ms late: not over after {looks} looks in {at:?}");
+                at += crate::decide::next_look(period, quiet.since.unwrap_or_default(), Duration::from_secs(3));
+                at += Duration::from_millis(50 + random(latest));
+            }
+            assert!(at >= period, "never before it has passed");
         }
     }
 }

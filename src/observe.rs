@@ -4,14 +4,16 @@ mod record;
 
 use std::time::Duration;
 
+use kube::runtime::reflector::ObjectRef;
+
 use crate::api::{BackendIdentity, Reason, Stage};
 use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
-    Abilities, Activity, Cause, Desired, Leftover, Now, Observation, Progress, Reading, RecordLook, Request, RunState, Target,
+    Abilities, Activity, Cause, Desired, Elder, Leftover, Now, Observation, Progress, Reading, RecordLook, Request, RunState, Target,
     TopicPartition, Topics, words,
 };
-use crate::ledger::record_name;
+use crate::ledger::{former_record_name, record_name};
 
 /// See the module.
 pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now: Now) -> Observation {
@@ -19,13 +21,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now:
     if desired.guarded {
         seen.owing = ctx.ledger.owing(&desired.object, &ctx.memory).await.into();
     }
-    let platform = match ctx.platform(desired).await {
-        Ok(platform) => platform,
-        Err(cause) => {
-            seen.identity = Reading::Unreadable(cause);
-            return seen;
-        }
-    };
+    let platform = ctx.platform(desired).await;
     let look = Look { ctx, desired, progress, platform, abilities: desired.backend.abilities(), now };
     match look.open_records().await {
         Err(cause) => seen.record = Reading::Unreadable(cause),
@@ -61,10 +57,10 @@ impl Look<'_> {
                 continue;
             }
             let request = &look.object.spec.request;
-            let same_kind = request.dry_run == self.desired.asked().and_then(|r| r.written.dry_run);
+            let same_kind = request.is_dry_run() == self.desired.dry_run;
             if Some(&request.id) == self.desired.id.as_ref() && same_kind {
                 own = Some(look);
-            } else if request.dry_run != Some(true) {
+            } else if !request.is_dry_run() {
                 return Ok((own, Some(look)));
             }
         }
@@ -74,21 +70,12 @@ impl Look<'_> {
     /// Looked at where the record says it was carried out, which an earlier object of this name may have chosen otherwise.
     async fn leftover(&self, look: RecordLook) -> Leftover {
         let identity = &look.object.spec.backend;
-        let at = match self.desired.backend.of_record(identity) {
-            Some(backend) => self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await,
-            None => Err(Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at")),
-        };
-        match at {
-            Err(cause) => {
-                let (committed, activity) = (Reading::Unreadable(cause.clone()), Reading::Unreadable(cause.clone()));
-                Leftover { look, committed, activity, run_state: Reading::Unreadable(cause) }
-            }
-            Ok(at) => Leftover {
-                committed: self.read_back(&at, &look).await,
-                activity: self.right_after(&at, &look).await,
-                run_state: self.run_state(&at, &look).await,
-                look,
-            },
+        let at = self.ctx.platform_of(self.desired, identity).await;
+        Leftover {
+            committed: self.read_back(&at, &look).await,
+            activity: self.right_after(&at, &look).await,
+            run_state: self.run_state(&at, &look).await,
+            look,
         }
     }
 
@@ -120,7 +107,12 @@ impl Look<'_> {
 
     /// The record of this request, open or closed.
     async fn record(&self, request: &Request, identity: &BackendIdentity) -> Result<Option<RecordLook>, Cause> {
-        let name = record_name(&self.desired.object, identity, request);
+        let (object, records) = (&self.desired.object, &self.ctx.records);
+        let mut name = record_name(object, identity, request);
+        let former = former_record_name(object, identity, request);
+        if records.get(&ObjectRef::new(&former).within(&object.namespace)).is_some() {
+            name = former;
+        }
         // A name says nothing: the record is adopted only if the id stored in it is the same.
         let found = self.ctx.ledger.get(&self.desired.object.namespace, &name).await?.filter(|record| record.spec.request.id == request.id);
         Ok(found.map(|object| self.ctx.memory.look(object, self.now.mono)))
@@ -129,7 +121,7 @@ impl Look<'_> {
     /// It ended, and nothing was changed since: nothing needs to be known about it.
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
-        let last = self.progress.of_request(&request.id).filter(|last| last.stage.is_final());
+        let last = self.progress.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
         // What is told as paused is looked at until it is not.
         last.is_some_and(|last| !(self.progress.spec_changed || last.paused_by_operator.is_some() || retry && last.stage == Stage::Held))
     }
@@ -162,9 +154,8 @@ impl Look<'_> {
             && self.abilities.quiet
         {
             let period = self.desired.asked().map_or(Duration::MAX, |r| r.quiet_period);
-            let namespace = &self.desired.object.namespace;
             let inactive = activity.is_inactive();
-            seen.quiet = self.ctx.memory.note_look(namespace, identity, inactive, committed, period, self.now.mono);
+            seen.quiet = self.ctx.memory.note_look(&self.desired.object, identity, inactive, committed, period, self.now.mono);
         }
         seen.activity = activity.into();
         seen.committed = committed.into();
@@ -189,12 +180,23 @@ impl Look<'_> {
         let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
             let Some(identity) = seen.identity.get() else { return };
+            if own.is_none() {
+                match self.elder_live(identity).await {
+                    Ok(None) => seen.elsewhere = self.ctx.elsewhere(&self.desired.object, identity),
+                    Ok(elder) => return seen.elder = elder,
+                    Err(cause) => return seen.rivals = Reading::Unreadable(cause),
+                }
+            }
             let name = record_name(&self.desired.object, identity, request);
-            let open = self.ctx.ledger.rivals(identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
+            let open = self.ctx.ledger.rivals(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
             if let Some(orphan) = self.orphan(open.as_deref().unwrap_or_default()).await {
                 seen.leftover = Some(self.leftover(orphan).await);
             }
             seen.rivals = open.map(|open| open.iter().map(named).collect()).into();
+        }
+        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.abilities.run_state;
+        if pauses && (ready || stops) {
+            seen.sharers = self.sharers(seen, request, own).await;
         }
         if stops && own.is_none() && self.abilities.run_state {
             seen.before = self.platform.before().await.into();
@@ -241,6 +243,16 @@ impl Look<'_> {
         let (committed, log) = tokio::join!(self.platform.committed(&selected), self.platform.log(&selected, time, self.now.wall));
         seen.committed = committed.into();
         seen.log = log.into();
+    }
+
+    /// For one that was not looked at before: the copies may not hold yet what was made along with it.
+    async fn elder_live(&self, identity: &BackendIdentity) -> Result<Option<Elder>, Cause> {
+        let Some(created) = self.desired.created.filter(|_| !self.progress.seen_before) else { return Ok(None) };
+        if let Some(elder) = Elder::may_come(created, self.now.wall) {
+            return Ok(Some(elder));
+        }
+        let beside = self.ctx.ledger.pipelines(&self.desired.object.namespace).await?;
+        Ok(Elder::among(beside.iter(), &self.desired.object, identity))
     }
 
     /// Where a platform says the pipeline reads: while it runs, now and then; at once before it is stopped or reset. Not

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
+use crate::api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
 use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{Answer, Cause, Desired, Observation, Plan, RecordLook, Request, Step, TopicPartition};
@@ -66,12 +66,6 @@ impl Act<'_> {
         self.subject.ok_or_else(|| gone("there is no record"))
     }
 
-    /// Where the record says, reached as the spec says.
-    async fn platform(&self, record: &OffsetResetRecord) -> Result<Platform, Cause> {
-        let backend = self.desired.backend.of_record(&record.spec.backend).ok_or_else(|| gone("the backend is of another kind"))?;
-        self.ctx.platform(&Desired { backend, ..self.desired.clone() }).await
-    }
-
     async fn record_pause(&self, seen: &Observation, before: RunStateBefore, deadline: Timestamp) -> Result<(), Cause> {
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.run_state_before = Some(before);
@@ -81,7 +75,7 @@ impl Act<'_> {
     /// Stops the pipeline, or starts it again. Noted before the call: what times out may still land.
     async fn switch(&self, start: bool) -> Result<(), Cause> {
         let record = &self.subject()?.object;
-        let platform = self.platform(record).await?;
+        let platform = self.ctx.platform_of(self.desired, &record.spec.backend).await;
         let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
         let switch = if start { platform.starting(before).await } else { platform.stopping(before).await };
         // What was looked at on the way here may have taken long, and another replica may have gone on meanwhile: a stop for a
@@ -144,10 +138,10 @@ impl Act<'_> {
         let record = self.subject()?;
         let writer = record.object.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
         let goals: Vec<_> = plan.moves().filter(|(row, _)| only(&row.at)).map(|(row, goal)| (row.at.clone(), goal)).collect();
-        let platform = self.platform(&record.object).await?;
+        let platform = self.ctx.platform_of(self.desired, &record.object.spec.backend).await;
         let now = self.ctx.now().mono;
         let Some(closes) = self.ctx.memory.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end) else {
-            return Err(Cause::new(Reason::PlanRecorded, "the send window passed"));
+            return Err(Cause::new(Reason::PlanRecorded, "more time than the send window (--send-window) passed before it could be sent; nothing was sent"));
         };
         // Should this pass be dropped in the middle, the call may still be under way until its deadline.
         let ended = now + 3 * self.ctx.timing.call_deadline;

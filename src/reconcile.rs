@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::api::{Stage, StreamPipeline};
+use crate::api::{Reason, Stage, StreamPipeline};
 use crate::context::Context;
-use crate::domain::{Desired, Progress, Reading, Step, Verdict};
+use crate::domain::{Decision, Desired, Observation, Progress, Reading, Step, Timing, Verdict, words};
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{Seen, left_paused, report};
@@ -13,6 +13,9 @@ use crate::report::{Seen, left_paused, report};
 /// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
 /// are so many, and a pause between announcing one and sending it would be taken from its window.
 const PASSES: usize = 12;
+
+/// A Secret or a ConfigMap that was put right is seen after this long at most, and the time that its look takes.
+const VALUES: Duration = Duration::from_secs(10);
 
 /// HTTP status of a write that met a newer version, or an object that is there already.
 const CONFLICT: i32 = 409;
@@ -38,7 +41,11 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         let now = ctx.now();
         told.note(&seen, now.wall);
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
-        log(&desired, &decision.verdict, decision.step.as_ref());
+        log(ctx, &desired, &seen, &decision);
+        if progress.spec_changed {
+            // What failed before says nothing about what stands there now.
+            ctx.memory.note_reached(&desired.object, true);
+        }
         let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
         // Told before: afterwards the object is gone.
@@ -56,6 +63,8 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The object changed; the watch brings it anew.
                 Ok(()) if guard => return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
+                // What an older definition drops would be written again at once.
+                Ok(()) if seen.outdated.is_some() => None,
                 Ok(()) if !unload => {
                     left = if next_chunk { PASSES } else { left };
                     continue;
@@ -73,16 +82,17 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             )));
             if let Verdict::Request(ending) = &mut decision.verdict {
                 // An end is told only once its record is closed: what is told as ended is not looked at again.
-                let not_ended = undone.is_some() && matches!(ending.stage, Stage::Failed | Stage::Planned);
+                let not_ended = undone.is_some() && ending.owed.is_none() && matches!(ending.stage, Stage::Failed | Stage::Planned);
                 if unload || not_ended {
                     ending.stage = Stage::Waiting;
                 }
-                if let Some(cause) = undone {
-                    tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
-                    // What has ended keeps its word: it would be told for ever.
-                    if !ending.stage.is_final() {
-                        ending.cause = cause;
-                    }
+            }
+            if let Some(cause) = undone {
+                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
+                match &mut decision.verdict {
+                    Verdict::Request(ending) => ending.hinder(&cause),
+                    // Also what only our own housekeeping meets: an object that does not go would not say why.
+                    other => *other = Verdict::Owes(cause),
                 }
             }
         }
@@ -95,11 +105,26 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             }
         }
         if failures > 0 {
-            again = again.max(backoff(failures, ctx.timing.recheck_waiting, ctx.timing.max_backoff));
+            let reason = told.reached.as_ref().and_then(|reached| reached.as_ref().err()).map(|cause| cause.reason);
+            // Half of it, and up to all of it by chance.
+            return Some(ctx.jitter(again.max(after_failures(failures, reason, &ctx.timing)) / 2));
         }
         return Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
     }
     Some(ctx.jitter(Duration::from_secs(1)))
+}
+
+/// How long after so many failures in a row, the last of them for this reason.
+fn after_failures(failures: u32, reason: Option<Reason>, timing: &Timing) -> Duration {
+    let by_value = reason.is_some_and(heals_by_a_value);
+    let longest = if by_value { timing.max_backoff.min(VALUES) } else { timing.max_backoff };
+    backoff(failures, timing.recheck_waiting, longest)
+}
+
+/// Whether a Secret or a ConfigMap may heal it, which nobody watches: it is read again when used. Who is refused by brokers or a gateway
+/// with the same values as before is not asked again so soon: their clients see to that.
+fn heals_by_a_value(reason: Reason) -> bool {
+    matches!(reason, Reason::SecretNotFound | Reason::TlsFailed | Reason::AuthenticationFailed)
 }
 
 /// Doubles from a fifth of the usual delay up to the cap.
@@ -107,8 +132,9 @@ fn backoff(failures: u32, usual: Duration, cap: Duration) -> Duration {
     (usual / 5).saturating_mul(2u32.saturating_pow(failures.min(16))).min(cap)
 }
 
-/// One line per decision.
-fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
+/// A line for each decision: at info where it is another than the last one of this object, times apart.
+fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision) {
+    let (verdict, step) = (&decision.verdict, decision.step.as_ref());
     let (namespace, name, id) = (&desired.object.namespace, &desired.object.name, desired.id.as_deref().unwrap_or_default());
     let step = match step {
         None => "None",
@@ -126,10 +152,55 @@ fn log(desired: &Desired, verdict: &Verdict, step: Option<&Step>) {
         Some(Step::Close(_)) => "Close",
         Some(Step::Rearm) => "Rearm",
     };
-    match verdict {
-        Verdict::Request(e) => {
-            tracing::info!(namespace, name, id, stage = ?e.stage, reason = %e.cause.reason, step, "Decided: {}", e.cause.message)
+    let (stage, cause) = match verdict {
+        Verdict::Request(e) => (format!("{:?}", e.stage), e.owed.as_ref().unwrap_or(&e.cause)),
+        Verdict::Owes(cause) => (String::new(), cause),
+        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => match owed(desired, seen, decision.step.as_ref()) {
+            Some(done) if is_news(ctx, desired, &done) => return tracing::info!(namespace, name, id, step, "Decided: {done}"),
+            Some(_) | None => return tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+        },
+    };
+    if is_news(ctx, desired, &format!("{stage} {} {step} {}", cause.reason, cause.message)) {
+        tracing::info!(namespace, name, id, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
+    } else {
+        tracing::debug!(namespace, name, id, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
+    }
+}
+
+fn is_news(ctx: &Context, desired: &Desired, said: &str) -> bool {
+    ctx.memory.is_news(&desired.object, words::apart_from_times(said))
+}
+
+/// What is done although nothing is asked for: for a request that is gone, or for an object that is deleted.
+fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<String> {
+    let left = seen.leftover.as_ref().map(|left| &left.look);
+    let record = left.or(seen.record.get().and_then(Option::as_ref)).and_then(|look| look.object.metadata.name.as_deref()).unwrap_or("?");
+    let (what, why) = (desired.backend.named(), if desired.deleted.is_some() { "; this object is deleted" } else { "" });
+    match step? {
+        Step::BringBack => Some(format!("{what} is started again, as record {record} owes it{why}")),
+        Step::NoteBroughtBack => Some(format!("{what} runs again as before, or was changed by somebody else: record {record} owes nothing more{why}")),
+        Step::Close(status) => Some(format!("record {record} is closed: {:?}, {}{why}", status.phase, status.reason)),
+        Step::Unguard if desired.deleted.is_some() => Some(format!("nothing is left to bring back{why} and goes")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn b10_what_a_secret_may_heal_is_looked_at_within_ten_seconds_and_the_rest_within_the_cap() {
+        let timing = crate::config::Config::parse_from(["operator"]).timing();
+        for failures in 1..100 {
+            for reason in [Reason::SecretNotFound, Reason::TlsFailed, Reason::AuthenticationFailed] {
+                assert!(after_failures(failures, Some(reason), &timing) <= Duration::from_secs(10), "{reason} {failures}");
+            }
+            assert!(after_failures(failures, Some(Reason::BrokerUnreachable), &timing) <= timing.max_backoff);
         }
-        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+        assert_eq!(after_failures(50, Some(Reason::BrokerUnreachable), &timing), timing.max_backoff);
+        assert_eq!(after_failures(50, None, &timing), timing.max_backoff);
     }
 }

@@ -11,7 +11,9 @@ use kube::{Api, Client};
 
 use crate::api::{CaSource, Reason};
 use crate::clock;
-use crate::domain::Cause;
+use crate::domain::{Cause, words};
+use crate::pem::{self, Form};
+use crate::refusal;
 
 /// A rotated value is seen after this long at most.
 const FRESH: Duration = Duration::from_secs(5);
@@ -40,39 +42,53 @@ impl Secrets {
         pick("Secret", name, keys, &self.secret_values(namespace, name).await?)
     }
 
-    /// A certificate and its key, by either pair of names that people have: of `kubernetes.io/tls`, or Strimzi's.
+    /// A certificate and its key, by either pair of names that people have: of `kubernetes.io/tls`, or Strimzi's. `field`: of the
+    /// spec, which names the Secret.
     ///
     /// # Errors
-    /// As [`Secrets::secret`].
-    pub async fn certificate(&self, namespace: &str, name: &str) -> Result<[Vec<u8>; 2], Cause> {
+    /// As [`Secrets::secret`]; `TlsFailed` where a value is not what it is named for.
+    pub async fn certificate(&self, namespace: &str, field: &str, name: &str) -> Result<[String; 2], Cause> {
         let values = self.secret_values(namespace, name).await?;
-        let strimzi = pick("Secret", name, ["user.crt", "user.key"], &values);
-        pick("Secret", name, ["tls.crt", "tls.key"], &values).or_else(|missing| strimzi.map_err(|_| missing))
+        let pair = |keys: [&'static str; 2]| pick("Secret", name, keys, &values).map(|found| (keys, found));
+        let (keys, [certificate, key]) =
+            pair(["tls.crt", "tls.key"]).or_else(|missing| pair(["user.crt", "user.key"]).map_err(|_| missing))?;
+        let at = |key| At { kind: "Secret", name, key, field };
+        Ok([at(keys[0]).pem(certificate, Form::Certificates)?, at(keys[1]).pem(key, Form::Key)?])
     }
 
-    /// CA certificates: of the key, or of every key that looks like one.
+    /// CA certificates: of the key, or of every key that looks like one. `field`: of the spec, which names them.
     ///
     /// # Errors
-    /// As [`Secrets::secret`].
-    pub async fn ca(&self, namespace: &str, source: &CaSource) -> Result<Vec<u8>, Cause> {
+    /// As [`Secrets::secret`]; `TlsFailed` where a value holds no certificates: none would be taken for those of the system.
+    pub async fn ca(&self, namespace: &str, field: &str, source: &CaSource) -> Result<String, Cause> {
         let (kind, at, values) = match (&source.secret_key_ref, &source.config_map_key_ref) {
             (Some(at), _) => ("Secret", at, self.secret_values(namespace, &at.name).await?),
             (None, Some(at)) => ("ConfigMap", at, self.config_map_values(namespace, &at.name).await?),
             (None, None) => {
-                return Err(Cause::new(Reason::SecretNotFound, "ca: exactly one of secretKeyRef and configMapKeyRef is needed"));
+                return Err(Cause::new(
+                    Reason::SecretNotFound,
+                    format!("{field}: exactly one of secretKeyRef and configMapKeyRef is needed"),
+                ));
             }
         };
+        let of = |key: &str, value: Vec<u8>| At { kind, name: &at.name, key, field }.pem(value, Form::Certificates);
         if let Some(key) = &at.key {
-            let [pem] = pick(kind, &at.name, [key.as_str()], &values)?;
-            return Ok(pem);
+            let [value] = pick(kind, &at.name, [key.as_str()], &values)?;
+            return of(key, value);
         }
         let is_ca = |key: &str| (key.ends_with(".crt") || key.ends_with(".pem")) && !matches!(key, "tls.crt" | "user.crt");
-        let bundle: Vec<&[u8]> = values.iter().filter(|(key, _)| is_ca(key)).map(|(_, pem)| pem.as_slice()).collect();
+        let named = values.iter().filter(|(key, value)| is_ca(key) && !pem::is_of_another_kind(value));
+        let bundle = named.map(|(key, value)| of(key, value.clone())).collect::<Result<Vec<_>, _>>()?;
         if bundle.is_empty() {
-            let [pem] = pick(kind, &at.name, ["ca.crt"], &values)?;
-            return Ok(pem);
+            let [value] = pick(kind, &at.name, ["ca.crt"], &values)?;
+            return of("ca.crt", value);
         }
-        Ok(bundle.join(&b'\n'))
+        Ok(bundle.join("\n"))
+    }
+
+    /// Lets go of values that are not read again.
+    pub fn sweep(&self, now: Instant) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
     }
 
     async fn secret_values(&self, namespace: &str, name: &str) -> Result<Values, Cause> {
@@ -88,7 +104,12 @@ impl Secrets {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let read = async {
             let found = api.get_opt(name).await?;
-            Ok(found.map(|c| c.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).collect()))
+            // What kubectl puts there from a file that is not text.
+            let binary = |c: &mut ConfigMap| c.binary_data.take().unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect::<Vec<_>>();
+            Ok(found.map(|mut c| {
+                let binary = binary(&mut c);
+                c.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).chain(binary).collect()
+            }))
         };
         self.read("ConfigMap", namespace, name, read).await
     }
@@ -111,12 +132,12 @@ impl Secrets {
         let found = match tokio::time::timeout(self.deadline, read).await {
             Ok(Ok(Some(values))) => Ok(values),
             Ok(Ok(None)) => Err(missing(kind, name)),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
-                Reason::PermissionMissing,
-                format!("the operator may not read {kind} {name}: the right `get` on it is needed (the chart's ClusterRole has it)"),
-            )),
-            Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("reading {kind} {name}: {error}"))),
-            Err(_) => Err(Cause::new(Reason::APIServerError, format!("reading {kind} {name}: no answer from the API server in time"))),
+            Ok(Err(error)) => {
+                let right =
+                    format!("the operator may not read {kind} {name}: the right `get` on it is needed (the chart's ClusterRole has it)");
+                Err(refusal::cause(&format!("reading {kind} {name}"), &error, &right))
+            }
+            Err(_) => Err(refusal::silent(&format!("reading {kind} {name}"), self.deadline)),
         };
         let mut kept = kept();
         kept.retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
@@ -127,6 +148,44 @@ impl Secrets {
     }
 }
 
+/// Where a value stands, and which field of the spec led there.
+struct At<'a> {
+    kind: &'a str,
+    name: &'a str,
+    key: &'a str,
+    field: &'a str,
+}
+
+impl At<'_> {
+    fn pem(&self, value: Vec<u8>, form: Form) -> Result<String, Cause> {
+        let wrong = match pem::check(&value, form) {
+            Ok(()) => match String::from_utf8(value) {
+                Ok(text) => return Ok(text),
+                Err(_) => "it is not text".to_owned(),
+            },
+            Err(wrong) => wrong,
+        };
+        let (kind, name, key, field) = (self.kind, self.name, words::cut(self.key, 253), self.field);
+        let text = format!(
+            "{field}: key {key} of {kind} {name} must hold {}, but {wrong}; correct it, and the operator goes on by itself",
+            form.expected()
+        );
+        Err(Cause::new(Reason::TlsFailed, text))
+    }
+}
+
+/// A value that is sent as text.
+///
+/// # Errors
+/// `AuthenticationFailed` where it is none.
+pub fn text(name: &str, key: &str, value: Vec<u8>) -> Result<String, Cause> {
+    String::from_utf8(value).map_err(|_| {
+        let text =
+            format!("the value of key {key} in Secret {name} is binary, not text (UTF-8); correct it, and the operator goes on by itself");
+        Cause::new(Reason::AuthenticationFailed, text)
+    })
+}
+
 fn missing(kind: &str, name: &str) -> Cause {
     Cause::new(Reason::SecretNotFound, format!("{kind} {name} is not in this namespace; create it, and the operator goes on by itself"))
 }
@@ -134,9 +193,23 @@ fn missing(kind: &str, name: &str) -> Cause {
 fn pick<const N: usize>(kind: &str, name: &str, keys: [&str; N], values: &Values) -> Result<[Vec<u8>; N], Cause> {
     if let Some(lacks) = keys.iter().find(|key| !values.contains_key(**key)) {
         let keys: Vec<_> = values.keys().cloned().collect();
-        let has = if keys.is_empty() { "it is empty".to_owned() } else { format!("it has {}", crate::domain::words::some_of(&keys)) };
+        let has = if keys.is_empty() { "it is empty".to_owned() } else { format!("it has {}", words::some_of(&keys)) };
         let text = format!("{kind} {name} has no key {lacks} ({has}); add it, and the operator goes on by itself");
         return Err(Cause::new(Reason::SecretNotFound, text));
     }
     Ok(keys.map(|key| values.get(key).cloned().unwrap_or_default()))
+}
+
+/// What each way to fail is told as, with what leads to it: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<(String, Cause)> {
+    let lacks = |values: &[&str]| {
+        let values: Values = values.iter().map(|key| ((*key).to_owned(), Vec::new())).collect();
+        pick("Secret", "app", ["username"], &values).unwrap_err()
+    };
+    vec![
+        ("the Secret is not there".to_owned(), missing("Secret", "app")),
+        ("the Secret has another key".to_owned(), lacks(&["user", "password"])),
+        ("the Secret is empty".to_owned(), lacks(&[])),
+    ]
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::stream_pipeline_status::time_schema;
 use super::{OffsetReset, PlanTotals, Reason, StartOptions, WorkloadReference};
@@ -27,6 +28,7 @@ pub const MAX_ROWS: usize = 20_000;
     shortname = "osr",
     category = "streaming",
     doc = "OffsetResetRecord is the record of one reset request: the plan, written before anything is sent, and what became of it. Written by the operator only.",
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.phase) || !has(self.spec.plan) || has(oldSelf.spec.plan)").message("spec.plan of a closed record may be dropped, never put there"),
     printcolumn(name = "Pipeline", type_ = "string", json_path = ".spec.pipeline.name"),
     printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.id"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
@@ -205,6 +207,14 @@ pub struct RecordedPlan {
     pub warnings: Vec<String>,
 }
 
+impl RecordedPlan {
+    /// What is sent from it, in 64 hex digits.
+    pub fn digest(&self) -> String {
+        let sent = serde_json::to_vec(&(&self.topics, &self.call, &self.chunk_size)).unwrap_or_default();
+        Sha256::digest(sent).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// The rows of one topic, in columns of the same length; a column that says nothing is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -271,6 +281,10 @@ pub enum Why {
     NoCommitSkipped,
     /// An open transaction holds the end back: the last stable offset.
     TransactionOpen,
+    /// A word that this version does not know. It only informs.
+    #[serde(other)]
+    #[schemars(skip)]
+    OfAnotherVersion,
 }
 
 /// What became of a record.
@@ -297,6 +311,10 @@ pub struct OffsetResetRecordStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     pub brought_back_at: Option<Timestamp>,
+    /// Stands for what was announced: the plan's table, topic ids and call. Nothing else is ever sent from this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub plan_digest: Option<String>,
     /// Partitions the broker refused, the first hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
@@ -316,6 +334,7 @@ impl OffsetResetRecordStatus {
             verification: None,
             reading: None,
             brought_back_at: None,
+            plan_digest: None,
             failures: Vec::new(),
         }
     }
@@ -331,6 +350,10 @@ pub enum RecordPhase {
     Sent,
     Held,
     Abandoned,
+    /// A word that this version does not know: closed, and left as it is.
+    #[serde(other)]
+    #[schemars(skip)]
+    OfAnotherVersion,
 }
 
 /// How many partitions stood where at the last look.

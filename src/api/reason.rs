@@ -27,12 +27,16 @@ pub enum Stage {
     Failed,
     /// Something was or may have been sent and is not proven; a person decides.
     Held,
+    /// A word that this version does not know: nothing is begun, nor taken for ended, because of it.
+    #[serde(other)]
+    #[schemars(skip)]
+    OfAnotherVersion,
 }
 
 impl Stage {
     /// Whether nothing more happens under this id by itself.
     pub fn is_final(self) -> bool {
-        !matches!(self, Stage::Waiting | Stage::Pausing | Stage::Sending)
+        !matches!(self, Stage::Waiting | Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion)
     }
 
     /// Whether this id never runs any more, should it be asked for again after another one.
@@ -56,6 +60,7 @@ pub enum Reason {
     DuplicateGroup,
     BrokerUnreachable,
     PermissionMissing,
+    AdmissionRefused,
     BackendError,
     APIServerError,
     InvalidObject,
@@ -123,6 +128,9 @@ pub enum Reason {
     OffsetsMoved,
     PartlyApplied,
     RecordMissing,
+    // Read where it stands, never written
+    #[serde(other)]
+    OfAnotherVersion,
 }
 
 impl Reason {
@@ -146,12 +154,17 @@ impl Reason {
             }
             QuietPeriod => "The group is Empty; it is watched for `quietPeriod` that it stays so. Nothing to do.",
             TransactionOpen => "A producer's open transaction holds offsets of the group. It is waited for; end it if it hangs.",
-            AnotherResetOpen => "Another record of the same group is not closed yet. It is dealt with first.",
+            AnotherResetOpen => {
+                "Another record of the same group, or of a workload that both would stop, is not closed yet. It is dealt with first."
+            }
             DuplicateGroup => {
                 "An older StreamPipeline names the same group or pipeline. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
             }
             BrokerUnreachable => "No broker answers. Check the address, the network and what the brokers advertise.",
             PermissionMissing => "A right on the Kafka cluster, or on the API server, is missing; the message names it.",
+            AdmissionRefused => {
+                "Somebody else's admission (a policy, a webhook, a quota, or a namespace that is being deleted) refuses what the operator writes; the message says which, in its words. Ask whoever runs it; it is tried again."
+            }
             BackendError => {
                 "The broker answered with an error that has no name here; the code is in `error.backendCode`. It is tried again."
             }
@@ -161,7 +174,7 @@ impl Reason {
                 "`bootstrapServers` lead to another cluster than before. Correct them, or delete and create the object to accept it."
             }
             CRDOutdated => {
-                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent, stopped or started until they are upgraded."
+                "The installed CRDs are older than the operator: the API server drops fields that they do not know. Nothing is sent or stopped until they are upgraded; what was stopped is started again all the same."
             }
             AverageRateUnavailable => {
                 "Kafka: a partition's log cannot be read (no leader), so there is no average input rate; nothing was written, it is tried again. EnOS: the reset was called and answered with 61168, which does not say whether it moved: held."
@@ -171,14 +184,14 @@ impl Reason {
                 "The pipeline runs. Pause or stop it, and the reset starts by itself; or `whenActive: Pause`. With `whenActive: Fail` it ended; choose a new id."
             }
             PipelineNotStartedYet => {
-                "Released, never started: the platform resets only paused or stopped pipelines. Start and stop it, or remove the request."
+                "Released, never started: the platform resets only paused or stopped pipelines. Start and stop it, or remove `spec.offsetReset`."
             }
             PipelineFailed => "The platform reports that the pipeline failed. Look into it in the console, then stop it.",
             PipelineStatusUnknown => {
                 "The platform reports a state that is not documented, or lists disagree. Nothing is called; it is looked at again."
             }
             PauseOverridden => {
-                "Somebody started the pipeline again while the operator held it paused. It is not paused twice: stop it, or remove the request."
+                "Somebody started the pipeline again while the operator held it paused. It is not paused twice: stop it, or remove `spec.offsetReset`."
             }
             AutoscalerActive => {
                 "An autoscaler scales a workload that is to be stopped; it would work against the pause. Remove or pause it."
@@ -186,14 +199,16 @@ impl Reason {
             WorkloadNotFound => "A workload, or its kind, does not exist in the namespace. Correct `spec.kafka.workloads`.",
             SecretNotFound => "A Secret or ConfigMap is missing, lacks a key, or may not be read. Correct it; it is read again when used.",
             EndpointNotAllowed => {
-                "The operator may not connect there: see `--allowed-endpoints` and `--allow-plain-http`. Not a byte was sent."
+                "The operator may not connect there: the message says why. See `--allowed-endpoints`, `--allow-plain-http` and `--allow-plain-sasl`; the API server is never connected to. Not a byte was sent."
             }
             EndpointUnreachable => "The gateway does not answer. Check the address, DNS and the network.",
-            TlsFailed => "The gateway's certificate does not verify. Check its host name and dates, and `spec.enos.ca`.",
-            AuthenticationFailed => {
-                "The gateway refuses the credentials. Check access key and secret key in the Secret, and the operator's clock."
+            TlsFailed => {
+                "The certificate of the gateway or of a broker does not verify, or what is named as CA, certificate or key is none. Check host name and dates, and the field that the message names."
             }
-            RateLimited => "The gateway limits the rate of calls. The operator slows down and goes on.",
+            AuthenticationFailed => {
+                "The gateway or the brokers refuse the credentials. Check the values in the Secret, and the operator's clock."
+            }
+            RateLimited => "The gateway, or a quota of the brokers, limits the rate of calls. The operator slows down and goes on.",
             RequestRejected => "The platform refuses a parameter. Check orgID and pipelineID; report it if they are right.",
             UnexpectedAnswer => "Something else than the platform answers, or not as documented. Check `spec.enos.endpoint`.",
             PlatformError => "The platform reports an internal error. It is tried again; if it stays, ask EnOS support.",
@@ -233,7 +248,7 @@ impl Reason {
                 "The request was there when the object was first seen, so it was not run. A new id runs; or create with `whenCreated: Run` or a future `expiresAt`."
             }
             AlreadyHandled => "A record of this id exists from an earlier object. It does not run again; a new id does.",
-            RequestEditedWithoutNewId => "The request was edited after it ended. Nothing runs under the same id; a new id does.",
+            RequestEditedWithoutNewId => "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait.",
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",
             NoCommittedOffset => "A selected partition has no committed offset. Choose a policy or other topics, with a new id.",
@@ -260,10 +275,13 @@ impl Reason {
             NoLongerRequested => "The request was withdrawn or replaced before anything was sent.",
             AbandonedUnrun => "This id was given up before anything was sent. A new id asks again.",
             OutcomeUnknown => {
-                "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or no id."
+                "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
             }
-            OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or no id.",
+            OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then.",
             PartlyApplied => "The broker refused some partitions for good. The record names them; then a new id.",
+            OfAnotherVersion => {
+                "Another version of the operator wrote a word that this one does not know. What stands beside it is in that version's words."
+            }
             RecordMissing => "The status says that the request was sent, and its record is gone. It never runs again; a new id asks anew.",
         }
     }

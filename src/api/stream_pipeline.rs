@@ -84,7 +84,10 @@ pub struct StreamPipelineSpec {
 )]
 pub struct OffsetReset {
     /// Names this request. A new value is a new request; the same value never runs twice. Any printable text.
-    #[x_kube(validation = Rule::new(rules::ID).message("spec.offsetReset.id: printable characters, at least one, without spaces at its ends; choose an id such as replay-2026-11-22"))]
+    #[x_kube(
+        validation = Rule::new(rules::ID).message("spec.offsetReset.id: printable characters, at least one, without spaces at its ends; choose an id such as replay-2026-11-22"),
+        validation = Rule::new(rules::ID_RENDERED).message("spec.offsetReset.id: it still has the marks of a template (such as ${…}, $NAME, {{ … }} or <% … %>), so it was never rendered; render the manifest, or choose an id without them")
+    )]
     #[schemars(length(max = 128))]
     pub id: String,
     /// Where to move to: exactly one of the fields inside. Needed with `kafka`, refused with `enos`, where the platform decides.
@@ -109,7 +112,8 @@ pub struct OffsetReset {
     #[schemars(schema_with = "rules::duration_schema")]
     pub quiet_period: Option<Duration>,
     /// Whether a request that is already there when the object is created runs. Omitted: Skip, so that a restored
-    /// or copied manifest moves nothing.
+    /// or copied manifest moves nothing. Run is for a person with kubectl: it also runs where the object is created again
+    /// and its record is not there (another namespace, or one made anew). In Git: expiresAt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_created: Option<WhenCreated>,
     /// Not started by then (RFC 3339, zone required): Expired, never run. In the future it also lets a request run
@@ -146,11 +150,22 @@ pub struct OffsetReset {
     pub unknown: BTreeMap<String, Value>,
 }
 
+impl OffsetReset {
+    /// Left out is the same as false.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run.unwrap_or(false)
+    }
+}
+
 /// Where to move to.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules::null_is_absent)]
-#[x_kube(validation = Rule::new("(has(self.position) ? 1 : 0) + (has(self.timestamp) ? 1 : 0) + (has(self.shiftBy) ? 1 : 0) == 1").message("spec.offsetReset.to: exactly one of position, timestamp, shiftBy is needed; keep the one that is meant"))]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+#[x_kube(
+    validation = Rule::new("has(self.position) || has(self.timestamp) || has(self.shiftBy)").message("spec.offsetReset.to: exactly one of position, timestamp, shiftBy is needed, and none of them is there; a field of another name is not known: check its spelling"),
+    validation = Rule::new("(has(self.position) ? 1 : 0) + (has(self.timestamp) ? 1 : 0) + (has(self.shiftBy) ? 1 : 0) <= 1").message("spec.offsetReset.to: exactly one of position, timestamp, shiftBy is needed, and several are there; keep the one that is meant")
+)]
 pub struct Target {
     /// An end of the log. Latest is the last stable offset: it never jumps over an open transaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Reason, Stage};
 
 /// What the operator saw and did.
+// A new object has a status of no generation: without one, Git tools take it for done before anybody has looked at it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = { "observedGeneration": -1 }))]
 pub struct StreamPipelineStatus {
     /// The generation of the spec this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +41,7 @@ pub struct StreamPipelineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "endedIDs")]
     #[schemars(length(max = 50))]
     pub ended_ids: Vec<String>,
-    /// The Kafka cluster id seen first; another one is `ClusterChanged`.
+    /// The Kafka cluster id seen first, once the group could be read there; another one is `ClusterChanged`.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "clusterID")]
     pub cluster_id: Option<String>,
     /// The EnOS pipeline's id, once the platform has shown the pipeline; kept from then on, also where the spec names it by name.
@@ -53,7 +55,7 @@ const ENDED_IDS: usize = 50;
 impl StreamPipelineStatus {
     /// Speaks of the request last dealt with no more; where its id is used up, that is kept.
     pub fn leave_last(&mut self) {
-        let Some(last) = self.offset_reset.take().filter(|last| last.stage.uses_up_its_id()) else { return };
+        let Some(last) = self.offset_reset.take().filter(|last| last.stage.uses_up_its_id() && !last.is_dry_run()) else { return };
         self.ended_ids.retain(|id| *id != last.id);
         self.ended_ids.push(last.id);
         let surplus = self.ended_ids.len().saturating_sub(ENDED_IDS);
@@ -66,7 +68,7 @@ impl StreamPipelineStatus {
 pub enum Phase {
     /// The group has members, or its offsets move; RUNNING on EnOS.
     Running,
-    /// PAUSED on EnOS.
+    /// PAUSED on EnOS; with workloads: the operator keeps them at 0.
     Paused,
     /// The group is Empty; STOPPED on EnOS.
     Stopped,
@@ -77,6 +79,7 @@ pub enum Phase {
     /// There is no such group and it has no committed offsets; no such pipeline on EnOS.
     NotFound,
     /// It could not be read.
+    #[serde(other)]
     Unknown,
 }
 
@@ -86,6 +89,9 @@ pub enum Phase {
 pub struct OffsetResetStatus {
     pub id: String,
     pub stage: Stage,
+    /// true: a dry run, which moves nothing and does not use up its id. Absent: a reset.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// When the operator took the request on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
@@ -109,6 +115,13 @@ pub struct OffsetResetStatus {
     pub paused_by_operator: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ResetError>,
+}
+
+impl OffsetResetStatus {
+    pub fn is_dry_run(&self) -> bool {
+        // One that an earlier version wrote says so by its stage alone.
+        self.dry_run || self.stage == Stage::Planned
+    }
 }
 
 /// What a plan costs. Offset distances: an upper bound of the records they stand for.

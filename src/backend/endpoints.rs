@@ -4,13 +4,17 @@
 //! Without rules: everything but loopback, link-local, unspecified, multicast and the `forbidden` addresses, also where one of them is
 //! wrapped in an IPv6 address. With rules, exactly what they name: an address rule is taken at its word, except that a range never
 //! opens a `forbidden` address (a rule for that one address does); a name rule lets the name resolve to anything that is allowed
-//! without rules.
+//! without rules. No rule opens the API server's own sockets, which are learned while the operator runs.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::sync::{PoisonError, RwLock};
 
 use ipnet::IpNet;
+
+/// What an API server's address is refused for. Where it stands in a text, no flag is named as the remedy.
+pub const API_SERVER: &str = "it is the Kubernetes API server";
 
 /// Why an address or a host is not connected to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,15 +80,29 @@ impl fmt::Display for Rule {
 }
 
 /// The rules, and the addresses that no tenant may reach (the API server's own).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct EndpointPolicy {
     pub allowed: Vec<Rule>,
     pub forbidden: Vec<IpAddr>,
+    /// Where the API server listens, however it is reached.
+    api_server: RwLock<Vec<SocketAddr>>,
 }
 
 impl EndpointPolicy {
     pub fn new(allowed: Vec<Rule>, forbidden: &[IpAddr]) -> Self {
-        Self { allowed, forbidden: forbidden.iter().copied().map(unwrapped).collect() }
+        Self { allowed, forbidden: forbidden.iter().copied().map(unwrapped).collect(), api_server: RwLock::default() }
+    }
+
+    /// Where the API server listens, as far as it is known now. True: that is news.
+    pub fn learn_api_server(&self, sockets: &[SocketAddr]) -> bool {
+        let mut sockets: Vec<_> = sockets.iter().map(|at| SocketAddr::new(unwrapped(at.ip()), at.port())).collect();
+        sockets.sort_unstable();
+        sockets.dedup();
+        // One assignment under this lock, so a panic elsewhere leaves it whole.
+        let mut known = self.api_server.write().unwrap_or_else(PoisonError::into_inner);
+        let news = *known != sockets;
+        *known = sockets;
+        news
     }
 
     /// Reads `--allowed-endpoints`: entries as in [`Rule`], empty ones left out.
@@ -95,19 +113,24 @@ impl EndpointPolicy {
 
     /// Before anything is resolved: a literal address is judged, a name that no rule can allow is refused. `host` as in a URL, IPv6 in
     /// brackets or bare.
-    pub fn permits_host(&self, host: &str) -> Result<(), EndpointNotAllowed> {
+    pub fn permits_host(&self, host: &str, port: u16) -> Result<(), EndpointNotAllowed> {
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if let Ok(ip) = bare.parse::<IpAddr>() {
-            return self.permits(None, ip);
+            return self.permits(None, SocketAddr::new(ip, port));
         }
         // A name may resolve into an allowed range, so with a range among the rules only the addresses can tell.
         let open = self.allowed.is_empty() || self.allowed.iter().any(|r| matches!(r, Rule::Net(_)));
         if open || self.names(bare) { Ok(()) } else { Err(refused(host, None, "no rule of --allowed-endpoints names it")) }
     }
 
-    /// Right before connecting. `host`: the name that resolved to `ip`, where there is one.
-    pub fn permits(&self, host: Option<&str>, ip: IpAddr) -> Result<(), EndpointNotAllowed> {
+    /// Right before connecting. `host`: the name that resolved to this address, where there is one.
+    pub fn permits(&self, host: Option<&str>, to: SocketAddr) -> Result<(), EndpointNotAllowed> {
+        let ip = to.ip();
         let address = unwrapped(ip);
+        let api_server = self.api_server.read().unwrap_or_else(PoisonError::into_inner).contains(&SocketAddr::new(address, to.port()));
+        if api_server {
+            return Err(refused(host.unwrap_or_default(), Some(ip), API_SERVER));
+        }
         let named = host.is_some_and(|h| self.names(h));
         let forbidden = self.forbidden.contains(&address);
         let mut by_address = self.allowed.iter().filter_map(|r| match r {
@@ -117,11 +140,12 @@ impl EndpointPolicy {
         if by_address.any(|exact| exact || !forbidden) {
             return Ok(());
         }
+        // Said first: a rule that names it would not open it, and there may be one.
+        if forbidden {
+            return Err(refused(host.unwrap_or_default(), Some(ip), API_SERVER));
+        }
         if !self.allowed.is_empty() && !named {
             return Err(refused(host.unwrap_or_default(), Some(ip), "no rule of --allowed-endpoints names it"));
-        }
-        if forbidden {
-            return Err(refused(host.unwrap_or_default(), Some(ip), "it is the Kubernetes API server"));
         }
         match special(address) {
             Some(why) => Err(refused(host.unwrap_or_default(), Some(ip), why)),

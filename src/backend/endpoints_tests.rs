@@ -7,8 +7,8 @@ fn policy(rules: &[&str], forbidden: &[&str]) -> EndpointPolicy {
     EndpointPolicy::parse(rules, &forbidden).unwrap()
 }
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+fn ip(text: &str) -> SocketAddr {
+    SocketAddr::new(text.parse().unwrap(), 9092)
 }
 
 #[test]
@@ -36,13 +36,13 @@ fn without_rules_the_special_addresses_are_refused_however_they_are_written() {
     ] {
         assert!(policy.permits(None, ip(refused)).is_err(), "{refused}");
         assert!(policy.permits(Some("gw.example.com"), ip(refused)).is_err(), "{refused} by name");
-        assert!(policy.permits_host(refused).is_err(), "{refused} as a host");
+        assert!(policy.permits_host(refused, 9092).is_err(), "{refused} as a host");
     }
     for allowed in ["10.96.0.2", "192.168.1.1", "100.64.0.1", "8.8.8.8", "fd00::1", "2001:db8::1"] {
         assert!(policy.permits(None, ip(allowed)).is_ok(), "{allowed}");
     }
-    assert!(policy.permits_host("gw.example.com").is_ok());
-    assert!(policy.permits_host("[::1]").is_err());
+    assert!(policy.permits_host("gw.example.com", 9092).is_ok());
+    assert!(policy.permits_host("[::1]", 9092).is_err());
 }
 
 #[test]
@@ -70,16 +70,41 @@ fn with_rules_exactly_those_are_allowed() {
 
 #[test]
 fn a_forbidden_address_is_opened_only_by_its_own_rule() {
-    assert!(policy(&["127.0.0.0/8"], &["127.0.0.1"]).permits(None, ip("127.0.0.1")).is_err());
+    for rules in [&["127.0.0.0/8"][..], &["10.0.0.0/8"], &[]] {
+        let refused = policy(rules, &["127.0.0.1"]).permits(None, ip("127.0.0.1")).unwrap_err();
+        assert_eq!(refused.why, API_SERVER, "{rules:?}: no flag that is right already is the remedy");
+    }
     assert!(policy(&["127.0.0.1"], &["127.0.0.1"]).permits(None, ip("127.0.0.1")).is_ok());
+}
+
+#[test]
+fn c3_the_api_servers_own_sockets_are_opened_by_no_rule_and_its_neighbours_are_not_closed() {
+    let of_rules = |rules: &[&str]| {
+        let policy = policy(rules, &[]);
+        assert!(policy.learn_api_server(&["10.0.0.5:6443".parse().unwrap(), "[fd00::5]:6443".parse().unwrap()]));
+        assert!(!policy.learn_api_server(&["[fd00::5]:6443".parse().unwrap(), "10.0.0.5:6443".parse().unwrap()]), "no news");
+        policy
+    };
+    for rules in [&[][..], &["10.0.0.0/8", "fd00::/8"], &["10.0.0.5", "fd00::5"], &["*.example.com"]] {
+        let policy = of_rules(rules);
+        for refused in ["10.0.0.5:6443", "[::ffff:10.0.0.5]:6443", "[64:ff9b::a00:5]:6443", "[fd00::5]:6443"] {
+            let refused: SocketAddr = refused.parse().unwrap();
+            for host in [None, Some("kafka.example.com")] {
+                assert_eq!(policy.permits(host, refused).unwrap_err().why, API_SERVER, "{rules:?} {host:?} {refused}");
+            }
+        }
+        // A broker on the same node.
+        assert!(policy.permits(Some("kafka.example.com"), "10.0.0.5:9092".parse().unwrap()).is_ok(), "{rules:?}");
+    }
+    assert_eq!(of_rules(&[]).permits_host("10.0.0.5", 6443).unwrap_err().why, API_SERVER);
 }
 
 #[test]
 fn with_names_only_other_names_are_refused_before_they_are_resolved() {
     let names = policy(&["gw.example.com"], &[]);
-    assert!(names.permits_host("gw.example.com").is_ok());
-    assert!(names.permits_host("other.example.com").is_err());
-    assert!(policy(&["10.0.0.0/8"], &[]).permits_host("other.example.com").is_ok());
+    assert!(names.permits_host("gw.example.com", 9092).is_ok());
+    assert!(names.permits_host("other.example.com", 9092).is_err());
+    assert!(policy(&["10.0.0.0/8"], &[]).permits_host("other.example.com", 9092).is_ok());
 }
 
 #[test]

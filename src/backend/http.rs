@@ -16,7 +16,7 @@ use reqwest::{Method, Request, Response, Url};
 
 use crate::backend::endpoints::EndpointPolicy;
 use crate::domain::words::cut;
-pub use dial::{Gate, TooLate};
+pub use dial::{Gate, TooLate, has_system_cas};
 pub use kind::FailureKind;
 use sockets::{Sockets, lost};
 
@@ -115,10 +115,11 @@ impl Http {
     pub(in crate::backend) fn new(dial: Dial<'_>) -> Result<Self, (FailureKind, String)> {
         let base = base(dial.endpoint, dial.allow_plain_http)?;
         let host = base.host_str().unwrap_or_default();
-        dial.policy.permits_host(host).map_err(|e| (FailureKind::EndpointNotAllowed, e.to_string()))?;
+        let port = base.port_or_known_default().unwrap_or_default();
+        dial.policy.permits_host(host, port).map_err(|e| (FailureKind::EndpointNotAllowed, e.to_string()))?;
         let carrier = match dial.carrier {
             Some(carrier) => carrier,
-            None => Arc::new(Sockets::new(dial.ca_pem, base.scheme() == "https", dial.policy, dial.connect_deadline)?),
+            None => Arc::new(Sockets::new(dial.ca_pem, base.scheme() == "https", (dial.policy, port), dial.connect_deadline)?),
         };
         Ok(Self { base, call_deadline: dial.call_deadline, carrier })
     }
@@ -157,7 +158,10 @@ impl Http {
         let bad = |text: &str| Broken::unsent(FailureKind::BadArgument, text);
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| bad("no path"))?.pop_if_empty().extend(out.path);
-        url.query_pairs_mut().extend_pairs(out.query);
+        // Without a pair this would leave a bare `?`.
+        if !out.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(out.query);
+        }
         let is_read = out.method == Method::GET;
         let mut request = Request::new(out.method, url);
         let headers = request.headers_mut();

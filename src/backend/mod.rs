@@ -17,18 +17,22 @@ use jiff::Timestamp;
 use crate::api::{BackendIdentity, LagReading, Reason, RunStateBefore, StartOptions};
 use crate::domain::{Activity, Answer, Cause, Committed, Goal, Log, RunState, TopicPartition, Topics};
 
-/// One pipeline on its platform, for one pass.
+/// One pipeline on its platform, for one pass. That there is no client for it (a Secret is gone, an address is not allowed) is
+/// a value too: what runs the consumers of a group is read and scaled without one.
 pub enum Platform {
-    Kafka { kafka: Box<kafka::Kafka>, workloads: Box<workload::Workloads> },
-    Enos(Box<enos::Enos>),
+    Kafka { kafka: Result<Box<kafka::Kafka>, Cause>, group: String, workloads: Box<workload::Workloads> },
+    Enos { enos: Result<Box<enos::Enos>, Cause>, place: Option<BackendIdentity> },
 }
 
 impl Platform {
     /// Where the pipeline is, without looking; None where that takes a look. `pinned`: the cluster seen first.
     pub fn identity_of(&self, pinned: Option<&str>) -> Option<BackendIdentity> {
         match self {
-            Platform::Kafka { kafka, .. } => pinned.map(|cluster| kafka.identity_of(cluster)),
-            Platform::Enos(enos) => enos.identity_of(),
+            Platform::Kafka { group, .. } => {
+                pinned.map(|cluster| BackendIdentity::Kafka { cluster_id: cluster.to_owned(), consumer_group: group.clone() })
+            }
+            Platform::Enos { enos: Ok(enos), .. } => enos.identity_of(),
+            Platform::Enos { enos: Err(_), place } => place.clone(),
         }
     }
 
@@ -38,20 +42,25 @@ impl Platform {
     /// The platform did not answer in time, or refused; named as a condition names it. The same for every read below.
     pub async fn identity(&self, since: Instant) -> Result<BackendIdentity, Cause> {
         match self {
-            Platform::Kafka { kafka, .. } => kafka.identity().await,
-            Platform::Enos(enos) => enos.identity(since).await,
+            Platform::Kafka { kafka, .. } => made(kafka)?.identity().await,
+            Platform::Enos { enos, .. } => made(enos)?.identity(since).await,
         }
     }
 
     /// What the pipeline does, and all its committed offsets. `since`: what was read before then does not count.
     pub async fn activity(&self, since: Instant) -> (Result<Activity, Cause>, Result<Committed, Cause>) {
         match self {
-            Platform::Kafka { kafka, workloads } => {
+            Platform::Kafka { kafka, workloads, .. } => {
+                let kafka = match made(kafka) {
+                    Ok(kafka) => kafka,
+                    Err(cause) => return (Err(cause.clone()), Err(cause)),
+                };
                 let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.hindrance());
                 let exists = committed.as_ref().is_ok_and(|c| !c.is_empty());
                 (activity.and_then(|found| with_workloads(found, busy, exists)), committed)
             }
-            Platform::Enos(enos) => (enos.activity(since).await, Ok(Committed::new())),
+            Platform::Enos { enos: Ok(enos), .. } => (enos.activity(since).await, Ok(Committed::new())),
+            Platform::Enos { enos: Err(cause), .. } => (Err(cause.clone()), Err(cause.clone())),
         }
     }
 
@@ -61,11 +70,11 @@ impl Platform {
     /// As [`Platform::identity`].
     pub async fn activity_alone(&self, since: Instant) -> Result<Activity, Cause> {
         match self {
-            Platform::Kafka { kafka, workloads } => {
-                let (activity, busy) = tokio::join!(kafka.activity(), workloads.hindrance());
+            Platform::Kafka { kafka, workloads, .. } => {
+                let (activity, busy) = tokio::join!(made(kafka)?.activity(), workloads.hindrance());
                 activity.and_then(|found| with_workloads(found, busy, false))
             }
-            Platform::Enos(enos) => enos.activity(since).await,
+            Platform::Enos { enos, .. } => made(enos)?.activity(since).await,
         }
     }
 
@@ -75,8 +84,8 @@ impl Platform {
     /// As [`Platform::identity`].
     pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<Committed, Cause> {
         match self {
-            Platform::Kafka { kafka, .. } => kafka.committed(Some(partitions)).await,
-            Platform::Enos(_) => Ok(Committed::new()),
+            Platform::Kafka { kafka, .. } => made(kafka)?.committed(Some(partitions)).await,
+            Platform::Enos { .. } => Ok(Committed::new()),
         }
     }
 
@@ -84,8 +93,8 @@ impl Platform {
     /// As [`Platform::identity`].
     pub async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
         match self {
-            Platform::Kafka { kafka, .. } => kafka.topics(names).await,
-            Platform::Enos(_) => Ok(Topics::new()),
+            Platform::Kafka { kafka, .. } => made(kafka)?.topics(names).await,
+            Platform::Enos { .. } => Ok(Topics::new()),
         }
     }
 
@@ -98,8 +107,8 @@ impl Platform {
         now: Timestamp,
     ) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
         match self {
-            Platform::Kafka { kafka, .. } => kafka.log(partitions, time, now).await,
-            Platform::Enos(_) => Ok(BTreeMap::new()),
+            Platform::Kafka { kafka, .. } => made(kafka)?.log(partitions, time, now).await,
+            Platform::Enos { .. } => Ok(BTreeMap::new()),
         }
     }
 
@@ -110,15 +119,16 @@ impl Platform {
     pub async fn reading(&self) -> Result<Option<LagReading>, Cause> {
         match self {
             Platform::Kafka { .. } => Ok(None),
-            Platform::Enos(enos) => enos.reading().await,
+            Platform::Enos { enos, .. } => made(enos)?.reading().await,
         }
     }
 
     /// The one call that moves the position. Nothing leaves after `not_after`.
     pub async fn send(&self, goals: &[(TopicPartition, Goal)], not_after: Instant) -> Answer {
         match self {
-            Platform::Kafka { kafka, .. } => kafka.commit(goals).await,
-            Platform::Enos(enos) => enos.reset(not_after).await,
+            Platform::Kafka { kafka: Ok(kafka), .. } => kafka.commit(goals).await,
+            Platform::Enos { enos: Ok(enos), .. } => enos.reset(not_after).await,
+            Platform::Kafka { kafka: Err(cause), .. } | Platform::Enos { enos: Err(cause), .. } => Answer::NotDone(cause.clone()),
         }
     }
 
@@ -132,7 +142,10 @@ impl Platform {
                 let workloads = workloads.counts().await?;
                 Ok(RunStateBefore { running: workloads.iter().any(|w| w.replicas > 0), workloads, ..RunStateBefore::default() })
             }
-            Platform::Enos(enos) => Ok(RunStateBefore { running: true, start: enos.start_options().cloned(), ..RunStateBefore::default() }),
+            Platform::Enos { enos, .. } => {
+                let start = made(enos)?.start_options().cloned();
+                Ok(RunStateBefore { running: true, start, ..RunStateBefore::default() })
+            }
         }
     }
 
@@ -143,7 +156,7 @@ impl Platform {
     pub async fn run_state(&self, before: &RunStateBefore, since: Instant) -> Result<RunState, Cause> {
         match self {
             Platform::Kafka { workloads, .. } => workloads.state(&before.workloads).await,
-            Platform::Enos(enos) => enos.run_state(since).await,
+            Platform::Enos { enos, .. } => made(enos)?.run_state(since).await,
         }
     }
 
@@ -154,7 +167,7 @@ impl Platform {
     pub async fn stopping(&self, before: &RunStateBefore) -> Result<Switch<'_>, Cause> {
         Ok(match self {
             Platform::Kafka { workloads, .. } => Switch::Scale(workloads.stopping(&before.workloads).await?),
-            Platform::Enos(enos) => Switch::Pause(enos),
+            Platform::Enos { enos, .. } => Switch::Pause(made(enos)?),
         })
     }
 
@@ -165,7 +178,8 @@ impl Platform {
     pub async fn starting<'a>(&'a self, before: &'a RunStateBefore) -> Result<Switch<'a>, Cause> {
         Ok(match self {
             Platform::Kafka { workloads, .. } => Switch::Scale(workloads.starting(&before.workloads).await?),
-            Platform::Enos(enos) => {
+            Platform::Enos { enos, .. } => {
+                let enos = made(enos)?;
                 // What the spec says now counts, so that a person can correct what the platform refuses.
                 let options = enos.start_options().or(before.start.as_ref());
                 let unknown =
@@ -174,6 +188,10 @@ impl Platform {
             }
         })
     }
+}
+
+fn made<T>(client: &Result<Box<T>, Cause>) -> Result<&T, Cause> {
+    client.as_deref().map_err(Clone::clone)
 }
 
 /// A stop or a start, decided on what was read last.

@@ -12,8 +12,8 @@ use kube::{Client, ResourceExt, discovery};
 use serde_json::json;
 
 use crate::api::{OPERATOR, Reason, ScaledWorkload, WorkloadReference};
-use crate::clock;
 use crate::domain::{Answer, Cause, RunState, words};
+use crate::refusal;
 
 /// Set by people on a ScaledObject: KEDA leaves the count as it is, and its own HorizontalPodAutoscaler goes.
 const KEDA_PAUSED: &str = "autoscaling.keda.sh/paused";
@@ -250,18 +250,8 @@ impl Workloads {
     }
 
     async fn call<T>(&self, what: &str, at: &WorkloadReference, call: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
-        let begun = clock::mono();
         match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(Cause::new(
-                Reason::PermissionMissing,
-                format!(
-                    "{what}: {}. The chart's value `workloads` adds the rule: apiGroups [{}], resources of {} and its /scale, verbs get and patch",
-                    status.message,
-                    at.api_version.rsplit_once('/').map_or("", |(group, _)| group),
-                    at.kind
-                ),
-            )),
             // By its number: of a group that nobody serves the answer is no Status, and has no reason.
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
                 Err(Cause::new(Reason::WorkloadNotFound, format!("{what}: {}; correct spec.kafka.workloads", status.message)))
@@ -269,11 +259,15 @@ impl Workloads {
             Ok(Err(kube::Error::Discovery(error))) => {
                 Err(Cause::new(Reason::WorkloadNotFound, format!("{what}: {error}; correct spec.kafka.workloads")))
             }
-            Ok(Err(error)) => Err(Cause::new(Reason::APIServerError, format!("{what}: {error}"))),
-            Err(_) => Err(Cause::new(
-                Reason::APIServerError,
-                format!("{what}: no answer from the API server within {} s", clock::mono().saturating_duration_since(begun).as_secs()),
-            )),
+            Ok(Err(error)) => {
+                let group = at.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+                let right = format!(
+                    "the chart's value `workloads` adds the rule: apiGroups [{group}], resources of {} and its /scale, verbs get and patch",
+                    at.kind
+                );
+                Err(refusal::cause(what, &error, &right))
+            }
+            Err(_) => Err(refusal::silent(what, self.deadline)),
         }
     }
 }

@@ -70,6 +70,8 @@ fn codes() -> String {
          `status.offsetReset.error.code`, and the number a message begins with. Matched by number, never by text: the platform writes the same\n\
          code in different words. A code that is not here is passed through with the platform's text, as `PlatformError`; whether a reset that\n\
          was answered with it moved anything is not known, so it is held.\n\n\
+         The texts are the manual's, spelt as there: 61108 says *exit* for *exist*. For *Stream processing job* in it the English page of the\n\
+         reset has *stream processing pipeline*; the page of offset and lag spells *exist*.\n\n\
          61108 and 61168 stand for their Kafka counterparts too: the consumer group does not exist; the average input rate could not be had.\n\n\
          *Of a reset*: whether a reset that was answered with it was certainly not carried out, or may have been. What may have been is never\n\
          repeated without a person's word (`onUnknownOutcome: Retry`).\n\n\

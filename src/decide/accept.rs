@@ -18,18 +18,23 @@ pub enum Acceptance {
 
 /// `record`: the record of this id, if there is one and it is of this very object.
 pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook>, now: Now) -> Acceptance {
-    // Its record may have been pruned; a dry run has none of that id, and moves nothing.
-    let ended = !request.dry_run && record.is_none() && progress.has_ended(&request.id);
-    if let Some(last) = progress.of_request(&request.id) {
+    if request.dry_run {
+        // It moves nothing and uses up no id: it runs once per spec, whatever became of a reset under this id.
+        return match progress.of_request(&request.id, true) {
+            Some(last) if last.stage.is_final() && !progress.spec_changed => Acceptance::Keep,
+            Some(last) => Acceptance::Run { accepted_at: last.accepted_at.filter(|_| !last.stage.is_final()).map_or(now.wall, |t| t.min(now.wall)) },
+            None => Acceptance::Run { accepted_at: now.wall },
+        };
+    }
+    // Its record may have been pruned.
+    let ended = record.is_none() && progress.has_ended(&request.id);
+    if let Some(last) = progress.of_request(&request.id, false) {
         return match last.stage {
-            Stage::Waiting | Stage::Planned if ended => over_before(),
+            Stage::Waiting if ended => over_before(),
             Stage::Waiting => Acceptance::Run { accepted_at: last.accepted_at.map_or(now.wall, |t| t.min(now.wall)) },
-            // A dry run does not use up the id; it runs once per spec.
-            Stage::Planned if !request.dry_run || progress.spec_changed => Acceptance::Run { accepted_at: now.wall },
-            Stage::Failed if request.dry_run && progress.spec_changed => Acceptance::Run { accepted_at: now.wall },
             // Neither is told before its record is there.
-            Stage::Pausing | Stage::Sending if record.is_none() => missing(),
-            Stage::Pausing | Stage::Sending => Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) },
+            Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion if record.is_none() => missing(),
+            Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion => Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) },
             _ => Acceptance::Keep,
         };
     }
@@ -40,9 +45,10 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
         // Taken on before a crash: the status was not written any more.
         return Acceptance::Run { accepted_at: record.object.spec.created_at.min(now.wall) };
     }
-    let asked_later = progress.seen_before && progress.acknowledged_id.as_deref() != Some(request.id.as_str());
-    let may_run_at_creation =
-        request.when_created == WhenCreated::Run || request.expires_at.is_some_and(|t| t > now.wall) || request.dry_run;
+    // The id of a dry run is not used up.
+    let after_dry_run = progress.of_request(&request.id, true).is_some();
+    let asked_later = progress.seen_before && (after_dry_run || progress.acknowledged_id.as_deref() != Some(request.id.as_str()));
+    let may_run_at_creation = request.when_created == WhenCreated::Run || request.expires_at.is_some_and(|t| t > now.wall);
     if asked_later || (!progress.seen_before && may_run_at_creation) {
         return Acceptance::Run { accepted_at: now.wall };
     }

@@ -14,8 +14,9 @@ impl Pass<'_> {
     pub(super) fn closed(&self, request: Option<&Request>, record: &RecordLook) -> Decision {
         let Some(status) = &record.object.status else { return self.done(Verdict::Keep, None, self.timing.recheck_waiting) };
         let mut ending = self.ending_of(record);
-        ending.edited = request.is_some_and(|r| !r.same_as(&record.object.spec.request));
-        if record.owes_start() && status.phase != RecordPhase::Held {
+        // What cannot be taken is not what was asked for then.
+        ending.edited = request.is_none_or(|r| !r.same_as(&record.object.spec.request));
+        if record.owes_start() && !matches!(status.phase, RecordPhase::Held | RecordPhase::OfAnotherVersion) {
             return self.restore(record, ending);
         }
         // A held one is left as it is; where somebody started or stopped it meanwhile, nothing is left to bring back.
@@ -43,11 +44,19 @@ impl Pass<'_> {
         let stage = match status.map(|s| s.phase) {
             Some(RecordPhase::Verified) => Stage::Verified,
             Some(RecordPhase::Sent) => Stage::Sent,
-            Some(RecordPhase::Held) => Stage::Held,
+            Some(RecordPhase::Held | RecordPhase::OfAnotherVersion) => Stage::Held,
             Some(RecordPhase::Planned) => Stage::Planned,
             Some(RecordPhase::Abandoned) | None => Stage::Failed,
         };
         let cause = match status {
+            Some(s) if s.phase == RecordPhase::OfAnotherVersion => {
+                let text = format!(
+                    "another version of the operator closed the record with a word that this one does not know, and says: {}. \
+                     Nothing more is done under this id; choose a new id",
+                    s.message.trim_end_matches('.')
+                );
+                Cause::new(Reason::OfAnotherVersion, text)
+            }
             Some(s) if s.reason != Reason::NoLongerRequested => Cause { code: s.code, ..Cause::new(s.reason, s.message.clone()) },
             _ => Cause::new(Reason::AbandonedUnrun, "this id was given up before anything was sent; use a new id"),
         };
@@ -59,7 +68,7 @@ impl Pass<'_> {
         self.done(Verdict::request(ending), self.unguard(), self.timing.recheck_idle)
     }
 
-    /// The request has ended, and the pipeline is brought back before that is told.
+    /// The request has ended, which is told; and the pipeline is brought back, which is told beside it.
     pub(super) fn restore(&self, record: &RecordLook, mut ending: Ending) -> Decision {
         if let Some(cause) = self.overtaken(record) {
             let mut status = landed::closing(record, RecordPhase::Verified, &cause, self.now, None);
@@ -73,12 +82,9 @@ impl Pass<'_> {
             // Said before the consumers run into it.
             (judged.step, judged.recheck) = (None, self.timing.recheck_waiting);
         }
-        let message = format!("{}. The reset: {}", judged.cause.message.trim_end_matches('.'), ending.cause.message);
-        ending.stage = Stage::Sending;
-        ending.cause = Cause { message, ..judged.cause };
-        if warned {
-            ending.cause.reason = Reason::BelowLogStart;
-        }
+        let reason = if warned { Reason::BelowLogStart } else { judged.cause.reason };
+        ending.kept = self.kept(record, &self.seen.run_state);
+        ending.owed = Some(Cause { reason, ..judged.cause });
         self.done(Verdict::request(ending), judged.step, judged.recheck)
     }
 
@@ -151,6 +157,13 @@ impl Pass<'_> {
     fn may_retry(&self, request: &Request, record: &RecordLook) -> Result<(), Cause> {
         if self.now.wall >= record.object.spec.deadline {
             return Err(Cause::new(Reason::WaitTimedOut, "the deadline of the request has passed; choose a new id"));
+        }
+        if self.seen.identity.get().is_some_and(|found| *found != record.object.spec.backend) {
+            return Err(self.elsewhere(record));
+        }
+        if !record.is_as_closed() {
+            let text = "the plan in the record is not the one it was closed with, as far as that is noted there, so it is not sent; choose a new id";
+            return Err(Cause::new(Reason::OutcomeUnknown, text));
         }
         let held = record.object.status.as_ref();
         let since = held.map(|s| self.now.wall.duration_since(s.completed_at).unsigned_abs());

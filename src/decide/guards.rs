@@ -2,7 +2,7 @@
 
 use super::{Pass, judge, target};
 use crate::api::{MissingGroup, PlatformCall, Reason, WhenActive};
-use crate::domain::{Activity, Cause, Plan, Reading, Request, Target, Topics, words};
+use crate::domain::{Activity, Cause, Elder, Plan, Reading, RecordLook, Request, Target, Topics, words};
 
 /// Above this a group's commit does not fit in one batch of the broker (about 1 MiB), names counted in.
 const BATCH: usize = 1_000_000;
@@ -29,6 +29,10 @@ impl Pass<'_> {
         let (Reading::Read(identity), Reading::Read(_)) = (&self.seen.identity, &self.seen.record) else {
             return Err(Passes(self.unread()));
         };
+        let own = self.seen.record.get().and_then(Option::as_ref);
+        if let Some(own) = own.filter(|own| own.object.spec.backend != *identity) {
+            return Err(Passes(self.elsewhere(own)));
+        }
         if let Some(first) = self.progress.pinned_elsewhere(identity) {
             let text = format!(
                 "bootstrapServers lead to cluster {}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it",
@@ -52,22 +56,12 @@ impl Pass<'_> {
                     cause.message += ". whenActive is Fail: nothing was sent; stop it and choose a new id";
                     return Ends(cause);
                 }
-                if active {
-                    let what = match cause.reason {
-                        // A static member may be there without a process.
-                        Reason::GroupActive if cause.message.contains("static members (") => "Stop what still runs",
-                        Reason::GroupActive => "Stop them",
-                        Reason::PipelineActive => "Pause or stop it",
-                        _ => "Stop it",
-                    };
-                    cause.message += &format!(". {what}; the reset starts by itself.");
-                }
                 Passes(cause)
             })?;
             self.alone().map_err(Passes)?;
         }
         if request.to == Target::Platform {
-            return Ok(self.call(activity));
+            return Ok(self.warned(self.call(activity)));
         }
         let Reading::Read(topics) = &self.seen.topics else { return Err(Passes(self.unread())) };
         self.selection(request, topics).map_err(Ends)?;
@@ -75,7 +69,7 @@ impl Pass<'_> {
         let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
         let names = identity.parts()[1].len();
         let widest = plan.moves().map(|(row, _)| BATCH_ROW + names + row.at.topic.len()).max().unwrap_or(BATCH_ROW);
-        let plan = plan.in_chunks(self.timing.chunk_size.min(BATCH / widest));
+        let plan = self.warned(plan).in_chunks(self.timing.chunk_size.min(BATCH / widest));
         let object = serde_json::to_vec(&(&request.written, plan.to_record())).map_or(usize::MAX, |json| json.len());
         if object > OBJECT {
             let text = format!(
@@ -85,6 +79,26 @@ impl Pass<'_> {
             return Err(Ends(Cause::new(Reason::PlanTooLarge, text)));
         }
         Ok(plan)
+    }
+
+    /// The record of this id is of another cluster than the one that answers.
+    pub(super) fn elsewhere(&self, record: &RecordLook) -> Cause {
+        let found = self.seen.identity.get().map_or_else(String::new, |id| id.parts().join("/"));
+        let text = format!(
+            "the record of this id is of {}, and {found} answers now; nothing is sent. Correct the address, or choose a new id",
+            record.object.spec.backend.parts().join("/")
+        );
+        Cause::new(Reason::ClusterChanged, text)
+    }
+
+    /// What others may do to the same group is told: no record of theirs is waited for.
+    fn warned(&self, mut plan: Plan) -> Plan {
+        if !self.seen.elsewhere.is_empty() {
+            let others = words::some_of(&self.seen.elsewhere);
+            let text = format!("of other namespaces name the same {}: what they do is seen only as what moves: {others}", self.desired.backend.named());
+            plan.warnings.push(words::cut(&format!("StreamPipelines {text}"), 500));
+        }
+        plan
     }
 
     /// Where the platform chooses the target, the call is the plan.
@@ -126,7 +140,7 @@ impl Pass<'_> {
                 return Err(Cause::new(Reason::OffsetsMoving, text));
             }
             let text = format!(
-                "the group is Empty; watching for {} s that it stays so and that its offsets do not move.",
+                "the group is Empty; watching for {} s that it stays so and that its offsets do not move",
                 request.quiet_period.as_secs_f32()
             );
             return Err(Cause::new(Reason::QuietPeriod, text));
@@ -134,14 +148,20 @@ impl Pass<'_> {
         judge::transaction_open(committed).map_or(Ok(()), Err)
     }
 
-    /// One StreamPipeline for each group acts, the oldest.
+    /// One StreamPipeline of a namespace acts for each group, the oldest that has read it.
     fn eldest(&self) -> Result<(), Cause> {
-        let Some(elder) = &self.seen.elder else { return Ok(()) };
-        let text = format!(
-            "StreamPipeline {elder} is older and names the same {}; only the oldest resets it. Nothing was sent; \
-             this request starts once the older is gone",
-            self.desired.backend.named()
-        );
+        let what = self.desired.backend.named();
+        let text = match &self.seen.elder {
+            None => return Ok(()),
+            Some(Elder::Acts(elder)) => format!(
+                "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent"
+            ),
+            Some(Elder::NotLookedAt(elder)) => format!(
+                "StreamPipeline {elder} is older and names the same {what}; the operator has not looked at it yet, so it is not known which \
+                 of them resets it. Nothing was sent; this request goes on by itself"
+            ),
+            Some(Elder::MayCome(_)) => format!("this object is so new that an older one of the same {what} may still come. It goes on by itself"),
+        };
         Err(Cause::new(Reason::DuplicateGroup, text))
     }
 
@@ -151,6 +171,24 @@ impl Pass<'_> {
             Reading::Read(names) if names.is_empty() => Ok(()),
             Reading::Read(names) => Err(judge::another_open(names)),
             _ => Err(self.unread()),
+        }
+    }
+
+    /// What another reset keeps stopped is neither stopped a second time nor taken for inactive: they take turns.
+    pub(super) fn unshared(&self, request: &Request) -> Result<(), Cause> {
+        if request.when_active != WhenActive::Pause || request.dry_run || !self.abilities().run_state {
+            return Ok(());
+        }
+        match &self.seen.sharers {
+            Reading::Read(held) if !held.is_empty() => {
+                let text = format!(
+                    "another reset keeps stopped what this one would stop: {}. This one takes its turn once that is brought back",
+                    words::some_of(held)
+                );
+                Err(Cause::new(Reason::AnotherResetOpen, text))
+            }
+            Reading::Unreadable(cause) => Err(cause.clone()),
+            _ => Ok(()),
         }
     }
 

@@ -148,7 +148,10 @@ impl Case<'_> {
         }
         // The window is the last thing looked at here, and once more right before the socket.
         if !in_window {
-            return no(Reason::PlanRecorded, "the send window passed before the second look was done");
+            return no(
+                Reason::PlanRecorded,
+                "more time than the send window (--send-window) passed between the plan and the second look: the API server or the platform answers slowly",
+            );
         }
         let (chunk, retry) = (self.look.chunk(), self.look.attempt() > 1);
         let misplaced = plan.misplaced(committed, chunk, retry).or_else(|| plan.not_left_alone(committed).filter(|_| !retry));
@@ -163,7 +166,10 @@ impl Case<'_> {
     /// Step 2': nothing of it was sent. A later chunk and the retry are never unloaded: something was sent before.
     pub(super) fn unload(&self, cause: Cause) -> Judgement {
         if self.look.is_first_send() {
-            return Judgement { step: Some(Step::Unload), cause, recheck: Duration::from_secs(1) };
+            let wanted = self.second_look.is_some() && cause.reason != Reason::NoLongerRequested;
+            let next = if wanted { ", and made again by itself" } else { "" };
+            let message = format!("{}. Nothing was sent: the plan is dropped{next}", cause.message.trim_end_matches('.'));
+            return Judgement { step: Some(Step::Unload), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
         }
         let plan = self.look.plan().unwrap_or_default();
         let standing = self.committed.get().filter(|_| !plan.rows.is_empty()).map(|committed| plan.standing(committed));
@@ -184,7 +190,10 @@ pub fn planned(look: &RecordLook, now: Now) -> OffsetResetRecordStatus {
 }
 
 pub fn another_open(names: &[String]) -> Cause {
-    let text = format!("another reset of this group is not closed yet: {}", words::some_of(names));
+    let text = format!(
+        "another reset of this group is not closed yet: {} (kubectl get osr). It is dealt with first; this one starts by itself",
+        words::some_of(names)
+    );
     Cause::new(Reason::AnotherResetOpen, text)
 }
 

@@ -4,10 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::judge::{Case, Judgement, transaction_open, unread};
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
-use crate::domain::{Activity, Cause, Committed, Now, Plan, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words};
+use crate::domain::{
+    Activity, Answer, Cause, Committed, Now, Plan, PlanState, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words,
+};
 
 /// The refused partitions are sent again so often within the window.
 const TRIES: u32 = 3;
+/// Most bytes of a record's message (`OffsetResetRecordStatus::message`), of the warnings in it, and of a group's name in it.
+const MESSAGE: usize = 1024;
+const WARNINGS: usize = 400;
+const GROUP: usize = 255;
 
 impl Case<'_> {
     /// Step 3: a definite answer for every partition.
@@ -49,7 +55,7 @@ impl Case<'_> {
             let text = format!("{} refused, sent again with the same numbers", words::partitions(again.len()));
             return Judgement::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
         }
-        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code})")).collect();
+        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code}, {})", meaning(*code))).collect();
         let text = format!(
             "the broker refused {}: {}; {}. Nothing more is sent",
             words::partitions(refused.len()),
@@ -131,14 +137,33 @@ impl Case<'_> {
 
     /// What was sent cannot be looked at now. `failed`: it was tried.
     fn unreadable(&self, cause: Cause, failed: bool) -> Judgement {
-        if failed && self.now.wall >= self.look.object.spec.deadline {
-            let text = format!("it could not be read back until the deadline: {}. Nothing more is sent", cause.message);
+        let until = if self.now.wall >= self.look.object.spec.deadline {
+            Some("until the deadline")
+        } else if self.keeps_stopped_for_nobody() {
+            Some("while nobody asks for it any more")
+        } else {
+            None
+        };
+        if let Some(until) = until.filter(|_| failed) {
+            let text = format!("it could not be read back {until}: {}. Nothing more is sent", cause.message);
             return self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
         }
         Judgement::wait(
             Cause { message: format!("waiting to read back what was sent: {}", cause.message), ..cause },
             self.timing.recheck_waiting,
         )
+    }
+
+    /// What is stopped for a request that was withdrawn is not kept so until its platform can be looked at, however long that takes.
+    fn keeps_stopped_for_nobody(&self) -> bool {
+        let since = match &self.look.state {
+            PlanState::InDoubt { since } => *since + self.timing.doubt(),
+            PlanState::OursSent { answer: Answer::None { ended, .. }, .. } => *ended + self.timing.doubt(),
+            PlanState::OursSent { loaded_at, .. } => *loaded_at + self.timing.doubt(),
+            _ => return false,
+        };
+        let patience = self.now.mono.saturating_duration_since(since) >= self.timing.max_backoff;
+        patience && self.second_look.is_none() && self.look.stops().is_some()
     }
 
     /// The platform's answer does not tell, and says why.
@@ -152,16 +177,15 @@ impl Case<'_> {
         let totals = self.look.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
         let n = standing.at_target.len();
         let text = format!(
-            "{} of {} read back as planned; {} will be replayed, {} skipped; lag after {}, average input {:.1} records/s",
+            "{} of {} read back as planned; {}; lag after {}, average input {:.1} records/s",
             words::number(i64::try_from(n).unwrap_or(i64::MAX)),
             words::partitions(n),
-            words::number(totals.replayed),
-            words::number(totals.skipped),
+            words::cost(&totals, "will be"),
             words::number(totals.lag_after),
             totals.average_rate
         );
-        let warnings = self.look.object.spec.plan.as_ref().map_or(0, |p| p.warnings.len());
-        let text = if warnings > 0 { format!("{text}; {warnings} warning(s) in the record") } else { text };
+        let warnings = self.look.object.spec.plan.as_ref().map(|p| p.warnings.join("; ")).filter(|all| !all.is_empty());
+        let text = warnings.map_or(text.clone(), |all| format!("{text}. Mind: {}", words::cut(&all, WARNINGS)));
         let added = self.not_covered();
         let text = if added.is_empty() {
             text
@@ -204,8 +228,12 @@ impl Case<'_> {
     ) -> Judgement {
         let unknown = matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
         let retry = if unknown && self.look.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
-        let text = format!("{text}. {}; then {retry}choose a new id, or remove the id to leave it", self.abilities.look);
-        let cause = Cause { code, ..Cause::new(reason, text.replace(".. ", ". ")) };
+        let [_, what] = self.look.object.spec.backend.parts();
+        let look = self.abilities.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
+        let out = format!("{look}; then {retry}choose a new id, or remove spec.offsetReset to leave it");
+        // Whatever else is to be said, the way out is not cut off.
+        let text = words::and(&words::cut(text, MESSAGE.saturating_sub(out.len() + 2)), &out);
+        let cause = Cause { code, ..Cause::new(reason, text) };
         let mut status = closing(self.look, RecordPhase::Held, &cause, self.now, standing);
         let failure =
             |(at, code): (&TopicPartition, &i32)| PartitionFailure { topic: at.topic.clone(), partition: at.partition, code: *code };
@@ -226,7 +254,7 @@ pub(super) fn closing(
         phase,
         attempt: look.attempt(),
         reason: cause.reason,
-        message: words::cut(&cause.message, 1024),
+        message: words::cut(&cause.message, MESSAGE),
         completed_at: now.wall,
         verification: standing.map(|s| Verification {
             at_target: count(&s.at_target),
@@ -234,18 +262,30 @@ pub(super) fn closing(
             elsewhere: count(&s.elsewhere),
         }),
         code: cause.code,
+        plan_digest: look.object.spec.plan.as_ref().map(|plan| plan.digest()),
         ..look.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
+    }
+}
+
+/// Kafka's error codes, as far as they are met here.
+fn meaning(code: i32) -> &'static str {
+    match code {
+        3 => "the partition does not exist",
+        22 | 25 | 27 | 113 => "a member joined",
+        29 => "no right on the topic",
+        30 => "no right on the group",
+        _ => "see Kafka's error codes",
     }
 }
 
 /// Why the broker refused every partition (Kafka's error codes).
 fn refusal(at: &TopicPartition, group: &str, code: i32, sent: usize) -> Cause {
     let (reason, what) = match code {
-        22 | 25 | 27 | 113 => (Reason::GroupActive, "a member joined".to_owned()),
+        22 | 25 | 27 | 113 => (Reason::GroupActive, meaning(code).to_owned()),
         29 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--topic", &at.topic))),
         30 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--group", group))),
-        3 => (Reason::PartitionNotFound, "the partition does not exist".to_owned()),
-        _ => (Reason::BackendError, "see Kafka's error codes".to_owned()),
+        3 => (Reason::PartitionNotFound, meaning(code).to_owned()),
+        _ => (Reason::BackendError, meaning(code).to_owned()),
     };
     let text = format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
     Cause { backend_code: Some(code), ..Cause::new(reason, text) }

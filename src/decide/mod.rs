@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{PlatformCall, Reason, RunStateBefore, Stage, WhenActive};
+use crate::api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, RunStateBefore, Stage, WhenActive};
 use crate::domain::{
-    Abilities, Activity, Cause, Committed, Decision, Desired, Ending, Now, Observation, PlanState, Progress, Reading, RecordLook, Request,
+    Abilities, Activity, Cause, Committed, Decision, Desired, Elder, Ending, Kept, Now, Observation, PlanState, Progress, Reading, RecordLook,
+    Request,
     RunState, Step, Timing, Verdict, words,
 };
 use accept::Acceptance;
@@ -32,6 +33,12 @@ use judge::{Case, Judgement};
 pub fn decide(desired: &Desired, progress: &Progress, seen: &Observation, timing: &Timing, now: Now) -> Decision {
     let pass = Pass { desired, progress, seen, timing, now };
     pass.while_outdated(pass.decide())
+}
+
+/// When a group that is watched for rest is looked at next: well within what two looks may be apart, so that one that comes
+/// late costs no more than itself.
+pub fn next_look(period: Duration, rested: Duration, usual: Duration) -> Duration {
+    period.saturating_sub(rested).min(period / 4).max(Duration::from_millis(100)).min(usual)
 }
 
 struct Pass<'a> {
@@ -61,15 +68,33 @@ impl Pass<'_> {
                 _ => self.case(&left.look, &left.committed, &left.activity, None).judge(),
             };
             let accepted = self.desired.asked().and_then(|request| self.clock(request).map(|clock| (request, clock)));
+            let owes = left.look.owes_start();
             return match accepted {
-                Some((request, clock)) => self.waiting(request, judge::another_open(&[name(&left.look)]), Some(clock), Some(judged)),
+                Some((request, clock)) => {
+                    let mut open = judge::another_open(&[name(&left.look)]);
+                    if owes {
+                        open.message += &format!("; {}", judged.cause.message);
+                    }
+                    self.waiting(request, open, Some(clock), Some(judged))
+                }
+                None if owes => {
+                    let owed = self.still(&left.look, &left.run_state, pause::owed(&left.look, &judged.cause));
+                    self.done(Verdict::Owes(owed), judged.step, judged.recheck)
+                },
                 None => self.done(Verdict::Keep, judged.step, judged.recheck),
             };
         }
         let Some(asked) = &self.desired.request else {
             // Before what was paused is brought back, "nothing" would be untrue.
-            let kept = self.desired.deleted.is_some() || self.desired.guarded && !self.nothing_owed();
-            let verdict = if kept { Verdict::Keep } else { Verdict::Nothing };
+            let owes = self.desired.guarded && !self.nothing_owed();
+            let verdict = match self.seen.identity.cause() {
+                Some(cause) if owes => {
+                    let text = format!("the pipeline that the operator had stopped is to be started again: {}", cause.message);
+                    Verdict::Owes(Cause { message: text, ..cause.clone() })
+                }
+                _ if owes || self.desired.deleted.is_some() => Verdict::Keep,
+                _ => Verdict::Nothing,
+            };
             return self.done(verdict, self.unguard(), self.timing.recheck_idle);
         };
         if let Reading::Read(Some(record)) = &self.seen.record
@@ -110,7 +135,7 @@ impl Pass<'_> {
     /// A record of this id: it counts from now on. None: it has no plan yet, so the spec is still looked at.
     fn with_record(&self, request: Option<&Request>, record: &RecordLook) -> Option<Decision> {
         let own = record.object.spec.pipeline.uid == self.desired.object.uid;
-        if record.object.spec.request.dry_run == Some(true) {
+        if record.object.spec.request.is_dry_run() {
             let step = record.object.status.is_none().then(|| Step::Close(judge::planned(record, self.now)));
             return Some(self.done(
                 Verdict::request(self.ending(record, Stage::Planned, self.plan_ready(record))),
@@ -119,10 +144,10 @@ impl Pass<'_> {
             ));
         }
         match (&record.state, request) {
-            (PlanState::Closed, _) if !own && record.owes_start() => Some(self.restore(record, self.ending_of(record))),
             (PlanState::Closed, _) if !own => {
                 let (stage, cause) = accept::of_another_object(record);
-                Some(self.end(Ending { record: Some(name(record)), ..self.bare(stage, cause) }))
+                let ending = Ending { record: Some(name(record)), ..self.bare(stage, cause) };
+                Some(if record.owes_start() { self.restore(record, ending) } else { self.end(ending) })
             }
             (PlanState::Closed, _) => Some(self.closed(request, record)),
             (PlanState::Absent, _) if own && !record.is_restored() => None,
@@ -136,7 +161,7 @@ impl Pass<'_> {
 
     fn refused(&self, cause: Cause) -> Decision {
         if self.settled() {
-            return self.done(Verdict::Keep, self.unguard(), self.timing.recheck_idle);
+            return self.done(Verdict::Stays { edited: Some(cause) }, self.unguard(), self.timing.recheck_idle);
         }
         self.give_up(self.bare(Stage::Failed, cause))
     }
@@ -156,11 +181,19 @@ impl Pass<'_> {
     /// No plan yet: may it run, can it run now, and what exactly would it do?
     fn without_plan(&self, request: &Request) -> Decision {
         let own = self.seen.record.get().and_then(Option::as_ref);
-        let sent = self.progress.of_request(&request.id).is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending));
+        let sent = self
+            .progress
+            .of_request(&request.id, false)
+            .is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion));
         // What is not read is not gone.
-        let unread = (sent || self.progress.has_ended(&request.id)) && self.seen.record.get().is_none();
+        let unread = !request.dry_run && (sent || self.progress.has_ended(&request.id)) && self.seen.record.get().is_none();
         // On the way out nothing new is started; the next process goes on.
         if self.seen.draining || unread {
+            let illegible = self.seen.record.cause().filter(|cause| cause.reason == Reason::InvalidObject && sent);
+            if let (Some(cause), Some(last)) = (illegible, self.progress.of_request(&request.id, false)) {
+                let ending = self.clocked(self.bare(last.stage, cause.clone()), None);
+                return self.done(Verdict::request(ending), None, self.timing.recheck_idle);
+            }
             return self.done(Verdict::Keep, None, self.timing.recheck_waiting);
         }
         match accept::accept(request, self.progress, own, self.now) {
@@ -171,7 +204,11 @@ impl Pass<'_> {
                     let judged = judge::abandon(record, &Cause::new(Reason::NoLongerRequested, text), self.now);
                     return self.done(Verdict::Keep, judged.step, judged.recheck);
                 }
-                None => return self.done(Verdict::Keep, self.unguard(), self.timing.recheck_idle),
+                None => {
+                    // Where its record was not read it is not known whether it is still what was asked for.
+                    let verdict = if self.seen.record.get().is_some() { Verdict::Stays { edited: None } } else { Verdict::Keep };
+                    return self.done(verdict, self.unguard(), self.timing.recheck_idle);
+                }
             },
             Acceptance::End { stage, cause } => return self.end(self.bare(stage, cause)),
             Acceptance::Run { .. } => {}
@@ -188,8 +225,16 @@ impl Pass<'_> {
                 "expiresAt passed before the reset could start; nothing was sent. A new id asks again",
             ));
         }
+        if let Some(Elder::MayCome(left)) = self.seen.elder {
+            return self.done(Verdict::Keep, None, left);
+        }
         match self.plan(request) {
             Ok(_) if self.now.wall >= deadline => failed(self.timed_out(request, "it could not start")),
+            // Begun while somebody else keeps them stopped, it could not stop them once they run again.
+            Ok(_) if own.is_none() && self.unshared(request).is_err() => {
+                let cause = self.unshared(request).err().unwrap_or_else(|| self.unread());
+                self.waiting(request, cause, clock, None)
+            }
             Ok(plan) => {
                 let ending = self.clocked(self.bare(Stage::Waiting, Cause::new(Reason::PlanRecorded, "the plan is being recorded")), clock);
                 // With Pause the record says what the pipeline did before, also where it happens to be inactive.
@@ -211,11 +256,16 @@ impl Pass<'_> {
                 }
                 failed(end)
             }
-            Err(Hindrance::Passes(cause)) if self.runs() && request.when_active == WhenActive::Pause && !request.dry_run => {
+            Err(Hindrance::Passes(cause)) if self.stops_for(request, &cause) => {
                 self.stop_first(request, own, cause, clock, deadline)
             }
             Err(Hindrance::Passes(cause)) => self.waiting(request, cause, clock, None),
         }
+    }
+
+    /// Whether it is to be stopped first: not on a cluster where nothing would be sent.
+    fn stops_for(&self, request: &Request, cause: &Cause) -> bool {
+        self.runs() && request.when_active == WhenActive::Pause && !request.dry_run && cause.reason != Reason::ClusterChanged
     }
 
     fn runs(&self) -> bool {
@@ -228,7 +278,7 @@ impl Pass<'_> {
         if !may {
             return self.waiting(request, cause, clock, None);
         }
-        if let Err(cause) = self.alone() {
+        if let Err(cause) = self.alone().and_then(|()| self.unshared(request)) {
             return self.waiting(request, cause, clock, None);
         }
         let to_be = || Cause::new(Reason::Pausing, "the pipeline is to be paused");
@@ -260,19 +310,26 @@ impl Pass<'_> {
         )
     }
 
+    /// What is told of the request that is asked for.
+    fn known(&self) -> Option<&OffsetResetStatus> {
+        self.desired.id.as_deref().and_then(|id| self.progress.of_request(id, self.desired.dry_run))
+    }
+
     fn settled(&self) -> bool {
-        self.desired.id.as_deref().and_then(|id| self.progress.of_request(id)).is_some_and(|last| last.stage.is_final())
+        self.known().is_some_and(|last| last.stage.is_final())
     }
 
     fn waiting(&self, request: &Request, cause: Cause, clock: Option<Clock>, judged: Option<Judgement>) -> Decision {
         let mut ending = self.clocked(self.bare(Stage::Waiting, cause), clock);
-        if let Some(deadline) = ending.deadline {
-            let said = ending.cause.message.trim_end_matches('.');
-            ending.cause.message = format!("{said}. Waits until {}", words::second(deadline));
+        let cause = &mut ending.cause;
+        if let Some(next) = next_step(cause) {
+            cause.message = words::and(&cause.message, next);
         }
-        let remaining = request.quiet_period.saturating_sub(self.seen.quiet.since.unwrap_or_default());
+        if let Some(deadline) = ending.deadline {
+            cause.message = words::and(&cause.message, &format!("Waits until {}", words::second(deadline)));
+        }
         let recheck = match ending.cause.reason {
-            Reason::QuietPeriod => remaining.max(Duration::from_millis(100)).min(self.timing.recheck_waiting),
+            Reason::QuietPeriod => next_look(request.quiet_period, self.seen.quiet.since.unwrap_or_default(), self.timing.recheck_waiting),
             _ => self.timing.recheck_waiting,
         };
         let (step, recheck) = judged.map_or((None, recheck), |j| (j.step, j.recheck));
@@ -297,13 +354,22 @@ impl Pass<'_> {
         }
         let totals = plan.and_then(|p| p.totals.clone()).unwrap_or_default();
         let text = format!(
-            "dry run: {} would move, {} would be replayed, {} skipped, lag after {}; nothing was sent. Set dryRun: false to run it",
+            "dry run: {} would move, {}; lag after {}; nothing was sent. {}",
             words::partitions(usize::try_from(totals.partitions).unwrap_or_default()),
-            words::number(totals.replayed),
-            words::number(totals.skipped),
-            words::number(totals.lag_after)
+            words::cost(&totals, "would be"),
+            words::number(totals.lag_after),
+            self.to_run_it()
         );
         Cause::new(Reason::PlanReady, text)
+    }
+
+    /// How a dry run becomes a reset.
+    fn to_run_it(&self) -> &'static str {
+        if self.desired.id.as_deref().is_some_and(|id| self.progress.is_used_up(id)) {
+            "This id is used up by an earlier reset: to run it, set dryRun: false together with a new id"
+        } else {
+            "Set dryRun: false to run it"
+        }
     }
 
     /// What can be known where the platform chooses the target.
@@ -316,8 +382,10 @@ impl Pass<'_> {
         );
         let text = format!(
             "dry run: {} would be called{around}. The pipeline: {}; {lag}. Where the position goes the platform decides, and it cannot be undone. \
-             Nothing was sent. Set dryRun: false to run it",
-            call.operation, call.state
+             Nothing was sent. {}",
+            call.operation,
+            call.state,
+            self.to_run_it()
         );
         Cause::new(Reason::PlanReady, text)
     }
@@ -325,12 +393,12 @@ impl Pass<'_> {
     /// What the record says about a request.
     fn ending(&self, record: &RecordLook, stage: Stage, cause: Cause) -> Ending {
         let spec = &record.object.spec;
-        let known = self.progress.of_request(&spec.request.id);
+        let known = self.progress.of_request(&spec.request.id, spec.request.is_dry_run());
         Ending {
             accepted_at: known.and_then(|k| k.accepted_at).or(Some(spec.created_at)),
             deadline: Some(spec.deadline),
             totals: spec.plan.as_ref().and_then(|p| p.totals.clone()),
-            paused_since: record.owes_start().then_some(spec.created_at),
+            kept: self.kept(record, &self.seen.run_state),
             record: Some(name(record)),
             attempts: spec.writer.as_ref().map(|w| w.attempt),
             completed_at: record.object.status.as_ref().map(|s| s.completed_at),
@@ -349,19 +417,43 @@ impl Pass<'_> {
             attempts: None,
             completed_at: None,
             edited: false,
-            paused_since: None,
+            kept: None,
+            owed: None,
         }
     }
 
     fn clocked(&self, ending: Ending, clock: Option<Clock>) -> Ending {
-        let known = self.desired.id.as_deref().and_then(|id| self.progress.of_request(id));
+        let known = self.known();
         let record = self.seen.record.get().and_then(Option::as_ref);
         Ending {
-            paused_since: record.filter(|r| r.owes_start()).map(|r| r.object.spec.created_at),
+            kept: record.and_then(|record| self.kept(record, &self.seen.run_state)),
             accepted_at: clock.map(|c| c.accepted_at).or(known.and_then(|k| k.accepted_at)),
             deadline: clock.map(|c| c.deadline).or(known.and_then(|k| k.deadline)),
             record: record.map(name),
             ..ending
+        }
+    }
+
+    /// What the operator keeps stopped for this record, as far as that is known; None: nothing.
+    fn kept(&self, record: &RecordLook, run_state: &Reading<RunState>) -> Option<Kept> {
+        let before = record.stops().filter(|_| record.owes_start())?;
+        let down = match run_state {
+            Reading::Read(RunState::Down | RunState::Partly) => true,
+            Reading::Read(RunState::Up | RunState::Changed(_)) => false,
+            // Not looked at now: a plan is made only of what is stopped.
+            _ => record.switches.was_down || !matches!(record.state, PlanState::Absent),
+        };
+        let since = record.object.spec.created_at;
+        let held = record.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held);
+        let out = if held { "; a new id, or removing spec.offsetReset, starts it again" } else { "" };
+        down.then(|| Kept { since, said: words::kept(before, since) + out })
+    }
+
+    /// This cause, and what is kept stopped meanwhile.
+    fn still(&self, record: &RecordLook, run_state: &Reading<RunState>, cause: Cause) -> Cause {
+        match self.kept(record, run_state) {
+            Some(kept) => Cause { message: words::and(&cause.message, &kept.said), ..cause },
+            None => cause,
         }
     }
 
@@ -372,6 +464,20 @@ impl Pass<'_> {
     fn done(&self, verdict: Verdict, step: Option<Step>, recheck: Duration) -> Decision {
         Decision { verdict, step, recheck }
     }
+}
+
+/// What a person may do about what is waited for, or why there is nothing to do.
+fn next_step(cause: &Cause) -> Option<&'static str> {
+    Some(match cause.reason {
+        // A static member may be there without a process.
+        Reason::GroupActive if cause.message.contains("static members (") => "Stop what still runs; the reset starts by itself",
+        Reason::GroupActive => "Stop them; the reset starts by itself",
+        Reason::PipelineActive => "Pause or stop it; the reset starts by itself",
+        Reason::OffsetsMoving => "Stop it; the reset starts by itself",
+        Reason::TransactionOpen => "It is waited for",
+        Reason::DuplicateGroup => "This request starts once the older is gone",
+        _ => return None,
+    })
 }
 
 fn name(record: &RecordLook) -> String {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Pass;
 use super::judge::Judgement;
 use crate::api::Reason;
-use crate::domain::{Cause, Decision, Now, Reading, RecordLook, RunState, Step, Switch, Timing, Verdict, words};
+use crate::domain::{Cause, Decision, Leftover, Now, Reading, RecordLook, RunState, Step, Switch, Timing, Verdict, words};
 
 /// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
 pub fn stop(look: &RecordLook, run_state: &Reading<RunState>, active: &Cause, timing: &Timing, now: Now) -> Judgement {
@@ -41,7 +41,7 @@ pub fn bring_back(look: &RecordLook, run_state: &Reading<RunState>, timing: &Tim
         Reading::Read(state) => state,
         reading => {
             let why = unread(reading);
-            let text = format!("the pipeline is to be started again: {}", why.message);
+            let text = format!("the pipeline is to be started again: {}; or {}", why.message.trim_end_matches('.'), by_hand(look));
             return Judgement::wait(Cause { message: text, ..why }, timing.recheck_waiting);
         }
     };
@@ -67,9 +67,30 @@ pub fn bring_back(look: &RecordLook, run_state: &Reading<RunState>, timing: &Tim
     }
 }
 
+/// What a person does instead of the operator.
+pub fn by_hand(look: &RecordLook) -> String {
+    let ran = look.stops().map(|before| before.workloads.as_slice()).unwrap_or_default().iter().filter(|w| w.replicas > 0);
+    let scale: Vec<String> = ran.map(|w| format!("{} {} to {}", w.kind, w.name, w.replicas)).collect();
+    if scale.is_empty() {
+        let [organization, pipeline] = look.object.spec.backend.parts();
+        return format!("start pipeline {pipeline} of organization {organization} by hand");
+    }
+    format!("scale it by hand: {}", words::some_of(&scale))
+}
+
+/// Nobody asks for this record any more, and what was stopped for it does not run again yet.
+pub fn owed(look: &RecordLook, why: &Cause) -> Cause {
+    let (id, name) = (words::cut(&look.object.spec.request.id, 64), look.object.metadata.name.as_deref().unwrap_or_default());
+    let message = format!(
+        "request {id} is not asked for any more, and the operator still keeps its pipeline stopped (record {name}): {}",
+        why.message
+    );
+    Cause { message, ..why.clone() }
+}
+
 fn overridden(what: &str) -> Cause {
     let text = format!(
-        "{what}; it is not stopped twice. Stop it (a tool that keeps it as it is in Git must ignore spec.replicas of a workload), or remove the request"
+        "{what}; it is not stopped twice. Stop it (a tool that keeps it as it is in Git must ignore spec.replicas of a workload), or remove spec.offsetReset"
     );
     Cause::new(Reason::PauseOverridden, text)
 }
@@ -86,6 +107,15 @@ impl Pass<'_> {
         if waited.is_negative() || waited.unsigned_abs() < self.timing.finalizer_deadline {
             return None;
         }
+        let left = self.seen.leftover.as_ref();
+        // Of a process that was not there before the deadline it is tried once all the same, where it can be.
+        let fresh = |l: &Leftover| {
+            let known = l.look.switches.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < self.timing.landed());
+            known && l.look.switches.start.is_none() && matches!(l.run_state, Reading::Read(RunState::Down | RunState::Partly))
+        };
+        if left.is_some_and(fresh) {
+            return None;
+        }
         let owing = match &self.seen.owing {
             Reading::Read(names) if names.is_empty() => {
                 return Some(self.done(Verdict::Keep, Some(Step::Unguard), self.timing.recheck_waiting));
@@ -93,10 +123,12 @@ impl Pass<'_> {
             Reading::Read(names) => format!("record {}", words::some_of(names)),
             _ => "its records could not be read".to_owned(),
         };
-        let left = self.seen.leftover.as_ref();
-        let why = self.seen.identity.cause().or(left.and_then(|l| l.run_state.cause())).map(|cause| format!(" ({})", cause.message));
+        let by_hand = left.map_or_else(|| "start it by hand".to_owned(), |l| by_hand(&l.look));
+        let refused = left.and_then(|l| l.look.switches.start.as_ref()).and_then(|s| s.failure.as_ref());
+        let why =
+            refused.or(self.seen.identity.cause()).or(left.and_then(|l| l.run_state.cause())).map(|cause| format!(" ({})", cause.message));
         let text = format!(
-            "this object was deleted {} s ago, and {} was not seen to run again{}; it is waited for no longer. If it is still paused, start it by hand ({owing})",
+            "this object was deleted {} s ago, and {} was not seen to run again{}; it is waited for no longer. If it is still paused, {by_hand} ({owing})",
             waited.as_secs(),
             self.desired.backend.named(),
             why.unwrap_or_default(),

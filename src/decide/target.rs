@@ -42,7 +42,7 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
     };
     if plan.moves().next().is_none() {
         let text =
-            "every selected partition is skipped by noCommittedOffset or noRecordAtTime: there is nothing to reset. Nothing was sent";
+            "every selected partition is skipped by noCommittedOffset or noRecordAtTime: there is nothing to reset. Nothing was sent. Choose other topics, or another policy, with a new id";
         return Err(Cause::new(Reason::InvalidTarget, text));
     }
     plan.warnings = warnings(request, &plan, seen, now);
@@ -135,7 +135,7 @@ impl Problems {
         let remedy = match reason {
             Reason::OutOfRange => "Set outOfRange: Clamp to stop at the ends of the log, or another target, with a new id",
             Reason::NoCommittedOffset => {
-                "Set noCommittedOffset: Skip (or Target, but with shiftBy) or choose topics that have one, with a new id"
+                "Set noCommittedOffset: Skip (or Target, where `to` is not shiftBy), or choose topics that have one, with a new id"
             }
             Reason::NoRecordAtTime => "Set noRecordAtTime: Latest or Skip, or an earlier time, with a new id",
             _ => "It was asked several times. Look at the topic's time stamps and at tiered storage; choose a position or shiftBy, with a new id",

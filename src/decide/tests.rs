@@ -1,8 +1,11 @@
 //! What is decided, sentence by sentence. No server: the real `decide` on made-up observations.
 
 mod chunks;
+mod examples;
 mod lookups;
+mod messages;
 mod numbers;
+mod once;
 mod outdated;
 mod records;
 mod requests;
@@ -21,7 +24,7 @@ use crate::api::{
     StreamPipeline, Writer,
 };
 use crate::domain::{
-    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Leftover, Log, Now, Observation, Plan, PlanState, Progress, Quiet,
+    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Elder, Leftover, Log, Now, Observation, Plan, PlanState, Progress, Quiet,
     Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
 };
 
@@ -118,7 +121,7 @@ fn run(reset: Value, status: Value, seen: &Observation) -> Decision {
 fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
     match &decision.verdict {
         Verdict::Request(ending) => Some((ending.stage, ending.cause.reason)),
-        Verdict::Keep | Verdict::Nothing | Verdict::LeftPaused(_) => None,
+        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::Owes(_) | Verdict::LeftPaused(_) => None,
     }
 }
 
@@ -163,6 +166,12 @@ fn sent(refused: &[(i32, i32)], age: u64, tries: u32) -> PlanState {
 
 fn with(look: RecordLook, offsets: &[i64]) -> Observation {
     Observation { record: Reading::Read(Some(look)), committed: Reading::Read(committed(offsets)), ..ready() }
+}
+
+/// As the operator closes it: with what stands for the plan that is there.
+fn closing(look: &RecordLook, phase: RecordPhase, reason: Reason, attempt: i32) -> OffsetResetRecordStatus {
+    let plan_digest = look.object.spec.plan.as_ref().map(|plan| plan.digest());
+    OffsetResetRecordStatus { attempt, plan_digest, ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
 }
 
 fn closes_as(decision: &Decision) -> Option<(RecordPhase, Reason)> {

@@ -51,10 +51,15 @@ pub enum Step {
 /// What to tell people.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Nothing new: the result before stays as it is.
+    /// Nothing was decided: what is told stays, and stays told of the generation it was true for.
     Keep,
+    /// The request ended before, and nothing runs under its id: its result stays. `edited`: what it asks for now is refused.
+    Stays { edited: Option<Cause> },
     /// Nothing is asked for.
     Nothing,
+    /// Nothing is asked for that could be told of yet, and something is left to do for what was asked before, such as to start what
+    /// was stopped: what, and why it is not done yet.
+    Owes(Cause),
     /// Where the request stands.
     Request(Box<Ending>),
     /// The object is deleted and goes, although its pipeline may still be paused.
@@ -72,10 +77,35 @@ pub struct Ending {
     pub record: Option<String>,
     pub attempts: Option<i32>,
     pub completed_at: Option<Timestamp>,
-    /// The request was edited under its id after it ended.
+    /// What would be reset was edited under its id after it ended.
     pub edited: bool,
-    /// Since when the operator keeps the pipeline paused.
-    pub paused_since: Option<Timestamp>,
+    /// What the operator keeps stopped.
+    pub kept: Option<Kept>,
+    /// What is left to do although the request has ended: its pipeline is to be brought back, and how far that is.
+    pub owed: Option<Cause>,
+}
+
+/// What the operator keeps stopped, since when, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub since: Timestamp,
+    pub said: String,
+}
+
+impl Ending {
+    /// What is told is not what is asked for now, although it ended well.
+    pub fn is_edited(&self) -> bool {
+        self.edited && matches!(self.stage, Stage::Verified | Stage::Sent)
+    }
+
+    /// What is left to do cannot be done now. What has ended keeps its word: it would be told for ever.
+    pub fn hinder(&mut self, cause: &Cause) {
+        match &mut self.owed {
+            Some(owed) => owed.clone_from(cause),
+            None if !self.stage.is_final() => self.cause.clone_from(cause),
+            None => {}
+        }
+    }
 }
 
 impl Verdict {

@@ -57,7 +57,9 @@ pub struct Abilities {
     pub run_state: bool,
     /// A consumer may be active without being seen, so rest is watched for.
     pub quiet: bool,
-    /// Where a person looks when the operator cannot know, as a sentence.
+    /// The platform keeps the data of a paused pipeline no longer.
+    pub pause_limit: Option<Duration>,
+    /// Where a person looks when the operator cannot know, as a sentence; `{}` stands for the group.
     pub look: &'static str,
 }
 
@@ -75,12 +77,15 @@ impl Backend {
                 read_back: ReadBack::WhileInactive,
                 run_state: !kafka.workloads.is_empty(),
                 quiet: true,
-                look: "Look at the group (kafka-consumer-groups --describe)",
+                pause_limit: None,
+                look: "Look at the group (kafka-consumer-groups --bootstrap-server … --describe --group {})",
             },
             Backend::Enos(enos) => Abilities {
                 read_back: ReadBack::AfterStart,
                 run_state: enos.spec.start.is_some(),
                 quiet: false,
+                // EnOS manual, "Monitoring jobs".
+                pause_limit: Some(Duration::from_secs(24 * 3600)),
                 look: "Look at the pipeline and its lag in the EnOS console",
             },
         }
@@ -100,6 +105,14 @@ impl Backend {
         }
     }
 
+    /// What the operator scales to stop the pipeline.
+    pub fn workloads(&self) -> &[WorkloadReference] {
+        match self {
+            Backend::Kafka(kafka) => &kafka.workloads,
+            Backend::Enos(_) => &[],
+        }
+    }
+
     /// Most records a second that it reads once the operator has started it, where the spec says.
     pub fn read_rate(&self) -> Option<i64> {
         match self {
@@ -111,7 +124,7 @@ impl Backend {
     /// The pipeline in words.
     pub fn named(&self) -> String {
         match self {
-            Backend::Kafka(kafka) => format!("group {}", kafka.group),
+            Backend::Kafka(kafka) => format!("group {}", super::words::name(&kafka.group)),
             Backend::Enos(enos) => {
                 let name = enos.id.as_ref().or(enos.spec.pipeline_name.as_ref()).map_or("", String::as_str);
                 format!("pipeline {name} of organization {}", enos.spec.org_id)
@@ -119,7 +132,18 @@ impl Backend {
         }
     }
 
-    /// Whether a pipeline's spec names this place and its status says that it was reached from there: who only names what
+    /// Whether a pipeline's spec may name this place, as far as that can be told without looking.
+    pub fn may_be_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
+        match (&pipeline.spec.kafka, &pipeline.spec.enos, place) {
+            (Some(kafka), _, BackendIdentity::Kafka { consumer_group, .. }) => kafka.consumer_group == *consumer_group,
+            (_, Some(enos), BackendIdentity::Enos { org_id, pipeline_id }) => {
+                enos.org_id == *org_id && enos.pipeline_id.as_ref().is_none_or(|id| id == pipeline_id)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a pipeline's spec names this place and its status says that it was read from there: who only names what
     /// is another's stands in nobody's way.
     pub fn is_known_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
         let pinned = || Progress::of(pipeline);
@@ -154,12 +178,16 @@ impl Backend {
 #[derive(Clone, Debug)]
 pub struct Desired {
     pub object: Identity,
+    /// When the API server made it.
+    pub created: Option<Timestamp>,
     pub generation: i64,
     pub backend: Backend,
     /// The id of the request, if there is one, also where the request itself cannot be taken.
     pub id: Option<String>,
     /// The request, or why it is refused.
     pub request: Option<Result<Request, Cause>>,
+    /// Whether it is a dry run, also where the request itself cannot be taken.
+    pub dry_run: bool,
     /// The object is being deleted: nothing is wanted any more, what was paused is brought back.
     pub deleted: Option<Timestamp>,
     /// Whether our finalizer is on the object.
@@ -217,8 +245,10 @@ impl Desired {
                 name: pipeline.name_any(),
                 uid: pipeline.uid().unwrap_or_default(),
             },
+            created: pipeline.creation_timestamp().map(|t| t.0),
             generation: pipeline.metadata.generation.unwrap_or_default(),
             id: reset.map(|r| r.id.clone()),
+            dry_run: reset.is_some_and(OffsetReset::is_dry_run),
             request: reset.map(|r| Request::of(r, matches!(backend, Backend::Enos(_)), now)),
             backend,
             deleted,
@@ -240,7 +270,7 @@ impl Request {
             return Err(Cause::new(
                 Reason::UnknownField,
                 format!(
-                    "spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it and choose a new id"
+                    "spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it, with a new id"
                 ),
             ));
         }
@@ -278,23 +308,22 @@ impl Request {
             expires_at: reset.expires_at,
             out_of_range: reset.out_of_range.unwrap_or_default(),
             no_record_at_time: reset.no_record_at_time.unwrap_or_default(),
-            no_committed_offset: reset.no_committed_offset.unwrap_or(if shift {
-                NoCommittedOffset::Fail
-            } else {
-                NoCommittedOffset::Target
-            }),
+            no_committed_offset: without_commit(reset.no_committed_offset, shift),
             missing_group: reset.missing_group.unwrap_or_default(),
             on_unknown_outcome: reset.on_unknown_outcome.unwrap_or_default(),
-            dry_run: reset.dry_run.unwrap_or(false),
+            dry_run: reset.is_dry_run(),
             written: reset.clone(),
         })
     }
 
-    /// Whether the record of this id was made for the same request. What may be changed under an id afterwards does not count.
+    /// Whether the record of this id was made to reset the same.
     pub fn same_as(&self, recorded: &OffsetReset) -> bool {
-        let bare =
-            |r: &OffsetReset| OffsetReset { on_unknown_outcome: None, note: None, when_created: None, expires_at: None, ..r.clone() };
-        bare(&self.written) == bare(recorded)
+        self.what() == what(recorded)
+    }
+
+    /// What would be reset.
+    pub fn what(&self) -> OffsetReset {
+        what(&self.written)
     }
 
     /// The selected partitions among those that exist.
@@ -305,6 +334,40 @@ impl Request {
             Some(Some(partitions)) => partitions.as_ref().is_none_or(|p| p.contains(&at.partition)),
         }
     }
+}
+
+/// What would be reset, spelt out: of two requests that mean the same it is the same. When and how it is done, and what may be
+/// said of it afterwards, do not count.
+fn what(reset: &OffsetReset) -> OffsetReset {
+    let shift = reset.to.as_ref().is_some_and(|to| to.shift_by.is_some());
+    let mut topics = reset.topics.clone();
+    for topic in topics.iter_mut().flatten() {
+        topic.partitions.iter_mut().for_each(|partitions| partitions.sort_unstable());
+    }
+    topics.iter_mut().for_each(|topics| topics.sort_by(|a, b| a.name.cmp(&b.name)));
+    OffsetReset {
+        id: reset.id.clone(),
+        to: reset.to.clone(),
+        topics,
+        out_of_range: Some(reset.out_of_range.unwrap_or_default()),
+        no_record_at_time: Some(reset.no_record_at_time.unwrap_or_default()),
+        no_committed_offset: Some(without_commit(reset.no_committed_offset, shift)),
+        missing_group: Some(reset.missing_group.unwrap_or_default()),
+        when_active: None,
+        wait_timeout: None,
+        quiet_period: None,
+        when_created: None,
+        expires_at: None,
+        on_unknown_outcome: None,
+        dry_run: None,
+        note: None,
+        unknown: reset.unknown.clone(),
+    }
+}
+
+/// A shift starts from a committed offset.
+fn without_commit(said: Option<NoCommittedOffset>, shift: bool) -> NoCommittedOffset {
+    said.unwrap_or(if shift { NoCommittedOffset::Fail } else { NoCommittedOffset::Target })
 }
 
 fn unknown_field(reset: &OffsetReset) -> Option<String> {

@@ -4,12 +4,14 @@
 mod decision;
 mod desired;
 pub mod numbers;
+mod elder;
 mod observation;
 mod plan;
 mod progress;
 pub mod words;
 
-pub use decision::{Decision, Ending, Step, Verdict};
+pub use decision::{Decision, Ending, Kept, Step, Verdict};
+pub use elder::{Elder, elsewhere};
 pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
 pub use observation::{
     Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, Outdated, PlanState, Quiet, Reading, RecordLook, RunState,

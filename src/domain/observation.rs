@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Now, Plan, Request, TopicPartition, numbers, words};
+use super::{Elder, Now, Plan, Request, TopicPartition, numbers, words};
 use crate::api::{
     BackendIdentity, LagReading, OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Phase, Reason, RecordPhase, RunStateBefore,
 };
@@ -96,10 +96,14 @@ pub struct Observation {
     pub record: Reading<Option<RecordLook>>,
     /// An open record of this pipeline that is not of its current request: dealt with first.
     pub leftover: Option<Leftover>,
-    /// Names of other records of this group that are not closed (live list).
+    /// Names of other records of this group in the namespace that are not closed (live list).
     pub rivals: Reading<Vec<String>>,
-    /// An older StreamPipeline of the same backend, as namespace/name; not looked for once this request has a record.
-    pub elder: Option<String>,
+    /// Workloads of this pipeline that another record keeps stopped, in words (live list); read where it may be stopped.
+    pub sharers: Reading<Vec<String>>,
+    /// A StreamPipeline of the same namespace and backend that comes before this one; not looked for once this request has a record.
+    pub elder: Option<Elder>,
+    /// StreamPipelines of other namespaces that have read the same group or pipeline: told, and waited for by nobody.
+    pub elsewhere: Vec<String>,
     /// Live: the StreamPipeline is the same object, not deleted, asks for the same id, and its status tells of no end of it.
     pub wanted: Reading<bool>,
     /// The process was asked to end: nothing new is started.
@@ -385,6 +389,12 @@ impl RecordLook {
     /// Whether nothing is left to do for it but to look.
     pub fn is_over(&self) -> bool {
         matches!(self.state, PlanState::Closed) && !self.owes_start()
+    }
+
+    /// Whether it still holds the very plan it was closed with.
+    pub fn is_as_closed(&self) -> bool {
+        let closed = self.object.status.as_ref().and_then(|s| s.plan_digest.as_ref());
+        closed.is_some() && closed == self.object.spec.plan.as_ref().map(|plan| plan.digest()).as_ref()
     }
 
     pub fn attempt(&self) -> i32 {

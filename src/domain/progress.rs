@@ -50,8 +50,13 @@ impl Progress {
         self.ended_ids.iter().any(|ended| ended == id)
     }
 
-    /// What became of the request `id`, if this object has acknowledged it.
-    pub fn of_request(&self, id: &str) -> Option<&OffsetResetStatus> {
-        self.last.as_ref().filter(|last| last.id == id)
+    /// What became of the request `id`, if this object has acknowledged it. A dry run and a reset under one id are two.
+    pub fn of_request(&self, id: &str, dry_run: bool) -> Option<&OffsetResetStatus> {
+        self.last.as_ref().filter(|last| last.id == id && last.is_dry_run() == dry_run)
+    }
+
+    /// Whether a reset under this id would run nothing any more.
+    pub fn is_used_up(&self, id: &str) -> bool {
+        self.has_ended(id) || self.of_request(id, false).is_some_and(|last| last.stage.uses_up_its_id())
     }
 }

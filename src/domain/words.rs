@@ -7,6 +7,7 @@ use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, GeneralCa
 use jiff::Timestamp;
 
 use super::Standing;
+use crate::api::{PlanTotals, RunStateBefore};
 
 /// At most this many names in one sentence, each of at most so many bytes: a topic's whole name, and what is said of it.
 const NAMES: usize = 12;
@@ -23,15 +24,15 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
 
 /// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal, a place for it.
 pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
-    let principal = quoted(&format!("User:{}", cut(principal.unwrap_or("<principal>"), 128)));
-    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {}", quoted(&cut(name, 256)))
+    let principal = shell(&format!("User:{}", cut(principal.unwrap_or("<principal>"), 128)));
+    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {}", shell(&cut(name, 256)))
 }
 
 /// The same for several topics, of which so many are named as fit in a sentence; there is one at least.
 pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String {
     let mut names = topics.iter().take(NAMES);
     let first = acl(principal, "--topic", names.next().unwrap_or(&""));
-    let shown = names.fold(first, |shown, name| format!("{shown} --topic {}", quoted(&cut(name, 256))));
+    let shown = names.fold(first, |shown, name| format!("{shown} --topic {}", shell(&cut(name, 256))));
     match topics.len().saturating_sub(NAMES) {
         0 => shown,
         more => format!("{shown} (and {more} more topics)"),
@@ -39,9 +40,20 @@ pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String
 }
 
 /// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
+pub fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.contains(|c| c != ' ' && is_blank(c)) {
+        let spelled = |c: char| match c {
+            '\'' | '\\' => format!("\\{c}"),
+            c if c != ' ' && is_blank(c) => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        format!("$'{}'", text.chars().map(spelled).collect::<String>())
+    } else if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// What a terminal or a reader does not show as what it is: controls, line separators, formats (marks of direction, joiners, tags), and
@@ -54,6 +66,25 @@ pub fn is_unseen(c: char) -> bool {
     }
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
     matches!(category, Control | Format | LineSeparator | ParagraphSeparator) || DefaultIgnorableCodePoint::for_char(c)
+}
+
+/// What looks like a space, or like nothing.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
+}
+
+/// A name as it stands in a sentence: where a part of it could not be seen, in quotes and spelled out.
+pub fn name(name: &str) -> String {
+    let name = cut(name, NAME);
+    if !name.contains(is_blank) {
+        return name;
+    }
+    let spelled = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c != ' ' && is_blank(c) => format!("\\u{{{:x}}}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", name.chars().map(spelled).collect::<String>())
 }
 
 /// A space in place of each character that is not seen.
@@ -76,6 +107,19 @@ pub fn cut(text: &str, limit: usize) -> String {
 pub fn standing(s: &Standing) -> String {
     let (a, b, c) = (s.at_target.len(), s.as_before.len(), s.elsewhere.len());
     format!("{a} of {} partitions at their target, {b} as before, {c} elsewhere", a + b + c)
+}
+
+/// Without points in time and durations: what is left tells whether a sentence says something new.
+pub fn apart_from_times(text: &str) -> String {
+    let is_time = |word: &str| word.parse::<Timestamp>().is_ok() || word.parse::<jiff::civil::Time>().is_ok();
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let is_unit = |word: &str| matches!(word, "ms" | "s" | "min" | "h");
+    let is_span = |word: &str| word.find(|c: char| c.is_ascii_alphabetic()).is_some_and(|at| is_number(&word[..at]) && is_unit(&word[at..]));
+    let bare = |word: &'_ str| word.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
+    let words: Vec<_> = text.split_whitespace().map(|word| (word, bare(word))).collect();
+    let counts = |n: usize| words.get(n + 1).is_some_and(|(_, next)| is_unit(next));
+    let kept = words.iter().enumerate().filter(|(n, (_, word))| !(is_time(word) || is_span(word) || is_number(word) && counts(*n)));
+    kept.map(|(_, (word, _))| *word).collect::<Vec<_>>().join(" ")
 }
 
 /// 1834002 as "1,834,002".
@@ -104,6 +148,27 @@ pub fn time_of(milliseconds: i64) -> String {
 /// "1 partition", "12 partitions".
 pub fn partitions(n: usize) -> String {
     if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", number(i64::try_from(n).unwrap_or(i64::MAX))) }
+}
+
+/// One sentence after another.
+pub fn and(first: &str, second: &str) -> String {
+    format!("{}. {second}", first.trim_end_matches('.'))
+}
+
+/// "The operator keeps at 0 since 2026-11-23T08:00:00Z: Deployment d (it had 2)".
+pub fn kept(before: &RunStateBefore, since: Timestamp) -> String {
+    let since = second(since);
+    if before.workloads.is_empty() {
+        return format!("The operator keeps the pipeline paused since {since}");
+    }
+    let name = |w: &crate::api::ScaledWorkload| format!("{} {} (it had {})", w.kind, w.name, w.replicas);
+    let names: Vec<_> = before.workloads.iter().filter(|w| w.replicas > 0).map(name).collect();
+    format!("The operator keeps at 0 since {since}: {}", some_of(&names))
+}
+
+/// "at most 27 records will be replayed, 0 skipped": offsets are distances, not counts.
+pub fn cost(totals: &PlanTotals, be: &str) -> String {
+    format!("at most {} records {be} replayed, {} skipped", number(totals.replayed), number(totals.skipped))
 }
 
 /// "chunk 2 of 3".
@@ -147,6 +212,32 @@ mod tests {
             assert_eq!(cut(&format!("a{hostile}b"), 64), "a b", "{hostile:?}");
         }
         assert_eq!(cut("Größe 大小 \u{1f600} e\u{301}", 64), "Größe 大小 \u{1f600} e\u{301}");
+    }
+
+    #[test]
+    fn d8_a_name_whose_blanks_would_not_be_seen_is_quoted() {
+        for (plain, told, in_a_shell) in [
+            ("mg", "mg", "mg"),
+            ("größe", "größe", "'größe'"),
+            ("mg ", "\"mg \"", "'mg '"),
+            ("x y", "\"x y\"", "'x y'"),
+            ("m\u{a0}g", "\"m\\u{a0}g\"", "$'m\\u00a0g'"),
+            ("it's\u{3000}", "\"it's\\u{3000}\"", "$'it\\'s\\u3000'"),
+            ("\u{3164}", "\"\\u{3164}\"", "$'\\u3164'"),
+        ] {
+            assert_eq!(name(plain), told);
+            assert!(acl(None, "--group", plain).ends_with(&format!("--group {in_a_shell}")), "{}", acl(None, "--group", plain));
+        }
+    }
+
+    #[test]
+    fn a_sentence_that_differs_in_times_only_says_nothing_new() {
+        let same = |a: &str, b: &str| apart_from_times(a) == apart_from_times(b);
+        assert!(same("waits for 9 s more (2026-01-01T00:00:00Z).", "waits for 12 s more (2026-01-01T00:00:03Z)."));
+        assert!(same("no answer within 10s", "no answer within 250ms"));
+        assert!(!same("2 members: a, b", "3 members: a, b"));
+        assert!(!same("chunk 2 of 3", "chunk 3 of 3"));
+        assert!(!same("t-1 is at 7 s is a name", "t-2 is at 7 s is a name"));
     }
 
     #[test]

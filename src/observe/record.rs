@@ -9,6 +9,7 @@ use crate::domain::{
     Activity, Answer, Cause, Committed, Log, Observation, Plan, PlanState, ReadBack, Reading, RecordLook, Request, RunState,
     TopicPartition, retry_asked,
 };
+use crate::ledger::record_name;
 
 impl Look<'_> {
     pub(super) async fn with_record(&self, seen: &mut Observation, request: &Request, record: &RecordLook) {
@@ -69,17 +70,23 @@ impl Look<'_> {
 
     pub(super) async fn rivals(&self, record: &RecordLook) -> Reading<Vec<String>> {
         let name = record.object.metadata.name.as_deref().unwrap_or_default();
-        let open = self.ctx.ledger.rivals(&record.object.spec.backend, (name, Some(&record.object)), &self.ctx.memory).await;
+        let (namespace, backend) = (&self.desired.object.namespace, &record.object.spec.backend);
+        let open = self.ctx.ledger.rivals(namespace, backend, (name, Some(&record.object)), &self.ctx.memory).await;
         open.map(|open| open.iter().map(named).collect()).into()
     }
 
-    /// A record that stands in the way and that nobody else looks after. What was stopped in another namespace is not this
-    /// pipeline's to start.
+    /// What another record keeps stopped of what this request would stop.
+    pub(super) async fn sharers(&self, seen: &Observation, request: &Request, own: Option<&RecordLook>) -> Reading<Vec<String>> {
+        let Some(identity) = seen.identity.get() else { return Reading::Unread };
+        let (object, name) = (&self.desired.object, record_name(&self.desired.object, identity, request));
+        let own = (name.as_str(), own.map(|r| &r.object));
+        self.ctx.ledger.sharers(&object.namespace, self.desired.backend.workloads(), own, &self.ctx.memory).await.into()
+    }
+
+    /// A record that stands in the way and that nobody else looks after.
     pub(super) async fn orphan(&self, rivals: &[RecordLook]) -> Option<RecordLook> {
-        let namespace = Some(self.desired.object.namespace.as_str());
         for look in rivals {
-            let reachable = look.stops().is_none() || look.object.metadata.namespace.as_deref() == namespace;
-            if reachable && self.ctx.ledger.is_orphan(&look.object).await.unwrap_or(false) {
+            if self.ctx.ledger.is_orphan(&look.object).await.unwrap_or(false) {
                 return Some(look.clone());
             }
         }

@@ -29,7 +29,8 @@ fn ending(stage: Stage, completed: Option<i64>) -> Verdict {
         attempts: None,
         completed_at: completed.map(at),
         edited: false,
-        paused_since: None,
+        kept: None,
+        owed: None,
     })
 }
 

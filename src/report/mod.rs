@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod lag_tests;
 mod status;
+#[cfg(test)]
+mod status_tests;
 
 pub use status::{Seen, status_of};
 
@@ -54,8 +56,17 @@ pub async fn report(
         )
         .await;
     }
+    if let (Verdict::Owes(cause), true) = (verdict, ready_reason(pipeline.status.as_ref()) != ready_reason(written.status.as_ref())) {
+        let type_ = if cause.reason == Reason::BringingBack { EventType::Normal } else { EventType::Warning };
+        let (reason, note) = (cause.reason.to_string(), Some(words::cut(&cause.message, 900)));
+        publish(ctx, pipeline, &Event { type_, reason, action: "BringBack".to_owned(), note, secondary: None }).await;
+    }
     if let (Verdict::Request(ending), Some(event)) = (verdict, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
-        ctx.metrics.request(ending.stage, ending.cause.reason);
+        match &ending.owed {
+            // It has not ended before that is done.
+            Some(owed) => ctx.metrics.request(Stage::Sending, owed.reason),
+            None => ctx.metrics.request(ending.stage, ending.cause.reason),
+        }
         publish(ctx, pipeline, &event).await;
         if let Some(gap) = ctx.clock.gap() {
             let text = format!("the operator's clock is {}, whose time counts. Correct the clock of its node", clock::words(gap));
@@ -90,6 +101,10 @@ async fn publish(ctx: &Context, pipeline: &StreamPipeline, event: &Event) {
         Ok(Err(error)) => tracing::warn!(%error, "Could not write an event"),
         Err(_) => tracing::warn!("Could not write an event: no answer from the API server in time"),
     }
+}
+
+fn ready_reason(status: Option<&StreamPipelineStatus>) -> Option<&str> {
+    status?.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.as_str())
 }
 
 /// A condition that was not there before.

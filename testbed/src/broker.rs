@@ -13,7 +13,7 @@ use crate::parts::Parts;
 use crate::process::{Server, free_ports, retrying};
 use crate::scratch::Scratch;
 
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("kafka-consumer-groups.sh", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("kafka-groups.sh", "org.apache.kafka.tools.GroupsCommand"),
     ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
@@ -21,6 +21,7 @@ const TOOLS: [(&str, &str); 7] = [
     ("kafka-producer-perf-test.sh", "org.apache.kafka.tools.ProducerPerformance"),
     ("kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("kafka-console-share-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleShareConsumer"),
+    ("kafka-configs.sh", "kafka.admin.ConfigCommand"),
 ];
 
 /// A broker that ends with its owner.

@@ -125,6 +125,18 @@ impl Cluster {
         *held(&self.etcd) = None;
     }
 
+    /// A snapshot of etcd, which is not running now, or back to one.
+    pub fn copy_etcd(&self, back: bool) -> Result<()> {
+        let (data, copy) = (self.dir.path().join("etcd"), self.dir.path().join("etcd.snapshot"));
+        let (from, to) = if back { (copy, data) } else { (data, copy) };
+        if to.exists() {
+            fs::remove_dir_all(&to)?;
+        }
+        let copied = Command::new("cp").arg("-a").args([&from, &to]).status().context("running cp")?;
+        ensure!(copied.success(), "cp -a {} {}", from.display(), to.display());
+        Ok(())
+    }
+
     /// SIGKILL.
     pub fn kill_api_server(&self) {
         *held(&self.api_server) = None;
@@ -154,7 +166,9 @@ impl Cluster {
         let text = String::from_utf8(rendered.stdout).context("helm wrote no UTF-8")?;
         let rights: Vec<_> = text
             .split("\n---")
-            .filter(|part| !part.contains("kind: Deployment") && !part.contains("kind: CustomResourceDefinition"))
+            .filter(|part| {
+                !["kind: Deployment", "kind: CustomResourceDefinition", "helm.sh/hook:"].iter().any(|left_out| part.contains(left_out))
+            })
             .collect();
         let file = self.dir.path().join("rights.yaml");
         fs::write(&file, rights.join("\n---"))?;
@@ -163,7 +177,7 @@ impl Cluster {
         self.admin(&["apply", "--server-side", "-f", &crds])?;
         self.admin(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds])?;
         self.admin(&["create", "namespace", SYSTEM_NAMESPACE])?;
-        self.admin(&["apply", "--server-side", "-n", SYSTEM_NAMESPACE, "-f", &file])?;
+        self.admin(&["apply", "--server-side", "-f", &file])?;
         let token = self.admin(&["create", "token", RELEASE, "-n", SYSTEM_NAMESPACE, "--duration", "24h"])?;
         let port = self.port()?;
         write_kubeconfig(&self.operator_kubeconfig(), self.dir.path(), port, token.trim())

@@ -21,13 +21,22 @@ impl Operator {
     }
 
     pub fn start_with(kubeconfig: &Path, exe: &Path, namespace: &str, args: &[&str]) -> Self {
+        Self::run(kubeconfig, exe, &[&["--watch-namespace", namespace], args].concat())
+    }
+
+    /// One that watches all namespaces, for servers of a test's own.
+    pub fn start_everywhere(testbed: &Testbed, exe: &Path, args: &[&str]) -> Self {
+        Self::run(&testbed.cluster.operator_kubeconfig(), exe, args)
+    }
+
+    fn run(kubeconfig: &Path, exe: &Path, args: &[&str]) -> Self {
         let dir = Scratch::new("operator").expect("a directory for the operator's log");
         let mut command = Command::new(exe);
         command
             .env("KUBECONFIG", kubeconfig)
             // The servers are on this machine; a flag of the test wins.
             .env("ALLOWED_ENDPOINTS", "127.0.0.1,::1")
-            .args(["--watch-namespace", namespace, "--listen", "127.0.0.1:0", "--log-format", "text"])
+            .args(["--listen", "127.0.0.1:0", "--log-format", "text"])
             .args(args);
         let server = Server::start("operator", command, &dir.path().join("log")).expect("the operator starts");
         Self { server, dir }

@@ -108,6 +108,39 @@ async fn f13_another_cluster_behind_the_same_address_gets_nothing_until_the_obje
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
 }
 
+/// Before the first status nothing is pinned: the record alone says that the request was carried out, and where.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_is_sent_on_one_cluster_whichever_answers_and_whatever_the_status_knows() {
+    let mut world = World::without_operator("two-clusters").await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.start_operator();
+    world.known("p", &group).await;
+    world.apply("p", &group, earliest("r1")).await;
+    let record = world.record(&world.verified("p", "r1").await).await;
+    world.kill_operator();
+
+    let parts = &world.testbed.parts;
+    let other = tokio::task::spawn_blocking(move || Broker::start(parts)).await.expect("no panic").expect("another broker starts");
+    let there = other.bootstrap();
+    kafka::create_topic(&there, &topic, 1, &[]).await;
+    kafka::produce(&there, &topic, 0, 10, |n| FIRST + n).await;
+    kafka::commit(&there, &group, &[(&topic, 0, 7, "")]).await;
+    // As if the process had ended before it wrote a status.
+    let none = kube::api::Patch::Merge(json!({ "status": null }));
+    world.untyped().patch_status("p", &kube::api::PatchParams::default(), &none).await.expect("the status goes");
+    world.bootstrap = there;
+    let mut asked = earliest("r1");
+    asked["whenCreated"] = json!("Run");
+    world.apply("p", &group, asked).await;
+    world.start_operator();
+    let status = world.verified("p", "r1").await;
+    assert_eq!(reset(&status).record_ref.as_ref().map(|r| &r.name), record.metadata.name.as_ref());
+    world.passes("p").await;
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)], "nothing is sent to the other cluster");
+    assert_eq!(world.all_records().await.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn k20_a_group_of_8_000_partitions_is_reset_in_objects_below_1_mib() {
     const TOPICS: i32 = 8;
@@ -129,7 +162,7 @@ async fn k20_a_group_of_8_000_partitions_is_reset_in_objects_below_1_mib() {
     let status = world.verified("p", "r1").await;
     let took = asked.elapsed();
     let message = says(&status, "OffsetsReset").2;
-    assert!(message.starts_with("8,000 of 8,000 partitions read back as planned; 40,000 will be replayed"), "{message}");
+    assert!(message.starts_with("8,000 of 8,000 partitions read back as planned; at most 40,000 records will be replayed"), "{message}");
     let written = offsets_topic::landed(&world.bootstrap, &group).await;
     assert_eq!(written.len(), 8000);
     assert!(written.values().all(|offsets| offsets == &[5, 0]), "each once");

@@ -89,11 +89,10 @@ async fn f09_an_object_that_cannot_be_read_is_told_so_and_the_others_are_served(
     // What the API server takes and no calendar does: an hour of 99 in a zone. The object cannot be decoded.
     let raw = world.untyped();
     world.known("odd", &group).await;
-    let lag = |at: Value| Patch::Merge(json!({ "status": { "lag": at } }));
+    let last = |reset: Value| Patch::Merge(json!({ "status": { "offsetReset": reset } }));
     let params = PatchParams::default();
-    raw.patch_status("odd", &params, &lag(json!({ "total": 1, "at": "2026-01-01T00:00:00+99:99" })))
-        .await
-        .expect("the API server takes it");
+    let reset = json!({ "id": "r0", "stage": "Waiting", "acceptedAt": "2026-01-01T00:00:00+99:99" });
+    raw.patch_status("odd", &params, &last(reset)).await.expect("the API server takes it");
     let ready = async || raw.get("odd").await.map_err(|e| e.to_string()).map(|o| o.data["status"]["conditions"].clone());
     testbed::eventually("the object to be told that it cannot be read", LIMIT, async || {
         let conditions = ready().await?;
@@ -106,7 +105,7 @@ async fn f09_an_object_that_cannot_be_read_is_told_so_and_the_others_are_served(
     world.verified("good", "r1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
     // Corrected, it is served again.
-    raw.patch_status("odd", &params, &lag(Value::Null)).await.expect("the API server takes it");
+    raw.patch_status("odd", &params, &last(Value::Null)).await.expect("the API server takes it");
     world.wait("odd", "the corrected object to be served", |s| condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")).await;
 }
 

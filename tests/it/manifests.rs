@@ -200,22 +200,6 @@ async fn f08_the_api_server_takes_the_definitions_without_a_remark() {
 }
 
 #[tokio::test]
-async fn every_example_is_taken_by_the_api_server() {
-    let testbed = testbed::start().await;
-    let namespace = testbed.namespace("examples");
-    let api = untyped(testbed.client().await, namespace.name());
-    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).expect("there are examples") {
-        let path = entry.expect("the folder can be read").path();
-        let text = fs::read_to_string(&path).expect("an example can be read");
-        let mut object: Value = serde_saphyr::from_str(&text).expect("an example is YAML");
-        object["metadata"]["namespace"] = json!(namespace.name());
-        let name = object["metadata"]["name"].as_str().expect("an example has a name").to_owned();
-        let params = PatchParams::apply("test").validation_strict().dry_run();
-        api.patch(&name, &params, &Patch::Apply(&object)).await.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    }
-}
-
-#[tokio::test]
 async fn f08_the_operator_may_write_neither_requests_nor_other_things() {
     let testbed = testbed::start().await;
     let namespace = testbed.namespace("f08-rights");

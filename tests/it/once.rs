@@ -225,6 +225,11 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
         assert_eq!(ready, "True");
         assert!(message.contains("Choose a new id to run it") && message.contains("1 of 1 partition read back as planned"), "{message}");
         assert_eq!((says(&status, "OffsetsReset").0, says(&status, "OffsetsReset").1), ("True", "ResetVerified"));
+        // Who waits for success of what is asked for now goes on waiting.
+        let now = world.pipelines().get("p").await.expect("the object is there").metadata.generation;
+        assert!(condition(&status, "OffsetsReset").is_some_and(|c| c.observed_generation < now), "{:?}", status.conditions);
+        assert!(status.observed_generation < now, "{status:?}");
+        assert!(!world.is_green("p"), "kubectl wait");
         assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none());
     };
     edited(&world).await;
@@ -237,6 +242,7 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
     // Edited back, the note goes.
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
+    assert!(world.is_green("p"));
     world.apply("p", &group, ask("r2", "Latest")).await;
     world.verified("p", "r2").await;
     assert_eq!(world.at(&group, &topic).await, Some(10));

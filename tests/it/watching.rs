@@ -59,6 +59,12 @@ impl World {
         self.pipelines().get(name).await.expect("the object is there").resource_version()
     }
 
+    /// What a person is told who waits for success.
+    pub fn is_green(&self, name: &str) -> bool {
+        let waits = ["wait", &format!("sp/{name}"), "-n", self.namespace.name(), "--for=condition=OffsetsReset=True", "--timeout=2s"];
+        self.testbed.kubectl(&waits).status.success()
+    }
+
     pub async fn delete(&self, name: &str) {
         self.pipelines().delete(name, &DeleteParams::default()).await.expect("it can be deleted");
         eventually("the object to be gone", LIMIT, async || match self.pipelines().get_opt(name).await {

@@ -207,7 +207,11 @@ impl World {
                 json!({ "metadata": { "annotations": { "test/touch": touch } }, "spec": { "kafka": { "bootstrapServers": servers } } });
             let touched =
                 self.pipelines().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the object can be edited");
-            self.wait(name, "the operator to look at an edit", |s| s.observed_generation == touched.metadata.generation).await;
+            // Also where the status as a whole stays told of an earlier one.
+            self.wait(name, "the operator to look at an edit", |s| {
+                s.conditions.iter().any(|c| c.observed_generation == touched.metadata.generation)
+            })
+            .await;
         }
     }
 }
@@ -228,6 +232,11 @@ pub const FIRST: i64 = 1_767_225_600_000;
 
 pub fn condition<'a>(status: &'a StreamPipelineStatus, kind: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|c| c.type_ == kind)
+}
+
+/// The request has ended, and nothing is left to do for it.
+pub fn is_over(status: &StreamPipelineStatus) -> bool {
+    status.offset_reset.as_ref().is_some_and(|r| r.stage.is_final()) && condition(status, "Reconciling").is_none()
 }
 
 /// Status, reason and message of a condition that must be there.

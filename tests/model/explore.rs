@@ -51,7 +51,7 @@ impl Hasher for Mix {
 const NONE: u32 = u32::MAX;
 
 pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outcome {
-    let mut mind = Mind::new(ticks, scenario.partitions);
+    let mut mind = Mind::new(ticks, scenario.partitions, scenario.apart);
     let mut rules = Rules { mind: &mut mind, ticks, broken };
     let first = scenario.world().spelled();
     let mut index: HashMap<World, u32, BuildHasherDefault<Mix>> = HashMap::default();

@@ -15,7 +15,7 @@ pub enum Violation {
     NotInForce,
     /// (3) Sent to a partition that moved before the second look.
     SentOverAMove,
-    /// (4) Sent while something else of the group was under way.
+    /// (4) Sent while something else of the group, as far as its namespace goes, was under way.
     TwoAtATime,
     /// (4) Closed while something of it could still land.
     ClosedTooEarly,
@@ -129,6 +129,9 @@ impl Actor<'_> {
 
     /// `ledger::Ledger::rivals`.
     fn alone(&self, world: &mut World, request: u8) -> bool {
+        if self.mind.apart {
+            return true;
+        }
         let other = 3 - request;
         let Some(found) = world.record(other).copied() else { return true };
         let state = self.look(world, other, &found);
@@ -289,7 +292,8 @@ impl Actor<'_> {
         if (0..PARTS).any(moved) {
             return Err(Violation::SentOverAMove);
         }
-        if !world.commits.is_empty() {
+        // What another namespace sends is waited for by nobody.
+        if world.commits.iter().any(|c| c.request == request || !self.mind.apart) {
             return Err(Violation::TwoAtATime);
         }
         let waits = Some((self.process as u8, self.pipeline as u8));

@@ -66,14 +66,16 @@ pub enum Act {
 pub struct Mind {
     ticks: Ticks,
     pub partitions: usize,
+    /// The pipelines are in namespaces of their own.
+    pub apart: bool,
     known: HashMap<Sight, Act>,
 }
 
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Mind {
-    pub fn new(ticks: Ticks, partitions: usize) -> Self {
-        Self { ticks, partitions, known: HashMap::new() }
+    pub fn new(ticks: Ticks, partitions: usize, apart: bool) -> Self {
+        Self { ticks, partitions, apart, known: HashMap::new() }
     }
 
     pub fn decide(&mut self, sight: Sight) -> Act {
@@ -226,7 +228,8 @@ impl Mind {
                 Word::PartlyApplied => (RecordPhase::Held, Reason::PartlyApplied),
                 Word::Abandoned => (RecordPhase::Abandoned, Reason::NoLongerRequested),
             };
-            OffsetResetRecordStatus { attempt: closed.attempt.into(), ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
+            let plan_digest = plan.as_ref().map(|p| p.to_record().digest());
+            OffsetResetRecordStatus { attempt: closed.attempt.into(), plan_digest, ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
         });
         let metadata =
             ObjectMeta { name: Some(format!("r{request}")), creation_timestamp: Some(Time(now().wall)), ..ObjectMeta::default() };

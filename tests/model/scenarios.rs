@@ -9,11 +9,13 @@ pub struct Scenario {
     pub partitions: usize,
     pub replicas: usize,
     pub pipelines: usize,
+    /// Each pipeline in a namespace of its own.
+    pub apart: bool,
     pub left: Left,
 }
 
 const NOTHING: Left = Left { crashes: 0, writes: 0, commits: 0, partial: 0, joins: 0, moves: 0, edits: 0 };
-const ONE: Scenario = Scenario { name: "", partitions: 1, replicas: 1, pipelines: 1, left: NOTHING };
+const ONE: Scenario = Scenario { name: "", partitions: 1, replicas: 1, pipelines: 1, apart: false, left: NOTHING };
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "nothing goes wrong", ..ONE },
@@ -52,6 +54,13 @@ pub const SCENARIOS: &[Scenario] = &[
         ..ONE
     },
     Scenario { name: "two pipelines of one group", pipelines: 2, left: Left { crashes: 1, commits: 1, ..NOTHING }, ..ONE },
+    Scenario {
+        name: "two pipelines of one group, in two namespaces",
+        pipelines: 2,
+        apart: true,
+        left: Left { crashes: 1, commits: 1, ..NOTHING },
+        ..ONE
+    },
 ];
 
 /// Explored where MODEL=all asks for it.
@@ -65,6 +74,13 @@ pub const LARGE: &[Scenario] = &[
         name: "two pipelines of one group, and somebody else",
         pipelines: 2,
         left: Left { crashes: 1, commits: 1, moves: 1, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "two pipelines of one group, in two namespaces, and somebody else",
+        pipelines: 2,
+        apart: true,
+        left: Left { crashes: 1, commits: 1, writes: 1, moves: 1, ..NOTHING },
         ..ONE
     },
     Scenario { name: "two replicas, two late writes", replicas: 2, left: Left { writes: 2, joins: 1, ..NOTHING }, ..ONE },
@@ -119,6 +135,7 @@ pub const BROKEN: &[(Break, Scenario)] = &[
     (Break::CloseUnguarded, Scenario { replicas: 2, left: Left { writes: 1, joins: 1, ..NOTHING }, ..ONE }),
     (Break::UnloadTheRetry, Scenario { partitions: 2, left: Left { commits: 1, partial: 1, edits: RETRY, ..NOTHING }, ..ONE }),
     (Break::NotAlone, Scenario { pipelines: 2, ..ONE }),
+    (Break::NoSecondLook, Scenario { pipelines: 2, apart: true, ..ONE }),
     (Break::ForgetDead, Scenario { left: Left { writes: 1, joins: 1, moves: 1, ..NOTHING }, ..ONE }),
     (Break::WaitPerRecord, Scenario { replicas: 2, left: Left { joins: 1, ..NOTHING }, ..ONE }),
     (Break::ResendLater, Scenario { partitions: 2, replicas: 2, left: Left { partial: 1, ..NOTHING }, ..ONE }),

@@ -18,6 +18,9 @@ pub struct ApiServer {
     pub changes: Vec<(Key, Value, bool)>,
     /// A break: writes are taken whatever version they name.
     pub ignores_versions: bool,
+    /// No StreamPipeline is seen beside another, so that nobody waits for an older one: that a group is reset by one at a time
+    /// must not rest on it.
+    pub hides_elders: bool,
 }
 
 pub struct Request {
@@ -235,6 +238,7 @@ impl ApiServer {
         let metadata_only = request.accept.contains("PartialObjectMetadataList");
         let items: Vec<Value> = self
             .all(resource)
+            .filter(|(key, _)| !(self.hides_elders && key.0 == "streampipelines"))
             .filter(|(key, object)| namespace.is_none_or(|ns| key.1 == ns) && selected(object))
             .map(|(_, object)| if metadata_only { metadata(object) } else { object.clone() })
             .collect();

@@ -111,6 +111,20 @@ fn a_plan_of_many_chunks_is_sent_without_a_pause() {
 }
 
 #[test]
+fn o08_of_two_in_one_apply_exactly_one_is_reset() {
+    let seeds = number("SEEDS", 1000).min(300);
+    let both = |elders: bool| -> Vec<(u64, run::Outcome)> {
+        let told = (0..seeds).map(|seed| (seed, run::run(&Scenario::in_one_apply(seed, elders), None, true)));
+        told.filter(|(_, outcome)| outcome.resets != 1 || !outcome.violations.is_empty()).collect()
+    };
+    for (seed, outcome) in both(true) {
+        panic!("seed {seed}: {} resets, {:?}, {:?}\n{}", outcome.resets, outcome.stages, outcome.violations, outcome.told);
+    }
+    let without = both(false);
+    assert!(without.iter().filter(|(_, outcome)| outcome.resets == 2).count() as u64 > seeds / 2, "without the rule both are");
+}
+
+#[test]
 fn every_break_of_the_protocol_is_found() {
     let only = std::env::var("BREAK").ok();
     let mut missed = Vec::new();

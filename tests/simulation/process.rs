@@ -207,6 +207,8 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let link = Link { world: world.clone(), process: Arc::clone(&process), connection: Arc::default() };
     let client = Client::new(ToApiServer(link.clone()), NAMESPACE);
     let (records, writer) = reflector::store();
+    let (beside, elders) = reflector::store();
+    let elders = (!lock(&world).api.hides_elders).then_some(elders);
     let timing = breaks::timing(&world, &process);
     let policy = Arc::new(EndpointPolicy::parse::<&str>(&[], &[]).expect("a policy"));
     let memory = Arc::new(Memory::new(process.incarnation.clone()));
@@ -214,10 +216,9 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let to_brokers = link.clone();
     let to_platform = Arc::new(ToGateway(Link { connection: Arc::default(), ..link.clone() }));
     let ctx = Context {
-        ledger: Ledger::new(client.clone(), Some(NAMESPACE.to_owned()), timing.call_deadline),
+        ledger: Ledger::new(client.clone(), timing.call_deadline),
         records,
-        // Empty, so that nobody waits for an older one: that a group is reset once must not rest on it.
-        pipelines: reflector::store().0,
+        pipelines: beside,
         memory,
         kafka: Arc::new(Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))), timing.max_backoff)),
         enos: Arc::new(Gateways::new(policy, false, timing.call_deadline, clock(&link)).carried_by(to_platform)),
@@ -238,7 +239,7 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let cache: Cache = Cache::default();
     let changes: BTreeMap<String, Arc<Notify>> = pipelines.iter().map(|name| (name.clone(), Arc::default())).collect();
     let workers = join_all(changes.iter().map(|(name, changed)| work(&ctx, name, &cache, changed)));
-    futures::join!(watch(&link, &cache, writer, &changes), workers);
+    futures::join!(watch(&link, &cache, (writer, elders), &changes), workers);
 }
 
 fn clock(link: &Link) -> Clock {

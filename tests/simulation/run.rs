@@ -33,6 +33,8 @@ pub struct Outcome {
     pub stages: Vec<String>,
     /// From the write of a plan, or of what is sent next of it, to its send.
     pub longest_to_send: Duration,
+    /// How many requests were sent.
+    pub resets: usize,
 }
 
 pub fn run(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outcome {
@@ -88,6 +90,7 @@ async fn history(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outc
     {
         let mut world = lock(&world);
         world.faults = scenario.by_call();
+        world.api.hides_elders = !scenario.elders;
         let partitions = usize::try_from(scenario.partitions).expect("few");
         world.broker.make_topic(TOPIC, vec![(5, 100); partitions]);
         for partition in 0..i32::try_from(partitions).expect("few") {
@@ -143,6 +146,7 @@ async fn history(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outc
     Outcome {
         stages: world.api.all("streampipelines").map(stage).collect(),
         longest_to_send: world.oracle.longest_to_send,
+        resets: world.oracle.resets(),
         violations: std::mem::take(&mut world.oracle.violations),
         told: world.told(),
         steps: world.calls.len(),

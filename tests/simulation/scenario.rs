@@ -24,6 +24,8 @@ pub struct Scenario {
     pub chunk_size: usize,
     /// The pipeline lives there, not in a consumer group.
     pub platform: Option<Setup>,
+    /// StreamPipelines are seen beside each other, so that the oldest acts.
+    pub elders: bool,
     pub acts: Vec<(Duration, Act)>,
     /// By the number of the call; drawn once a run has shown what calls there are.
     pub faults: Vec<(usize, Fault)>,
@@ -87,7 +89,7 @@ impl Scenario {
             }
         }
         acts.sort_by_key(|(at, _)| *at);
-        Self { seed, partitions, pipelines, replicas, pods, chunk_size, platform, acts, faults: Vec::new() }
+        Self { seed, partitions, pipelines, replicas, pods, chunk_size, platform, elders: false, acts, faults: Vec::new() }
     }
 
     /// One request in a good world, of a plan in so many chunks.
@@ -102,7 +104,42 @@ impl Scenario {
             timeout: 90,
         };
         let acts = vec![(Duration::ZERO, Act::Create(0, None)), (Duration::from_secs(1), Act::Request(0, ask))];
-        Self { seed: 0, partitions: chunks, pipelines: 1, replicas: vec![0], pods, chunk_size: 1, platform: None, acts, faults: Vec::new() }
+        Self {
+            seed: 0,
+            partitions: chunks,
+            pipelines: 1,
+            replicas: vec![0],
+            pods,
+            chunk_size: 1,
+            platform: None,
+            elders: true,
+            acts,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Two of one group, made at almost the same time, that each ask to be run at once; watches that stand still for a while.
+    pub fn in_one_apply(seed: u64, elders: bool) -> Self {
+        let mut random = Random::new(seed).of("one apply", 0);
+        let ask = |id: u64| Ask {
+            id,
+            to: json!({ "shiftBy": -20 }),
+            pauses: false,
+            quiet: 0,
+            runs_when_created: true,
+            retries: false,
+            timeout: 60,
+        };
+        let first = Duration::from_millis(random.between(0, 1500));
+        let apart = if random.one_in(2) { random.between(0, 60) } else { random.between(0, 1500) };
+        let names = if random.one_in(2) { [0, 1] } else { [1, 0] };
+        let acts = [first, first + Duration::from_millis(apart)].into_iter().zip(names);
+        let acts = acts.map(|(at, number)| (at, Act::Create(number, Some(ask(number as u64 + 1))))).collect();
+        let replicas = if random.one_in(2) { vec![0, 0] } else { vec![0] };
+        let frozen = |random: &mut Random| Fault::StaleWatch(Duration::from_millis(random.between(100, 9000)));
+        let faults = (0..random.between(0, 2)).map(|_| (random.between(0, 30) as usize, frozen(&mut random))).collect();
+        let (partitions, pods) = (1, Vec::new());
+        Self { seed, partitions, pipelines: 2, replicas, pods, chunk_size: 5000, platform: None, elders, acts, faults }
     }
 
     /// Draws what happens, from the calls of a run without.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::{reflector, watcher};
 use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipeline};
 use tokio::sync::Notify;
@@ -15,11 +15,14 @@ use crate::world::{Link, lock};
 
 pub type Cache = Arc<Mutex<BTreeMap<String, StreamPipeline>>>;
 
+type Records = reflector::store::Writer<PartialObjectMeta<OffsetResetRecord>>;
+type Pipelines = reflector::store::Writer<DeserializeGuard<StreamPipeline>>;
+
 /// Keeps the copies of pipelines and of the records' metadata, some time behind the API server.
 pub async fn watch(
     link: &Link,
     cache: &Cache,
-    mut records: reflector::store::Writer<PartialObjectMeta<OffsetResetRecord>>,
+    (mut records, mut elders): (Records, Option<Pipelines>),
     changes: &BTreeMap<String, Arc<Notify>>,
 ) {
     let (mut seen, first): (usize, Vec<(Key, serde_json::Value)>) = {
@@ -34,6 +37,11 @@ pub async fn watch(
         records.apply_watcher_event(&watcher::Event::InitApply(meta(object)));
     }
     records.apply_watcher_event(&watcher::Event::InitDone);
+    let mut beside = |object: &serde_json::Value, gone: bool| {
+        let Some(elders) = &mut elders else { return };
+        let object = serde_json::from_value(object.clone()).expect("an object");
+        elders.apply_watcher_event(&if gone { watcher::Event::Delete(object) } else { watcher::Event::Apply(object) });
+    };
     let tell = |key: &Key, object: &serde_json::Value, gone: bool| {
         let mut cache = cache.lock().expect("no panic under this lock");
         if gone {
@@ -46,6 +54,7 @@ pub async fn watch(
         }
     };
     for (key, object) in first.iter().filter(|(key, _)| key.0 == "streampipelines") {
+        beside(object, false);
         tell(key, object, false);
     }
     loop {
@@ -66,7 +75,10 @@ pub async fn watch(
         seen = end;
         for (key, object, gone) in news {
             match key.0.as_str() {
-                "streampipelines" => tell(&key, &object, gone),
+                "streampipelines" => {
+                    beside(&object, gone);
+                    tell(&key, &object, gone);
+                }
                 "offsetresetrecords" if gone => records.apply_watcher_event(&watcher::Event::Delete(meta(&object))),
                 "offsetresetrecords" => records.apply_watcher_event(&watcher::Event::Apply(meta(&object))),
                 _ => {}

@@ -35,7 +35,10 @@ pub struct EnosBackend {
     pub pipeline_id: Option<String>,
     /// The pipeline's name, which must be unique in the organization; the id first found for it is kept. Immutable. Omitted: pipelineID names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new(r"self.size() > 0 && !self.matches(r'[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]')").message("spec.enos.pipelineName: printable characters, at least one, exactly as the console shows it"))]
+    #[x_kube(
+        validation = Rule::new(r"self.size() > 0 && !self.matches(r'[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]')").message("spec.enos.pipelineName: printable characters, at least one, exactly as the console shows it"),
+        validation = Rule::new(rules::RENDERED).message("spec.enos.pipelineName: it still has the marks of a template (such as ${…}, {{ … }} or <% … %>), so it was never rendered; render the manifest, or name the pipeline by pipelineID")
+    )]
     #[schemars(length(max = 255))]
     pub pipeline_name: Option<String>,
     /// Secret in the same namespace with the keys accessKey and secretKey of an application that may operate the pipeline.

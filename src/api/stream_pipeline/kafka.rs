@@ -14,12 +14,14 @@ const API_VERSION: &str = "self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?v[a-
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules::null_is_absent)]
 pub struct KafkaBackend {
-    /// Addresses (host:port) of some brokers of the cluster. They may change; the cluster they lead to may not.
+    /// Addresses (host:port) of some brokers of the cluster, at most 8; the others are learned from them. They may change; the cluster
+    /// they lead to may not.
     #[schemars(schema_with = "rules::bootstrap_schema")]
     pub bootstrap_servers: Vec<String>,
     /// The consumer group (`group.id`), exactly as the consumers spell it. Immutable.
     #[x_kube(
         validation = Rule::new("self == oldSelf").message("spec.kafka.consumerGroup is immutable: delete the StreamPipeline and create it anew for another group"),
+        validation = Rule::new(rules::RENDERED).message("spec.kafka.consumerGroup: it still has the marks of a template (such as ${…}, {{ … }} or <% … %>), so it was never rendered; render the manifest"),
         validation = Rule::new(r"!self.matches(r'[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]')").message("spec.kafka.consumerGroup: no control, invisible or line-breaking characters; spell it exactly as the consumers do")
     )]
     #[schemars(length(min = 1, max = 255))]
@@ -54,7 +56,7 @@ pub struct Tls {
 /// Authentication by SASL.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = rules::null_is_absent)]
+#[schemars(transform = rules::null_is_absent, extend("x-kubernetes-map-type" = "atomic"))]
 #[x_kube(
     validation = Rule::new("(self.mechanism == 'OAUTHBEARER') == (has(self.tokenEndpoint) && has(self.clientID))").message("spec.kafka.sasl: tokenEndpoint and clientID are needed with OAUTHBEARER, and mean nothing with another mechanism"),
     validation = Rule::new("self.mechanism == 'OAUTHBEARER' || !(has(self.scope) || has(self.ca) || has(self.tokenEndpoint) || has(self.clientID))").message("spec.kafka.sasl: tokenEndpoint, clientID, scope and ca are for OAUTHBEARER only; remove them")
@@ -113,4 +115,12 @@ pub struct WorkloadReference {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("spec.kafka.workloads[].name: the name of an object in the same namespace"))]
     #[schemars(length(max = 253))]
     pub name: String,
+}
+
+impl WorkloadReference {
+    /// The same object, whichever version of its group it is named by.
+    pub fn is(&self, other: &Self) -> bool {
+        let group = |at: &Self| at.api_version.rsplit_once('/').map_or(String::new(), |(group, _)| group.to_owned());
+        (group(self), &self.kind, &self.name) == (group(other), &other.kind, &other.name)
+    }
 }

@@ -1,15 +1,16 @@
 //! References to Secrets and ConfigMaps, always in the namespace of the object that names them.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules;
 
 /// A Secret in the same namespace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct SecretReference {
     /// Its name.
+    #[x_kube(validation = Rule::new(rules::OBJECT).message("name: the name of a Secret in the same namespace: lower-case letters, digits, '-' and '.'; a template must be rendered before"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
@@ -17,7 +18,7 @@ pub struct SecretReference {
 /// Where certificates come from: exactly one of the two.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = rules::null_is_absent)]
+#[schemars(transform = rules::null_is_absent, extend("x-kubernetes-map-type" = "atomic"))]
 #[x_kube(validation = Rule::new("has(self.secretKeyRef) != has(self.configMapKeyRef)").message("ca: exactly one of secretKeyRef and configMapKeyRef is needed"))]
 pub struct CaSource {
     /// A key of a Secret.
@@ -30,9 +31,10 @@ pub struct CaSource {
 
 /// A key of a Secret or ConfigMap in the same namespace.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[schemars(transform = rules::null_is_absent)]
+#[schemars(transform = rules::null_is_absent, extend("x-kubernetes-map-type" = "atomic"))]
 pub struct KeyReference {
     /// Name of the object.
+    #[x_kube(validation = Rule::new(rules::OBJECT).message("name: the name of an object in the same namespace: lower-case letters, digits, '-' and '.'; a template must be rendered before"))]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Its key; a bundle of several certificates may be in it. Omitted: every key that ends in .crt or .pem, but for tls.crt

@@ -7,6 +7,12 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 pub const ID: &str = r"self.matches(r'^[^\s\p{Z}\p{Cc}\p{Cf}\p{Co}]([^\p{Zl}\p{Zp}\p{Cc}\p{Cf}\p{Co}]*[^\s\p{Z}\p{Cc}\p{Cf}\p{Co}])?$')";
+/// No marks of a template that was never rendered. A group may have a plain dollar sign, as `$Default` has.
+pub const RENDERED: &str = r"!self.matches(r'[$#%@][{]|[$%][(]|[{][{]|[}][}]|<%|%>|[{\[]%|%[}\]]|<no value>')";
+/// Of an id a variable without braces is one too.
+pub const ID_RENDERED: &str = r"!self.matches(r'[$#%@][{]|[$%][(]|[{][{]|[}][}]|<%|%>|[{\[]%|%[}\]]|<no value>|[$][A-Za-z_]')";
+/// A name of the API.
+pub const OBJECT: &str = "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')";
 /// An http(s) URL of host, port and path alone.
 pub const ENDPOINT: &str =
     r"self.matches(r'^https?://([a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[a-zA-Z0-9._~/-]*)?$')";
@@ -78,7 +84,7 @@ pub fn bootstrap_schema(_: &mut SchemaGenerator) -> Schema {
     let message =
         "spec.kafka.bootstrapServers: host:port with a port from 1 to 65535, such as broker-0.kafka:9092; one address an item, no scheme";
     schemars::json_schema!({
-        "type": "array", "minItems": 1, "maxItems": 32, "x-kubernetes-list-type": "set",
+        "type": "array", "minItems": 1, "maxItems": 8, "x-kubernetes-list-type": "set",
         "items": {
             "type": "string", "maxLength": 261,
             "x-kubernetes-validations": [{ "rule": BROKER, "message": message }]

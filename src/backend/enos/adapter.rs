@@ -97,24 +97,7 @@ impl Enos {
         if matches!(item.status, RunStatus::Running | RunStatus::RunError) {
             self.starts.ended(&self.pipeline.spec.endpoint, self.org(), &id);
         }
-        Ok(match &item.status {
-            RunStatus::Running => Activity::Active(Cause::new(Reason::PipelineActive, "the platform reports the pipeline as RUNNING")),
-            RunStatus::Paused => Activity::Inactive(Phase::Paused, "PAUSED".to_owned()),
-            RunStatus::Stopped => Activity::Inactive(Phase::Stopped, "STOPPED".to_owned()),
-            RunStatus::Published => {
-                let text = "the pipeline is PUBLISHED and was never started; the platform resets only paused or stopped ones. Start and stop it, or remove the request";
-                Activity::Unfit(Phase::NotStarted, Cause::new(Reason::PipelineNotStartedYet, text))
-            }
-            RunStatus::RunError => {
-                let text = "the platform reports that the pipeline failed (Run Error); look into it in the console, then stop it";
-                Activity::Unfit(Phase::Failed, Cause::new(Reason::PipelineFailed, text))
-            }
-            RunStatus::Other(word) => {
-                let word = if word.is_empty() { "no state".to_owned() } else { format!("state {word:?}") };
-                let text = format!("the platform reports {word}, which its manual does not name; nothing is called, it is looked at again");
-                Activity::Unfit(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text))
-            }
-        })
+        Ok(state(&item.status))
     }
 
     /// Not in the list: only the platform's own word for this id says that it does not exist.
@@ -212,5 +195,27 @@ impl Enos {
             self.starts.ended(endpoint, self.org(), id);
         }
         self.answer(started)
+    }
+}
+
+/// What the state that List Pipelines shows means.
+pub(crate) fn state(status: &RunStatus) -> Activity {
+    match status {
+        RunStatus::Running => Activity::Active(Cause::new(Reason::PipelineActive, "the platform reports the pipeline as RUNNING")),
+        RunStatus::Paused => Activity::Inactive(Phase::Paused, "PAUSED".to_owned()),
+        RunStatus::Stopped => Activity::Inactive(Phase::Stopped, "STOPPED".to_owned()),
+        RunStatus::Published => {
+            let text = "the pipeline is PUBLISHED and was never started; the platform resets only paused or stopped ones. Start and stop it, or remove the request";
+            Activity::Unfit(Phase::NotStarted, Cause::new(Reason::PipelineNotStartedYet, text))
+        }
+        RunStatus::RunError => {
+            let text = "the platform reports that the pipeline failed (Run Error); look into it in the console, then stop it";
+            Activity::Unfit(Phase::Failed, Cause::new(Reason::PipelineFailed, text))
+        }
+        RunStatus::Other(word) => {
+            let word = if word.is_empty() { "no state".to_owned() } else { format!("state {word:?}") };
+            let text = format!("the platform reports {word}, which its manual does not name; nothing is called, it is looked at again");
+            Activity::Unfit(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text))
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Failure, FailureKind};
 use crate::api::code::{self, Done};
 use crate::api::{EnosBackend, Reason};
+use crate::backend::endpoints::API_SERVER;
 use crate::domain::{Cause, words};
 
 /// Why a call failed. `broken_secret`: a value of the Secret ends with a line break, which is sent along.
@@ -62,17 +63,24 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
     let at = words::cut(&spec.endpoint, 120);
     let secret = &spec.credentials_secret_ref.name;
     match kind {
-        K::BadEndpoint => (Reason::EndpointNotAllowed, format!("spec.enos.endpoint {at} is no address of a gateway{said}")),
+        K::BadEndpoint => (Reason::EndpointNotAllowed, format!("spec.enos.endpoint {at} is no address of a gateway{said}. It has to be https:// and a host, with a port if need be")),
         K::PlainHttpNotAllowed => (
             Reason::EndpointNotAllowed,
             format!(
-                "spec.enos.endpoint {at} is plain http, which would show the token to everybody on the way: use https://. (The operator can be started with --allow-plain-http.)"
+                "spec.enos.endpoint {at} is plain http, which would show the token to everybody on the way: use https://, or have the operator started with --allow-plain-http"
             ),
+        ),
+        K::EndpointNotAllowed if said.contains(API_SERVER) => (
+            Reason::EndpointNotAllowed,
+            format!("the operator connects to {at} for no StreamPipeline{said}. Correct spec.enos.endpoint; not a byte was sent"),
         ),
         K::EndpointNotAllowed => (
             Reason::EndpointNotAllowed,
             format!("the operator may not connect to {at}{said}. Whoever runs it can allow it by --allowed-endpoints; not a byte was sent"),
         ),
+        K::BadCa if spec.ca.is_none() => {
+            (Reason::TlsFailed, format!("spec.enos names no CA{said}: no certificate could be verified. Name the CA in spec.enos.ca"))
+        }
         K::BadCa => (Reason::TlsFailed, format!("the CA of spec.enos.ca cannot be used{said}. It must be PEM certificates")),
         K::BadCredentials => {
             (Reason::AuthenticationFailed, format!("Secret {secret} cannot be used{said}. It needs accessKey and secretKey"))
@@ -130,4 +138,71 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
             (Reason::PlatformError, format!("{named} failed{status}{said}{next}"))
         }
     }
+}
+
+/// What each way to fail is told as, with what leads to it: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<(String, Cause)> {
+    use super::Effect;
+    let spec: EnosBackend = serde_json::from_value(serde_json::json!({
+        "endpoint": "https://gw", "orgID": "o1", "pipelineID": "id", "credentialsSecretRef": { "name": "app" }
+    }))
+    .unwrap();
+    let failed = |call: &'static str, kind: FailureKind, text: &str| Failure::new(call, kind, Effect::NotSent, text);
+    let mut all = Vec::new();
+    for row in &code::CODES {
+        let http = row.source == code::Source::Http;
+        let call = match row.source {
+            code::Source::Token => "token/get",
+            code::Source::Streaming => match row.number {
+                61100 | 61121 | 61128 | 61165 => "start",
+                61122 => "stop",
+                61152 => "pause",
+                61108 | 61168 => "reset",
+                _ => "list",
+            },
+            _ => "list",
+        };
+        let failure = failed(call, FailureKind::Platform, row.text);
+        let number = i64::from(row.number);
+        let failure = if http { Failure { http: u16::try_from(number).ok(), ..failure } } else { Failure { code: Some(number), ..failure } };
+        let from = if http { "HTTP status" } else { "code" };
+        all.push((format!("EnOS: {from} {number}"), cause(&failure, &spec, false)));
+    }
+    for (kind, text) in [
+        (FailureKind::BadEndpoint, "no host"),
+        (FailureKind::PlainHttpNotAllowed, ""),
+        (FailureKind::EndpointNotAllowed, "127.0.0.1 is not allowed: it is a loopback address"),
+        (FailureKind::BadCa, "no certificate in it"),
+        (FailureKind::BadCredentials, "the access key or the secret key is empty"),
+        (FailureKind::BadArgument, "the organization or pipeline id cannot be one"),
+        (FailureKind::Tls, "certificate has expired"),
+        (FailureKind::Dns, "no such host"),
+        (FailureKind::Connect, "Connection refused"),
+        (FailureKind::Timeout, "no complete answer within 10s"),
+        (FailureKind::ConnectionLost, "connection closed before message completed"),
+        (FailureKind::Unauthorized, ""),
+        (FailureKind::Forbidden, ""),
+        (FailureKind::RateLimited, ""),
+        (FailureKind::TooLarge, "more than 1048576 bytes"),
+        (FailureKind::NotJson, "154 bytes of text/html"),
+        (FailureKind::BadAnswer, "a list is expected"),
+        (FailureKind::Redirected, ""),
+    ] {
+        let named = kind.as_str();
+        all.push((format!("EnOS: {named}"), cause(&failed("list", kind, text), &spec, false)));
+    }
+    all
+}
+
+/// What a call that was answered with this documented code is told as.
+#[cfg(test)]
+pub(crate) fn said(call: &'static str, number: i32) -> Cause {
+    let text = code::find(number).unwrap().text;
+    let failure = Failure { code: Some(i64::from(number)), ..Failure::new(call, FailureKind::Platform, super::Effect::Refused, text) };
+    let spec: EnosBackend = serde_json::from_value(serde_json::json!({
+        "endpoint": "https://gw", "orgID": "o1", "pipelineID": "id", "credentialsSecretRef": { "name": "app" }
+    }))
+    .unwrap();
+    cause(&failure, &spec, false)
 }

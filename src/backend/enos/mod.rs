@@ -17,6 +17,10 @@ mod token;
 pub mod wire;
 
 pub use adapter::Enos;
+#[cfg(test)]
+pub(crate) use cause::{messages, said};
+#[cfg(test)]
+pub(crate) use adapter::state;
 pub use client::{EnosClient, Settings, StartBody};
 pub use clients::Clients;
 pub use credentials::Credentials;

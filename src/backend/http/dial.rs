@@ -27,7 +27,7 @@ pub(super) fn tls(ca_pem: Option<&[u8]>, needed: bool) -> Result<ClientConfig, S
         None => system(),
     };
     if needed && roots.is_empty() {
-        return Err("the system has no CA certificates; name one".to_owned());
+        return Err("the system that the operator runs on has no CA certificates".to_owned());
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -44,6 +44,11 @@ fn given(pem: &[u8]) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err("there is no certificate in the CA".to_owned()) } else { Ok(roots) }
 }
 
+/// Whether a certificate can be verified where no CA is named.
+pub fn has_system_cas() -> bool {
+    !system().is_empty()
+}
+
 /// Read once: a process that outlives its image's certificates is restarted anyway.
 fn system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
@@ -55,8 +60,9 @@ fn system() -> Arc<RootCertStore> {
     Arc::clone(SYSTEM.get_or_init(load))
 }
 
-/// Resolves, and lets through only what the policy permits. Literal addresses never come here; they are judged with the endpoint.
-pub(super) struct Guarded(pub(super) Arc<EndpointPolicy>);
+/// Resolves, and lets through only what the policy permits at this port. Literal addresses never come here; they are judged with the
+/// endpoint.
+pub(super) struct Guarded(pub(super) Arc<EndpointPolicy>, pub(super) u16);
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name does not resolve: {0}")]
@@ -64,14 +70,14 @@ struct LookupFailed(String);
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = Arc::clone(&self.0);
+        let (policy, port) = (Arc::clone(&self.0), self.1);
         Box::pin(async move {
             let host = name.as_str();
-            let found = tokio::net::lookup_host((host, 0)).await.map_err(|e| LookupFailed(e.to_string()))?;
+            let found = tokio::net::lookup_host((host, port)).await.map_err(|e| LookupFailed(e.to_string()))?;
             let mut permitted: Vec<SocketAddr> = Vec::new();
             let mut refused = None;
             for address in found {
-                match policy.permits(Some(host), address.ip()) {
+                match policy.permits(Some(host), address) {
                     Ok(()) => permitted.push(address),
                     Err(error) => refused = Some(error),
                 }

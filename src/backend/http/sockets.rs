@@ -22,11 +22,11 @@ impl Sockets {
     pub(super) fn new(
         ca_pem: Option<&[u8]>,
         encrypted: bool,
-        policy: Arc<EndpointPolicy>,
+        (policy, port): (Arc<EndpointPolicy>, u16),
         connect_deadline: Duration,
     ) -> Result<Self, (FailureKind, String)> {
         let tls = dial::tls(ca_pem, encrypted).map_err(|text| (FailureKind::BadCa, text))?;
-        let resolver = Arc::new(Guarded(policy));
+        let resolver = Arc::new(Guarded(policy, port));
         let build = builder(&tls, &resolver, connect_deadline).pool_idle_timeout(Duration::from_secs(20)).pool_max_idle_per_host(4);
         let reads = build.build().map_err(|e| (FailureKind::BadEndpoint, said(&e)))?;
         Ok(Self { tls, resolver, connect_deadline, reads })

@@ -12,7 +12,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ptr::{self, null, null_mut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -61,7 +61,9 @@ type Element = rd_kafka_topic_partition_t;
 type List = rd_kafka_topic_partition_list_t;
 type Wake = Box<dyn Fn() + Send + Sync>;
 /// Whether this host, at this address, may be connected to.
-pub(super) type Gate = Box<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
+pub(super) type Gate = Box<dyn Fn(&str, SocketAddr) -> bool + Send + Sync>;
+/// A broker (host:port) has said that it throttles this client.
+pub(super) type Throttled = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The name and the text of an error code, for any number.
 pub(super) fn describe_code(code: i32) -> (String, String) {
@@ -97,7 +99,7 @@ unsafe impl Send for Native {}
 impl Native {
     /// `wake` is called whenever events may have arrived; it must not block, panic or use this handle. With OAUTHBEARER among the
     /// settings, events ask for tokens. `gate` is asked before each connection, with what the name resolved to.
-    pub(super) fn new(settings: &[(&str, &str)], wake: Wake, gate: Gate) -> Result<Self, AdminError> {
+    pub(super) fn new(settings: &[(&str, &str)], wake: Wake, gate: Gate, throttled: Throttled) -> Result<Self, AdminError> {
         const CALL: &str = "configuration";
         let mut why = [0 as c_char; 512];
         let settings = settings.iter().chain(&FIXED);
@@ -114,10 +116,11 @@ impl Native {
                 }
             }
             rd_kafka_conf_set_ssl_cert_verify_cb(conf, Some(name_the_fault));
-            let door = Box::into_raw(Box::new(Door { gate, sockets: Mutex::default(), closed: Condvar::new() }));
+            let door = Box::into_raw(Box::new(Door { gate, throttled, sockets: Mutex::default(), closed: Condvar::new() }));
             rd_kafka_conf_set_opaque(conf, door.cast());
             rd_kafka_conf_set_connect_cb(conf, Some(connect_if_permitted));
             rd_kafka_conf_set_closesocket_cb(conf, Some(close_socket));
+            rd_kafka_conf_set_throttle_cb(conf, Some(note_throttling));
             rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
             let kind = rd_kafka_type_t::RD_KAFKA_CONSUMER;
             let rk = rd_kafka_new(kind, conf, why.as_mut_ptr(), why.len());
@@ -443,6 +446,7 @@ impl Event {
 /// Whom a handle may connect to, and its open sockets.
 struct Door {
     gate: Gate,
+    throttled: Throttled,
     sockets: Mutex<Sockets>,
     closed: Condvar,
 }
@@ -509,8 +513,14 @@ unsafe extern "C" fn connect_if_permitted(
     unsafe {
         let door = &*door.cast::<Door>();
         let address = match c_int::from((*to).sa_family) {
-            libc::AF_INET => IpAddr::V4(u32::from_be((*to.cast::<libc::sockaddr_in>()).sin_addr.s_addr).into()),
-            libc::AF_INET6 => IpAddr::V6((*to.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr.into()),
+            libc::AF_INET => {
+                let to = &*to.cast::<libc::sockaddr_in>();
+                SocketAddr::new(IpAddr::V4(u32::from_be(to.sin_addr.s_addr).into()), u16::from_be(to.sin_port))
+            }
+            libc::AF_INET6 => {
+                let to = &*to.cast::<libc::sockaddr_in6>();
+                SocketAddr::new(IpAddr::V6(to.sin6_addr.s6_addr.into()), u16::from_be(to.sin6_port))
+            }
             _ => return libc::EAFNOSUPPORT,
         };
         let node = text(node);
@@ -531,6 +541,16 @@ unsafe extern "C" fn connect_if_permitted(
         }
         sockets.open.insert(socket, false);
         0
+    }
+}
+
+/// 0 ms: no longer.
+unsafe extern "C" fn note_throttling(_: *mut rd_kafka_t, broker: *const c_char, _: i32, ms: c_int, door: *mut c_void) {
+    // SAFETY: `broker` is NUL-terminated or null; `door` is Native's own, freed only after librdkafka's threads have ended.
+    unsafe {
+        if ms > 0 {
+            ((*door.cast::<Door>()).throttled)(&text(broker));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use super::admin_types::*;
 use super::clients::client::AdminClient;
 
-type Call<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
+pub type Call<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
 
 /// A disposable connection to one Kafka cluster.
 pub trait Admin: Send + Sync {

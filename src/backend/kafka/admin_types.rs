@@ -215,7 +215,7 @@ pub enum AdminError {
         broker: Option<BrokerError>,
     },
     /// Refused, because the client takes no new calls. Nothing was sent; take another client.
-    #[error("this Kafka client is retired")]
+    #[error("the connection was given up after a call without an answer")]
     Retired,
     /// Not tried: clients like this one were refused a moment ago. Nothing was sent.
     #[error("refused before: {0}")]
@@ -271,8 +271,8 @@ impl AdminError {
     pub fn is_transport(&self) -> bool {
         match self {
             Self::Kafka { code, .. } => code.is_transport(),
-            Self::DeadlineExceeded { .. } | Self::ClientGone { .. } | Self::Refused(_) => true,
-            Self::Retired | Self::Argument { .. } | Self::Config(_) => false,
+            Self::DeadlineExceeded { .. } | Self::ClientGone { .. } | Self::Refused(_) | Self::Retired => true,
+            Self::Argument { .. } | Self::Config(_) => false,
         }
     }
 

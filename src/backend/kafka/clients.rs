@@ -3,6 +3,7 @@
 
 pub mod client;
 mod poller;
+pub mod renewed;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,6 +68,7 @@ impl Shared {
 pub struct Clients {
     /// A wrong password must not lock an account out, however many pipelines have it.
     max_hold: Duration,
+    plain_sasl: bool,
     shared: Mutex<HashMap<ClientKey, Shared>>,
     open: Open,
 }
@@ -86,7 +88,17 @@ impl Clients {
 
     /// With clients of another make.
     pub fn opened_by(open: Open, max_hold: Duration) -> Self {
-        Self { open, max_hold, shared: Mutex::default() }
+        Self { open, max_hold, plain_sasl: false, shared: Mutex::default() }
+    }
+
+    /// Whether a password or a token may be sent where it can be read on the way.
+    #[must_use]
+    pub fn allowing_plain_sasl(self, allow: bool) -> Self {
+        Self { plain_sasl: allow, ..self }
+    }
+
+    pub fn allows_plain_sasl(&self) -> bool {
+        self.plain_sasl
     }
 
     /// The client for `key`, or a new one. `group` becomes the name of a new client's dummy group, which it never joins: librdkafka

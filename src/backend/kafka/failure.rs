@@ -42,7 +42,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
                     let add = words::acl_of_topics(who.principal.as_deref(), topics);
                     format!("Read and Describe on one of these topics at least; add it: {add}")
                 }
-                30 => format!("Read and Describe on group {}; add it: {}", backend.group, who.acl("--group", &backend.group)),
+                30 => format!("Read and Describe on group {}; add it: {}", words::name(&backend.group), who.acl("--group", &backend.group)),
                 _ => "Describe on the cluster".to_owned(),
             };
             with(Reason::PermissionMissing, format!("the brokers refuse it; this right is missing: {what} ({error})"))
@@ -54,7 +54,10 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
                 None => with(Reason::BrokerUnreachable, unreachable(&last, backend, error)),
             }
         }
-        _ => with(Reason::BackendError, error.to_string()),
+        _ => {
+            let text = format!("the brokers answered with an error: {error}. It is asked again; if it stays, look into the brokers' logs");
+            with(Reason::BackendError, text)
+        }
     }
 }
 
@@ -125,7 +128,7 @@ pub fn of_topic(topic: &str, code: KafkaCode, who: &Who) -> Cause {
 
 /// What a commit takes is not allowed there, as the brokers say beforehand. `kind`: group or topic.
 pub fn not_committable(kind: &str, name: &str, who: &Who) -> Cause {
-    let right = who.acl(&format!("--{kind}"), name);
+    let (right, name) = (who.acl(&format!("--{kind}"), name), words::name(name));
     Cause::new(
         Reason::PermissionMissing,
         format!("offsets may not be committed for {kind} {name}; nothing was sent. Add the right: {right}"),
@@ -192,4 +195,33 @@ mod tests {
             assert_eq!(address(said), expected, "{said}");
         }
     }
+}
+
+/// What each way to fail is told as, with what leads to it: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<(String, Cause)> {
+    use std::time::Duration;
+    let group = KafkaGroup { bootstrap: vec!["b:9092".to_owned()], group: "g".to_owned(), tls: None, sasl: None, workloads: Vec::new() };
+    let who = Who { principal: Some("alice".to_owned()), ends_with_newline: false };
+    let silent = |text: &str| {
+        let broker = (!text.is_empty()).then(|| BrokerError { code: KafkaCode::TRANSPORT, text: text.to_owned() });
+        AdminError::DeadlineExceeded { call: "DescribeCluster", after: Duration::from_secs(10), handed_over: true, broker }
+    };
+    let refused = |code: i32| AdminError::Kafka { call: "DescribeConsumerGroups", code: KafkaCode(code), detail: String::new() };
+    let none = BTreeSet::new();
+    let mut all = vec![
+        ("no broker answers, and librdkafka says nothing".to_owned(), cause(&silent(""), None, &who, &group, &none)),
+        ("a broker advertises an address that cannot be reached".to_owned(), cause(&silent("kafka-0.internal:9092/1: Connect to ipv4#10.0.3.7:9092 failed: Connection refused (in state CONNECT)"), None, &who, &group, &none)),
+        ("no right on the group".to_owned(), cause(&refused(30), None, &who, &group, &none)),
+        ("no right on a topic".to_owned(), cause(&refused(29), None, &who, &group, &BTreeSet::from(["t"]))),
+        ("no right on the cluster".to_owned(), cause(&refused(31), None, &who, &group, &none)),
+        ("an error without a name here".to_owned(), cause(&refused(42), None, &who, &group, &none)),
+        ("the brokers say beforehand that a commit would be refused".to_owned(), not_committable("group", "g", &who)),
+        ("a CA that is none".to_owned(), unmade(&AdminError::Config("ssl.ca.pem failed: not in PEM format?".to_owned()), &who, &group)),
+    ];
+    for mistake in &connecting::MISTAKES {
+        let said = format!("b:9092/bootstrap: {}", mistake.said.join(" … "));
+        all.push((format!("`{}`", mistake.said.join(" … ")), cause(&silent(&said), None, &who, &group, &none)));
+    }
+    all
 }

@@ -23,7 +23,10 @@ use admin_port::Admin;
 use admin_types::{
     AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit,
 };
+use clients::renewed::Renewed;
 use clients::{ClientKey, Clients};
+#[cfg(test)]
+pub(crate) use failure::messages;
 use failure::Who;
 use security::Security;
 
@@ -39,7 +42,7 @@ impl Kafka {
     /// # Errors
     /// The client cannot be made from this configuration.
     pub fn connect(
-        clients: &Clients,
+        clients: &Arc<Clients>,
         namespace: &str,
         backend: &KafkaGroup,
         security: &Security,
@@ -48,8 +51,8 @@ impl Kafka {
     ) -> Result<Self, Cause> {
         let key = ClientKey::new(namespace, &backend.bootstrap, security);
         let who = Who::of(security);
-        let client = clients.get(&key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
-        Ok(Self { client, backend: backend.clone(), who, deadline })
+        let client = Renewed::new(clients, key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
+        Ok(Self { client: Arc::new(client), backend: backend.clone(), who, deadline })
     }
 
     fn cause(&self, error: &AdminError) -> Cause {
@@ -84,10 +87,9 @@ impl Kafka {
         let group = &self.backend.group;
         Ok(match identity {
             GroupIdentity::Consumer(described) | GroupIdentity::Absent(described) => activity_of(&described, group),
-            GroupIdentity::NotConsumer(kind) => Activity::Unsupported(Cause::new(
-                Reason::GroupTypeNotSupported,
-                format!("{group} is a {kind} group; only consumer groups (classic and KIP-848) can be reset. Nothing was sent"),
-            )),
+            GroupIdentity::NotConsumer(kind) => {
+                Activity::Unsupported(Cause::new(Reason::GroupTypeNotSupported, not_a_consumer_group(group, &kind)))
+            }
         })
     }
 
@@ -164,7 +166,6 @@ impl Kafka {
                 metadata: None,
             })
             .collect();
-        let destroyed = self.client.destroyed();
         let result = self.client.alter_consumer_group_offsets(&self.backend.group, &commits, self.deadline).await;
         let unclear = |text: String| Cause::new(Reason::OutcomeUnknown, text);
         let cause = match result {
@@ -182,7 +183,7 @@ impl Kafka {
             Err(error) => {
                 // Only a destroyed client sends nothing more; the wait before judging begins then (protocol.md).
                 self.client.retire();
-                if tokio::time::timeout(2 * self.deadline, destroyed).await.is_err() {
+                if tokio::time::timeout(2 * self.deadline, self.client.destroyed()).await.is_err() {
                     tracing::warn!("A retired Kafka client is not destroyed yet");
                 }
                 unclear(self.cause_about(&error, goals.iter().map(|(at, _)| at.topic.as_str())).message)
@@ -190,6 +191,15 @@ impl Kafka {
         };
         Answer::None { ended: clock::mono(), cause }
     }
+}
+
+/// `why`: the broker's own sentence about it, or what it is.
+fn not_a_consumer_group(group: &str, why: &str) -> String {
+    let (group, why) = (words::name(group), words::cut(why.trim_end_matches('.'), 300));
+    format!(
+        "what is named {group} is no consumer group ({why}); only consumer groups (classic and KIP-848) can be reset. Nothing was sent. \
+         Correct the name: spec.kafka.consumerGroup is immutable, so delete the StreamPipeline and create it anew"
+    )
 }
 
 /// Nobody reads.
@@ -204,7 +214,8 @@ fn activity_of(described: &GroupDescription, group: &str) -> Activity {
         GroupState::Dead if described.members.is_empty() => Activity::Missing(Cause::new(
             Reason::PipelineNotFound,
             format!(
-                "consumer group {group} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id"
+                "consumer group {} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id",
+                words::name(group)
             ),
         )),
         _ => Activity::Active(Cause::new(Reason::GroupActive, members(&described.members))),

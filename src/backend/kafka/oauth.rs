@@ -125,7 +125,7 @@ fn told(kind: FailureKind, said: &str) -> String {
         FailureKind::EndpointNotAllowed => "is not one the operator may connect to",
         FailureKind::PlainHttpNotAllowed => "is plain http, which would show the secret to everybody on the way",
         FailureKind::BadEndpoint => "is no address",
-        FailureKind::BadCa => "cannot be verified with the CA of spec.kafka.sasl.ca",
+        FailureKind::BadCa => "cannot be verified by a CA (one can be named in spec.kafka.sasl.ca)",
         FailureKind::Tls => "shows a certificate that does not verify (a private CA goes into spec.kafka.sasl.ca)",
         FailureKind::Dns => "has no address",
         _ => "does not answer",

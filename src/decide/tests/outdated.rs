@@ -14,8 +14,7 @@ fn outdated(seen: Observation, asked: bool) -> Observation {
 fn o29_with_older_definitions_no_step_is_taken_in_any_state_of_a_record() {
     let held = || {
         let mut look = record(PlanState::Closed);
-        let status = OffsetResetRecordStatus::new(RecordPhase::Held, Reason::OutcomeUnknown, now().wall);
-        look.object.status = Some(status);
+        look.object.status = Some(closing(&look, RecordPhase::Held, Reason::OutcomeUnknown, 0));
         look
     };
     let states = [

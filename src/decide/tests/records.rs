@@ -103,8 +103,7 @@ fn o19_retry_sends_what_is_left_once_and_is_never_unloaded() {
     let held = |reason: Reason, attempt: i32| {
         let mut look = record(PlanState::Closed);
         look.object.spec.writer.as_mut().unwrap().attempt = attempt;
-        let status = OffsetResetRecordStatus::new(RecordPhase::Held, reason, now().wall);
-        look.object.status = Some(OffsetResetRecordStatus { attempt, ..status });
+        look.object.status = Some(closing(&look, RecordPhase::Held, reason, attempt));
         look
     };
     let rearms = |look: RecordLook, offsets: &[i64]| matches!(run(retry.clone(), known(), &with(look, offsets)).step, Some(Step::Rearm));

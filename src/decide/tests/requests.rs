@@ -127,7 +127,7 @@ fn what_a_request_without_a_record_comes_to() {
             "O08 an older StreamPipeline names the group",
             earliest(),
             known(),
-            set(&|s| s.elder = Some("n/other".to_owned())),
+            set(&|s| s.elder = Some(Elder::Acts("n/other".to_owned()))),
             Some((Waiting, DuplicateGroup)),
         ),
         (

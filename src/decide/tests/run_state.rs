@@ -80,7 +80,7 @@ fn record(state: PlanState) -> RecordLook {
 
 fn closed(phase: RecordPhase, reason: Reason) -> RecordLook {
     let mut look = record(PlanState::Closed);
-    look.object.status = Some(OffsetResetRecordStatus { attempt: 1, ..OffsetResetRecordStatus::new(phase, reason, now().wall) });
+    look.object.status = Some(closing(&look, phase, reason, 1));
     look
 }
 
@@ -94,9 +94,12 @@ fn word(decision: &Decision) -> String {
         Some(Step::Close(status)) => format!("close {:?} {}", status.phase, status.reason),
         Some(step) => format!("{step:?}").split([' ', '{', '(']).next().unwrap_or_default().to_owned(),
     };
-    match stands(decision) {
-        Some((stage, reason)) => format!("{step}, {stage:?} {reason}"),
-        None => step,
+    match &decision.verdict {
+        Verdict::Request(told) => {
+            let cause = told.owed.as_ref().unwrap_or(&told.cause);
+            format!("{step}, {:?} {}", told.stage, cause.reason)
+        }
+        _ => step,
     }
 }
 
@@ -109,7 +112,7 @@ fn e02_a_running_pipeline_is_stopped_only_where_asked_and_only_by_a_record_that_
     assert_eq!(word(&pause(&looked(running(), None))), "RecordPause, Waiting Pausing");
     let rival = Observation { rivals: Reading::Read(vec!["n/x".to_owned()]), ..looked(running(), None) };
     assert_eq!(word(&pause(&rival)), "wait, Waiting AnotherResetOpen", "O36");
-    let elder = Observation { elder: Some("n/x".to_owned()), ..looked(running(), None) };
+    let elder = Observation { elder: Some(Elder::Acts("n/x".to_owned())), ..looked(running(), None) };
     assert_eq!(word(&pause(&elder)), "wait, Waiting DuplicateGroup", "O08");
     assert_eq!(word(&pause(&looked(running(), Some(record(PlanState::Absent))))), "Stop, Pausing Pausing");
     let mut stopped = record(PlanState::Absent);
@@ -194,28 +197,28 @@ fn what_may_have_been_carried_out_is_never_repeated() {
 fn what_was_stopped_runs_again_before_the_end_is_told() {
     let sent = || closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused);
     let back = |look: RecordLook, activity| word(&pause(&looked(activity, Some(look))));
-    assert_eq!(back(sent(), is(Phase::Paused)), "BringBack, Sending BringingBack");
+    assert_eq!(back(sent(), is(Phase::Paused)), "BringBack, Sent BringingBack");
     let partly = Observation { run_state: Reading::Read(RunState::Partly), ..looked(running(), Some(sent())) };
-    assert_eq!(word(&pause(&partly)), "BringBack, Sending BringingBack", "one of two is still down");
+    assert_eq!(word(&pause(&partly)), "BringBack, Sent BringingBack", "one of two is still down");
     let mut started = sent();
     started.switches.start = ago(1);
-    assert_eq!(back(started.clone(), is(Phase::Paused)), "wait, Sending BringingBack");
+    assert_eq!(back(started.clone(), is(Phase::Paused)), "wait, Sent BringingBack");
     started.switches.stop = ago(20);
-    assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "O35: a stop may still land");
+    assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "O35: a stop may still land");
     started.switches.stop = ago(41);
-    assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sending BringingBack");
+    assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sent BringingBack");
     started.switches.stop = Some(Switch { under_way: false, ..ago(1).unwrap() });
-    assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "accepted, and not seen to have stopped it");
+    assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "accepted, and not seen to have stopped it");
     started.switches.stop = Some(Switch { under_way: false, ..ago(299).unwrap() });
-    assert_eq!(back(started.clone(), running()), "wait, Sending BringingBack", "a platform may take minutes");
+    assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "a platform may take minutes");
     let refused = Some(Cause::new(Reason::StatusNotAllowed, "no"));
     started.switches.stop = Some(Switch { under_way: false, failure: refused, ..ago(41).unwrap() });
-    assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sending BringingBack", "refused");
+    assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sent BringingBack", "refused");
     started.switches.stop = Some(Switch { under_way: false, ..ago(1).unwrap() });
     started.switches.was_down = true;
-    assert_eq!(back(started, running()), "NoteBroughtBack, Sending BringingBack");
-    assert_eq!(back(sent(), is(Phase::Stopped)), "NoteBroughtBack, Sending BringingBack", "A09: theirs counts");
-    assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "BringBack, Sending BringingBack", "A08");
+    assert_eq!(back(started, running()), "NoteBroughtBack, Sent BringingBack");
+    assert_eq!(back(sent(), is(Phase::Stopped)), "NoteBroughtBack, Sent BringingBack", "A09: theirs counts");
+    assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "BringBack, Failed BringingBack", "A08");
     // A held one stays stopped for as long as it is asked for.
     let held = || closed(RecordPhase::Held, Reason::OutcomeUnknown);
     assert_eq!(back(held(), is(Phase::Paused)), "wait, Held OutcomeUnknown");

@@ -21,25 +21,14 @@ pub enum Call {
     Start,
     Pause,
     Stop,
+    Save,
+    StageStateGet,
+    StageStateDelete,
     /// No call of the API that is simulated.
     Other,
 }
 
 impl Call {
-    pub const ALL: [Self; 11] = [
-        Self::TokenGet,
-        Self::TokenRefresh,
-        Self::List,
-        Self::Details,
-        Self::Lag,
-        Self::Reset,
-        Self::Release,
-        Self::Start,
-        Self::Pause,
-        Self::Stop,
-        Self::Other,
-    ];
-
     pub(super) fn is_token(self) -> bool {
         matches!(self, Self::TokenGet | Self::TokenRefresh)
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Inner;
 use super::answer::{Answer, text};
 use super::call::Call;
+use super::design;
 use super::options::{Application, NotRunning, OtherState};
 use super::pipeline::Backing;
 use super::request::Request;
@@ -14,7 +15,7 @@ use super::world::Page;
 use crate::kafka;
 
 /// A code, and the status or the organisation its text carries.
-struct Refused(i64, String);
+pub(super) struct Refused(pub(super) i64, pub(super) String);
 
 impl From<i64> for Refused {
     fn from(code: i64) -> Self {
@@ -32,6 +33,8 @@ pub(super) async fn act(sim: &Arc<Inner>, caller: Option<&Application>, request:
             Call::Lag => lag(sim, request).await,
             Call::Reset => reset(sim, request).await,
             Call::Release | Call::Start | Call::Pause | Call::Stop => change(sim, request).await,
+            Call::Save => design::save(sim, request),
+            Call::StageStateGet | Call::StageStateDelete => design::stage_state(sim, request),
             Call::TokenGet | Call::TokenRefresh | Call::Other => Err(Refused::from(99404)),
         },
     };
@@ -50,8 +53,9 @@ fn permitted(sim: &Inner, caller: Option<&Application>, request: &Request) -> Re
     Ok(())
 }
 
+/// The vendor's client writes `False`.
 fn flag(request: &Request, name: &str) -> Result<bool, Refused> {
-    request.param(name).map_or(Ok(false), |text| text.parse().map_err(|_| 99400.into()))
+    request.param(name).map_or(Ok(false), |text| text.to_ascii_lowercase().parse().map_err(|_| 99400.into()))
 }
 
 fn positive(request: &Request, name: &str, default: usize) -> Result<usize, Refused> {
@@ -143,7 +147,8 @@ fn start_body(body: &[u8]) -> Option<Value> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let mode = body.get("executionMode")?.as_i64()?;
     body.get("kafkaRate")?.as_u64().filter(|rate| (1..=u64::from(u32::MAX)).contains(rate))?;
-    let config = match (mode, body.get("resourceConfig")) {
+    // The vendor's client writes `null` where none is given.
+    let config = match (mode, body.get("resourceConfig").filter(|config| !config.is_null())) {
         (0 | 1, None) => true,
         // The page shows a number, the vendor's code types it as a map.
         (0, Some(config)) => config.is_object() || config.is_number(),

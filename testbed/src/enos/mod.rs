@@ -7,6 +7,7 @@ mod answer;
 mod auth;
 mod call;
 mod control;
+mod design;
 mod effects;
 mod fault;
 mod inner;

@@ -54,6 +54,14 @@ fn route(method: &Method, path: &str, action: Option<&str>) -> (Call, Option<Str
         };
         return (call, None);
     }
+    if path == "/streaming/v2.0/stage-state" && method == Method::POST {
+        let call = match action {
+            Some("get") => Call::StageStateGet,
+            Some("delete") => Call::StageStateDelete,
+            _ => Call::Other,
+        };
+        return (call, None);
+    }
     let Some(rest) = path.strip_prefix("/streaming/v2.0/streaming/") else { return (Call::Other, None) };
     let segments: Vec<_> = rest.split('/').collect();
     let (call, id) = match (method.as_str(), segments.as_slice()) {
@@ -66,6 +74,7 @@ fn route(method: &Method, path: &str, action: Option<&str>) -> (Call, Option<Str
             Some("start") => (Call::Start, Some(id)),
             Some("pause") => (Call::Pause, Some(id)),
             Some("stop") => (Call::Stop, Some(id)),
+            Some("save") => (Call::Save, Some(id)),
             _ => (Call::Other, Some(id)),
         },
         _ => (Call::Other, None),

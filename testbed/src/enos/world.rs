@@ -94,7 +94,7 @@ impl Entry {
     pub fn started(&mut self, body: &Value) {
         self.execution_mode = body["executionMode"].as_i64().unwrap_or_default();
         self.kafka_rate = body["kafkaRate"].as_u64().and_then(|rate| u32::try_from(rate).ok()).unwrap_or(1000);
-        if let Some(config) = body.get("resourceConfig") {
+        if let Some(config) = body.get("resourceConfig").filter(|config| !config.is_null()) {
             self.resource_config = config.to_string();
         }
         self.starts.push(body.clone());

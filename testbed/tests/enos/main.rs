@@ -5,3 +5,4 @@ mod client;
 mod faults;
 mod pipelines;
 mod tokens;
+mod vendor;

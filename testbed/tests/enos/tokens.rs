@@ -123,7 +123,7 @@ async fn an_application_sees_its_organisations_only() {
     let reset = async |org: &str| caller.json(Method::POST, &path, &[("orgId", org)], "").await.1;
     assert_eq!(reset("o3").await["code"], 99403);
     assert_eq!(reset("o4").await["msg"], "Denied resource: orgId o4");
-    assert_eq!(reset("o2").await["msg"], "stream processing pipeline does not exit.");
+    assert_eq!(reset("o2").await["msg"], "Stream processing job does not exit.");
     assert_eq!(reset(ORG).await["code"], 0);
 }
 

@@ -15,7 +15,7 @@ use testbed::{Operator, eventually};
 
 use super::{Enos, LOCAL, QUICK, pause};
 use crate::cells::{counts, work_off};
-use crate::world::{EXE, LIMIT, flags};
+use crate::world::{EXE, LIMIT, flags, is_over};
 
 /// So many resets at once in one test.
 const WORKERS: usize = 12;
@@ -270,8 +270,8 @@ impl Bench {
             (Flow::Pause, Stage::Held) => on_platform == "PAUSED" && !object.finalizers().is_empty(),
             (Flow::Plain, _) => on_platform == "PAUSED",
             // The comparison after the start comes.
-            (Flow::Pause, Stage::Sent) => reason != "NoReadBackWhilePaused",
-            (Flow::Pause, _) => on_platform == "RUNNING" && object.finalizers().is_empty(),
+            (Flow::Pause, Stage::Sent) => is_over(&status) && reason != "NoReadBackWhilePaused",
+            (Flow::Pause, _) => on_platform == "RUNNING" && object.finalizers().is_empty() && is_over(&status),
         };
         if !at_rest {
             return Err(format!("{on_platform}, {:?}: {seen}", object.finalizers()));

@@ -90,7 +90,7 @@ async fn e04_a_reset_answered_61108_ends_the_request_and_its_record_is_abandoned
     let error = reset(&failed).error.as_ref().expect("an error");
     assert_eq!((error.code, error.retryable), (Some(61108), false));
     assert!(error.message.starts_with("61108: Reset Pipeline Offset was refused"), "{}", error.message);
-    assert!(error.message.contains("stream processing pipeline does not exit."), "the platform's own words: {}", error.message);
+    assert!(error.message.contains("Stream processing job does not exit."), "the platform's own words: {}", error.message);
     let status = enos.record().await.status.expect("closed");
     assert_eq!((status.phase, status.code), (RecordPhase::Abandoned, Some(61108)));
     assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (1, 0));

@@ -5,7 +5,7 @@ use stream_pipeline_operator::api::{Phase, RecordPhase, Stage};
 use testbed::enos::{Call, NotRunning, ORGANISATION, Options, Pipeline, ResetTo};
 
 use super::{Enos, ID};
-use crate::world::{condition, reset, says};
+use crate::world::{condition, is_over, reset, says};
 
 /// Reset once, told what was not seen, and what moved after the next start.
 async fn reset_while(test: &str, status: &str, to: ResetTo) -> (Enos, String) {
@@ -84,6 +84,6 @@ async fn p01_a_dry_run_shows_what_can_be_known_calls_nothing_and_does_not_use_th
         assert_eq!(enos.sim.count(call), 0, "{call:?}");
     }
     enos.apply("p", ID, json!({ "id": "r1", "dryRun": false, "whenActive": "Pause" })).await;
-    enos.world.wait("p", "the reset to be brought back", |s| reset(s).stage.is_final() && reset(s).stage != Stage::Planned).await;
+    enos.world.wait("p", "the reset to be brought back", |s| is_over(s) && reset(s).stage != Stage::Planned).await;
     assert_eq!((enos.reset_calls(), enos.sim.status(ID).as_str()), (1, "RUNNING"));
 }

@@ -12,7 +12,7 @@ use testbed::http_get;
 
 use super::{Enos, ID, id};
 use crate::watching::{base64, percent};
-use crate::world::{reset, says};
+use crate::world::{is_over, reset, says};
 
 fn pipeline(n: usize, status: &str) -> Pipeline {
     Pipeline::new(ORGANISATION, &id(n), &format!("p{n}"), status).series(400_000, 1_000_000)
@@ -185,9 +185,9 @@ async fn f06_no_secret_key_token_or_signature_is_shown_anywhere() {
     enos.run("tls", spec, Value::Null).await;
 
     for n in 0..faults.len() {
-        enos.world.wait(&format!("p{n}"), "an end", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage.is_final())).await;
+        enos.world.wait(&format!("p{n}"), "an end", is_over).await;
     }
-    enos.world.wait("pause", "an end", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage.is_final())).await;
+    enos.world.wait("pause", "an end", is_over).await;
     enos.world.reaches("wrong", "r1", Stage::Waiting, "AuthenticationFailed").await;
     enos.world.reaches("broken", "r1", Stage::Waiting, "AuthenticationFailed").await;
     enos.world.reaches("tls", "r1", Stage::Waiting, "TlsFailed").await;

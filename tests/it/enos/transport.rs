@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::{Enos, ID, id};
-use crate::world::{LIMIT, reset, says};
+use crate::world::{LIMIT, is_over, reset, says};
 
 /// Short enough that a test need not wait long until what is in doubt is judged.
 const SOON: [&str; 3] = ["--send-window=3s", "--call-deadline=2s", "--concurrency=16"];
@@ -109,7 +109,7 @@ async fn answer_lost(test: &str, when: When) {
     for (n, (name, _, said)) in faults.iter().enumerate() {
         if *name == "deep" {
             // Whole, successful and of no use to anybody: its `code` is 0, and `data` is not looked into.
-            let sent = enos.world.wait(name, "an end", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage.is_final())).await;
+            let sent = enos.world.wait(name, "an end", is_over).await;
             assert!(matches!(reset(&sent).stage, Stage::Sent | Stage::Held), "{sent:?}");
             assert_eq!(enos.calls_for(Call::Reset, &id(n)), 1);
             continue;

@@ -2,6 +2,7 @@
 //! topics, groups, Secrets, namespace and operator.
 
 mod crowd;
+mod doors;
 mod listeners;
 mod mistakes;
 mod rights;

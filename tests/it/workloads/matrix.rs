@@ -16,7 +16,7 @@ use testbed::{Broker, Operator, eventually, kafka, pods};
 
 use super::{QUICK, pause, reference};
 use crate::cells::{counts, work_off};
-use crate::world::{EXE, LIMIT, World, flags};
+use crate::world::{EXE, LIMIT, World, flags, is_over};
 
 /// So many resets at once.
 const WORKERS: usize = 6;
@@ -226,7 +226,7 @@ impl Bench {
         let at_rest = match reset.stage {
             Stage::Waiting | Stage::Pausing | Stage::Sending => false,
             Stage::Held => (count, guarded, back) == (0, true, false),
-            _ => (count, guarded, back) == (2, false, true) && reset.paused_by_operator.is_none(),
+            _ => (count, guarded, back) == (2, false, true) && is_over(&status),
         };
         if at_rest { Ok(format!("{:?}/{reason}", reset.stage)) } else { Err(format!("{count} replicas, {guarded}, {back}: {seen}")) }
     }

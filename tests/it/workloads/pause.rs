@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{RecordPhase, Stage};
+use stream_pipeline_operator::api::{Phase, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::pods::{self, annotated};
 use testbed::proxy::ApiProxy;
 use testbed::trap::Side;
@@ -74,8 +74,11 @@ async fn a08_pods_that_never_stop_end_it_by_its_deadline_and_are_scaled_back() {
     scaled.pods.hang(true);
     scaled.apply("p", with(pause("r1"), "waitTimeout", json!("8s"))).await;
     let status = scaled.world.reaches("p", "r1", Stage::Pausing, "Pausing").await;
-    assert!(reset(&status).paused_by_operator.is_some(), "{status:?}");
+    assert!(reset(&status).record_ref.is_some(), "{status:?}");
     scaled.counted(&[0]).await;
+    let kept = |s: &StreamPipelineStatus| s.phase == Some(Phase::Paused) || reset(s).paused_by_operator.is_some();
+    let status = scaled.world.wait("p", "what is kept at 0 to be told", kept).await;
+    assert!(says(&status, "Ready").2.contains("Deployment d (it had 2)"), "{status:?}");
     let status = scaled.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
     assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "False"));
     let record = scaled.brought_back("p").await;

@@ -111,10 +111,13 @@ async fn a_right_that_is_lost_while_it_is_at_0_is_told_and_heals() {
         .world
         .wait("p", "the missing right to be told", |s| {
             let told = s.conditions.iter().find(|c| c.type_ == "Ready").is_some_and(|c| c.reason == "PermissionMissing");
-            told && s.offset_reset.as_ref().is_some_and(|r| r.stage == Stage::Sending)
+            told && s.offset_reset.as_ref().is_some_and(|r| r.stage == Stage::Failed)
         })
         .await;
-    assert!(says(&status, "Ready").2.contains("to be started again"), "{status:?}");
+    let (ready, _, message) = says(&status, "Ready");
+    assert!(ready == "False" && message.contains("to be started again") && message.contains("waitTimeout (4 s) passed"), "{status:?}");
+    // What it came to stays told.
+    assert_eq!((says(&status, "OffsetsReset").0, says(&status, "OffsetsReset").1), ("False", "PauseTimedOut"), "{status:?}");
     assert_eq!(scaled.counts().await, [0]);
     scaled.give_workers().await;
     scaled.brought_back("p").await;

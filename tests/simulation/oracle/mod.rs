@@ -106,6 +106,11 @@ impl Oracle {
         *self.counts.entry(kind).or_default() += 1;
     }
 
+    /// Of how many records something was sent.
+    pub fn resets(&self) -> usize {
+        self.sends.iter().map(|send| &send.record).collect::<BTreeSet<_>>().len()
+    }
+
     fn moved(&self, record: &str) -> bool {
         self.effects.iter().any(|((name, ..), times)| name == record && *times > 0)
     }

@@ -44,7 +44,9 @@ async fn calls_are_sent_as_documented_and_signed_as_sent() {
         times.push(time);
     }
     assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
-    let token: serde_json::Value = serde_json::from_str(&stub.asked()[0].body).unwrap();
+    let asked = stub.asked();
+    assert_eq!(asked[0].target, "/apim-token-service/v2.0/token/get", "not even a bare question mark");
+    let token: serde_json::Value = serde_json::from_str(&asked[0].body).unwrap();
     let time = token["timestamp"].as_i64().unwrap();
     assert_eq!(token, json!({"appKey": KEY, "timestamp": time, "encryption": sign::encryption(KEY, time, SECRET)}));
 }

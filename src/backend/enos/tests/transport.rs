@@ -94,7 +94,7 @@ async fn refusals_are_refused() {
         ((|| Do::Raw(http(403, "", "{\"message\":\"Your IP address is not allowed\"}"))) as fn() -> Do, FailureKind::Forbidden),
         (|| Do::Raw(http(404, "", "<html>")), FailureKind::Http),
         (|| Do::Raw(http(429, "", "")), FailureKind::RateLimited),
-        (|| say("{\"code\":61108,\"msg\":\"stream processing pipeline does not exit.\"}"), FailureKind::Platform),
+        (|| say("{\"code\":61108,\"msg\":\"Stream processing job does not exit.\"}"), FailureKind::Platform),
         (|| say("{\"code\":\"99403\"}"), FailureKind::Forbidden),
     ] {
         assert_eq!(met(answer).await, (kind, Effect::Refused, 1), "{kind:?}");

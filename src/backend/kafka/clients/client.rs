@@ -147,7 +147,7 @@ impl AdminClient {
                 return Ok(GroupIdentity::Absent(described));
             }
         }
-        let what = "a group that is no consumer group: a share group or a streams group";
+        let what = "a share group or a streams group has this name";
         Ok(GroupIdentity::NotConsumer(what.to_owned()))
     }
 

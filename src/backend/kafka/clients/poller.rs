@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::backend::endpoints::EndpointPolicy;
+use crate::backend::endpoints::{EndpointNotAllowed, EndpointPolicy};
 use crate::backend::kafka::admin::{Answer, Native, Ticket};
 use crate::backend::kafka::admin_types::{AdminError, BrokerError, Failure, KafkaCode};
 use crate::backend::kafka::connecting;
@@ -26,10 +26,19 @@ pub(super) fn start(settings: &[(&str, &str)], tokens: Option<TokenSource>, poli
     let (calls, inbox) = channel();
     let waker = calls.clone();
     let tokens = tokens.map(|source| Tokens { source, runtime: Handle::current(), to: calls.clone() });
-    // The wake-up fails only where the thread is ending.
-    let gate = Box::new(move |host: &str, address| policy.permits(Some(host), address).is_ok());
-    let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))), gate)?;
     let shared = Arc::new(Shared::default());
+    let barred = Arc::clone(&shared);
+    let gate = Box::new(move |host: &str, address| match policy.permits(Some(host), address) {
+        Ok(()) => true,
+        Err(why) => {
+            barred.bar(host, &why);
+            false
+        }
+    });
+    let told = Arc::clone(&shared);
+    let throttled = Box::new(move |broker: &str| told.throttled(broker));
+    // The wake-up fails only where the thread is ending.
+    let native = Native::new(settings, Box::new(move || drop(waker.send(Msg::Wake))), gate, throttled)?;
     let (keep, alive) = watch::channel(());
     let poller = Poller { shared: Arc::clone(&shared), pending: HashMap::new(), next_id: 1, tokens, native, inbox, _alive: keep };
     std::thread::Builder::new()
@@ -47,7 +56,17 @@ pub(super) struct Shared {
     answered: AtomicBool,
     failure: Mutex<Option<Failure>>,
     broker_error: Mutex<Option<BrokerError>>,
+    /// The broker that said last that it throttles, and when.
+    throttled: Mutex<Option<(String, Instant)>>,
+    /// Hosts that may not be connected to, and why.
+    barred: Mutex<Vec<(String, String)>>,
 }
+
+/// A quota delays what follows by no more than its window, a second; the default has ten more.
+const THROTTLED: Duration = Duration::from_secs(11);
+
+/// Hosts whose refusal is remembered; brokers may advertise any number.
+const BARRED: usize = 64;
 
 impl Shared {
     pub(super) fn broker_error(&self) -> Option<BrokerError> {
@@ -60,6 +79,40 @@ impl Shared {
 
     pub(super) fn failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn throttled(&self, broker: &str) {
+        *self.throttled.lock().unwrap_or_else(PoisonError::into_inner) = Some((broker.to_owned(), Instant::now()));
+    }
+
+    /// What made a call wait that has had no answer for so long: a broker that said it throttles, or what was last said of a connection.
+    fn hindered(&self, since: Duration) -> Option<BrokerError> {
+        let last = self.broker_error();
+        if last.as_ref().is_some_and(BrokerError::is_refusal) {
+            return last;
+        }
+        let throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lately = throttled.filter(|(_, at)| at.elapsed() <= since + THROTTLED);
+        lately.map(|(broker, _)| connecting::throttled(&broker)).or(last)
+    }
+
+    fn bar(&self, host: &str, why: &EndpointNotAllowed) {
+        let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        barred.retain(|(known, _)| known != host);
+        barred.truncate(BARRED - 1);
+        barred.insert(0, (host.to_owned(), why.to_string()));
+    }
+
+    /// librdkafka knows only that there is no permission; here it is said which address has none, and why.
+    fn with_why(&self, complaint: String) -> String {
+        if !complaint.contains("Permission denied") {
+            return complaint;
+        }
+        let barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        match barred.iter().find(|(host, _)| complaint.contains(host.as_str())) {
+            Some((_, why)) => format!("{complaint}: {why}"),
+            None => complaint,
+        }
     }
 
     /// Retires a client that no broker has answered. The first reason counts.
@@ -180,7 +233,7 @@ impl Poller {
     /// Keeps what says most. Who is refused before anything was answered is refused for good: waiting for the deadline would only
     /// be more tries with a wrong password.
     fn complain(&mut self, error: BrokerError) {
-        let error = BrokerError { text: connecting::steady(&error.text), ..error };
+        let error = BrokerError { text: self.shared.with_why(connecting::steady(&error.text)), ..error };
         let refused = error.is_refusal();
         let said = {
             let mut last = (self.shared.broker_error.lock()).unwrap_or_else(PoisonError::into_inner);
@@ -242,6 +295,6 @@ impl Poller {
     }
 
     fn missed(&self, ticket: &Ticket, after: Duration, handed_over: bool) -> AdminError {
-        AdminError::DeadlineExceeded { call: ticket.call, after, handed_over, broker: self.shared.broker_error() }
+        AdminError::DeadlineExceeded { call: ticket.call, after, handed_over, broker: self.shared.hindered(after) }
     }
 }

@@ -1,0 +1,149 @@
+//! A client that replaces itself. A shared one may be retired by somebody else's call between any two of ours; it then takes no more,
+//! which says nothing of the brokers: the call, of which nothing was sent, is made on a new one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::{ClientKey, Clients};
+use crate::backend::kafka::admin_port::{Admin, Call};
+use crate::backend::kafka::admin_types::*;
+use crate::backend::kafka::security::Security;
+use crate::clock::mono;
+
+/// New ones that one call is made on at most: where each is retired at once, something else is wrong.
+const RENEWALS: u32 = 3;
+
+pub struct Renewed {
+    current: Mutex<Arc<dyn Admin>>,
+    clients: Arc<Clients>,
+    key: ClientKey,
+    group: String,
+    security: Security,
+}
+
+impl Renewed {
+    /// # Errors
+    /// As [`Clients::get`].
+    pub fn new(clients: &Arc<Clients>, key: ClientKey, group: &str, security: &Security, now: std::time::Instant) -> Result<Self, AdminError> {
+        let current = Mutex::new(clients.get(&key, group, security, now)?);
+        Ok(Self { current, clients: Arc::clone(clients), key, group: group.to_owned(), security: security.clone() })
+    }
+
+    fn current(&self) -> Arc<dyn Admin> {
+        // A handle is swapped whole, so a poisoned lock still guards a good one.
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn renew(&self) -> Result<Arc<dyn Admin>, AdminError> {
+        let fresh = self.clients.get(&self.key, &self.group, &self.security, mono())?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
+        Ok(fresh)
+    }
+}
+
+macro_rules! on_one_that_takes_it {
+    ($self:ident, $client:ident => $call:expr) => {
+        Box::pin(async move {
+            let mut $client = $self.current();
+            for _ in 0..RENEWALS {
+                match $call.await {
+                    Err(AdminError::Retired) => $client = $self.renew()?,
+                    answer => return answer,
+                }
+            }
+            $call.await
+        })
+    };
+}
+
+impl Admin for Renewed {
+    fn is_retired(&self) -> bool {
+        self.current().is_retired()
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.current().failure()
+    }
+
+    fn has_answered(&self) -> bool {
+        self.current().has_answered()
+    }
+
+    fn retire(&self) {
+        self.current().retire();
+    }
+
+    fn last_broker_error(&self) -> Option<BrokerError> {
+        self.current().last_broker_error()
+    }
+
+    fn destroyed(&self) -> BoxFuture<'static, ()> {
+        self.current().destroyed()
+    }
+
+    fn describe_cluster(&self, deadline: Duration) -> Call<'_, ClusterDescription> {
+        on_one_that_takes_it!(self, client => client.describe_cluster(deadline))
+    }
+
+    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> Call<'a, Vec<TopicDescription>> {
+        on_one_that_takes_it!(self, client => client.describe_topics(topics, deadline))
+    }
+
+    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> Call<'a, GroupIdentity> {
+        on_one_that_takes_it!(self, client => client.identify_group(group, deadline))
+    }
+
+    fn list_consumer_group_offsets<'a>(
+        &'a self,
+        group: &'a str,
+        partitions: Option<&'a [TopicPartition]>,
+        require_stable: bool,
+        deadline: Duration,
+    ) -> Call<'a, BTreeMap<TopicPartition, CommittedOffset>> {
+        on_one_that_takes_it!(self, client => client.list_consumer_group_offsets(group, partitions, require_stable, deadline))
+    }
+
+    fn list_offsets<'a>(
+        &'a self,
+        wanted: &'a [(TopicPartition, OffsetSpec)],
+        isolation: IsolationLevel,
+        deadline: Duration,
+    ) -> Call<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
+        on_one_that_takes_it!(self, client => client.list_offsets(wanted, isolation, deadline))
+    }
+
+    fn alter_consumer_group_offsets<'a>(
+        &'a self,
+        group: &'a str,
+        offsets: &'a [OffsetCommit],
+        deadline: Duration,
+    ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+        on_one_that_takes_it!(self, client => client.alter_consumer_group_offsets(group, offsets, deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::backend::endpoints::EndpointPolicy;
+    use crate::backend::kafka::Kafka;
+    use crate::domain::KafkaGroup;
+
+    #[tokio::test]
+    async fn d4_that_somebody_elses_call_retired_the_client_is_never_told_as_a_cause() {
+        let (nobody, security) = (vec!["127.0.0.1:1".to_owned()], Security::default());
+        let policy = Arc::new(EndpointPolicy::parse(&["127.0.0.0/8"], &[]).unwrap());
+        let clients = Arc::new(Clients::new(policy, Duration::from_secs(1)));
+        let group = KafkaGroup { bootstrap: nobody.clone(), group: "g".to_owned(), tls: None, sasl: None, workloads: Vec::new() };
+        let kafka = Kafka::connect(&clients, "n", &group, &security, Duration::from_millis(300), mono()).unwrap();
+        let key = ClientKey::new("n", &nobody, &security);
+        clients.get(&key, "g", &security, mono()).unwrap().retire();
+        let cause = kafka.activity().await.unwrap_err();
+        assert_eq!(cause.reason, Reason::BrokerUnreachable, "{}", cause.message);
+        assert!(cause.message.starts_with("no answer from 127.0.0.1:1: check spec.kafka.bootstrapServers"), "{}", cause.message);
+    }
+}

@@ -1,0 +1,105 @@
+//! StreamPipelines that do not decode. What another version of the operator left in them is let go where it only informs; what
+//! cannot be read even so is told on that object, by metadata alone, and never keeps it for longer than its deadline.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use crate::api::{FINALIZER, OPERATOR, Reason, StreamPipeline};
+use crate::context::Context;
+use crate::domain::{Identity, words};
+use crate::reconcile::reconcile;
+
+/// A pass for an object that does not decode.
+pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> Action {
+    if let Ok(Some(pipeline)) = ctx.ledger.pipeline(namespace, name).await {
+        return if is_done(pipeline.meta()) {
+            Action::await_change()
+        } else {
+            reconcile(ctx, &pipeline).await.map_or_else(Action::await_change, Action::requeue)
+        };
+    }
+    tracing::warn!(namespace, name, error, "This StreamPipeline cannot be read; the others are served");
+    let resource = ApiResource::erase::<StreamPipeline>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
+    let Ok(Some(object)) = api.get_opt(name).await else { return Action::requeue(ctx.timing.recheck_idle) };
+    if is_done(&object.metadata) {
+        return Action::await_change();
+    }
+    if let Some(left) = left(&object, ctx) {
+        if left.is_zero() {
+            let_go(ctx, &object, error).await;
+        }
+        return Action::requeue(left.clamp(ctx.timing.recheck_waiting, ctx.timing.recheck_idle.max(ctx.timing.recheck_waiting)));
+    }
+    refuse(&api, &object, error).await;
+    Action::requeue(ctx.timing.recheck_idle)
+}
+
+/// Without our finalizer there is nothing to bring back, and what is deleted is not begun.
+pub fn is_done(metadata: &kube::api::ObjectMeta) -> bool {
+    metadata.deletion_timestamp.is_some() && !metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
+}
+
+/// How long a deleted object is still kept for what may be stopped for it.
+fn left(object: &DynamicObject, ctx: &Context) -> Option<Duration> {
+    let since = object.metadata.deletion_timestamp.as_ref()?.0;
+    let waited = ctx.now().wall.duration_since(since);
+    let waited = if waited.is_negative() { Duration::ZERO } else { waited.unsigned_abs() };
+    Some(ctx.timing.finalizer_deadline.saturating_sub(waited))
+}
+
+async fn let_go(ctx: &Context, object: &DynamicObject, error: &str) {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let text = format!(
+        "this object was deleted and cannot be read by this version of the operator: {}; it is waited for no longer. If its pipeline is \
+         still paused, start it by hand (its records: kubectl get osr -l streampipeline.io/pipeline={name})",
+        words::cut(error, 256)
+    );
+    tracing::warn!(namespace, name, reason = %Reason::LeftPaused, "{text}");
+    let event = Event {
+        type_: EventType::Warning,
+        reason: Reason::LeftPaused.to_string(),
+        action: "Delete".to_owned(),
+        note: Some(words::cut(&text, 900)),
+        secondary: None,
+    };
+    let resource = ApiResource::erase::<StreamPipeline>(&());
+    let reference = object.object_ref(&resource);
+    let published = ctx.recorder.publish(&event, &reference);
+    if !matches!(tokio::time::timeout(ctx.timing.call_deadline, published).await, Ok(Ok(()))) {
+        tracing::warn!(namespace, name, "Could not write an event");
+    }
+    let identity = Identity { uid: object.uid().unwrap_or_default(), namespace, name };
+    if let Err(cause) = ctx.ledger.guard(&identity, false).await {
+        tracing::warn!(namespace = identity.namespace, name = identity.name, reason = %cause.reason, "{}", cause.message);
+    }
+}
+
+/// Says on the object that it cannot be read.
+async fn refuse(api: &Api<DynamicObject>, object: &DynamicObject, error: &str) {
+    let (name, generation) = (object.name_any(), object.metadata.generation);
+    let status = &object.data["status"];
+    // A write makes a watch event: once per generation.
+    if status["observedGeneration"].as_i64() == generation && status["conditions"][0]["reason"] == json!(Reason::InvalidObject) {
+        return;
+    }
+    let message =
+        format!("this object cannot be read by this version of the operator: {}; nothing was done. Correct it", words::cut(error, 1024));
+    let condition = |kind: &str, status: &str| {
+        json!({
+            "type": kind, "status": status, "reason": Reason::InvalidObject, "message": message,
+            "observedGeneration": generation, "lastTransitionTime": Timestamp::now().to_string(),
+        })
+    };
+    let patch = json!({ "status": { "observedGeneration": generation, "conditions": [condition("Ready", "False"), condition("Stalled", "True")] } });
+    let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+    if let Err(error) = api.patch_status(&name, &params, &Patch::Merge(&patch)).await {
+        tracing::warn!(namespace = object.namespace(), name, %error, "Could not write the status of an unreadable object");
+    }
+}
