@@ -230,7 +230,8 @@ async fn whatever_comes_or_goes_during_the_look_nothing_untrue_is_concluded() {
             *told.entry((what, row.why.into())).or_insert(0) += 1;
             let _: &str = row.why.into();
             if what == "time" {
-                let skipped: Vec<_> = after.records().filter(|(offset, at)| *offset < goal && *at >= TIME && *offset >= after.start).collect();
+                let skipped: Vec<_> =
+                    after.records().filter(|(offset, at)| *offset < goal && *at >= TIME && *offset >= after.start).collect();
                 assert!(skipped.is_empty(), "{history:?}: {goal} skips {skipped:?}; {log:?}");
                 // Nothing older than what there was is replayed.
                 assert!(goal >= 10, "{history:?}: {row:?}");
@@ -241,7 +242,9 @@ async fn whatever_comes_or_goes_during_the_look_nothing_untrue_is_concluded() {
         }
     }
     // Each conclusion was come to, so each could have been wrong.
-    for expected in [("time", "Target"), ("time", "NoRecordLatest"), ("time", "TransactionOpen"), ("latest", "Target"), ("latest", "TransactionOpen")] {
+    for expected in
+        [("time", "Target"), ("time", "NoRecordLatest"), ("time", "TransactionOpen"), ("latest", "Target"), ("latest", "TransactionOpen")]
+    {
         assert!(told.get(&expected).is_some_and(|n| *n > 10), "{expected:?}: {told:?}");
     }
 }
