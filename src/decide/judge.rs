@@ -199,7 +199,7 @@ pub fn transaction_open(committed: &Committed) -> Option<Cause> {
     let held: Vec<_> = committed.iter().filter(|(_, commit)| commit.pending).map(|(at, _)| at.to_string()).collect();
     let text = format!(
         "an open transaction holds the offset of {}; it is waited for. It ends when its producer commits or aborts it, at the latest at that \
-         producer's transaction.timeout.ms; kafka-transactions (list, describe, find-hanging, abort) finds and ends one that is left over",
+         producer's transaction.timeout.ms; kafka-transactions finds one that is left over (list, find-hanging) and ends it (forceTerminateTransaction, abort)",
         words::some_of(&held)
     );
     (!held.is_empty()).then(|| Cause::new(Reason::TransactionOpen, text))

@@ -41,8 +41,7 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
         warnings: Vec::new(),
     };
     if plan.moves().next().is_none() {
-        let text =
-            "every selected partition is skipped by noCommittedOffset or noRecordAtTime: there is nothing to reset. Nothing was sent. Choose other topics, or another policy, with a new id";
+        let text = "every selected partition is skipped by noCommittedOffset or noRecordAtTime: there is nothing to reset. Nothing was sent. Choose other topics, or another policy, with a new id";
         return Err(Cause::new(Reason::InvalidTarget, text));
     }
     plan.warnings = warnings(request, &plan, seen, now);

@@ -115,7 +115,8 @@ pub fn apart_from_times(text: &str) -> String {
     let is_time = |word: &str| word.parse::<Timestamp>().is_ok() || word.parse::<jiff::civil::Time>().is_ok();
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let is_unit = |word: &str| matches!(word, "ms" | "s" | "min" | "h");
-    let is_span = |word: &str| word.find(|c: char| c.is_ascii_alphabetic()).is_some_and(|at| is_number(&word[..at]) && is_unit(&word[at..]));
+    let is_span =
+        |word: &str| word.find(|c: char| c.is_ascii_alphabetic()).is_some_and(|at| is_number(&word[..at]) && is_unit(&word[at..]));
     let bare = |word: &'_ str| word.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
     let words: Vec<_> = text.split_whitespace().map(|word| (word, bare(word))).collect();
     let counts = |n: usize| words.get(n + 1).is_some_and(|(_, next)| is_unit(next));

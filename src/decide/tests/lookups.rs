@@ -163,7 +163,7 @@ async fn look(moving: Moving, time: Option<i64>) -> (Log, Moving) {
     let group = KafkaGroup { bootstrap: vec!["b:9092".to_owned()], group: "g".to_owned(), tls: None, sasl: None, workloads: vec![] };
     let kafka = Kafka::connect(&Arc::new(clients), "n", &group, &Security { tls: None, sasl: None }, Duration::from_secs(10), now().mono);
     let time = time.map(|time| Timestamp::from_millisecond(time).unwrap());
-    let logs = kafka.ok().expect("a client").log(&[at(0)], time, now().wall).await.expect("answers");
+    let logs = kafka.expect("a client").log(&[at(0)], time, now().wall).await.expect("answers");
     let after = broker.0.lock().unwrap().clone();
     (logs[&at(0)], after)
 }
