@@ -94,7 +94,8 @@ async fn uninstall(testbed: &'static Testbed, name: &str, phase: Option<&str>) -
     let of_job = ListParams::default().labels("batch.kubernetes.io/job-name");
     let pod = eventually("the Job's pod", LIMIT, async || {
         let all = pods.list(&of_job).await.map_err(|e| e.to_string())?.items;
-        let fresh = |p: &Pod| p.status.as_ref().is_none_or(|s| s.phase.as_deref() == Some("Pending")) && p.metadata.deletion_timestamp.is_none();
+        let fresh =
+            |p: &Pod| p.status.as_ref().is_none_or(|s| s.phase.as_deref() == Some("Pending")) && p.metadata.deletion_timestamp.is_none();
         all.into_iter().find(fresh).and_then(|p| p.metadata.name).ok_or_else(|| "none".to_owned())
     })
     .await;

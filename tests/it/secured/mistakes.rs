@@ -104,7 +104,14 @@ async fn f04_tls_that_is_refused_is_named_at_once_and_put_right() {
     f04.locked.secret("no-pem", json!({ "ca.crt": "no PEM at all" })).await;
     let no_pem = json!({ "ca": { "secretKeyRef": { "name": "no-pem" } } });
     let cure = Cure::Secret("no-pem", json!({ "ca.crt": s.ca_pem() }));
-    f04.add("no-pem", &s.ssl(), only(no_pem), "TlsFailed", &["spec.kafka.tls.ca: key ca.crt of Secret no-pem must hold certificates in PEM", "it is other text"], cure);
+    f04.add(
+        "no-pem",
+        &s.ssl(),
+        only(no_pem),
+        "TlsFailed",
+        &["spec.kafka.tls.ca: key ca.crt of Secret no-pem must hold certificates in PEM", "it is other text"],
+        cure,
+    );
 
     let reference = &["spec.kafka.tls.clientCertificateSecretRef"];
     let certificate = || Cure::Object(Way::new("good", s.mtls(), with_certificate("user"), Value::Null));
