@@ -160,7 +160,8 @@ fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision
         },
     };
     if is_news(ctx, desired, &format!("{stage} {} {step} {}", cause.reason, cause.message)) {
-        tracing::info!(namespace, name, id, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
+        let deleted = desired.deleted.is_some();
+        tracing::info!(namespace, name, id, deleted, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
     } else {
         tracing::debug!(namespace, name, id, stage, reason = %cause.reason, step, "Decided: {}", cause.message);
     }

@@ -165,7 +165,7 @@ impl Case<'_> {
         if self.look.is_first_send() {
             let wanted = self.second_look.is_some() && cause.reason != Reason::NoLongerRequested;
             let next = if wanted { ", and made again by itself" } else { "" };
-            let message = format!("{}. Nothing was sent: the plan is dropped{next}", cause.message.trim_end_matches('.'));
+            let message = format!("{}. Nothing was moved: the plan is dropped{next}", cause.message.trim_end_matches('.'));
             return Judgement { step: Some(Step::Unload), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
         }
         let plan = self.look.plan().unwrap_or_default();

@@ -15,7 +15,9 @@ use crate::report::{Seen, status_of};
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
 
 /// Reasons that no row leads to, and why.
-const ELSEWHERE: [(Reason, &str); 9] = [
+const ELSEWHERE: [(Reason, &str); 11] = [
+    (Reason::AdmissionRefused, "what a policy or a webhook of the cluster says of a write, after what was written"),
+    (Reason::OfAnotherVersion, "a record or a status that another version of the operator wrote"),
     (Reason::APIServerError, "what the API server says, after what was asked of it"),
     (Reason::InvalidObject, "an object that this version cannot read; written past the usual way"),
     (Reason::WorkloadNotFound, "what the API server says of a workload"),

@@ -131,11 +131,15 @@ async fn o15_deleted_while_its_pods_stop_is_gone_only_when_it_is_scaled_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o15_deleted_while_held_is_gone_only_when_it_is_scaled_back() {
-    let scaled = held("w15b").await;
+    let mut scaled = held("w15b").await;
     scaled.world.pipelines().delete("p", &DeleteParams::default()).await.expect("it can be deleted");
     scaled.gone().await;
     assert_eq!(scaled.counts().await, [2]);
     assert!(scaled.record().await.status.is_some_and(|s| s.phase == RecordPhase::Held && s.brought_back_at.is_some()));
+    // The object is gone with its status; the log says what was done for it.
+    let log = scaled.world.operator().log();
+    let told = |line: &str| line.contains(" INFO ") && line.contains("deleted=true") && line.contains("step=\"BringBack\"");
+    assert!(log.lines().any(told), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
