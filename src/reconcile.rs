@@ -154,10 +154,12 @@ fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision
     let (stage, cause) = match verdict {
         Verdict::Request(e) => (format!("{:?}", e.stage), e.owed.as_ref().unwrap_or(&e.cause)),
         Verdict::Owes(cause) => (String::new(), cause),
-        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => match owed(desired, seen, decision.step.as_ref()) {
-            Some(done) if is_news(ctx, desired, &done) => return tracing::info!(namespace, name, id, step, "Decided: {done}"),
-            Some(_) | None => return tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
-        },
+        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => {
+            match owed(desired, seen, decision.step.as_ref()) {
+                Some(done) if is_news(ctx, desired, &done) => return tracing::info!(namespace, name, id, step, "Decided: {done}"),
+                Some(_) | None => return tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
+            }
+        }
     };
     if is_news(ctx, desired, &format!("{stage} {} {step} {}", cause.reason, cause.message)) {
         let deleted = desired.deleted.is_some();
@@ -178,7 +180,9 @@ fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<St
     let (what, why) = (desired.backend.named(), if desired.deleted.is_some() { "; this object is deleted" } else { "" });
     match step? {
         Step::BringBack => Some(format!("{what} is started again, as record {record} owes it{why}")),
-        Step::NoteBroughtBack => Some(format!("{what} runs again as before, or was changed by somebody else: record {record} owes nothing more{why}")),
+        Step::NoteBroughtBack => {
+            Some(format!("{what} runs again as before, or was changed by somebody else: record {record} owes nothing more{why}"))
+        }
         Step::Close(status) => Some(format!("record {record} is closed: {:?}, {}{why}", status.phase, status.reason)),
         Step::Unguard if desired.deleted.is_some() => Some(format!("nothing is left to bring back{why} and goes")),
         _ => None,

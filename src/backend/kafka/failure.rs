@@ -169,7 +169,16 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
     let none = BTreeSet::new();
     let mut all = vec![
         ("no broker answers, and librdkafka says nothing".to_owned(), cause(&silent(""), None, &who, &group, &none)),
-        ("a broker advertises an address that cannot be reached".to_owned(), cause(&silent("kafka-0.internal:9092/1: Connect to ipv4#10.0.3.7:9092 failed: Connection refused (in state CONNECT)"), None, &who, &group, &none)),
+        (
+            "a broker advertises an address that cannot be reached".to_owned(),
+            cause(
+                &silent("kafka-0.internal:9092/1: Connect to ipv4#10.0.3.7:9092 failed: Connection refused (in state CONNECT)"),
+                None,
+                &who,
+                &group,
+                &none,
+            ),
+        ),
         ("no right on the group".to_owned(), cause(&refused(30), None, &who, &group, &none)),
         ("no right on a topic".to_owned(), cause(&refused(29), None, &who, &group, &BTreeSet::from(["t"]))),
         ("no right on the cluster".to_owned(), cause(&refused(31), None, &who, &group, &none)),

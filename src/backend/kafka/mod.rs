@@ -23,9 +23,9 @@ use admin_port::Admin;
 use admin_types::{AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use clients::renewed::Renewed;
 use clients::{ClientKey, Clients};
+use failure::Who;
 #[cfg(test)]
 pub(crate) use failure::messages;
-use failure::Who;
 use security::Security;
 
 /// One group on one cluster, for one pass.

@@ -140,7 +140,7 @@ impl World {
             let decision = decide(&Desired::of(&object, now.wall).unwrap(), &Progress::of(&object), &self.seen(), &timing(), now);
             match &decision.verdict {
                 Verdict::LeftPaused(cause) => return Outcome::Told(cause.message.clone()),
-                Verdict::Owed(cause) => told.clone_from(&cause.message),
+                Verdict::Owes(cause) => told.clone_from(&cause.message),
                 Verdict::Request(ending) => told.clone_from(&ending.cause.message),
                 Verdict::Keep | Verdict::Nothing => {}
             }
@@ -214,7 +214,7 @@ fn a_person_who_removes_the_id_is_told_that_it_is_still_stopped_and_why() {
     let world = World::new(GONE[9], When::Held, WayOut::IdRemoved);
     let object = world.object();
     let decision = decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), &world.seen(), &timing(), now());
-    let Verdict::Owed(cause) = &decision.verdict else { panic!("{decision:?}") };
+    let Verdict::Owes(cause) = &decision.verdict else { panic!("{decision:?}") };
     for part in ["request r1 is not asked for any more", "still keeps its pipeline stopped", "p-1", "to be started again"] {
         assert!(cause.message.contains(part), "{}", cause.message);
     }
