@@ -141,8 +141,8 @@ impl World {
             match &decision.verdict {
                 Verdict::LeftPaused(cause) => return Outcome::Told(cause.message.clone()),
                 Verdict::Owes(cause) => told.clone_from(&cause.message),
-                Verdict::Request(ending) => told.clone_from(&ending.cause.message),
-                Verdict::Keep | Verdict::Nothing => {}
+                Verdict::Request(ending) => told.clone_from(&ending.owed.as_ref().unwrap_or(&ending.cause).message),
+                Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing => {}
             }
             match decision.step {
                 Some(Step::Close(status)) => (self.look.object.status, self.look.state) = (Some(status), PlanState::Closed),
