@@ -103,13 +103,15 @@ async fn c4_what_is_named_and_holds_no_pem_is_told_by_object_key_field_and_form(
         sasl
     };
     type Values<'a> = Vec<(&'a str, &'a [u8])>;
+    /// Name, kind, what is wrong, what is right, the way in, and what is said.
+    type Case<'a> = (&'a str, &'a str, Values<'a>, &'a Values<'a>, (String, Value, Value), Vec<&'a str>);
     let ca_der = der(s.ca_pem());
     let good: Values = vec![("ca.crt", &ca)];
     let pair: Values = vec![("tls.crt", certificate.as_bytes()), ("tls.key", key.as_bytes())];
     let ssl = |tls: Value| (s.ssl(), tls, Value::Null);
     let mtls = |name: &str| (s.mtls(), with_certificate(name), Value::Null);
     let tokens = oauth(&s.tokens().tls_url(), "token-client");
-    let cases: Vec<(&str, &str, Values, &Values, (String, Value, Value), Vec<&str>)> = vec![
+    let cases: Vec<Case> = vec![
         (
             "empty",
             "Secret",
