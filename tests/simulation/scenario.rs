@@ -123,7 +123,7 @@ impl Scenario {
         let ask =
             Ask { id: 1, to: json!({ "shiftBy": -20 }), pauses: false, quiet: 0, runs_when_created: false, retries: false, timeout: 150 };
         let at = Duration::from_secs;
-        let acts = vec![(at(0), Act::Create(0, None)), (at(1), Act::Request(0, ask)), (at(90), Act::Exchange)];
+        let acts = vec![(at(0), Act::Create(0, None)), (at(1), Act::Request(0, ask)), (at(110), Act::Exchange)];
         Self { acts, partitions: 2, chunk_size: 5000, ..Self::in_chunks(1, Vec::new()) }
     }
 
