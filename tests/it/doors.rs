@@ -130,8 +130,7 @@ async fn c3_the_operators_account_can_have_nothing_deleted_by_owners() {
     let own = "and nothing else";
     // A policy is in force a moment after it was made.
     eventually("the policy to be in force", LIMIT, async || {
-        let patch = Patch::Merge(json!({ "metadata": { "labels": { "a": "b" } } }));
-        match pipelines.patch("p", &PatchParams { dry_run: true, ..params.clone() }, &patch).await {
+        match pipelines.patch("p", &PatchParams { dry_run: true, ..params.clone() }, &Patch::Merge(&owned)).await {
             Err(e) if e.to_string().contains(own) => Ok(()),
             answer => Err(format!("{:?}", answer.err())),
         }
