@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::runtime::reflector::ObjectRef;
 
-use crate::api::{BackendIdentity, Reason, Stage};
+use crate::api::{BackendIdentity, OffsetResetStatus, Reason, Stage};
 use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
@@ -132,8 +132,9 @@ impl Look<'_> {
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
         let last = self.progress.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
-        // What is told as paused is looked at until it is not.
-        last.is_some_and(|last| !(self.progress.spec_changed || last.paused_by_operator.is_some() || retry && last.stage == Stage::Held))
+        // What is told as paused, or as still to be done, is looked at until it is not.
+        let told = |last: &OffsetResetStatus| self.progress.under_way || last.paused_by_operator.is_some();
+        last.is_some_and(|last| !(self.progress.spec_changed || told(last) || retry && last.stage == Stage::Held))
     }
 
     /// Its reset was accepted and cannot be proven before the pipeline's next start.
