@@ -136,6 +136,13 @@ impl Oracle {
         let (when, value) = reads.iter().rfind(|(when, _)| *when <= self.called_at)?;
         (*when >= since).then_some(value)
     }
+
+    /// All that it had read of it until then.
+    fn offset_reads(&self, process: &Process, at: &TopicPartition, since: Duration) -> impl Iterator<Item = &Option<Commit>> {
+        let reads = self.reads.get(&process.incarnation).and_then(|reads| reads.offsets.get(at));
+        let until = self.called_at;
+        reads.into_iter().flatten().filter(move |(when, _)| (since..=until).contains(when)).map(|(_, value)| value)
+    }
 }
 
 fn record_of(object: &Value) -> Option<OffsetResetRecord> {
