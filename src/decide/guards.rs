@@ -157,7 +157,10 @@ impl Pass<'_> {
         let text = match &self.seen.elder {
             None => return Ok(()),
             Some(Elder::Acts(elder)) => {
-                format!("StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent")
+                format!(
+                    "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent; this request \
+                 starts once the older is gone"
+                )
             }
             Some(Elder::NotLookedAt(elder)) => format!(
                 "StreamPipeline {elder} is older and names the same {what}; the operator has not looked at it yet, so it is not known which \

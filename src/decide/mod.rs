@@ -489,7 +489,6 @@ fn next_step(cause: &Cause) -> Option<&'static str> {
         Reason::GroupActive => "Stop them; the reset starts by itself",
         Reason::PipelineActive => "Pause or stop it; the reset starts by itself",
         Reason::OffsetsMoving => "Stop it; the reset starts by itself",
-        Reason::DuplicateGroup => "This request starts once the older is gone",
         _ => return None,
     })
 }

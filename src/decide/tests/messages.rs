@@ -210,7 +210,12 @@ fn recorded() -> Vec<Row> {
         &as_is,
     );
     let retry = json!({ "id": "r1", "to": { "position": "Earliest" }, "onUnknownOutcome": "Retry" });
-    let held = || closed(RecordPhase::Held, Reason::OutcomeUnknown, "it is not known whether the reset was sent");
+    let held = || {
+        let mut held = closed(RecordPhase::Held, Reason::OutcomeUnknown, "it is not known whether the reset was sent");
+        let digest = held.object.spec.plan.as_ref().map(|plan| plan.digest());
+        held.object.status.iter_mut().for_each(|status| status.plan_digest.clone_from(&digest));
+        held
+    };
     add("held, `onUnknownOutcome: Retry`, and a partition elsewhere", retry.clone(), held(), &stand(&[0, 9]));
     add("held, `onUnknownOutcome: Retry`, and a member", retry, held(), &|s| s.activity = Reading::Read(active()));
     let mut dry = record(PlanState::Closed);
