@@ -42,11 +42,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         told.note(&seen, now.wall);
         let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
         log(ctx, &desired, &seen, &decision);
-        if progress.spec_changed {
-            // What failed before says nothing about what stands there now.
-            ctx.memory.note_reached(&desired.object, true);
-        }
-        let failures = ctx.memory.note_reached(&desired.object, !matches!(told.reached, Some(Err(_))));
+        let failures = ctx.memory.note_reached(&desired.object, desired.generation, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
         // Told before: afterwards the object is gone.
         if let Verdict::LeftPaused(cause) = &decision.verdict {

@@ -54,7 +54,7 @@ fn refused(what: &str, status: &Status, right: &str) -> Cause {
 mod tests {
     use super::*;
 
-    /// As a real API server says it (1.37).
+    /// In the words of the API server's source (1.37).
     #[test]
     fn each_refusal_is_told_by_who_refuses() {
         for (code, said, reason, part) in [
