@@ -57,6 +57,7 @@ lint: ## Check format and lints
 
 generate: ## Write the generated files
 	$(CARGO) run --quiet --bin crdgen
+	UPDATE=1 $(CARGO) test --quiet --lib d8_every_message_is_on_one_page
 
 verify: ## Fail when a generated file is out of date
 	$(CARGO) run --quiet --bin crdgen -- --check

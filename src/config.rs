@@ -119,11 +119,15 @@ mod tests {
     fn d4_the_settings_tell_what_was_given_and_what_was_left_out() {
         let given = ["operator", "--concurrency=7", "--allowed-endpoints=10.0.0.0/8,gw.example.com", "--allow-plain-http"];
         let settings = Config::settings(&Config::command().get_matches_from(given));
-        for flag in ["--concurrency=7 ", "--allowed-endpoints=10.0.0.0/8,gw.example.com ", "--allow-plain-http=true", "--call-deadline=10s "] {
+        for flag in
+            ["--concurrency=7 ", "--allowed-endpoints=10.0.0.0/8,gw.example.com ", "--allow-plain-http=true", "--call-deadline=10s "]
+        {
             assert!(settings.contains(flag), "{flag}: {settings}");
         }
         assert!(!settings.contains("watch-namespace"), "all namespaces: {settings}");
-        let again = Config::command().try_get_matches_from(std::iter::once("operator").chain(settings.split(' ').filter(|f| !f.ends_with("=true") && !f.ends_with("=false"))));
+        let again = Config::command().try_get_matches_from(
+            std::iter::once("operator").chain(settings.split(' ').filter(|f| !f.ends_with("=true") && !f.ends_with("=false"))),
+        );
         assert!(again.is_ok(), "{again:?}");
     }
 }

@@ -19,7 +19,9 @@ use crate::backend::workload::{Kinds, Workloads};
 use crate::backend::{Platform, http};
 use crate::clock::Clock;
 use crate::definitions::Definitions;
-use crate::domain::{Backend, Cause, Decision, Desired, Elder, EnosPipeline, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere};
+use crate::domain::{
+    Backend, Cause, Decision, Desired, Elder, EnosPipeline, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere,
+};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;

@@ -70,6 +70,7 @@ pub async fn run(
     // Once, unless the watches turn out not to tell what the API server holds.
     while !shutdown.is_cancelled() {
         let round = shutdown.child_token();
+        let upgraded = definitions.upgraded();
         let (records, filled) = watch_records(scoped(&client, scope.as_deref()), round.clone());
         // Before the records are known a leftover would be overlooked.
         tokio::select! {
@@ -125,6 +126,7 @@ pub async fn run(
         tokio::select! {
             () = &mut passes => return Ok(()),
             why = disproven => tracing::error!("{why}"),
+            () = upgraded => tracing::info!("The CRDs were upgraded; the watches, which left out what the older ones did not know, are begun anew"),
         }
         round.cancel();
         passes.await;

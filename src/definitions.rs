@@ -10,6 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{OffsetResetRecord, Reason, StreamPipeline};
@@ -18,21 +19,42 @@ use crate::domain::{Cause, Outdated, Timing};
 /// How often they are compared while nothing is amiss.
 const INTERVAL: Duration = Duration::from_secs(30);
 
+/// The API server serves by a changed CRD a moment after it has taken it.
+const SERVED: Duration = Duration::from_secs(1);
+
 /// What the last comparison found.
 #[derive(Clone, Debug, Default)]
-pub struct Definitions(Arc<Mutex<Option<Outdated>>>);
+pub struct Definitions(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    outdated: Mutex<Option<Outdated>>,
+    /// Counts how often they were upgraded.
+    upgrades: watch::Sender<u64>,
+}
 
 impl Definitions {
     /// Why no more than statuses may be written.
     pub fn outdated(&self) -> Option<Outdated> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.outdated.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Resolves when they are upgraded. A watch that was begun before goes on leaving out what the older ones did not know: it is to
+    /// be begun anew before anything is done.
+    pub fn upgraded(&self) -> impl Future<Output = ()> + use<> {
+        let mut upgrades = self.0.upgrades.subscribe();
+        // The sender lives as long as the process.
+        async move { drop(upgrades.changed().await) }
     }
 
     /// Returns when they were compared for the first time. False: the process was asked to end before.
     pub async fn known(&self, client: &Client, timing: &Timing, shutdown: &CancellationToken) -> bool {
         let compared = async {
-            while let Err(error) = self.compare(client, timing).await {
-                tracing::warn!(error = format!("{error:#}"), "The installed CRDs cannot be read; nothing is done before");
+            loop {
+                match self.compare(client, timing).await {
+                    Ok(found) => return self.note(found),
+                    Err(error) => tracing::warn!(error = format!("{error:#}"), "The installed CRDs cannot be read; nothing is done before"),
+                }
                 tokio::time::sleep(timing.recheck_waiting).await;
             }
         };
@@ -46,13 +68,21 @@ impl Definitions {
             if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
-            if let Err(error) = self.compare(&client, &timing).await {
-                tracing::warn!(error = format!("{error:#}"), "The installed CRDs cannot be read");
+            match self.compare(&client, &timing).await {
+                Ok(None) if self.outdated().is_some() => {
+                    tokio::time::sleep(SERVED).await;
+                    self.0.upgrades.send_modify(|count| *count += 1);
+                    // The passes under way end on what was known before.
+                    tokio::time::sleep(SERVED).await;
+                    self.note(None);
+                }
+                Ok(found) => self.note(found),
+                Err(error) => tracing::warn!(error = format!("{error:#}"), "The installed CRDs cannot be read"),
             }
         }
     }
 
-    async fn compare(&self, client: &Client, timing: &Timing) -> Result<()> {
+    async fn compare(&self, client: &Client, timing: &Timing) -> Result<Option<Outdated>> {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let mut found = None;
         for own in [StreamPipeline::crd(), OffsetResetRecord::crd()] {
@@ -61,14 +91,17 @@ impl Definitions {
             let installed = read.context("no answer from the API server in time")?.with_context(|| name.clone())?;
             found = found.or_else(|| lacks(&own, &installed));
         }
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(found)
+    }
+
+    fn note(&self, found: Option<Outdated>) {
+        let mut last = self.0.outdated.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*last, &found) {
             (before, Some(now)) if before.as_ref() != Some(now) => tracing::error!(reason = %now.cause.reason, "{}", now.cause.message),
             (Some(_), None) => tracing::info!("The installed CRDs have all that this operator needs now"),
             _ => {}
         }
         *last = found;
-        Ok(())
     }
 }
 

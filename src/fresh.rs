@@ -64,7 +64,8 @@ pub async fn disproven(watched: &[Watched<'_>], deadline: Duration) -> String {
     for round in 1_u32.. {
         tokio::time::sleep(INTERVAL).await;
         for (watched, look) in watched.iter().zip(&mut looks) {
-            let whole = round % ALL == 0 || !look.differ.is_empty();
+            // Twice in a row: what differs the second time as it did the first is no late event.
+            let whole = round >= ALL && round % ALL <= 1;
             let told = (watched.told)();
             // Asked for after that, so that it is at least as new.
             let Ok(Ok(live)) = tokio::time::timeout(deadline, all(watched, whole)).await else { continue };
@@ -114,7 +115,10 @@ impl Look {
             names.map(|name| (name.clone(), [of(told, name), of(live, name)])).filter(|(_, [told, live])| told != live).collect();
         let still = differ.iter().find(|(name, versions)| self.differ.get(name) == Some(versions));
         let why = still.map(|((namespace, name), _)| {
-            format!("{namespace}/{name} is another one on the API server than its watch has told for {} s; everything is listed anew", INTERVAL.as_secs())
+            format!(
+                "{namespace}/{name} is another one on the API server than its watch has told for {} s; everything is listed anew",
+                INTERVAL.as_secs()
+            )
         });
         self.differ = differ;
         why

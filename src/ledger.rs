@@ -52,6 +52,14 @@ fn named(object: &Identity, [place, what]: [&str; 2], request: &Request) -> Stri
     format!("{}-{}", stem.trim_end_matches(['.', '-']), digest(&parts))
 }
 
+/// Its name where the record of that name was given up along with an earlier object, before anything was sent. Closed for good and
+/// never deleted, that one leads everybody to this name.
+pub fn name_after(left: &OffsetResetRecord) -> String {
+    let (name, uid) = (left.name_any(), left.uid().unwrap_or_default());
+    let stem = name.rsplit_once('-').map_or(name.as_str(), |(stem, _)| stem);
+    format!("{stem}-{}", digest(&[&name, &uid]))
+}
+
 /// The label that stands for a backend's identity.
 pub fn backend_label(backend: &BackendIdentity) -> String {
     digest(&backend.parts())
@@ -377,6 +385,36 @@ fn params() -> PatchParams {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn b7_of_two_dry_runs_that_mean_the_same_there_is_one_record() {
+        let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
+        let place: BackendIdentity = serde_json::from_value(json!({ "clusterID": "c", "consumerGroup": "g" })).unwrap();
+        let name = |reset: serde_json::Value| {
+            let pipeline = json!({
+                "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p", "namespace": "n" },
+                "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" }, "offsetReset": reset }
+            });
+            let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
+            let desired = crate::domain::Desired::of(&pipeline, Timestamp::UNIX_EPOCH).unwrap();
+            record_name(&object, &place, desired.asked().unwrap())
+        };
+        let bare = json!({ "id": "r1", "to": { "shiftBy": -1 }, "topics": [{ "name": "t", "partitions": [0, 1] }, { "name": "u" }], "dryRun": true });
+        let same = json!({
+            "id": "r1", "to": { "shiftBy": -1 }, "topics": [{ "name": "u" }, { "name": "t", "partitions": [1, 0] }], "dryRun": true,
+            "outOfRange": "Fail", "noRecordAtTime": "Latest", "noCommittedOffset": "Fail", "missingGroup": "Fail", "waitTimeout": "24h",
+            "quietPeriod": "10s", "whenActive": "Wait", "whenCreated": "Skip", "onUnknownOutcome": "Hold", "note": "ticket"
+        });
+        assert_eq!(name(bare.clone()), name(same));
+        let mut other = bare.clone();
+        other["outOfRange"] = json!("Clamp");
+        assert_ne!(name(bare.clone()), name(other));
+        let mut reset = bare.clone();
+        reset["dryRun"] = json!(false);
+        let mut without = bare;
+        without.as_object_mut().unwrap().remove("dryRun");
+        assert_eq!(name(reset), name(without));
+    }
 
     #[test]
     fn what_a_status_tells_the_end_of_is_not_sent() {

@@ -41,7 +41,8 @@ struct Inner {
     /// (uid, resourceVersion) of records known to be closed.
     closed: HashSet<(String, String)>,
     looks: HashMap<(Identity, BackendIdentity), Look>,
-    failures: HashMap<Identity, u32>,
+    /// The generation that could not be reached, and how often in a row.
+    failures: HashMap<Identity, (i64, u32)>,
     /// By uid of the record.
     switches: HashMap<String, Switches>,
     /// When a running pipeline was last asked for its position, and the answer.
@@ -351,15 +352,16 @@ impl Memory {
         inner.told.insert(object.clone(), said.clone()).is_none_or(|last| last != said)
     }
 
-    /// Counts consecutive passes that could not reach the backend.
-    pub fn note_reached(&self, object: &Identity, reached: bool) -> u32 {
+    /// Counts consecutive passes that could not reach the backend. What failed for an earlier generation says nothing of this one.
+    pub fn note_reached(&self, object: &Identity, generation: i64, reached: bool) -> u32 {
         let mut inner = self.inner();
         if reached {
             inner.failures.remove(object);
             return 0;
         }
-        let failures = inner.failures.entry(object.clone()).or_default();
-        *failures = failures.saturating_add(1);
+        let (counted, failures) = inner.failures.entry(object.clone()).or_default();
+        *failures = if *counted == generation { failures.saturating_add(1) } else { 1 };
+        *counted = generation;
         *failures
     }
 }
@@ -436,7 +438,7 @@ mod tests {
             memory.note_look(&object(n), &backend, true, &committed, Duration::from_secs(4), at)
         };
         for n in 0..60 {
-            memory.note_reached(&object(n), false);
+            memory.note_reached(&object(n), 1, false);
             memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
             assert!(memory.look(closed(n), start).is_over());
             look(n, start);
@@ -453,7 +455,9 @@ mod tests {
         memory.forget(|uid| uid == "uid-7" || uid == "record-7", later);
         assert_eq!(held(&memory), [1; 4]);
         assert!(memory.known_closed("record-7", "1") && !memory.known_closed("record-8", "1"));
-        assert_eq!(memory.note_reached(&object(7), false), 2, "it goes on counting");
+        assert_eq!(memory.note_reached(&object(7), 1, false), 2, "it goes on counting");
+        assert_eq!(memory.note_reached(&object(7), 2, false), 1, "an edit begins anew");
+        assert_eq!(memory.note_reached(&object(7), 2, false), 2, "and only once");
     }
 
     #[test]

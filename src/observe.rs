@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use kube::runtime::reflector::ObjectRef;
 
-use crate::api::{BackendIdentity, Reason, Stage};
+use crate::api::{BackendIdentity, OffsetResetStatus, Reason, Stage};
 use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
     Abilities, Activity, Cause, Desired, Elder, Leftover, Now, Observation, Progress, Reading, RecordLook, Request, RunState, Target,
     TopicPartition, Topics, words,
 };
-use crate::ledger::{former_record_name, record_name};
+use crate::ledger::{former_record_name, name_after, record_name};
 
 /// See the module.
 pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now: Now) -> Observation {
@@ -92,7 +92,8 @@ impl Look<'_> {
             seen.identity = self.platform.identity(self.now.mono).await.into();
         }
         if let (Reading::Unread, Some(identity)) = (&seen.record, self.pinned().as_ref().or(seen.identity.get())) {
-            seen.record = self.record(request, identity).await.into();
+            let (name, record) = self.record(request, identity).await;
+            (seen.record_name, seen.record) = (Some(name), record.into());
         }
         match seen.record.get().cloned().flatten() {
             Some(record) => self.with_record(seen, request, &record).await,
@@ -106,24 +107,34 @@ impl Look<'_> {
     }
 
     /// The record of this request, open or closed.
-    async fn record(&self, request: &Request, identity: &BackendIdentity) -> Result<Option<RecordLook>, Cause> {
+    async fn record(&self, request: &Request, identity: &BackendIdentity) -> (String, Result<Option<RecordLook>, Cause>) {
         let (object, records) = (&self.desired.object, &self.ctx.records);
         let mut name = record_name(object, identity, request);
         let former = former_record_name(object, identity, request);
         if records.get(&ObjectRef::new(&former).within(&object.namespace)).is_some() {
             name = former;
         }
-        // A name says nothing: the record is adopted only if the id stored in it is the same.
-        let found = self.ctx.ledger.get(&self.desired.object.namespace, &name).await?.filter(|record| record.spec.request.id == request.id);
-        Ok(found.map(|object| self.ctx.memory.look(object, self.now.mono)))
+        loop {
+            let found = match self.ctx.ledger.get(&object.namespace, &name).await {
+                // A name says nothing: the record is adopted only if the id stored in it is the same.
+                Ok(found) => found.filter(|record| record.spec.request.id == request.id),
+                Err(cause) => return (name, Err(cause)),
+            };
+            let found = found.map(|record| self.ctx.memory.look(record, self.now.mono));
+            match found.as_ref().filter(|look| look.is_over() && look.is_left_behind(&object.uid)) {
+                Some(left) => name = name_after(&left.object),
+                None => return (name, Ok(found)),
+            }
+        }
     }
 
     /// It ended, and nothing was changed since: nothing needs to be known about it.
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
         let last = self.progress.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
-        // What is told as paused is looked at until it is not.
-        last.is_some_and(|last| !(self.progress.spec_changed || last.paused_by_operator.is_some() || retry && last.stage == Stage::Held))
+        // What is told as paused, or as still to be done, is looked at until it is not.
+        let told = |last: &OffsetResetStatus| self.progress.under_way || last.paused_by_operator.is_some();
+        last.is_some_and(|last| !(self.progress.spec_changed || told(last) || retry && last.stage == Stage::Held))
     }
 
     /// Its reset was accepted and cannot be proven before the pipeline's next start.
@@ -187,8 +198,9 @@ impl Look<'_> {
                     Err(cause) => return seen.rivals = Reading::Unreadable(cause),
                 }
             }
-            let name = record_name(&self.desired.object, identity, request);
-            let open = self.ctx.ledger.rivals(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
+            let name = own_name(seen, own);
+            let open =
+                self.ctx.ledger.rivals(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
             if let Some(orphan) = self.orphan(open.as_deref().unwrap_or_default()).await {
                 seen.leftover = Some(self.leftover(orphan).await);
             }
@@ -196,9 +208,10 @@ impl Look<'_> {
         }
         let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.abilities.run_state;
         if pauses && (ready || stops) {
-            seen.sharers = self.sharers(seen, request, own).await;
+            seen.sharers = self.sharers(seen, own).await;
         }
-        if stops && own.is_none() && self.abilities.run_state {
+        // Once it was stopped: who may have started it.
+        if stops && self.abilities.run_state && own.is_none_or(|own| own.switches.was_down) {
             seen.before = self.platform.before().await.into();
         }
         // Stopped for this request, not for another one that comes before.
@@ -274,6 +287,11 @@ impl Look<'_> {
 fn leaderless(topics: &Topics, of: &[TopicPartition]) -> Vec<String> {
     let led = |at: &TopicPartition| topics.get(&at.topic)?.as_ref()?.partitions.get(&at.partition).copied();
     of.iter().filter(|at| led(at) == Some(false)).map(ToString::to_string).collect()
+}
+
+/// The name of the record of this request, also where it is not there yet.
+fn own_name(seen: &Observation, own: Option<&RecordLook>) -> String {
+    own.and_then(|r| r.object.metadata.name.clone()).or_else(|| seen.record_name.clone()).unwrap_or_default()
 }
 
 fn named(look: &RecordLook) -> String {

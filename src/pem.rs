@@ -151,7 +151,7 @@ mod tests {
             (key.as_bytes(), Form::Certificates, "of another kind (PRIVATE KEY)"),
             (certificate.as_bytes(), Form::Key, "of another kind (CERTIFICATE)"),
             (TWICE.as_bytes(), Form::Certificates, "base64 once more"),
-            (certificate[..40].as_bytes(), Form::Certificates, "it was cut"),
+            (&certificate.as_bytes()[..40], Form::Certificates, "it was cut"),
             (pem("CERTIFICATE", "bm90aGluZw==").as_bytes(), Form::Certificates, "damaged"),
             (format!("{certificate}{}", pem("CERTIFICATE", "")).as_bytes(), Form::Certificates, "damaged"),
             (pem("ENCRYPTED PRIVATE KEY", DER).as_bytes(), Form::Key, "has a password"),

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use crate::api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
 use crate::backend::Platform;
 use crate::context::Context;
-use crate::domain::{Answer, Cause, Desired, Observation, Plan, RecordLook, Request, Step, TopicPartition};
-use crate::ledger::record_name;
+use crate::domain::{Answer, Cause, Desired, Observation, Plan, RecordLook, Request, Step, TopicPartition, words};
 
 /// # Errors
 /// The step was not done, or it is not known whether it was: look again.
@@ -124,7 +123,7 @@ impl Act<'_> {
         let object = &self.desired.object;
         let request: &Request = self.desired.asked().ok_or_else(|| gone("the request is not there"))?;
         let backend = seen.identity.get().ok_or_else(|| gone("where the pipeline lives is not known"))?.clone();
-        let name = record_name(object, &backend, request);
+        let name = seen.record_name.clone().ok_or_else(|| gone("the name of the record is not known"))?;
         let pipeline = PipelineRef { name: object.name.clone(), uid: object.uid.clone() };
         let request = request.written.clone();
         let created_at = self.ctx.now().wall;
@@ -141,7 +140,7 @@ impl Act<'_> {
         let platform = self.ctx.platform_of(self.desired, &record.object.spec.backend).await;
         let now = self.ctx.now().mono;
         let Some(closes) = self.ctx.memory.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end) else {
-            return Err(Cause::new(Reason::PlanRecorded, "more time than the send window (--send-window) passed before it could be sent; nothing was sent"));
+            return Err(Cause::new(Reason::PlanRecorded, words::too_slow(self.ctx.timing.send_window)));
         };
         // Should this pass be dropped in the middle, the call may still be under way until its deadline.
         let ended = now + 3 * self.ctx.timing.call_deadline;

@@ -36,7 +36,7 @@ fn refused(what: &str, status: &Status, right: &str) -> Cause {
         () if has("AdmissionPolicy") && (has("denied request") || has("denied the request")) => {
             by("an admission policy of the cluster refuses it", ask)
         }
-        () if status.code == 403 && (has("exceeded quota") || has("failed quota")) => {
+        () if status.code == 403 && ["exceeded quota", "failed quota", "status unknown for quota"].into_iter().any(has) => {
             by("a quota of the namespace refuses it", "Raise it or make room; it is tried again")
         }
         () if status.code == 403 && has(" cannot ") && has(" resource ") => {
@@ -54,7 +54,7 @@ fn refused(what: &str, status: &Status, right: &str) -> Cause {
 mod tests {
     use super::*;
 
-    /// As a real API server says it (1.37).
+    /// In the words of the API server's source (1.37).
     #[test]
     fn each_refusal_is_told_by_who_refuses() {
         for (code, said, reason, part) in [

@@ -105,7 +105,8 @@ impl Secrets {
         let read = async {
             let found = api.get_opt(name).await?;
             // What kubectl puts there from a file that is not text.
-            let binary = |c: &mut ConfigMap| c.binary_data.take().unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect::<Vec<_>>();
+            let binary =
+                |c: &mut ConfigMap| c.binary_data.take().unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect::<Vec<_>>();
             Ok(found.map(|mut c| {
                 let binary = binary(&mut c);
                 c.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).chain(binary).collect()

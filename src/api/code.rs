@@ -78,7 +78,7 @@ pub const CODES: [Code; 39] = [
     row(61128, Streaming, "Your organization has not requested XX processing resource.", Reason::ResourcesMissing, Later, Undone, "Request the resource in the console, or lower spec.enos.start.resourceConfig."),
     row(61152, Streaming, "Status of the stream processing job cannot be changed from [XX] to Paused.", Reason::StatusNotAllowed, AfterStatus, Undone, "There is nothing to do unless it stays; then look at the pipeline's state in the console."),
     row(61165, Streaming, "Stream processing job with status [XX] cannot be started.", Reason::StatusNotAllowed, AfterStatus, Undone, "There is nothing to do unless it stays; then look at the pipeline's state in the console."),
-    row(61168, Streaming, "Failed to get the Kafka average rate.", Reason::AverageRateUnavailable, No, Unknown, "It does not say whether the position moved: the request is held. Look at the lag in the console; then onUnknownOutcome: Retry, a new id, or no id."),
+    row(61168, Streaming, "Failed to get the Kafka average rate.", Reason::AverageRateUnavailable, No, Unknown, "It does not say whether the position moved: the request is held. Look at the lag in the console; then onUnknownOutcome: Retry, a new id, or remove spec.offsetReset."),
     row(61169, Streaming, "Failed to release the stream processing pipeline because it is not stopped or paused.", Reason::StatusNotAllowed, AfterStatus, Undone, "Release only, which the operator does not call. Report it."),
     row(61176, Streaming, "Param must be positive.", Reason::RequestRejected, Later, Undone, "A fault of the operator's paging. Report it."),
     row(61199, Streaming, "(free text)", Reason::PlatformError, Later, Unknown, "See the text."),

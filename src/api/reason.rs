@@ -155,10 +155,10 @@ impl Reason {
             QuietPeriod => "The group is Empty; it is watched for `quietPeriod` that it stays so. Nothing to do.",
             TransactionOpen => "A producer's open transaction holds offsets of the group. It is waited for; end it if it hangs.",
             AnotherResetOpen => {
-                "Another record of the same group, or of a workload that both would stop, is not closed yet. It is dealt with first."
+                "Another record of the namespace, of the same group or of a workload that both would stop, is not closed yet. It is dealt with first."
             }
             DuplicateGroup => {
-                "An older StreamPipeline names the same group or pipeline. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
+                "An older StreamPipeline of the namespace names the same group or pipeline, and has read it or was not looked at yet. The oldest acts; this one does once the older is gone, if `waitTimeout` has not passed. Ask there, or delete the one that is not meant."
             }
             BrokerUnreachable => "No broker answers. Check the address, the network and what the brokers advertise.",
             PermissionMissing => "A right on the Kafka cluster, or on the API server, is missing; the message names it.",
@@ -247,8 +247,12 @@ impl Reason {
             SkippedAtCreation => {
                 "The request was there when the object was first seen, so it was not run. A new id runs; or create with `whenCreated: Run` or a future `expiresAt`."
             }
-            AlreadyHandled => "A record of this id exists from an earlier object. It does not run again; a new id does.",
-            RequestEditedWithoutNewId => "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait.",
+            AlreadyHandled => {
+                "A record of this id exists from an earlier object, of this cluster or another. It does not run again; a new id does."
+            }
+            RequestEditedWithoutNewId => {
+                "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait."
+            }
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",
             NoCommittedOffset => "A selected partition has no committed offset. Choose a policy or other topics, with a new id.",
@@ -277,7 +281,9 @@ impl Reason {
             OutcomeUnknown => {
                 "It cannot be known whether the reset took effect. Look at the group; then `onUnknownOutcome: Retry`, a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
             }
-            OffsetsMoved => "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then.",
+            OffsetsMoved => {
+                "Something else moved the group after the plan was written. Look at the group; then a new id, or remove `spec.offsetReset`. What was stopped stays stopped until then."
+            }
             PartlyApplied => "The broker refused some partitions for good. The record names them; then a new id.",
             OfAnotherVersion => {
                 "Another version of the operator wrote a word that this one does not know. What stands beside it is in that version's words."

@@ -22,7 +22,9 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
         // It moves nothing and uses up no id: it runs once per spec, whatever became of a reset under this id.
         return match progress.of_request(&request.id, true) {
             Some(last) if last.stage.is_final() && !progress.spec_changed => Acceptance::Keep,
-            Some(last) => Acceptance::Run { accepted_at: last.accepted_at.filter(|_| !last.stage.is_final()).map_or(now.wall, |t| t.min(now.wall)) },
+            Some(last) => {
+                Acceptance::Run { accepted_at: last.accepted_at.filter(|_| !last.stage.is_final()).map_or(now.wall, |t| t.min(now.wall)) }
+            }
             None => Acceptance::Run { accepted_at: now.wall },
         };
     }
@@ -34,7 +36,9 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
             Stage::Waiting => Acceptance::Run { accepted_at: last.accepted_at.map_or(now.wall, |t| t.min(now.wall)) },
             // Neither is told before its record is there.
             Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion if record.is_none() => missing(),
-            Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion => Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) },
+            Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion => {
+                Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) }
+            }
             _ => Acceptance::Keep,
         };
     }

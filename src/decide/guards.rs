@@ -95,7 +95,10 @@ impl Pass<'_> {
     fn warned(&self, mut plan: Plan) -> Plan {
         if !self.seen.elsewhere.is_empty() {
             let others = words::some_of(&self.seen.elsewhere);
-            let text = format!("of other namespaces name the same {}: what they do is seen only as what moves: {others}", self.desired.backend.named());
+            let text = format!(
+                "of other namespaces name the same {}: what they do is seen only as what moves: {others}",
+                self.desired.backend.named()
+            );
             plan.warnings.push(words::cut(&format!("StreamPipelines {text}"), 500));
         }
         plan
@@ -153,14 +156,19 @@ impl Pass<'_> {
         let what = self.desired.backend.named();
         let text = match &self.seen.elder {
             None => return Ok(()),
-            Some(Elder::Acts(elder)) => format!(
-                "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent"
-            ),
+            Some(Elder::Acts(elder)) => {
+                format!(
+                    "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent; this request \
+                 starts once the older is gone"
+                )
+            }
             Some(Elder::NotLookedAt(elder)) => format!(
                 "StreamPipeline {elder} is older and names the same {what}; the operator has not looked at it yet, so it is not known which \
                  of them resets it. Nothing was sent; this request goes on by itself"
             ),
-            Some(Elder::MayCome(_)) => format!("this object is so new that an older one of the same {what} may still come. It goes on by itself"),
+            Some(Elder::MayCome(_)) => {
+                format!("this object is so new that an older one of the same {what} may still come. It goes on by itself")
+            }
         };
         Err(Cause::new(Reason::DuplicateGroup, text))
     }

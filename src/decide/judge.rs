@@ -148,10 +148,7 @@ impl Case<'_> {
         }
         // The window is the last thing looked at here, and once more right before the socket.
         if !in_window {
-            return no(
-                Reason::PlanRecorded,
-                "more time than the send window (--send-window) passed between the plan and the second look: the API server or the platform answers slowly",
-            );
+            return no(Reason::PlanRecorded, &words::too_slow(self.timing.send_window));
         }
         let (chunk, retry) = (self.look.chunk(), self.look.attempt() > 1);
         let misplaced = plan.misplaced(committed, chunk, retry).or_else(|| plan.not_left_alone(committed).filter(|_| !retry));
@@ -168,7 +165,7 @@ impl Case<'_> {
         if self.look.is_first_send() {
             let wanted = self.second_look.is_some() && cause.reason != Reason::NoLongerRequested;
             let next = if wanted { ", and made again by itself" } else { "" };
-            let message = format!("{}. Nothing was sent: the plan is dropped{next}", cause.message.trim_end_matches('.'));
+            let message = format!("{}. Nothing was moved: the plan is dropped{next}", cause.message.trim_end_matches('.'));
             return Judgement { step: Some(Step::Unload), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
         }
         let plan = self.look.plan().unwrap_or_default();
@@ -202,7 +199,7 @@ pub fn transaction_open(committed: &Committed) -> Option<Cause> {
     let held: Vec<_> = committed.iter().filter(|(_, commit)| commit.pending).map(|(at, _)| at.to_string()).collect();
     let text = format!(
         "an open transaction holds the offset of {}; it is waited for. It ends when its producer commits or aborts it, at the latest at that \
-         producer's transaction.timeout.ms; kafka-transactions (list, describe, find-hanging, abort) finds and ends one that is left over",
+         producer's transaction.timeout.ms; kafka-transactions finds one that is left over (list, find-hanging) and ends it (forceTerminateTransaction, abort)",
         words::some_of(&held)
     );
     (!held.is_empty()).then(|| Cause::new(Reason::TransactionOpen, text))

@@ -22,9 +22,8 @@ use jiff::Timestamp;
 
 use crate::api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, RunStateBefore, Stage, WhenActive};
 use crate::domain::{
-    Abilities, Activity, Cause, Committed, Decision, Desired, Elder, Ending, Kept, Now, Observation, PlanState, Progress, Reading, RecordLook,
-    Request,
-    RunState, Step, Timing, Verdict, words,
+    Abilities, Activity, Cause, Committed, Decision, Desired, Elder, Ending, Kept, Now, Observation, PlanState, Progress, Reading,
+    RecordLook, Request, RunState, Step, Timing, Verdict, words,
 };
 use accept::Acceptance;
 use guards::Hindrance;
@@ -80,7 +79,7 @@ impl Pass<'_> {
                 None if owes => {
                     let owed = self.still(&left.look, &left.run_state, pause::owed(&left.look, &judged.cause));
                     self.done(Verdict::Owes(owed), judged.step, judged.recheck)
-                },
+                }
                 None => self.done(Verdict::Keep, judged.step, judged.recheck),
             };
         }
@@ -144,6 +143,11 @@ impl Pass<'_> {
             ));
         }
         match (&record.state, request) {
+            (PlanState::Closed, _) if record.is_left_behind(&self.desired.object.uid) => {
+                let judged = pause::bring_back(record, &self.seen.run_state, self.timing, self.now);
+                let owes = Verdict::Owes(self.still(record, &self.seen.run_state, judged.cause));
+                Some(self.done(if record.owes_start() { owes } else { Verdict::Keep }, judged.step, judged.recheck))
+            }
             (PlanState::Closed, _) if !own => {
                 let (stage, cause) = accept::of_another_object(record);
                 let ending = Ending { record: Some(name(record)), ..self.bare(stage, cause) };
@@ -151,6 +155,12 @@ impl Pass<'_> {
             }
             (PlanState::Closed, _) => Some(self.closed(request, record)),
             (PlanState::Absent, _) if own && !record.is_restored() => None,
+            // Nothing is told of it: whether this object's request runs is decided once it is closed.
+            (PlanState::Absent, _) if !record.is_restored() => {
+                let text = "given up before anything was sent: the StreamPipeline that had asked was deleted";
+                let judged = judge::abandon(record, &Cause::new(Reason::NoLongerRequested, text), self.now);
+                Some(self.done(Verdict::Keep, judged.step, judged.recheck))
+            }
             _ => {
                 let judged = self.case(record, &self.seen.committed, &self.seen.activity, own.then_some(self.seen)).judge();
                 let ending = self.ending(record, Stage::Sending, judged.cause);
@@ -256,9 +266,7 @@ impl Pass<'_> {
                 }
                 failed(end)
             }
-            Err(Hindrance::Passes(cause)) if self.stops_for(request, &cause) => {
-                self.stop_first(request, own, cause, clock, deadline)
-            }
+            Err(Hindrance::Passes(cause)) if self.stops_for(request, &cause) => self.stop_first(request, own, cause, clock, deadline),
             Err(Hindrance::Passes(cause)) => self.waiting(request, cause, clock, None),
         }
     }
@@ -289,7 +297,14 @@ impl Pass<'_> {
             }
             // Also where somebody took it off meanwhile: without it a deletion would leave the pipeline paused.
             _ if !self.desired.guarded => Judgement::act(Step::Guard, to_be()),
-            Some(record) => pause::stop(record, &self.seen.run_state, &cause, self.timing, self.now),
+            Some(record) => {
+                let mut judged = pause::stop(record, &self.seen.run_state, &cause, self.timing, self.now);
+                let by = self.seen.before.cause().filter(|by| by.reason == Reason::AutoscalerActive);
+                if let (Reason::PauseOverridden, Some(by)) = (judged.cause.reason, by) {
+                    judged.cause.message += &format!(". {}", by.message);
+                }
+                judged
+            }
             None => {
                 let before = RunStateBefore { reading: self.seen.remembered, ..self.seen.before.get().cloned().unwrap_or_default() };
                 Judgement::act(Step::RecordPause { before, deadline }, to_be())
@@ -474,8 +489,6 @@ fn next_step(cause: &Cause) -> Option<&'static str> {
         Reason::GroupActive => "Stop them; the reset starts by itself",
         Reason::PipelineActive => "Pause or stop it; the reset starts by itself",
         Reason::OffsetsMoving => "Stop it; the reset starts by itself",
-        Reason::TransactionOpen => "It is waited for",
-        Reason::DuplicateGroup => "This request starts once the older is gone",
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 //! something on its way here does not run then either.
 
 use super::Pass;
-use crate::api::{RecordPhase, Stage};
+use crate::api::Stage;
 use crate::domain::{Cause, Decision, RecordLook, Request, Step, Verdict};
 
 impl Pass<'_> {
@@ -17,7 +17,7 @@ impl Pass<'_> {
         let may = |step: &mut Step| match step {
             Step::Unguard => goes || !paused,
             Step::BringBack | Step::NoteBroughtBack => true,
-            Step::Close(status) => stopped && matches!(status.phase, RecordPhase::Abandoned | RecordPhase::Held),
+            Step::Unload | Step::Close(_) => stopped,
             _ => false,
         };
         let undone = decision.step.take_if(|step| !may(step)).is_some();

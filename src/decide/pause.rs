@@ -73,7 +73,7 @@ pub fn by_hand(look: &RecordLook) -> String {
     let scale: Vec<String> = ran.map(|w| format!("{} {} to {}", w.kind, w.name, w.replicas)).collect();
     if scale.is_empty() {
         let [organization, pipeline] = look.object.spec.backend.parts();
-        return format!("start pipeline {pipeline} of organization {organization} by hand");
+        return format!("start it by hand: pipeline {pipeline} of organization {organization}");
     }
     format!("scale it by hand: {}", words::some_of(&scale))
 }
@@ -108,10 +108,15 @@ impl Pass<'_> {
             return None;
         }
         let left = self.seen.leftover.as_ref();
-        // Of a process that was not there before the deadline it is tried once all the same, where it can be.
+        // A process that was not there before the deadline tries once all the same, where it can.
         let fresh = |l: &Leftover| {
-            let known = l.look.switches.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < self.timing.landed());
-            known && l.look.switches.start.is_none() && matches!(l.run_state, Reading::Read(RunState::Down | RunState::Partly))
+            let soon = self.timing.landed() + self.timing.max_backoff;
+            let known = l.look.switches.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < soon);
+            known
+                && match &l.run_state {
+                    Reading::Read(RunState::Down | RunState::Partly) => l.look.switches.start.is_none(),
+                    state => matches!(state, Reading::Read(RunState::Up)),
+                }
         };
         if left.is_some_and(fresh) {
             return None;

@@ -41,8 +41,7 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
         warnings: Vec::new(),
     };
     if plan.moves().next().is_none() {
-        let text =
-            "every selected partition is skipped by noCommittedOffset or noRecordAtTime: there is nothing to reset. Nothing was sent. Choose other topics, or another policy, with a new id";
+        let text = "every selected partition is skipped by noCommittedOffset or noRecordAtTime: there is nothing to reset. Nothing was sent. Choose other topics, or another policy, with a new id";
         return Err(Cause::new(Reason::InvalidTarget, text));
     }
     plan.warnings = warnings(request, &plan, seen, now);
@@ -138,7 +137,9 @@ impl Problems {
                 "Set noCommittedOffset: Skip (or Target, where `to` is not shiftBy), or choose topics that have one, with a new id"
             }
             Reason::NoRecordAtTime => "Set noRecordAtTime: Latest or Skip, or an earlier time, with a new id",
-            _ => "It was asked several times. Look at the topic's time stamps and at tiered storage; choose a position or shiftBy, with a new id",
+            _ => {
+                "It was asked several times. Look at the topic's time stamps and at tiered storage; choose a position or shiftBy, with a new id"
+            }
         };
         Err(Cause::new(reason, format!("{}. Nothing was sent. {remedy}", words::some_of(&of_reason))))
     }
@@ -161,8 +162,13 @@ fn warnings(request: &Request, plan: &Plan, seen: &Snapshot, now: Timestamp) -> 
             "the record found is stamped in the future (are its times in another unit than milliseconds?)",
             found(&|f| f > now.as_millisecond()),
         );
-        warn("the record found is more than a day after the time asked for", found(&|f| f <= now.as_millisecond() && numbers::distance(time, f) > FAR));
-        let stale = |r: &&Row| r.why == Why::NoRecordLatest && seen.log.get(&r.at).and_then(|l| l.newest).is_some_and(|n| numbers::distance(n, time) > FAR);
+        warn(
+            "the record found is more than a day after the time asked for",
+            found(&|f| f <= now.as_millisecond() && numbers::distance(time, f) > FAR),
+        );
+        let stale = |r: &&Row| {
+            r.why == Why::NoRecordLatest && seen.log.get(&r.at).and_then(|l| l.newest).is_some_and(|n| numbers::distance(n, time) > FAR)
+        };
         warn(
             "the newest record is stamped more than a day before the time asked for (are its times in another unit than milliseconds?)",
             plan.rows.iter().filter(stale).collect(),

@@ -10,6 +10,7 @@ mod outdated;
 mod records;
 mod requests;
 mod run_state;
+mod taken_away;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,8 +25,8 @@ use crate::api::{
     StreamPipeline, Writer,
 };
 use crate::domain::{
-    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Elder, Leftover, Log, Now, Observation, Plan, PlanState, Progress, Quiet,
-    Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
+    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Elder, Leftover, Log, Now, Observation, Plan, PlanState, Progress,
+    Quiet, Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
 };
 
 pub(super) fn timing() -> Timing {

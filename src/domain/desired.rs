@@ -269,9 +269,7 @@ impl Request {
         if let Some(field) = unknown_field(reset) {
             return Err(Cause::new(
                 Reason::UnknownField,
-                format!(
-                    "spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it, with a new id"
-                ),
+                format!("spec.offsetReset.{field} is not a field of this version; nothing was sent. Correct or remove it, with a new id"),
             ));
         }
         let invalid = |message: &str| Cause::new(Reason::InvalidTarget, message.to_owned());

@@ -25,7 +25,11 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 impl Elder {
     /// The one before `object` among these, of its own namespace.
-    pub fn among<'a>(pipelines: impl Iterator<Item = &'a StreamPipeline> + Clone, object: &Identity, place: &BackendIdentity) -> Option<Self> {
+    pub fn among<'a>(
+        pipelines: impl Iterator<Item = &'a StreamPipeline> + Clone,
+        object: &Identity,
+        place: &BackendIdentity,
+    ) -> Option<Self> {
         let beside = pipelines.filter(|p| p.metadata.namespace.as_deref() == Some(object.namespace.as_str()));
         let own = age(beside.clone().find(|p| p.metadata.uid.as_ref() == Some(&object.uid))?);
         let oldest = |is: fn(&StreamPipeline, &BackendIdentity) -> bool| {

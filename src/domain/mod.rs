@@ -3,16 +3,16 @@
 
 mod decision;
 mod desired;
-pub mod numbers;
 mod elder;
+pub mod numbers;
 mod observation;
 mod plan;
 mod progress;
 pub mod words;
 
 pub use decision::{Decision, Ending, Kept, Step, Verdict};
-pub use elder::{Elder, elsewhere};
 pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
+pub use elder::{Elder, elsewhere};
 pub use observation::{
     Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, Outdated, PlanState, Quiet, Reading, RecordLook, RunState,
     Switch, Switches, Topic, Topics, lag, retry_asked,

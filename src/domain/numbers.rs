@@ -1,7 +1,7 @@
 //! Arithmetic on numbers that brokers, platforms and people give: any of them may be any number. Nothing here overflows, and no
 //! other place adds or subtracts them.
 
-use jiff::{Timestamp, TimestampRound, Unit};
+use jiff::Timestamp;
 
 /// So many offsets lie from one to the other, which is at most so many records; none where the other comes first.
 pub fn distance(from: i64, to: i64) -> i64 {
@@ -20,8 +20,8 @@ pub fn count(n: usize) -> i64 {
 
 /// The first millisecond since 1970 at or after a time: records are stamped with whole ones.
 pub fn millisecond(time: Timestamp) -> i64 {
-    let whole = TimestampRound::new().smallest(Unit::Millisecond).mode(jiff::RoundMode::Ceil);
-    time.round(whole).unwrap_or(time).as_millisecond().max(0)
+    let whole = time.as_nanosecond().saturating_add(999_999).div_euclid(1_000_000);
+    i64::try_from(whole).unwrap_or(i64::MAX).max(0)
 }
 
 #[cfg(test)]

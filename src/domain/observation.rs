@@ -94,6 +94,8 @@ pub struct Observation {
     pub log: Reading<BTreeMap<TopicPartition, Log>>,
     /// The record of the current request.
     pub record: Reading<Option<RecordLook>>,
+    /// Its name, also where it is not there yet.
+    pub record_name: Option<String>,
     /// An open record of this pipeline that is not of its current request: dealt with first.
     pub leftover: Option<Leftover>,
     /// Names of other records of this group in the namespace that are not closed (live list).
@@ -389,6 +391,13 @@ impl RecordLook {
     /// Whether nothing is left to do for it but to look.
     pub fn is_over(&self) -> bool {
         matches!(self.state, PlanState::Closed) && !self.owes_start()
+    }
+
+    /// Whether it was given up along with the object that asked, before anything was sent: to a later object that asks for the same
+    /// it says nothing. `uid`: of that one.
+    pub fn is_left_behind(&self, uid: &str) -> bool {
+        let given_up = |s: &OffsetResetRecordStatus| s.phase == RecordPhase::Abandoned && s.reason == Reason::NoLongerRequested;
+        self.object.spec.pipeline.uid != uid && self.object.spec.plan.is_none() && self.object.status.as_ref().is_some_and(given_up)
     }
 
     /// Whether it still holds the very plan it was closed with.

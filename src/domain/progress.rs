@@ -17,6 +17,8 @@ pub struct Progress {
     pub pinned_pipeline: Option<String>,
     /// The spec changed since that status.
     pub spec_changed: bool,
+    /// It tells of something that is still to be done, also for a request that has ended.
+    pub under_way: bool,
 }
 
 impl Progress {
@@ -34,6 +36,7 @@ impl Progress {
             pinned_cluster: status.cluster_id.clone(),
             pinned_pipeline: status.pipeline_id.clone(),
             spec_changed: status.observed_generation != pipeline.metadata.generation,
+            under_way: status.conditions.iter().any(|c| c.type_ == "Reconciling"),
         }
     }
 

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Look, named};
+use super::{Look, named, own_name};
 use crate::api::{Reason, RecordPhase};
 use crate::backend::Platform;
 use crate::domain::{
     Activity, Answer, Cause, Committed, Log, Observation, Plan, PlanState, ReadBack, Reading, RecordLook, Request, RunState,
     TopicPartition, retry_asked,
 };
-use crate::ledger::record_name;
 
 impl Look<'_> {
     pub(super) async fn with_record(&self, seen: &mut Observation, request: &Request, record: &RecordLook) {
@@ -76,9 +75,8 @@ impl Look<'_> {
     }
 
     /// What another record keeps stopped of what this request would stop.
-    pub(super) async fn sharers(&self, seen: &Observation, request: &Request, own: Option<&RecordLook>) -> Reading<Vec<String>> {
-        let Some(identity) = seen.identity.get() else { return Reading::Unread };
-        let (object, name) = (&self.desired.object, record_name(&self.desired.object, identity, request));
+    pub(super) async fn sharers(&self, seen: &Observation, own: Option<&RecordLook>) -> Reading<Vec<String>> {
+        let (object, name) = (&self.desired.object, own_name(seen, own));
         let own = (name.as_str(), own.map(|r| &r.object));
         self.ctx.ledger.sharers(&object.namespace, self.desired.backend.workloads(), own, &self.ctx.memory).await.into()
     }

@@ -156,10 +156,8 @@ pub fn status_of(
             }
             let known = status.offset_reset.take();
             let error = error(ending, &conditions);
-            status.offset_reset = desired.id.as_ref().map(|id| OffsetResetStatus {
-                dry_run: desired.dry_run,
-                ..reset_status(id, ending, known, error)
-            });
+            status.offset_reset =
+                desired.id.as_ref().map(|id| OffsetResetStatus { dry_run: desired.dry_run, ..reset_status(id, ending, known, error) });
             conditions.of_request(ending);
             status.observed_generation = if ending.is_edited() { before_edit } else { generation };
         }

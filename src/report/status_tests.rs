@@ -293,7 +293,8 @@ fn d2_what_the_operator_keeps_stopped_is_said_wherever_one_looks() {
         (Activity::Inactive(Phase::Stopped, "Empty".to_owned()), "QuietPeriod"),
         (Activity::Missing(Cause::new(Reason::PipelineNotFound, "no group g")), "PipelineNotFound"),
     ] {
-        let seen = Observation { run_state: Reading::Read(RunState::Down), activity: Reading::Read(activity), ..seen(Some(waiting.clone())) };
+        let seen =
+            Observation { run_state: Reading::Read(RunState::Down), activity: Reading::Read(activity), ..seen(Some(waiting.clone())) };
         let status = told(&object, &seen);
         let (_, why, message, _) = says(&status, "Ready");
         assert_eq!((why, status.phase), (reason, Some(Phase::Paused)));

@@ -270,3 +270,23 @@ async fn a15_two_looks_far_apart_do_not_make_a_quiet_period() {
     let waited = world.record(&status).await.spec.created_at.duration_since(stopping);
     assert!(waited >= SignedDuration::from_secs(5), "planned {waited} after the last member left, quietPeriod is 5 s");
 }
+
+/// Twelve groups at once, with short periods and the usual delays: none is watched for ever (the kind: a look as far apart as it may be).
+#[tokio::test(flavor = "multi_thread")]
+async fn short_quiet_periods_end_for_many_groups_at_once() {
+    let mut world = World::without_operator("short").await;
+    world.start_operator_with(&["--recheck-waiting=3s", "--recheck-idle=4s"]);
+    let topic = world.topic(&[10]).await;
+    let periods = ["1s", "2s", "3s", "1500ms", "2500ms", "1100ms"];
+    let mut names = Vec::new();
+    for n in 0..12 {
+        let (name, group) = (format!("p{n}"), world.group(&topic, &[7]).await);
+        let ask = json!({ "id": "r1", "whenCreated": "Run", "quietPeriod": periods[n % periods.len()], "to": { "position": "Earliest" } });
+        world.apply(&name, &group, ask).await;
+        names.push((name, group));
+    }
+    for (name, group) in names {
+        world.verified(&name, "r1").await;
+        assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)], "{name}");
+    }
+}

@@ -71,3 +71,24 @@ async fn f22_a_clock_ten_minutes_ahead_is_warned_about_and_runs_what_has_not_exp
     wired.world.verified("p", "r2").await;
     assert_eq!(wired.landed().await, [[0, 0, 0], [10, 10, 10]]);
 }
+
+/// Set back by ten minutes while a request waits, and right again while the next one does: what is waited for is measured by another.
+#[tokio::test(flavor = "multi_thread")]
+async fn f22_a_clock_that_jumps_while_a_request_waits_changes_no_wait() {
+    let mut wired = Wired::without_operator("f22c").await;
+    wired.restart_with(&[]);
+    wired.fresh("p").await;
+    for (id, ahead, position, lands) in [("r1", 600, "Earliest", vec![Some(0); 3]), ("r2", 0, "Latest", vec![Some(10); 3])] {
+        // What was seen before counts, so the group moves first.
+        let (sent, begun) = (wired.commits(), std::time::Instant::now());
+        wired.world.moved(&wired.group, &wired.topic, 5).await;
+        wired.world.apply("p", &wired.group, json!({ "id": id, "quietPeriod": "6s", "to": { "position": position } })).await;
+        let waits = wired.world.wait("p", "it to wait", |s| s.offset_reset.as_ref().is_some_and(|r| r.id == id)).await;
+        assert_eq!(reset(&waits).stage, Stage::Waiting, "{waits:?}");
+        wired.api.set_ahead(ahead);
+        wired.world.verified("p", id).await;
+        assert!(begun.elapsed() >= Duration::from_secs(6), "{id}: the quiet period was waited for: {:?}", begun.elapsed());
+        assert_eq!((wired.commits(), wired.offsets().await), (sent + 1, lands), "{id}: sent once");
+    }
+    assert!(warned(&wired).await.contains("s behind the API server's"));
+}

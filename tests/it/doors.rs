@@ -111,7 +111,8 @@ async fn c3_the_operators_account_can_have_nothing_deleted_by_owners() {
     let testbed = testbed::start().await;
     let namespace = testbed.namespace("c3");
     let spec = json!({ "kafka": { "bootstrapServers": ["kafka.example.com:9092"], "consumerGroup": "g" } });
-    let pipeline = json!({ "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p" }, "spec": spec });
+    let pipeline =
+        json!({ "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p" }, "spec": spec });
     let admin: Api<StreamPipeline> = Api::namespaced(testbed.client().await, namespace.name());
     admin.create(&PostParams::default(), &serde_json::from_value(pipeline).expect("an object")).await.expect("an admin creates it");
     let config = kube::config::Kubeconfig::read_from(testbed.cluster.operator_kubeconfig()).expect("the operator's kubeconfig");
@@ -129,8 +130,7 @@ async fn c3_the_operators_account_can_have_nothing_deleted_by_owners() {
     let own = "and nothing else";
     // A policy is in force a moment after it was made.
     eventually("the policy to be in force", LIMIT, async || {
-        let patch = Patch::Merge(json!({ "metadata": { "labels": { "a": "b" } } }));
-        match pipelines.patch("p", &PatchParams { dry_run: true, ..params.clone() }, &patch).await {
+        match pipelines.patch("p", &PatchParams { dry_run: true, ..params.clone() }, &Patch::Merge(&owned)).await {
             Err(e) if e.to_string().contains(own) => Ok(()),
             answer => Err(format!("{:?}", answer.err())),
         }

@@ -56,10 +56,7 @@ async fn o08_of_two_in_one_apply_that_run_at_once_exactly_one_resets() {
         let asked = |position: &str| with(ask("r1", position), "whenCreated", json!("Run"));
         // At once, or one right after the other, either first.
         match round % 3 {
-            0 => drop(futures::join!(
-                world.apply(&names[0], &group, asked("Earliest")),
-                world.apply(&names[1], &group, asked("Latest"))
-            )),
+            0 => drop(futures::join!(world.apply(&names[0], &group, asked("Earliest")), world.apply(&names[1], &group, asked("Latest")))),
             first => {
                 for at in [first - 1, 2 - first] {
                     world.apply(&names[at], &group, asked(["Earliest", "Latest"][at])).await;

@@ -3,8 +3,8 @@
 use std::fs;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
@@ -19,7 +19,8 @@ use crate::world::World;
 const ORG: &str = "o15500000000001";
 
 /// Groups with commits, all on the topics that the examples name.
-const GROUPS: [&str; 7] = ["pitch-control", "turbine-cleaning", "yaw-control", "turbine-alerts", "substation-meters", "gearbox-vibration", "wind-forecast"];
+const GROUPS: [&str; 7] =
+    ["pitch-control", "turbine-cleaning", "yaw-control", "turbine-alerts", "substation-meters", "gearbox-vibration", "wind-forecast"];
 
 /// What each comes to: its name, its id, RESET and reason.
 const ENDS: [(&str, &str, &str, Stage, &str); 11] = [

@@ -26,9 +26,8 @@ async fn a_time_just_now_is_found_on_a_topic_that_is_written_to() {
         let time = Timestamp::from_millisecond(Timestamp::now().as_millisecond()).expect("a time");
         let ask = json!({ "id": id, "quietPeriod": "0s", "to": { "timestamp": time.to_string() }, "dryRun": dry_run });
         world.apply("p", &group, ask).await;
-        let status = world
-            .wait("p", "the end of the request", |s| s.offset_reset.as_ref().is_some_and(|r| r.id == id && r.stage.is_final()))
-            .await;
+        let status =
+            world.wait("p", "the end of the request", |s| s.offset_reset.as_ref().is_some_and(|r| r.id == id && r.stage.is_final())).await;
         let expected = if dry_run { Stage::Planned } else { Stage::Verified };
         assert_eq!(reset(&status).stage, expected, "{}", says(&status, "Ready").2);
         let plan = world.record(&status).await.spec.plan.expect("a plan");

@@ -6,8 +6,8 @@ use std::process::Output;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::core::ApiResource;
-use kube::{Api, Client};
+use kube::core::{ApiResource, Status};
+use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, StreamPipeline};
 use testbed::{Testbed, eventually};
@@ -40,6 +40,39 @@ async fn send(api: &Api<DynamicObject>, row: &Row, name: &str) -> Result<Dynamic
     api.replace(name, &PostParams::default(), &serde_json::from_value(updated).expect("an object")).await
 }
 
+/// The messages of all rules of the definition.
+fn rules_of(schema: &Value) -> Vec<String> {
+    match schema {
+        Value::Object(fields) => {
+            let own = fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+            let own = own.filter_map(|rule| rule["message"].as_str().map(str::to_owned));
+            own.chain(fields.values().flat_map(rules_of)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(rules_of).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Refused as invalid, by the part of the API server that the row names, for one reason that says all that the row says.
+fn reason_is_wrong(refusal: &Refusal, rules: &[String], status: &Status) -> Option<String> {
+    if status.code != 422 || status.reason != "Invalid" {
+        return Some(format!("refused otherwise: {} {}: {}", status.code, status.reason, status.message));
+    }
+    let causes: Vec<_> = status.details.iter().flat_map(|d| &d.causes).collect();
+    let by = |message: &str| if rules.iter().any(|rule| message.contains(rule.as_str())) { By::Cel } else { By::Schema };
+    // Rules are not run where the schema is hurt already, which is said too.
+    let meant: Vec<_> = causes.iter().filter(|c| !c.message.contains("some validation rules were not checked")).collect();
+    let fits = meant.iter().filter(|c| {
+        let said = format!("{}: {}", c.field, c.message);
+        by(&c.message) == refusal.by && refusal.says.iter().all(|part| said.contains(part.as_str()))
+    });
+    match (fits.count(), meant.len()) {
+        (0, _) => Some(format!("no reason by {:?} has all of {:?}: {causes:?}", refusal.by, refusal.says)),
+        (_, all) if refusal.by == By::Cel && all > 1 => Some(format!("more than one reason: {causes:?}")),
+        _ => None,
+    }
+}
+
 fn refusal_is_wrong(refusal: &Refusal, answer: &str) -> Option<String> {
     let missing: Vec<_> = refusal.says.iter().filter(|part| !answer.contains(part.as_str())).collect();
     // One mistake against a rule gets one message, or it is not clear which one is meant.
@@ -64,15 +97,17 @@ async fn f08_every_row_of_the_table_is_refused_or_accepted_as_it_says() {
     let namespace = testbed.namespace("f08-table");
     let api = untyped(testbed.client().await, namespace.name());
     let (mut wrong, mut accepted) = (Vec::new(), 0);
+    let rules = rules_of(&json!(StreamPipeline::crd()));
     for (n, row) in table().into_iter().enumerate() {
         let name = format!("row-{n}");
         let sent = row.updated(&name).unwrap_or_else(|| row.manifest(&name));
         let problem = match (&row.refused, &row.accepted, send(&api, &row, &name).await) {
             (Some(_), _, Ok(_)) => Some("accepted".to_owned()),
-            (Some(refusal), _, Err(e)) => {
-                println!("{}\n    {e}", row.name);
-                refusal_is_wrong(refusal, &e.to_string())
+            (Some(refusal), _, Err(kube::Error::Api(status))) => {
+                println!("{}\n    {}", row.name, status.message);
+                reason_is_wrong(refusal, &rules, &status)
             }
+            (Some(_), _, Err(e)) => Some(format!("no answer: {e}")),
             (_, Some(acceptance), Ok(stored)) => {
                 accepted += 1;
                 acceptance_is_wrong(acceptance, &sent, &serde_json::to_value(stored).expect("an object is JSON"))
@@ -89,6 +124,35 @@ async fn f08_every_row_of_the_table_is_refused_or_accepted_as_it_says() {
     // F09: one object that could not be read would break the list, and so the watch, of all.
     let all: Api<StreamPipeline> = Api::namespaced(testbed.client().await, namespace.name());
     assert_eq!(all.list(&ListParams::default()).await.expect("every stored object is decoded").items.len(), accepted);
+}
+
+#[test]
+fn f08_a_refusal_for_a_wrong_reason_is_told_from_the_right_one() {
+    let row = table().into_iter().find(|r| r.name == "two targets at once").expect("the table has that row");
+    let refusal = row.refused.expect("it is refused");
+    let rules = rules_of(&json!(StreamPipeline::crd()));
+    let right = rules.iter().find(|r| r.contains("exactly one of position, timestamp, shiftBy") && r.contains("several")).expect("a rule");
+    let status = |code: u16, reason: &str, causes: &[(&str, &str)]| -> Status {
+        let causes: Vec<_> =
+            causes.iter().map(|(field, message)| json!({ "reason": "FieldValueInvalid", "field": field, "message": message })).collect();
+        let all: Vec<_> = causes.iter().map(|c| c["message"].clone()).collect();
+        let status = json!({ "status": "Failure", "message": json!(all).to_string(), "reason": reason, "code": code, "details": { "causes": causes } });
+        serde_json::from_value(status).expect("a status")
+    };
+    let said = format!("Invalid value: {right}");
+    assert_eq!(reason_is_wrong(&refusal, &rules, &status(422, "Invalid", &[("spec.offsetReset.to", &said)])), None);
+    for (what, wrong) in [
+        ("another's refusal that has the words", status(403, "Forbidden", &[("spec.offsetReset.to", &said)])),
+        ("the words, but by no rule", status(422, "Invalid", &[("spec.offsetReset.to", "exactly one of position, timestamp, shiftBy")])),
+        (
+            "the field in one reason and the rule in another",
+            status(422, "Invalid", &[("spec.offsetReset.to.timestamp", "no"), ("spec", right)]),
+        ),
+        ("a second one besides", status(422, "Invalid", &[("spec.offsetReset.to", &said), ("spec.kafka", &format!("no: {}", rules[0]))])),
+        ("no reason at all", status(422, "Invalid", &[])),
+    ] {
+        assert!(reason_is_wrong(&refusal, &rules, &wrong).is_some(), "{what}");
+    }
 }
 
 fn kubectl_create(testbed: &Testbed, namespace: &str, text: &str) -> Output {
@@ -223,17 +287,15 @@ async fn f08_the_operator_may_write_neither_requests_nor_other_things() {
     pipelines.patch_status("p", &params, &patch).await.expect("the operator writes the status");
     let patch = Patch::Merge(json!({ "spec": { "offsetReset": { "id": "another" } } }));
     let own = "may change the finalizer streampipeline.io/bring-back of a StreamPipeline, and nothing else";
-    let spared = [
-        patch,
-        Patch::Merge(json!({ "metadata": { "labels": { "a": "b" } } })),
-        Patch::Merge(json!({ "metadata": { "finalizers": ["example.com/other"] } })),
-    ];
+    let spared = [patch, Patch::Merge(json!({ "metadata": { "finalizers": ["example.com/other"] } }))];
     for patch in spared {
         let answer = pipelines.patch("p", &params, &patch).await.err().map(|e| e.to_string()).unwrap_or_default();
         assert!(answer.contains(own), "{patch:?}: {answer}");
     }
     for finalizers in [json!([FINALIZER]), json!(null)] {
-        let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
+        // With what other policies of the cluster stamp on every update.
+        let stamped = json!({ "stamped": finalizers.to_string().len().to_string() });
+        let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers, "labels": stamped, "annotations": stamped } }));
         pipelines.patch("p", &params, &patch).await.expect("its own finalizer the operator may put there and take away");
     }
     let other = serde_json::from_value(row.manifest("other")).expect("a StreamPipeline");

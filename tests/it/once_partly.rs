@@ -53,7 +53,7 @@ impl Two {
         assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "Unknown"));
         let message = says(&status, "Ready").2;
         for partition in 0..2 {
-            assert!(message.contains(&format!("{}-{partition} (code {code})", self.lost)), "{message}");
+            assert!(message.contains(&format!("{}-{partition} (code {code}, ", self.lost)), "{message}");
         }
         assert!(message.contains("the broker refused 2 partitions") && message.contains(says_too), "{message}");
         assert!(!message.contains("onUnknownOutcome"), "{message}");

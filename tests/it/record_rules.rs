@@ -117,6 +117,14 @@ async fn rules_hold(test: &str, topics: usize, by_time: bool) {
     changed.spec.deadline = Timestamp::MAX;
     refused(&api, "a later deadline", &changed, immutable).await;
 
+    let mut open = created;
+    let whole = open.spec.plan.take();
+    let mut open = taken(&api, "the plan dropped", &open).await;
+    println!("    without its plan: {} bytes", stored_bytes(&client, &api, "r").await);
+    open.spec.plan = whole;
+    let stored = taken(&api, "a plan put there", &open).await;
+    assert_eq!(stored.spec, open.spec, "what is read is what was written");
+
     let begun = Instant::now();
     let status = json!({ "status": {
         "phase": "Held", "attempt": 1, "reason": "OutcomeUnknown", "message": "7,500 of 15,000 partitions are at their target",
@@ -129,11 +137,9 @@ async fn rules_hold(test: &str, topics: usize, by_time: bool) {
     changed.spec.writer = Some(Writer { incarnation: "0123456789abcdef".to_owned(), number: 1, attempt: 2, chunk: 1 });
     let mut changed = taken(&api, "another writer", &changed).await;
     let whole = changed.spec.plan.take();
-    let mut changed = taken(&api, "the plan dropped", &changed).await;
-    println!("    without its plan: {} bytes", stored_bytes(&client, &api, "r").await);
+    let mut changed = taken(&api, "the plan of a closed record dropped", &changed).await;
     changed.spec.plan = whole;
-    let stored = taken(&api, "a plan put there", &changed).await;
-    assert_eq!(stored.spec, changed.spec, "what is read is what was written");
+    refused(&api, "a plan put into a closed record", &changed, "may be dropped, never put there").await;
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use crate::watching::ask;
 use crate::world::{EXE, Own, World, flags};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f23_after_etcd_was_set_back_new_ids_are_taken_and_it_is_told() {
+async fn after_etcd_was_set_back_new_ids_are_taken_and_it_is_told() {
     let own = Own::start(Vec::new()).await;
-    let mut world = World::on(own.0, "f23").await;
+    let mut world = World::on(own.0, "set-back").await;
     let cluster = &own.0.cluster;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;

@@ -1,12 +1,16 @@
 //! What the status says must be true for the generation and the moment it says it: on real servers, waited for by kubectl.
 
+use std::path::Path;
+
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
-use testbed::eventually;
+use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
+use testbed::proxy::ApiProxy;
+use testbed::trap::Side;
+use testbed::{Operator, eventually};
 
 use crate::watching::{ask, with};
-use crate::world::{LIMIT, World, condition, is_over, reset, says};
+use crate::world::{EXE, LIMIT, World, condition, flags, is_over, reset, says};
 
 impl World {
     /// What Git tools make of an object (kstatus): of this generation, ready, and neither on its way nor stuck.
@@ -63,18 +67,22 @@ async fn a2_success_of_an_earlier_request_is_not_told_of_one_that_nobody_looked_
     assert!(world.is_green("p") && world.is_current("p").await);
     // What it is reached with is taken away, and another request is asked for: it cannot be looked at.
     let unreachable = json!({ "tls": { "ca": { "secretKeyRef": { "name": "gone" } } } });
-    world.patch("p", json!({ "kafka": unreachable, "offsetReset": { "id": "b", "to": { "position": null, "shiftBy": 1000 } } })).await.expect("taken");
+    world
+        .patch("p", json!({ "kafka": unreachable, "offsetReset": { "id": "b", "to": { "position": null, "shiftBy": 1000 } } }))
+        .await
+        .expect("taken");
     let blind = |s: &StreamPipelineStatus| condition(s, "BackendReachable").is_some_and(|c| c.reason == "SecretNotFound");
     world.wait("p", "the Secret to be missed", blind).await;
     for _ in 0..3 {
-        assert!(!world.is_green("p") && !world.is_current("p").await, "{:?}", world.pipelines().get("p").await.map(|p| p.status));
+        assert!(!world.is_green("p"), "{:?}", world.pipelines().get("p").await.map(|p| p.status));
     }
     // The same after a restart, and on its way out.
     world.restart();
     world.looks("p", 2).await;
-    assert!(!world.is_green("p") && !world.is_current("p").await);
+    assert!(!world.is_green("p"));
+    // Seen again, it is told what became of it.
     world.patch("p", json!({ "kafka": { "tls": null } })).await.expect("taken");
-    world.reaches("p", "b", Stage::Failed, "OutOfRange").await;
+    world.reaches("p", "b", Stage::Skipped, "AlreadyHandled").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,6 +116,47 @@ async fn a5_a_dry_run_under_an_id_that_was_used_has_its_own_result_and_the_reset
     world.apply("p", &group, with(far, "outOfRange", json!("Clamp"))).await;
     world.verified("p", "r3").await;
     assert_eq!(world.at(&group, &topic).await, Some(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b12_what_was_given_up_along_with_its_object_binds_no_later_one() {
+    let world = World::without_operator("b12").await;
+    let api = ApiProxy::start(&world.testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
+    let _operator = Operator::start_with(&api.kubeconfig(), Path::new(EXE), world.namespace.name(), &flags(&["--call-deadline=20s"]));
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    for round in 1..=2 {
+        world.known("p", &group).await;
+        // Its object is deleted between the write of the plan and the second look.
+        api.traps.arm(Side::After, |call| call.starts_with("POST") && call.ends_with("/offsetresetrecords"));
+        world.apply("p", &group, ask("r1", "Earliest")).await;
+        api.traps.sprung().await;
+        world.delete("p").await;
+        api.traps.release();
+        eventually("the plan to be dropped", LIMIT, async || match world.all_records().await {
+            all if all.len() == round && all.iter().all(|r| r.spec.plan.is_none()) => Ok(()),
+            all => Err(format!("{all:?}")),
+        })
+        .await;
+        assert_eq!(world.at(&group, &topic).await, Some(7), "nothing was sent");
+    }
+    // The same manifest made anew is a request like any other: by hand it runs, and otherwise it is skipped.
+    world.apply("p", &group, ask("r1", "Earliest")).await;
+    world.reaches("p", "r1", Stage::Skipped, "SkippedAtCreation").await;
+    world.delete("p").await;
+    world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
+    let status = world.verified("p", "r1").await;
+    assert_eq!(world.at(&group, &topic).await, Some(0));
+    let records = world.all_records().await;
+    assert_eq!(records.iter().filter(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Abandoned)).count(), 2, "{records:?}");
+    // Done, it is done for every later object.
+    world.moved(&group, &topic, 5).await;
+    world.delete("p").await;
+    world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
+    let later = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
+    assert_eq!(reset(&later).record_ref, reset(&status).record_ref);
+    world.passes("p").await;
+    assert_eq!(world.at(&group, &topic).await, Some(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,10 +199,15 @@ async fn a_reset_whose_next_edit_is_of_the_way_and_not_of_the_target_stays_green
     world.known("p", &group).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
-    for (field, value) in [("waitTimeout", json!("10m")), ("whenActive", json!("Fail")), ("dryRun", json!(false)), ("outOfRange", json!("Fail"))] {
+    for (field, value) in
+        [("waitTimeout", json!("10m")), ("whenActive", json!("Fail")), ("dryRun", json!(false)), ("outOfRange", json!("Fail"))]
+    {
         world.apply("p", &group, with(ask("r1", "Earliest"), field, value)).await;
         world.wait("p", "the edit to be observed", is_over).await;
-        eventually("it to be green", LIMIT, async || if world.is_green("p") && world.is_current("p").await { Ok(()) } else { Err(field.to_owned()) }).await;
+        eventually("it to be green", LIMIT, async || {
+            if world.is_green("p") && world.is_current("p").await { Ok(()) } else { Err(field.to_owned()) }
+        })
+        .await;
         world.verified("p", "r1").await;
     }
     assert_eq!(world.all_records().await.len(), 1);

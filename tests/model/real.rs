@@ -229,7 +229,11 @@ impl Mind {
                 Word::Abandoned => (RecordPhase::Abandoned, Reason::NoLongerRequested),
             };
             let plan_digest = plan.as_ref().map(|p| p.to_record().digest());
-            OffsetResetRecordStatus { attempt: closed.attempt.into(), plan_digest, ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
+            OffsetResetRecordStatus {
+                attempt: closed.attempt.into(),
+                plan_digest,
+                ..OffsetResetRecordStatus::new(phase, reason, now().wall)
+            }
         });
         let metadata =
             ObjectMeta { name: Some(format!("r{request}")), creation_timestamp: Some(Time(now().wall)), ..ObjectMeta::default() };

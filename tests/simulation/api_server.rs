@@ -99,7 +99,16 @@ impl ApiServer {
         metadata["generation"] = json!(1);
         metadata["creationTimestamp"] = json!(Timestamp::from_second(now.as_second()).expect("a time").to_string());
         prune(&mut object["spec"]);
+        // The default of its schema.
+        if key.0 == "streampipelines" && object["status"].is_null() {
+            object["status"] = json!({ "observedGeneration": -1 });
+        }
         self.store(key, object)
+    }
+
+    /// How many there are.
+    pub fn count(&self, resource: &str) -> usize {
+        self.objects.keys().filter(|key| key.0 == resource).count()
     }
 
     /// Changes an object; None: it is not there. Nothing is written where nothing changes.

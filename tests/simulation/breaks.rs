@@ -11,7 +11,8 @@ use stream_pipeline_operator::api::{OffsetResetRecordStatus, Reason, RecordPhase
 use stream_pipeline_operator::context::Decide;
 use stream_pipeline_operator::decide::decide as truly;
 use stream_pipeline_operator::domain::{
-    Activity, Answer, Commit, Decision, Goal, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic, Verdict,
+    Activity, Answer, Commit, Decision, Goal, Leftover, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic,
+    Verdict,
 };
 use stream_pipeline_operator::memory::Memory;
 use strum::EnumIter;
@@ -37,6 +38,8 @@ pub enum Break {
     VersionsIgnored,
     RestoredRecordActedUpon,
     BroughtBackUnseen,
+    /// What is held stays stopped, also where nobody asks for it any more.
+    HeldAndForgotten,
     NoDeadline,
     JudgedByHope,
     UnloadedInDoubt,
@@ -46,6 +49,8 @@ pub enum Break {
     /// Whether the close was written is not looked at.
     CloseTakenAsDone,
     RetryUnasked,
+    /// Whether the plan is still the one that was announced is not looked at.
+    ExchangedPlanSentAgain,
     /// The next chunk is announced and sent whatever became of the one before.
     ChunkBeforeReadBack,
     RecreatedTopicTakenForTheSame,
@@ -203,6 +208,13 @@ fn lie(broken: Break, seen: &mut Observation) {
             seen.activity = Reading::Read(Activity::Inactive(stream_pipeline_operator::api::Phase::Stopped, "Empty".to_owned()));
         }
         Break::NotAskedAgain if unsent => seen.wanted = Reading::Read(true),
+        Break::ExchangedPlanSentAgain => {
+            if let Some(record) = own(seen)
+                && let (Some(plan), Some(status)) = (&record.object.spec.plan, &mut record.object.status)
+            {
+                status.plan_digest = Some(plan.digest());
+            }
+        }
         Break::TwoInDoubtAtOnce => seen.rivals = Reading::Read(Vec::new()),
         Break::NoReadBack => {
             if let (Some(PlanState::OursSent { answer: Answer::Definite { .. }, .. }), Some(plan)) = (state, plan) {
@@ -223,6 +235,10 @@ fn lie(broken: Break, seen: &mut Observation) {
         Break::RecreatedTopicTakenForTheSame if unsent => {
             let topics = plan.unwrap_or_default().topic_ids.into_iter();
             seen.topics = Reading::Read(topics.map(|(name, id)| (name, Some(Topic { id, partitions: BTreeMap::new() }))).collect());
+        }
+        Break::HeldAndForgotten => {
+            let held = |left: &mut Leftover| left.look.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held);
+            seen.leftover.take_if(held);
         }
         Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Reading::Read(_)) => {
             seen.run_state = Reading::Read(RunState::Changed("up".to_owned()));

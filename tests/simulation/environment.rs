@@ -69,6 +69,8 @@ pub enum Act {
     DropStatus(usize),
     ForgeStatus(usize, &'static str),
     DeleteRecords,
+    /// Somebody exchanges the plans of held records, and asks to send them once more.
+    Exchange,
     /// A backup: taken now, put back so many seconds later.
     Backup(u64),
     Restore(Vec<(Key, Value)>),
@@ -100,7 +102,7 @@ impl Act {
             Act::AddPartition => "partition added",
             Act::Create(..) | Act::Request(..) | Act::Withdraw(_) | Act::SetRetry(_) | Act::Delete(_) => "user",
             Act::DropStatus(_) | Act::ForgeStatus(..) => "status lost or forged",
-            Act::DeleteRecords | Act::Backup(_) | Act::Restore(_) => "record deleted or restored",
+            Act::DeleteRecords | Act::Exchange | Act::Backup(_) | Act::Restore(_) => "record deleted, changed or restored",
             Act::Scale(..) | Act::Pods => "workload",
             Act::Console(Console::RevokeTokens) => "tokens revoked",
             Act::Console(_) => "console",
@@ -198,6 +200,17 @@ impl Act {
                     let now = world.wall();
                     world.api.delete(&key, now);
                 }
+            }
+            Act::Exchange => {
+                for (key, object) in records(world) {
+                    if object["status"]["phase"] == "Held" && object["spec"]["plan"]["topics"][0]["to"][0].is_i64() {
+                        world.api.change(&key, |o| {
+                            let to = &mut o["spec"]["plan"]["topics"][0]["to"][0];
+                            *to = json!(to.as_i64().unwrap_or(0) + 1);
+                        });
+                    }
+                }
+                Act::SetRetry(0).apply(world);
             }
             Act::Backup(seconds) => {
                 let copies = records(world);

@@ -112,23 +112,38 @@ fn a_plan_of_many_chunks_is_sent_without_a_pause() {
 
 #[test]
 fn o08_of_two_in_one_apply_exactly_one_is_reset() {
-    let seeds = number("SEEDS", 1000).min(300);
+    let seeds = number("SEEDS", 1000).min(100);
     let both = |elders: bool| -> Vec<(u64, run::Outcome)> {
-        let told = (0..seeds).map(|seed| (seed, run::run(&Scenario::in_one_apply(seed, elders), None, true)));
-        told.filter(|(_, outcome)| outcome.resets != 1 || !outcome.violations.is_empty()).collect()
+        let ran = (0..seeds).map(|seed| (seed, run::run(&Scenario::in_one_apply(seed, elders), None, false)));
+        ran.filter(|(_, outcome)| outcome.resets != 1 || !outcome.violations.is_empty()).collect()
     };
-    for (seed, outcome) in both(true) {
-        panic!("seed {seed}: {} resets, {:?}, {:?}\n{}", outcome.resets, outcome.stages, outcome.violations, outcome.told);
+    if let Some((seed, outcome)) = both(true).first() {
+        let told = run::run(&Scenario::in_one_apply(*seed, true), None, true).told;
+        panic!("seed {seed}: {} resets, {:?}, {:?}\n{told}", outcome.resets, outcome.stages, outcome.violations);
     }
     let without = both(false);
     assert!(without.iter().filter(|(_, outcome)| outcome.resets == 2).count() as u64 > seeds / 2, "without the rule both are");
 }
 
 #[test]
+fn o20_a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
+    let mut scenario = Scenario::exchanged();
+    let calls = run::run(&scenario, None, false).calls;
+    let sends = calls.iter().position(|call| call.contains("Alter")).expect("it is sent");
+    scenario.faults.push((sends, faults::Fault::LostRequest));
+    let outcome = run::run(&scenario, None, true);
+    assert_eq!((&outcome.violations, &outcome.stages), (&Vec::new(), &vec!["Held".to_owned()]), "{}", outcome.told);
+    let broken = run::run(&scenario, Some(Break::ExchangedPlanSentAgain), true);
+    assert!(broken.violations.iter().any(|v| v.contains("with another plan than was announced")), "{}", broken.told);
+}
+
+#[test]
 fn every_break_of_the_protocol_is_found() {
     let only = std::env::var("BREAK").ok();
     let mut missed = Vec::new();
-    for broken in Break::iter().filter(|b| only.as_ref().is_none_or(|name| *name == format!("{b:?}"))) {
+    // The plan exchanged takes a history of its own, above.
+    let drawn = Break::iter().filter(|b| *b != Break::ExchangedPlanSentAgain);
+    for broken in drawn.filter(|b| only.as_ref().is_none_or(|name| *name == format!("{b:?}"))) {
         let found = Mutex::new(None::<(u64, Vec<String>)>);
         side_by_side(0, 1000, |seed| {
             let (_, outcome) = run::of_seed(seed, Some(broken), false);

@@ -118,6 +118,15 @@ impl Scenario {
         }
     }
 
+    /// A commit is lost and its request held; then its plan is exchanged, and it is to be sent once more.
+    pub fn exchanged() -> Self {
+        let ask =
+            Ask { id: 1, to: json!({ "shiftBy": -20 }), pauses: false, quiet: 0, runs_when_created: false, retries: false, timeout: 150 };
+        let at = Duration::from_secs;
+        let acts = vec![(at(0), Act::Create(0, None)), (at(1), Act::Request(0, ask)), (at(110), Act::Exchange)];
+        Self { acts, partitions: 2, chunk_size: 5000, ..Self::in_chunks(1, Vec::new()) }
+    }
+
     /// Two of one group, made at almost the same time, that each ask to be run at once; watches that stand still for a while.
     pub fn in_one_apply(seed: u64, elders: bool) -> Self {
         let mut random = Random::new(seed).of("one apply", 0);

@@ -7,10 +7,11 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 pub const ID: &str = r"self.matches(r'^[^\s\p{Z}\p{Cc}\p{Cf}\p{Co}]([^\p{Zl}\p{Zp}\p{Cc}\p{Cf}\p{Co}]*[^\s\p{Z}\p{Cc}\p{Cf}\p{Co}])?$')";
-/// No marks of a template that was never rendered. A group may have a plain dollar sign, as `$Default` has.
-pub const RENDERED: &str = r"!self.matches(r'[$#%@][{]|[$%][(]|[{][{]|[}][}]|<%|%>|[{\[]%|%[}\]]|<no value>')";
+/// No marks of a template that was never rendered. A group may have a plain dollar sign, as `$Default` has. The brackets around the
+/// space keep Helm, which takes these very words out of whatever it renders, from making a rule of this that refuses everything.
+pub const RENDERED: &str = r"!self.matches(r'[$#%@][{]|[$%][(]|[{][{]|[}][}]|<%|%>|[{\[]%|%[}\]]|<no[ ]value>')";
 /// Of an id a variable without braces is one too.
-pub const ID_RENDERED: &str = r"!self.matches(r'[$#%@][{]|[$%][(]|[{][{]|[}][}]|<%|%>|[{\[]%|%[}\]]|<no value>|[$][A-Za-z_]')";
+pub const ID_RENDERED: &str = r"!self.matches(r'[$#%@][{]|[$%][(]|[{][{]|[}][}]|<%|%>|[{\[]%|%[}\]]|<no[ ]value>|[$][A-Za-z_]')";
 /// A name of the API.
 pub const OBJECT: &str = "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')";
 /// An http(s) URL of host, port and path alone.

@@ -205,7 +205,7 @@ pub(crate) fn state(status: &RunStatus) -> Activity {
         RunStatus::Paused => Activity::Inactive(Phase::Paused, "PAUSED".to_owned()),
         RunStatus::Stopped => Activity::Inactive(Phase::Stopped, "STOPPED".to_owned()),
         RunStatus::Published => {
-            let text = "the pipeline is PUBLISHED and was never started; the platform resets only paused or stopped ones. Start and stop it, or remove the request";
+            let text = "the pipeline is PUBLISHED and was never started; the platform resets only paused or stopped ones. Start and stop it, or remove spec.offsetReset";
             Activity::Unfit(Phase::NotStarted, Cause::new(Reason::PipelineNotStartedYet, text))
         }
         RunStatus::RunError => {

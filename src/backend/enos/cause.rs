@@ -63,7 +63,10 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
     let at = words::cut(&spec.endpoint, 120);
     let secret = &spec.credentials_secret_ref.name;
     match kind {
-        K::BadEndpoint => (Reason::EndpointNotAllowed, format!("spec.enos.endpoint {at} is no address of a gateway{said}. It has to be https:// and a host, with a port if need be")),
+        K::BadEndpoint => (
+            Reason::EndpointNotAllowed,
+            format!("spec.enos.endpoint {at} is no address of a gateway{said}. It has to be https:// and a host, with a port if need be"),
+        ),
         K::PlainHttpNotAllowed => (
             Reason::EndpointNotAllowed,
             format!(
@@ -165,7 +168,8 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         };
         let failure = failed(call, FailureKind::Platform, row.text);
         let number = i64::from(row.number);
-        let failure = if http { Failure { http: u16::try_from(number).ok(), ..failure } } else { Failure { code: Some(number), ..failure } };
+        let failure =
+            if http { Failure { http: u16::try_from(number).ok(), ..failure } } else { Failure { code: Some(number), ..failure } };
         let from = if http { "HTTP status" } else { "code" };
         all.push((format!("EnOS: {from} {number}"), cause(&failure, &spec, false)));
     }

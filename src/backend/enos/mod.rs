@@ -18,9 +18,9 @@ pub mod wire;
 
 pub use adapter::Enos;
 #[cfg(test)]
-pub(crate) use cause::{messages, said};
-#[cfg(test)]
 pub(crate) use adapter::state;
+#[cfg(test)]
+pub(crate) use cause::{messages, said};
 pub use client::{EnosClient, Settings, StartBody};
 pub use clients::Clients;
 pub use credentials::Credentials;

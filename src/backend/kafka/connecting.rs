@@ -18,7 +18,9 @@ const fn row(said: &'static [&'static str], reason: Reason, means: &'static str,
     Mistake { said, reason, means, check }
 }
 
-use Reason::{AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNotAllowed as Barred, RateLimited as Limited, TlsFailed as Tls};
+use Reason::{
+    AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNotAllowed as Barred, RateLimited as Limited, TlsFailed as Tls,
+};
 
 /// Said by [`throttled`].
 const THROTTLES: &str = "throttles this client by a quota";
@@ -87,14 +89,23 @@ mod tests {
     #[test]
     fn d8_what_librdkafka_says_is_told_as_what_it_is() {
         for (said, means) in [
-            ("ssl://b:9093/bootstrap: SSL handshake failed: Disconnected: connection reset by peer: connecting to a PLAINTEXT broker listener? (in state SSL_HANDSHAKE)", "in the TLS handshake"),
+            (
+                "ssl://b:9093/bootstrap: SSL handshake failed: Disconnected: connection reset by peer: connecting to a PLAINTEXT broker listener? (in state SSL_HANDSHAKE)",
+                "in the TLS handshake",
+            ),
             ("ssl://b:9093/bootstrap: Disconnected: connection reset by peer (in state SSL_HANDSHAKE)", "in the TLS handshake"),
             ("b:9092/bootstrap: Disconnected: connection reset by peer (in state APIVERSION_QUERY)", "is cut (reset), by the broker or"),
             ("b:9092/1: Disconnected: connection reset by peer (in state UP)", "is cut (reset), by the broker or"),
             ("b:9092/1: Disconnected: connection closed by peer: receive 0 after POLLIN (in state UP)", "the listener wants SASL"),
             ("the token endpoint https://t does not answer: Connection reset by peer (os error 104)", "there is no token"),
-            ("b:1/bootstrap: Failed to connect to broker at b:1: Permission denied (in state CONNECT): b (10.0.0.5) is not allowed: it is the Kubernetes API server", "this is the Kubernetes API server"),
-            ("b:1/bootstrap: Failed to connect to broker at b:1: Permission denied (in state CONNECT): b (127.0.0.1) is not allowed: it is a loopback address", "may not connect to this address"),
+            (
+                "b:1/bootstrap: Failed to connect to broker at b:1: Permission denied (in state CONNECT): b (10.0.0.5) is not allowed: it is the Kubernetes API server",
+                "this is the Kubernetes API server",
+            ),
+            (
+                "b:1/bootstrap: Failed to connect to broker at b:1: Permission denied (in state CONNECT): b (127.0.0.1) is not allowed: it is a loopback address",
+                "may not connect to this address",
+            ),
         ] {
             let found = find(said).map(|mistake| mistake.means).unwrap_or_default();
             assert!(found.contains(means), "{said}: {found}");

@@ -158,6 +158,44 @@ fn of(what: &str, name: &str, topic: &str, code: KafkaCode, who: &Who) -> Cause 
     Cause { backend_code: Some(code.0), ..Cause::new(reason, text) }
 }
 
+/// What each way to fail is told as, with what leads to it: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<(String, Cause)> {
+    use std::time::Duration;
+    let group = KafkaGroup { bootstrap: vec!["b:9092".to_owned()], group: "g".to_owned(), tls: None, sasl: None, workloads: Vec::new() };
+    let who = Who { principal: Some("alice".to_owned()), ends_with_newline: false };
+    let silent = |text: &str| {
+        let broker = (!text.is_empty()).then(|| BrokerError { code: KafkaCode::TRANSPORT, text: text.to_owned() });
+        AdminError::DeadlineExceeded { call: "DescribeCluster", after: Duration::from_secs(10), handed_over: true, broker }
+    };
+    let refused = |code: i32| AdminError::Kafka { call: "DescribeConsumerGroups", code: KafkaCode(code), detail: String::new() };
+    let none = BTreeSet::new();
+    let mut all = vec![
+        ("no broker answers, and librdkafka says nothing".to_owned(), cause(&silent(""), None, &who, &group, &none)),
+        (
+            "a broker advertises an address that cannot be reached".to_owned(),
+            cause(
+                &silent("kafka-0.internal:9092/1: Connect to ipv4#10.0.3.7:9092 failed: Connection refused (in state CONNECT)"),
+                None,
+                &who,
+                &group,
+                &none,
+            ),
+        ),
+        ("no right on the group".to_owned(), cause(&refused(30), None, &who, &group, &none)),
+        ("no right on a topic".to_owned(), cause(&refused(29), None, &who, &group, &BTreeSet::from(["t"]))),
+        ("no right on the cluster".to_owned(), cause(&refused(31), None, &who, &group, &none)),
+        ("an error without a name here".to_owned(), cause(&refused(42), None, &who, &group, &none)),
+        ("the brokers say beforehand that a commit would be refused".to_owned(), not_committable("group", "g", &who)),
+        ("a CA that is none".to_owned(), unmade(&AdminError::Config("ssl.ca.pem failed: not in PEM format?".to_owned()), &who, &group)),
+    ];
+    for mistake in &connecting::MISTAKES {
+        let said = format!("b:9092/bootstrap: {}", mistake.said.join(" … "));
+        all.push((format!("`{}`", mistake.said.join(" … ")), cause(&silent(&said), None, &who, &group, &none)));
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +207,8 @@ mod tests {
         let error = AdminError::Kafka { call: "ListOffsets", code: KafkaCode(29), detail: String::new() };
         let said = |topics: &[&str]| cause(&error, None, &who, &backend, &topics.iter().copied().collect()).message;
         let told = said(&["wind", "o'clock"]);
-        let add = "kafka-acls --add --allow-principal User:turbine --operation Read --operation Describe --topic 'o'\\''clock' --topic wind";
+        let add =
+            "kafka-acls --add --allow-principal User:turbine --operation Read --operation Describe --topic 'o'\\''clock' --topic wind";
         assert!(told.contains(add) && !told.contains('<'), "{told}");
         let many: Vec<String> = (0..500).map(|n| format!("{n:03}{}", "x".repeat(246))).collect();
         let told = said(&many.iter().map(String::as_str).collect::<Vec<_>>());
@@ -198,33 +237,4 @@ mod tests {
             assert_eq!(address(said), expected, "{said}");
         }
     }
-}
-
-/// What each way to fail is told as, with what leads to it: for the page of all messages.
-#[cfg(test)]
-pub(crate) fn messages() -> Vec<(String, Cause)> {
-    use std::time::Duration;
-    let group = KafkaGroup { bootstrap: vec!["b:9092".to_owned()], group: "g".to_owned(), tls: None, sasl: None, workloads: Vec::new() };
-    let who = Who { principal: Some("alice".to_owned()), ends_with_newline: false };
-    let silent = |text: &str| {
-        let broker = (!text.is_empty()).then(|| BrokerError { code: KafkaCode::TRANSPORT, text: text.to_owned() });
-        AdminError::DeadlineExceeded { call: "DescribeCluster", after: Duration::from_secs(10), handed_over: true, broker }
-    };
-    let refused = |code: i32| AdminError::Kafka { call: "DescribeConsumerGroups", code: KafkaCode(code), detail: String::new() };
-    let none = BTreeSet::new();
-    let mut all = vec![
-        ("no broker answers, and librdkafka says nothing".to_owned(), cause(&silent(""), None, &who, &group, &none)),
-        ("a broker advertises an address that cannot be reached".to_owned(), cause(&silent("kafka-0.internal:9092/1: Connect to ipv4#10.0.3.7:9092 failed: Connection refused (in state CONNECT)"), None, &who, &group, &none)),
-        ("no right on the group".to_owned(), cause(&refused(30), None, &who, &group, &none)),
-        ("no right on a topic".to_owned(), cause(&refused(29), None, &who, &group, &BTreeSet::from(["t"]))),
-        ("no right on the cluster".to_owned(), cause(&refused(31), None, &who, &group, &none)),
-        ("an error without a name here".to_owned(), cause(&refused(42), None, &who, &group, &none)),
-        ("the brokers say beforehand that a commit would be refused".to_owned(), not_committable("group", "g", &who)),
-        ("a CA that is none".to_owned(), unmade(&AdminError::Config("ssl.ca.pem failed: not in PEM format?".to_owned()), &who, &group)),
-    ];
-    for mistake in &connecting::MISTAKES {
-        let said = format!("b:9092/bootstrap: {}", mistake.said.join(" … "));
-        all.push((format!("`{}`", mistake.said.join(" … ")), cause(&silent(&said), None, &who, &group, &none)));
-    }
-    all
 }

@@ -21,14 +21,12 @@ use crate::api::{BackendIdentity, Phase, Reason};
 use crate::clock;
 use crate::domain::{Activity, Answer, Cause, Commit, Committed, Goal, KafkaGroup, Topic, TopicPartition, Topics, words};
 use admin_port::Admin;
-use admin_types::{
-    AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit,
-};
+use admin_types::{AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use clients::renewed::Renewed;
 use clients::{ClientKey, Clients};
+use failure::Who;
 #[cfg(test)]
 pub(crate) use failure::messages;
-use failure::Who;
 use security::Security;
 
 /// One group on one cluster, for one pass.

@@ -64,7 +64,10 @@ fn a10_beside_when_created_run_stands_what_it_means_and_what_to_use_in_git() {
         ("docs/how-a-reset-works.md", ["(a namespace made anew, a copy, a rebuilt cluster)", "In Git use `expiresAt`"]),
         ("docs/enos.md", ["in another namespace, or in one made anew", "[git.yaml](../examples/git.yaml)"]),
         ("docs/fields.md", ["(another namespace, or one made anew)", "In Git: expiresAt"]),
-        ("charts/stream-pipeline-operator/templates/NOTES.txt", ["in another namespace, or in one made anew", "an expiresAt in the future (in Git)"]),
+        (
+            "charts/stream-pipeline-operator/templates/NOTES.txt",
+            ["in another namespace, or in one made anew", "an expiresAt in the future (in Git)"],
+        ),
     ] {
         let text = std::fs::read_to_string(format!("{ROOT}/{page}")).unwrap();
         let missing: Vec<_> = parts.iter().filter(|part| !text.contains(**part)).collect();

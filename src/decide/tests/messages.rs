@@ -15,7 +15,9 @@ use crate::report::{Seen, status_of};
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
 
 /// Reasons that no row leads to, and why.
-const ELSEWHERE: [(Reason, &str); 9] = [
+const ELSEWHERE: [(Reason, &str); 11] = [
+    (Reason::AdmissionRefused, "what a policy or a webhook of the cluster says of a write, after what was written"),
+    (Reason::OfAnotherVersion, "a record or a status that another version of the operator wrote"),
     (Reason::APIServerError, "what the API server says, after what was asked of it"),
     (Reason::InvalidObject, "an object that this version cannot read; written past the usual way"),
     (Reason::WorkloadNotFound, "what the API server says of a workload"),
@@ -83,15 +85,20 @@ fn waiting() -> Vec<Row> {
     add("an open transaction holds an offset", earliest(), known(), &|s| {
         s.committed = Reading::Read(BTreeMap::from([(at(0), Commit { offset: 7, pending: true, ..Commit::default() })]));
     });
-    add("the record of another request of the group is open", earliest(), known(), &|s| s.rivals = Reading::Read(vec!["n/other".to_owned()]));
+    add("the record of another request of the group is open", earliest(), known(), &|s| {
+        s.rivals = Reading::Read(vec!["n/other".to_owned()])
+    });
     add("an older StreamPipeline names the group", earliest(), known(), &|s| s.elder = Some(Elder::Acts("n/older".to_owned())));
-    add("an older StreamPipeline names the group, not looked at yet", earliest(), known(), &|s| s.elder = Some(Elder::NotLookedAt("n/older".to_owned())));
+    add("an older StreamPipeline names the group, not looked at yet", earliest(), known(), &|s| {
+        s.elder = Some(Elder::NotLookedAt("n/older".to_owned()))
+    });
     add("another cluster than before", earliest(), json!({ "observedUID": "u", "clusterID": "d" }), &as_is);
     let late = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Waiting", "acceptedAt": "2025-12-30T00:00:00Z" } });
     add("two members until `waitTimeout`", earliest(), late, &|s| s.activity = Reading::Read(active()));
     add("`expiresAt` has passed", ask(json!({ "expiresAt": "2026-01-01T00:00:00Z" })), known(), &as_is);
     add("the object is new", earliest(), Value::Null, &as_is);
-    let ended = json!({ "observedUID": "u", "acknowledgedID": "r2", "endedIDs": ["r1"], "offsetReset": { "id": "r2", "stage": "Verified" } });
+    let ended =
+        json!({ "observedUID": "u", "acknowledgedID": "r2", "endedIDs": ["r1"], "offsetReset": { "id": "r2", "stage": "Verified" } });
     add("an id from before the last one, its record pruned", earliest(), ended, &as_is);
     let sending = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Sending" } });
     add("sent, by the status, and the record is gone", earliest(), sending, &as_is);
@@ -160,19 +167,34 @@ fn recorded() -> Vec<Row> {
     let mut skewed = record(unsent(1));
     skewed.object.spec.created_at = "2026-01-01T11:50:00Z".parse().unwrap();
     add("written with a clock ten minutes off", earliest(), skewed, &as_is);
-    add("the API server dropped a field of the record", earliest(), record(PlanState::OursUnsent { loaded_at: now().mono, intact: false, dead: false }), &as_is);
+    add(
+        "the API server dropped a field of the record",
+        earliest(),
+        record(PlanState::OursUnsent { loaded_at: now().mono, intact: false, dead: false }),
+        &as_is,
+    );
     add("sent, and read back", earliest(), record(sent(&[], 1, 1)), &stand(&[0, 0]));
     add("sent, and something else moved a partition", earliest(), record(sent(&[], 1, 1)), &stand(&[0, 3]));
     add("sent, and an open transaction holds an offset", earliest(), record(sent(&[], 1, 1)), &|s| {
         s.committed = Reading::Read(BTreeMap::from([(at(0), Commit { offset: 7, pending: true, ..Commit::default() })]));
     });
-    for (code, what) in [(25, "a member joined"), (29, "no right on the topic"), (30, "no right on the group"), (3, "no such partition"), (87, "another code")] {
+    for (code, what) in [
+        (25, "a member joined"),
+        (29, "no right on the topic"),
+        (30, "no right on the group"),
+        (3, "no such partition"),
+        (87, "another code"),
+    ] {
         add(&format!("refused on all partitions, code {code} ({what})"), earliest(), record(sent(&[(0, code), (1, code)], 1, 1)), &as_is);
     }
     add("refused on one partition, three times", earliest(), record(sent(&[(1, 29)], 1, 3)), &stand(&[0, 8]));
     let lost = |seconds: u64| {
         let ended = now().mono.checked_sub(Duration::from_secs(seconds)).unwrap();
-        record(PlanState::OursSent { loaded_at: ended, tries: 1, answer: Answer::None { ended, cause: Cause::new(Reason::OutcomeUnknown, "no answer from b:9092") } })
+        record(PlanState::OursSent {
+            loaded_at: ended,
+            tries: 1,
+            answer: Answer::None { ended, cause: Cause::new(Reason::OutcomeUnknown, "no answer from b:9092") },
+        })
     };
     add("sent, no answer, a second ago", earliest(), lost(1), &as_is);
     add("another process wrote the plan and died, a second ago", earliest(), record(PlanState::InDoubt { since: now().mono }), &as_is);
@@ -181,9 +203,19 @@ fn recorded() -> Vec<Row> {
     add("the same after the wait, one partition elsewhere", earliest(), doubt(), &stand(&[0, 9]));
     let mut edited = earliest();
     edited["to"] = json!({ "position": "Latest" });
-    add("`to` edited after it was verified, the same id", edited, closed(RecordPhase::Verified, Reason::ResetVerified, "2 of 2 partitions read back as planned"), &as_is);
+    add(
+        "`to` edited after it was verified, the same id",
+        edited,
+        closed(RecordPhase::Verified, Reason::ResetVerified, "2 of 2 partitions read back as planned"),
+        &as_is,
+    );
     let retry = json!({ "id": "r1", "to": { "position": "Earliest" }, "onUnknownOutcome": "Retry" });
-    let held = || closed(RecordPhase::Held, Reason::OutcomeUnknown, "it is not known whether the reset was sent");
+    let held = || {
+        let mut held = closed(RecordPhase::Held, Reason::OutcomeUnknown, "it is not known whether the reset was sent");
+        let digest = held.object.spec.plan.as_ref().map(|plan| plan.digest());
+        held.object.status.iter_mut().for_each(|status| status.plan_digest.clone_from(&digest));
+        held
+    };
     add("held, `onUnknownOutcome: Retry`, and a partition elsewhere", retry.clone(), held(), &stand(&[0, 9]));
     add("held, `onUnknownOutcome: Retry`, and a member", retry, held(), &|s| s.activity = Reading::Read(active()));
     let mut dry = record(PlanState::Closed);
@@ -193,9 +225,28 @@ fn recorded() -> Vec<Row> {
         look.object.spec.pipeline.uid = "older".to_owned();
         look
     };
-    add("an earlier object of this name had this id verified", earliest(), of_another(closed(RecordPhase::Verified, Reason::ResetVerified, "")), &as_is);
-    add("an earlier object of this name gave this id up", earliest(), of_another(closed(RecordPhase::Abandoned, Reason::NoLongerRequested, "")), &as_is);
-    add("the record came from a backup", earliest(), closed(RecordPhase::Abandoned, Reason::Restored, "this record was restored from a backup, not made here: nothing is sent from it. A new id asks again"), &as_is);
+    add(
+        "an earlier object of this name had this id verified",
+        earliest(),
+        of_another(closed(RecordPhase::Verified, Reason::ResetVerified, "")),
+        &as_is,
+    );
+    add(
+        "an earlier object of this name gave this id up",
+        earliest(),
+        of_another(closed(RecordPhase::Abandoned, Reason::NoLongerRequested, "")),
+        &as_is,
+    );
+    add(
+        "the record came from a backup",
+        earliest(),
+        closed(
+            RecordPhase::Abandoned,
+            Reason::Restored,
+            "this record was restored from a backup, not made here: nothing is sent from it. A new id asks again",
+        ),
+        &as_is,
+    );
     rows
 }
 
@@ -235,7 +286,13 @@ fn on_enos() -> Vec<Row> {
         ..Observation::default()
     };
     let planned = || {
-        let decision = decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), &looked(paused(), Reading::Read(RunState::Down), None), &timing(), now());
+        let decision = decide(
+            &Desired::of(&object, now().wall).unwrap(),
+            &Progress::of(&object),
+            &looked(paused(), Reading::Read(RunState::Down), None),
+            &timing(),
+            now(),
+        );
         let Some(Step::WriteAhead { plan, deadline, .. }) = decision.step else { panic!("the call is planned") };
         (plan, deadline)
     };
@@ -253,7 +310,11 @@ fn on_enos() -> Vec<Row> {
     let closed = |phase: RecordPhase, reason: Reason, brought_back: bool| {
         let mut look = record(PlanState::Closed);
         let status = OffsetResetRecordStatus { attempt: 1, ..OffsetResetRecordStatus::new(phase, reason, now().wall) };
-        look.object.status = Some(OffsetResetRecordStatus { brought_back_at: brought_back.then(|| now().wall), message: "as the record says".to_owned(), ..status });
+        look.object.status = Some(OffsetResetRecordStatus {
+            brought_back_at: brought_back.then(|| now().wall),
+            message: "as the record says".to_owned(),
+            ..status
+        });
         look
     };
     let up = || Reading::Read(RunState::Up);
@@ -299,7 +360,10 @@ fn on_enos() -> Vec<Row> {
     unpaused.object.spec.run_state_before = None;
     add("answered with 61108", &looked(paused(), down(), Some(unpaused)));
     add("it is being started again", &looked(paused(), down(), Some(closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused, false))));
-    add("it is being started again, and the platform refuses", &looked(paused(), down(), Some(failing(closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused, false), true))));
+    add(
+        "it is being started again, and the platform refuses",
+        &looked(paused(), down(), Some(failing(closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused, false), true))),
+    );
     let compared = |before: Option<(i64, i64)>, after: (i64, i64)| {
         let mut look = closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused, true);
         let call = look.object.spec.plan.as_mut().unwrap().call.as_mut().unwrap();
@@ -312,7 +376,10 @@ fn on_enos() -> Vec<Row> {
     add("it runs again, further back than before", &compared(Some((500, 10)), (20, 490)));
     add("it runs again, from where it was", &compared(Some((500, 1000)), (600, 900)));
     add("it runs again, and the readings fit both", &compared(Some((500, 10)), (510, 0)));
-    let named = Cause::new(Reason::PipelineNameAmbiguous, "3 pipelines of organization o1 are named cleaning: a, b, c. Name one by spec.enos.pipelineID, in a new object");
+    let named = Cause::new(
+        Reason::PipelineNameAmbiguous,
+        "3 pipelines of organization o1 are named cleaning: a, b, c. Name one by spec.enos.pipelineID, in a new object",
+    );
     add("its name is not unique", &Observation { identity: Reading::Unreadable(named), ..looked(Reading::Unread, Reading::Unread, None) });
     let mut overtaken = super::record(PlanState::Closed);
     overtaken.object.status = Some(OffsetResetRecordStatus {

@@ -27,7 +27,8 @@ fn a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
         run(retry(), known(), &with(look, &[7, 8]))
     };
     assert!(matches!(retried(&|_| ()).step, Some(Step::Rearm)));
-    let exchanged: [(&str, fn(&mut RecordLook)); 6] = [
+    type Exchange = (&'static str, fn(&mut RecordLook));
+    let exchanged: [Exchange; 6] = [
         ("a target", |l| l.object.spec.plan.as_mut().unwrap().topics[0].to[0] = 9_000_000_000),
         ("the snapshot", |l| l.object.spec.plan.as_mut().unwrap().topics[0].log_end[0] = 9_000_000_000),
         ("a topic", |l| l.object.spec.plan.as_mut().unwrap().topics[0].topic_id = "another".to_owned()),
@@ -38,7 +39,11 @@ fn a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
     for (what, change) in exchanged {
         let decision = retried(&change);
         assert!(decision.step.is_none(), "{what}: {decision:?}");
-        assert!(says(&decision).contains("not the one it was closed with") && says(&decision).contains("new id"), "{what}: {}", says(&decision));
+        assert!(
+            says(&decision).contains("not the one it was closed with") && says(&decision).contains("new id"),
+            "{what}: {}",
+            says(&decision)
+        );
     }
     // What only people read of it is none of the plan.
     assert!(matches!(retried(&|l| l.object.spec.plan.as_mut().unwrap().warnings.clear()).step, Some(Step::Rearm)));
@@ -64,11 +69,8 @@ fn a_request_whose_record_is_of_one_cluster_is_not_begun_or_sent_again_on_anothe
     // Nor is anything stopped for it.
     let mut pausing = record(PlanState::Absent);
     pausing.object.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
-    let running = Observation {
-        activity: Reading::Read(active()),
-        run_state: Reading::Read(crate::domain::RunState::Up),
-        ..elsewhere(pausing)
-    };
+    let running =
+        Observation { activity: Reading::Read(active()), run_state: Reading::Read(crate::domain::RunState::Up), ..elsewhere(pausing) };
     let mut pause = earliest();
     pause["whenActive"] = json!("Pause");
     let mut object = pipeline(pause, known());

@@ -209,3 +209,27 @@ fn k30_a_look_up_that_contradicts_the_newest_record_is_not_believed() {
     assert_eq!(stands(&decision), Some((Stage::Failed, Reason::LookupInconsistent)));
     assert!(decision.step.is_none());
 }
+
+#[test]
+fn a_transaction_that_holds_offsets_is_told_with_its_partitions_and_the_way_out() {
+    let mut seen = ready();
+    let pending = |n: i32| (0..n).map(|p| (at(p), Commit { pending: true, ..Commit::default() })).collect::<Committed>();
+    for (n, held) in [(2, "the offset of t-0, t-1;"), (500, "t-11 and 488 more;")] {
+        seen.committed = Reading::Read(pending(n));
+        let Verdict::Request(ending) = run(earliest(), known(), &seen).verdict else { panic!("it waits") };
+        let message = ending.cause.message;
+        assert!(message.contains(held) && message.contains("transaction.timeout.ms; kafka-transactions"), "{message}");
+        assert!(message.len() < 1024, "{message}");
+    }
+}
+
+#[test]
+fn k06_a_time_in_the_future_is_told_with_the_time_it_is() {
+    for (time, local) in [("2026-01-01T20:00:00Z", true), ("2026-01-02T02:00:01Z", false), ("2999-01-01T00:00:00Z", false)] {
+        let decision = run(json!({ "id": "r1", "to": { "timestamp": time } }), known(), &Observation::default());
+        let Verdict::Request(ending) = decision.verdict else { panic!("it ends") };
+        let message = ending.cause.message;
+        assert!(message.contains(&format!("{time} is in the future, now is 2026-01-01T12:00:00Z")), "{message}");
+        assert_eq!(message.contains("such as +08:00, not with Z"), local, "{message}");
+    }
+}

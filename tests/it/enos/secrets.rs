@@ -143,7 +143,8 @@ async fn f15_a_tenant_with_a_wrong_secret_is_not_noticed_by_the_other_on_the_sam
 
 /// Whatever looks like a token, a signature or an `encryption`: 64 hexadecimal digits.
 fn hashes(text: &str) -> Vec<&str> {
-    text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64).collect()
+    let hash = |word: &&str| word.len() == 64 && !text.contains(&format!("\"planDigest\":\"{word}\""));
+    text.split(|c: char| !c.is_ascii_hexdigit()).filter(hash).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,7 +131,7 @@ async fn beside_silent_brokers(test: &str, brokers: usize) {
     let clients = brokers as u64 + 1;
     assert!(threads_most <= threads + THREADS * clients, "{threads_most} threads");
     // The test's build takes more than a released one; what is left is for records that are read.
-    assert!(memory_most <= chart_limit_kib() / 4 * 3, "{memory_most} KiB of {}", chart_limit_kib());
+    assert!(memory_most <= chart_limit_kib() / 2, "{memory_most} KiB of {}", chart_limit_kib());
     back.store(true, Ordering::Release);
     let begun = Instant::now();
     for n in (0..PIPELINES).step_by(brokers) {

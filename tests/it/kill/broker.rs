@@ -71,7 +71,7 @@ async fn under_a_stopped_broker(wired: &mut Wired, broker: &Broker, name: &str) 
     broker.pause();
     wired.traps.release();
     let operator = wired.operator.as_ref().expect("an operator");
-    let gave_up = format!("name=\"{name}\" id=\"r1\" stage=Sending reason=Sent");
+    let gave_up = format!("name=\"{name}\" id=\"r1\" deleted=false stage=\"Sending\" reason=Sent");
     eventually("the operator to give up waiting for the answer", LIMIT, async || {
         let log = operator.log();
         if log.contains(&gave_up) { Ok(()) } else { Err(log.lines().last().unwrap_or_default().to_owned()) }

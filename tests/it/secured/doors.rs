@@ -83,7 +83,8 @@ async fn bytes(locked: &Locked, kind: &str, name: &str, values: &[(&str, &[u8])]
 
 /// What is between BEGIN and END.
 fn der(pem: &str) -> Vec<u8> {
-    let body: String = pem.lines().skip_while(|l| !l.starts_with("-----BEGIN")).skip(1).take_while(|l| !l.starts_with("-----END")).collect();
+    let body: String =
+        pem.lines().skip_while(|l| !l.starts_with("-----BEGIN")).skip(1).take_while(|l| !l.starts_with("-----END")).collect();
     let value: k8s_openapi::ByteString = serde_json::from_value(json!(body)).expect("base64");
     value.0
 }
@@ -102,20 +103,71 @@ async fn c4_what_is_named_and_holds_no_pem_is_told_by_object_key_field_and_form(
         sasl
     };
     type Values<'a> = Vec<(&'a str, &'a [u8])>;
+    /// Name, kind, what is wrong, what is right, the way in, and what is said.
+    type Case<'a> = (&'a str, &'a str, Values<'a>, &'a Values<'a>, (String, Value, Value), Vec<&'a str>);
     let ca_der = der(s.ca_pem());
     let good: Values = vec![("ca.crt", &ca)];
     let pair: Values = vec![("tls.crt", certificate.as_bytes()), ("tls.key", key.as_bytes())];
     let ssl = |tls: Value| (s.ssl(), tls, Value::Null);
     let mtls = |name: &str| (s.mtls(), with_certificate(name), Value::Null);
     let tokens = oauth(&s.tokens().tls_url(), "token-client");
-    let cases: Vec<(&str, &str, Values, &Values, (String, Value, Value), Vec<&str>)> = vec![
-        ("empty", "Secret", vec![("ca.crt", b"")], &good, ssl(named("secret", "empty")), vec!["spec.kafka.tls.ca", "key ca.crt of Secret empty", "it is empty"]),
-        ("blank", "ConfigMap", vec![("ca.crt", b" \n")], &good, ssl(named("configMap", "blank")), vec!["key ca.crt of ConfigMap blank", "it is empty"]),
-        ("der", "ConfigMap", vec![("ca.crt", &ca_der)], &good, ssl(named("configMap", "der")), vec!["certificates in PEM", "DER", "openssl x509"]),
-        ("a-key", "Secret", vec![("ca.crt", key.as_bytes())], &good, ssl(json!({ "ca": { "secretKeyRef": { "name": "a-key", "key": "ca.crt" } } })), vec!["of another kind (PRIVATE KEY)"]),
-        ("p12", "Secret", vec![("tls.crt", pkcs12), ("tls.key", key.as_bytes())], &pair, mtls("p12"), vec!["spec.kafka.tls.clientCertificateSecretRef", "key tls.crt of Secret p12", "PKCS#12"]),
-        ("swapped", "Secret", vec![("tls.crt", certificate.as_bytes()), ("tls.key", certificate.as_bytes())], &pair, mtls("swapped"), vec!["key tls.key of Secret swapped", "a private key in PEM", "(CERTIFICATE)"]),
-        ("token", "Secret", vec![("ca.crt", b"")], &good, (s.oauth(), tls(), with_ca(tokens, "token")), vec!["spec.kafka.sasl.ca", "key ca.crt of Secret token", "it is empty"]),
+    let cases: Vec<Case> = vec![
+        (
+            "empty",
+            "Secret",
+            vec![("ca.crt", b"")],
+            &good,
+            ssl(named("secret", "empty")),
+            vec!["spec.kafka.tls.ca", "key ca.crt of Secret empty", "it is empty"],
+        ),
+        (
+            "blank",
+            "ConfigMap",
+            vec![("ca.crt", b" \n")],
+            &good,
+            ssl(named("configMap", "blank")),
+            vec!["key ca.crt of ConfigMap blank", "it is empty"],
+        ),
+        (
+            "der",
+            "ConfigMap",
+            vec![("ca.crt", &ca_der)],
+            &good,
+            ssl(named("configMap", "der")),
+            vec!["certificates in PEM", "DER", "openssl x509"],
+        ),
+        (
+            "a-key",
+            "Secret",
+            vec![("ca.crt", key.as_bytes())],
+            &good,
+            ssl(json!({ "ca": { "secretKeyRef": { "name": "a-key", "key": "ca.crt" } } })),
+            vec!["of another kind (PRIVATE KEY)"],
+        ),
+        (
+            "p12",
+            "Secret",
+            vec![("tls.crt", pkcs12), ("tls.key", key.as_bytes())],
+            &pair,
+            mtls("p12"),
+            vec!["spec.kafka.tls.clientCertificateSecretRef", "key tls.crt of Secret p12", "PKCS#12"],
+        ),
+        (
+            "swapped",
+            "Secret",
+            vec![("tls.crt", certificate.as_bytes()), ("tls.key", certificate.as_bytes())],
+            &pair,
+            mtls("swapped"),
+            vec!["key tls.key of Secret swapped", "a private key in PEM", "(CERTIFICATE)"],
+        ),
+        (
+            "token",
+            "Secret",
+            vec![("ca.crt", b"")],
+            &good,
+            (s.oauth(), tls(), with_ca(tokens, "token")),
+            vec!["spec.kafka.sasl.ca", "key ca.crt of Secret token", "it is empty"],
+        ),
     ];
     let mut groups = Vec::new();
     for (name, kind, wrong, _, (at, tls, sasl), said) in &cases {
@@ -260,7 +312,8 @@ async fn f20_a_quota_that_throttles_is_said_and_a_reset_goes_through_it() {
     let status = locked.world.reaches("p", "r1", Stage::Waiting, "RateLimited").await;
     let message = says(&status, "Ready").2;
     println!("{message}");
-    for part in ["a quota of the brokers throttles the operator", "--call-deadline", "stream-pipeline-operator", "kafka-configs --describe"] {
+    for part in ["a quota of the brokers throttles the operator", "--call-deadline", "stream-pipeline-operator", "kafka-configs --describe"]
+    {
         assert!(message.contains(part), "{part}: {message}");
     }
     assert_eq!(locked.world.at(&group, &topic).await, Some(7), "nothing was moved");

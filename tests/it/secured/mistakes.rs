@@ -96,7 +96,7 @@ async fn f04_tls_that_is_refused_is_named_at_once_and_put_right() {
     let s = f04.locked.secured;
     let good = || Cure::Object(Way::new("good", s.ssl(), tls(), Value::Null));
     let only = |tls: Value| (tls, Value::Null);
-    f04.add("expired", &s.expired(), only(tls()), "TlsFailed", &["the broker's certificate has expired", "Check renew"], good());
+    f04.add("expired", &s.expired(), only(tls()), "TlsFailed", &["the broker's certificate has expired", "it has to be renewed"], good());
     f04.add("early", &s.not_yet_valid(), only(tls()), "TlsFailed", &["is not valid yet", "the operator's clock"], good());
     f04.add("host", &s.other_host(), only(tls()), "TlsFailed", &["for another host name", "advertised.listeners"], good());
     f04.add("unknown-ca", &s.unknown_ca(), only(tls()), "TlsFailed", &["of a CA that is not trusted", "spec.kafka.tls.ca"], good());
@@ -104,7 +104,14 @@ async fn f04_tls_that_is_refused_is_named_at_once_and_put_right() {
     f04.locked.secret("no-pem", json!({ "ca.crt": "no PEM at all" })).await;
     let no_pem = json!({ "ca": { "secretKeyRef": { "name": "no-pem" } } });
     let cure = Cure::Secret("no-pem", json!({ "ca.crt": s.ca_pem() }));
-    f04.add("no-pem", &s.ssl(), only(no_pem), "TlsFailed", &["spec.kafka.tls.ca: key ca.crt of Secret no-pem must hold certificates in PEM", "it is other text"], cure);
+    f04.add(
+        "no-pem",
+        &s.ssl(),
+        only(no_pem),
+        "TlsFailed",
+        &["spec.kafka.tls.ca: key ca.crt of Secret no-pem must hold certificates in PEM", "it is other text"],
+        cure,
+    );
 
     let reference = &["spec.kafka.tls.clientCertificateSecretRef"];
     let certificate = || Cure::Object(Way::new("good", s.mtls(), with_certificate("user"), Value::Null));

@@ -5,6 +5,7 @@ mod crowd;
 mod doors;
 mod listeners;
 mod mistakes;
+mod paused;
 mod rights;
 mod rotation;
 

@@ -6,14 +6,14 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{RecordPhase, Stage};
+use stream_pipeline_operator::api::{Phase, RecordPhase, Stage};
 use testbed::proxy::ApiProxy;
 use testbed::trap::Side;
 use testbed::{Operator, eventually, pods};
 
 use super::{QUICK, Scaled, pause};
 use crate::watching::with;
-use crate::world::{EXE, LIMIT, condition, flags, reset};
+use crate::world::{EXE, LIMIT, condition, flags, reset, says};
 
 /// Nobody is to do anything for so many looks; the operator looks twice a second and oftener.
 async fn stays(scaled: &Scaled, count: i64) {
@@ -33,7 +33,7 @@ async fn wired(test: &str) -> (Scaled, ApiProxy, Operator) {
 }
 
 /// At 0 and held: the operator was killed when it had written the plan, and nobody else may send it.
-async fn held(test: &str) -> Scaled {
+pub async fn held(test: &str) -> Scaled {
     let (mut scaled, api, mut operator) = wired(test).await;
     api.traps.arm(Side::After, |call| call.starts_with("PATCH") && call.contains("/offsetresetrecords/") && !call.ends_with("/status"));
     scaled.apply("p", pause("r1")).await;
@@ -42,6 +42,17 @@ async fn held(test: &str) -> Scaled {
     scaled.world.start_operator_with(&QUICK);
     let status = scaled.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
     assert!(reset(&status).paused_by_operator.is_some(), "{status:?}");
+    // Each of these is done to the letter by one of the tests below.
+    let (_, _, message) = says(&status, "Ready");
+    for told in [
+        "set onUnknownOutcome: Retry to send the same once more, or choose a new id, or remove spec.offsetReset to leave it",
+        &format!("kafka-consumer-groups --bootstrap-server … --describe --group {}", scaled.group),
+        "The operator keeps at 0 since ",
+        ": Deployment d (it had 2); a new id, or removing spec.offsetReset, starts it again",
+    ] {
+        assert!(message.contains(told), "{told}: {message}");
+    }
+    assert_eq!(status.phase, Some(Phase::Paused), "{status:?}");
     assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![0], vec![Some(10), Some(10)]));
     assert_eq!((scaled.scalings(), scaled.finalizers("p").await.len()), (1, 1));
     scaled
@@ -53,7 +64,7 @@ async fn o19_held_stays_at_0_over_a_restart_and_is_scaled_back_when_the_id_is_re
     scaled.world.kill_operator();
     scaled.world.start_operator_with(&QUICK);
     stays(&scaled, 0).await;
-    scaled.apply("p", Value::Null).await;
+    scaled.kubectl_patch(r#"{"spec":{"offsetReset":null}}"#);
     scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [2]);
     scaled.world.wait("p", "nothing to be asked", |s| condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")).await;
@@ -63,7 +74,7 @@ async fn o19_held_stays_at_0_over_a_restart_and_is_scaled_back_when_the_id_is_re
 #[tokio::test(flavor = "multi_thread")]
 async fn o19_retry_sends_the_same_plan_once_and_scales_back() {
     let scaled = held("w19b").await;
-    scaled.apply("p", with(pause("r1"), "onUnknownOutcome", json!("Retry"))).await;
+    scaled.kubectl_patch(r#"{"spec":{"offsetReset":{"onUnknownOutcome":"Retry"}}}"#);
     let status = scaled.world.verified("p", "r1").await;
     assert_eq!(reset(&status).attempts, Some(2));
     scaled.brought_back("p").await;
@@ -74,7 +85,10 @@ async fn o19_retry_sends_the_same_plan_once_and_scales_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o19_a_new_id_has_the_old_one_scaled_back_first_and_finds_its_count() {
     let scaled = held("w19c").await;
-    scaled.apply("p", pause("r2")).await;
+    // What is not a way out, and is not told as one.
+    let (patched, said) = scaled.try_kubectl_patch(r#"{"spec":{"offsetReset":{"id":null}}}"#);
+    assert!(!patched && said.contains("Required value"), "{said}");
+    scaled.kubectl_patch(r#"{"spec":{"offsetReset":{"id":"r2"}}}"#);
     scaled.world.verified("p", "r2").await;
     scaled.at_rest("p").await;
     assert_eq!(scaled.counts().await, [2]);
@@ -117,11 +131,15 @@ async fn o15_deleted_while_its_pods_stop_is_gone_only_when_it_is_scaled_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o15_deleted_while_held_is_gone_only_when_it_is_scaled_back() {
-    let scaled = held("w15b").await;
+    let mut scaled = held("w15b").await;
     scaled.world.pipelines().delete("p", &DeleteParams::default()).await.expect("it can be deleted");
     scaled.gone().await;
     assert_eq!(scaled.counts().await, [2]);
     assert!(scaled.record().await.status.is_some_and(|s| s.phase == RecordPhase::Held && s.brought_back_at.is_some()));
+    // The object is gone with its status; the log says what was done for it.
+    let log = scaled.world.operator().log();
+    let told = |line: &str| line.contains(" INFO ") && line.contains("deleted=true") && line.contains("step=\"BringBack\"");
+    assert!(log.lines().any(told), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,6 +207,16 @@ async fn o36_a_second_object_waits_until_the_first_is_scaled_back() {
 }
 
 impl Scaled {
+    fn try_kubectl_patch(&self, patch: &str) -> (bool, String) {
+        let output = self.world.testbed.kubectl(&["patch", "sp", "p", "-n", self.world.namespace.name(), "--type=merge", "-p", patch]);
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    fn kubectl_patch(&self, patch: &str) {
+        let (patched, said) = self.try_kubectl_patch(patch);
+        assert!(patched, "{patch}: {said}");
+    }
+
     async fn gone(&self) {
         eventually("the object to be gone", LIMIT, async || match self.world.pipelines().get_opt("p").await {
             Ok(None) => Ok(()),

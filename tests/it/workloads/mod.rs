@@ -4,6 +4,7 @@ mod held;
 mod matrix;
 mod pause;
 mod refused;
+mod taken_away;
 
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;

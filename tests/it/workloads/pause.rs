@@ -89,6 +89,25 @@ async fn a08_pods_that_never_stop_end_it_by_its_deadline_and_are_scaled_back() {
     scaled.read().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_what_is_left_out_and_its_default_are_the_same_also_while_it_is_being_paused() {
+    let scaled = Scaled::one("b7").await;
+    scaled.pods.hang(true);
+    scaled.apply("p", pause("r1")).await;
+    scaled.counted(&[0]).await;
+    let record = scaled.record().await;
+    for request in [with(pause("r1"), "dryRun", json!(false)), pause("r1"), with(pause("r1"), "outOfRange", json!("Fail"))] {
+        scaled.apply("p", request).await;
+        scaled.world.passes("p").await;
+        assert_eq!(scaled.counts().await, [0], "it goes on");
+    }
+    scaled.pods.hang(false);
+    let status = scaled.world.verified("p", "r1").await;
+    assert_eq!(scaled.record().await.metadata.uid, record.metadata.uid, "{status:?}");
+    scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, [2]);
+}
+
 /// A member takes its time, and meanwhile somebody sets another count.
 #[tokio::test(flavor = "multi_thread")]
 async fn a09_a_count_that_a_person_sets_while_it_is_held_at_0_wins_and_is_told() {

@@ -1,11 +1,17 @@
 //! What is not over yet, and what goes with a record that somebody deletes.
 
 use serde_json::Value;
-use stream_pipeline_operator::api::RecordPhase;
+use stream_pipeline_operator::api::{OffsetResetRecord, RecordPhase};
 use stream_pipeline_operator::memory::is_closed;
 
 use super::{name, pipeline_key, record_of, uid};
 use crate::world::World;
+
+/// The workloads that were stopped for this record; None: nothing was.
+fn stopped_by(record: &OffsetResetRecord) -> Option<Vec<String>> {
+    let before = record.spec.run_state_before.as_ref().filter(|before| before.running)?;
+    Some(before.workloads.iter().filter(|w| w.replicas > 0).map(|w| w.name.clone()).collect())
+}
 
 impl World {
     /// Somebody deletes a record: a status that tells of it still prevents a second run; otherwise it is a stated residual.
@@ -16,6 +22,7 @@ impl World {
                 && !matches!(p["status"]["offsetReset"]["stage"].as_str(), Some("Waiting") | None)
         });
         self.oracle.deleted.insert(uid(&record));
+        self.oracle.unknown_pauses.extend(stopped_by(&record).into_iter().flatten());
         if told {
             let pipeline = record.spec.pipeline.name.clone();
             self.oracle.told_by_status.push((pipeline, name(&record), uid(&record)));
@@ -69,11 +76,17 @@ impl World {
         open
     }
 
-    /// A record of something that was stopped waits for a person.
-    pub(super) fn is_held_stopped(&self) -> bool {
+    /// A record of something that was stopped (this workload, or any pipeline of the platform) waits for a person: its object asks
+    /// for it still.
+    pub(super) fn is_held_stopped(&self, workload: Option<&str>) -> bool {
         self.api.all("offsetresetrecords").filter_map(|(_, object)| record_of(object)).any(|record| {
-            record.spec.run_state_before.as_ref().is_some_and(|b| b.running)
-                && record.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held)
+            let held = record.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held && s.brought_back_at.is_none());
+            let asked = self.api.get(&pipeline_key(&record.spec.pipeline.name)).is_some_and(|p| {
+                p["spec"]["offsetReset"]["id"] == record.spec.request.id.as_str()
+                    && p["metadata"]["uid"] == record.spec.pipeline.uid.as_str()
+            });
+            held && asked
+                && stopped_by(&record).is_some_and(|names| workload.is_none_or(|workload| names.iter().any(|name| name == workload)))
         })
     }
 }

@@ -153,7 +153,7 @@ impl World {
     /// What the operator paused stays so only where a record is held for a person.
     pub(super) fn left_paused(&self) -> Option<String> {
         let paused = self.platform.as_ref()?.pipelines.values().any(|p| p.status == "PAUSED");
-        let excused = !self.oracle.deleted.is_empty() || self.is_held_stopped();
+        let excused = !self.oracle.deleted.is_empty() || self.is_held_stopped(None);
         (paused && self.oracle.platform.paused_by_operator && !excused).then(|| "the pipeline stays paused, and nothing is held".to_owned())
     }
 }

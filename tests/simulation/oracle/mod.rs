@@ -40,6 +40,8 @@ pub struct Oracle {
     pardoned: BTreeSet<String>,
     /// All records (by uid) that somebody deleted: nobody can know any more that they were in doubt, or owed a start.
     deleted: BTreeSet<String>,
+    /// Workloads that were stopped for one of these.
+    pub unknown_pauses: BTreeSet<String>,
     /// Deleted records of which only a status tells: its object, the name and the uid of the record.
     told_by_status: Vec<(String, String, String)>,
     plans: Vec<PlanWritten>,
@@ -133,6 +135,13 @@ impl Oracle {
         let reads = self.reads.get(&process.incarnation)?.offsets.get(at)?;
         let (when, value) = reads.iter().rfind(|(when, _)| *when <= self.called_at)?;
         (*when >= since).then_some(value)
+    }
+
+    /// All that it had read of it until then.
+    fn offset_reads(&self, process: &Process, at: &TopicPartition, since: Duration) -> impl Iterator<Item = &Option<Commit>> {
+        let reads = self.reads.get(&process.incarnation).and_then(|reads| reads.offsets.get(at));
+        let until = self.called_at;
+        reads.into_iter().flatten().filter(move |(when, _)| (since..=until).contains(when)).map(|(_, value)| value)
     }
 }
 

@@ -25,20 +25,18 @@ impl World {
             open && counts(r)
         };
         let is_asked = self.api.all("offsetresetrecords").filter_map(|(_, o)| record_of(o)).any(|r| asked(&r));
-        // With the record goes what is known of a pause.
-        if !is_asked && self.oracle.deleted.is_empty() {
+        // With its record goes what is known of a pause.
+        if !is_asked && !self.oracle.unknown_pauses.contains(workload) {
             self.violation(format!("{} scales {workload} from {from} to {to}, and no record asks for it", process.name));
         }
     }
 
-    /// What the operator stopped stays so only where a record is held for a person.
+    /// What the operator stopped stays so only where a record that names it is held for a person.
     pub(super) fn left_stopped(&self) -> Vec<String> {
         let stopped = self.oracle.last_scale.iter().filter(|(workload, to)| **to == 0 && !self.oracle.scaled_by_others.contains(*workload));
         let is_down = |name: &str| self.api.all("deployments").any(|(key, o)| key.2 == name && o["spec"]["replicas"] == 0);
-        let down: Vec<String> = stopped.filter(|(name, _)| is_down(name)).map(|(name, _)| name.clone()).collect();
-        if down.is_empty() || !self.oracle.deleted.is_empty() || self.is_held_stopped() {
-            return Vec::new();
-        }
-        vec![format!("{} stays stopped, and nothing is held", down.join(", "))]
+        let excused = |name: &str| self.oracle.unknown_pauses.contains(name) || self.is_held_stopped(Some(name));
+        let down = stopped.filter(|(name, _)| is_down(name) && !excused(name));
+        down.map(|(name, _)| format!("{name} stays stopped, and no record that stopped it is held")).collect()
     }
 }

@@ -27,7 +27,13 @@ pub struct Renewed {
 impl Renewed {
     /// # Errors
     /// As [`Clients::get`].
-    pub fn new(clients: &Arc<Clients>, key: ClientKey, group: &str, security: &Security, now: std::time::Instant) -> Result<Self, AdminError> {
+    pub fn new(
+        clients: &Arc<Clients>,
+        key: ClientKey,
+        group: &str,
+        security: &Security,
+        now: std::time::Instant,
+    ) -> Result<Self, AdminError> {
         let current = Mutex::new(clients.get(&key, group, security, now)?);
         Ok(Self { current, clients: Arc::clone(clients), key, group: group.to_owned(), security: security.clone() })
     }
