@@ -29,8 +29,12 @@ pub struct Config {
     #[arg(long, env = "CONCURRENCY", default_value_t = 256)]
     pub concurrency: u16,
     /// Most Kafka clients at once, each a process of its own; beyond it the namespace with the fewest is next.
-    #[arg(long, env = "KAFKA_CLIENTS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "KAFKA_CLIENTS", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     pub kafka_clients: u16,
+    /// Bytes of memory that the container may take. Where the Kafka clients take more than three quarters of it, the largest is ended;
+    /// without a limit none is.
+    #[arg(long, env = "MEMORY_LIMIT")]
+    pub memory_limit: Option<u64>,
     /// How long after a plan was recorded it may still be sent.
     #[arg(long, env = "SEND_WINDOW", default_value = "5s")]
     pub send_window: Duration,

@@ -22,7 +22,7 @@ use crate::api::{OPERATOR, OffsetResetRecord, StreamPipeline};
 use crate::api_server::ApiServer;
 use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::Gateways;
-use crate::backend::kafka::clients::{Clients, Processes};
+use crate::backend::kafka::clients::{Bounds, Clients, Processes};
 use crate::backend::workload::Kinds;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -60,7 +60,8 @@ pub async fn run(
     let known = api_server.learn(false).await;
     tokio::spawn(api_server.watch(known, shutdown.clone()));
     let program = std::path::PathBuf::from("/proc/self/exe");
-    let processes = Processes::new(program, config.kafka_clients.into(), Arc::clone(&policy), Arc::clone(&metrics))?;
+    let bounds = Bounds { most: config.kafka_clients.into(), memory: config.memory_limit.map(|bytes| bytes / 4 * 3) };
+    let processes = Processes::new(program, bounds, Arc::clone(&policy), Arc::clone(&metrics))?;
     let kafka = Clients::new(processes, config.timing().max_backoff).allowing_plain_sasl(config.allow_plain_sasl);
     let kafka = Arc::new(kafka);
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));

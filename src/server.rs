@@ -1,14 +1,23 @@
 //! `/livez`, `/readyz` and `/metrics`. Liveness says nothing about the cluster: restarting makes no CRD appear.
+//! Whoever reaches the port may connect: a connection lives for ten seconds, whatever comes of it, and there are so many at most.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Turn, Poll, ready};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -35,5 +44,130 @@ pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, ready: Ready, shut
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(async move || (text, metrics.text())));
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await.context("serving probes and metrics")
+    axum::serve(Brief::new(listener), app).with_graceful_shutdown(shutdown.cancelled_owned()).await.context("serving probes and metrics")
+}
+
+/// A probe takes a second, a scrape no longer than Prometheus' default.
+const LIFETIME: Duration = Duration::from_secs(10);
+
+/// About 32 MiB. One more is closed at once.
+const MOST: usize = 2048;
+
+/// A listener whose connections end by themselves.
+struct Brief {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    lifetime: Duration,
+}
+
+impl Brief {
+    fn new(listener: TcpListener) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(MOST)), lifetime: LIFETIME }
+    }
+}
+
+impl Listener for Brief {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            // axum's own waits out a lack of file descriptors.
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                let end = Box::pin(sleep(self.lifetime));
+                return (Connection { stream, end, _place: place }, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Fails once its time is over.
+struct Connection {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn poll_end(&mut self, turn: &mut Turn<'_>) -> Poll<io::Error> {
+        ready!(self.end.as_mut().poll(turn));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, turn: &mut Turn<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(over) = self.poll_end(turn) {
+            return Poll::Ready(Err(over));
+        }
+        Pin::new(&mut self.stream).poll_read(turn, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, turn: &mut Turn<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(over) = self.poll_end(turn) {
+            return Poll::Ready(Err(over));
+        }
+        Pin::new(&mut self.stream).poll_write(turn, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(turn)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(turn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn serving(lifetime: Duration, most: usize) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let brief = Brief { listener, places: Arc::new(Semaphore::new(most)), lifetime };
+        tokio::spawn(async move { axum::serve(brief, Router::new().route("/livez", get(async || "ok"))).await });
+        address
+    }
+
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut text = String::new();
+        // Closed either way.
+        let _ = stream.read_to_string(&mut text).await;
+        text
+    }
+
+    #[tokio::test]
+    async fn who_connects_and_says_nothing_or_goes_on_for_ever_is_hung_up_on() {
+        let address = serving(Duration::from_millis(300), 8).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        kept.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert_eq!(rest(&mut silent).await, "");
+        assert_eq!(rest(&mut slow).await, "");
+        assert!(rest(&mut kept).await.ends_with("ok"), "answered, and then its time was over");
+    }
+
+    #[tokio::test]
+    async fn there_are_so_many_at_most_and_a_place_comes_back() {
+        let address = serving(Duration::from_millis(300), 1).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert_eq!(rest(&mut second).await, "", "closed at once");
+        assert_eq!(rest(&mut first).await, "");
+        let mut third = TcpStream::connect(address).await.unwrap();
+        third.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert!(rest(&mut third).await.ends_with("ok"));
+    }
 }

@@ -208,9 +208,13 @@ impl Reason {
             AuthenticationFailed => {
                 "The gateway or the brokers refuse the credentials. Check the values in the Secret, and the operator's clock."
             }
-            RateLimited => "The gateway, or a quota of the brokers, limits the rate of calls. The operator slows down and goes on.",
+            RateLimited => {
+                "The gateway, or a quota of the brokers, limits the rate of calls, or the operator has as many Kafka clients as it may. It slows down and goes on."
+            }
             RequestRejected => "The platform refuses a parameter. Check orgID and pipelineID; report it if they are right.",
-            UnexpectedAnswer => "Something else than the platform answers, or not as documented. Check `spec.enos.endpoint`.",
+            UnexpectedAnswer => {
+                "Something else than the platform answers, or not as documented. Check `spec.enos.endpoint`, for Kafka what answers at `spec.kafka.bootstrapServers`."
+            }
             PlatformError => "The platform reports an internal error. It is tried again; if it stays, ask EnOS support.",
             StatusNotAllowed => "The platform refuses the call in the pipeline's present state. The state is read again.",
             AnotherPipelineStarting => "The platform starts one pipeline of an organization at a time. It is tried again.",

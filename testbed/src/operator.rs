@@ -48,6 +48,12 @@ impl Operator {
 
     /// Process ids of the processes that it started and that live.
     pub fn children(&self) -> Vec<u32> {
+        self.children_of()()
+    }
+
+    /// The same, for whoever looks again and again.
+    pub fn children_of(&self) -> impl Fn() -> Vec<u32> + Send + use<> {
+        let operator = self.pid();
         let parent_of = |pid: u32| {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             // After the name, which is in brackets: the state and the parent.
@@ -56,8 +62,10 @@ impl Operator {
             let state = fields.next()?;
             fields.next()?.parse::<u32>().ok().filter(|_| state != "Z")
         };
-        let all = std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        all.filter(|pid| parent_of(*pid) == Some(self.pid())).collect()
+        move || {
+            let all = std::fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+            all.filter(|pid| parent_of(*pid) == Some(operator)).collect()
+        }
     }
 
     /// SIGKILL to the processes that it started; so many there were.

@@ -14,12 +14,7 @@ use crate::world::{EXE, LIMIT, World};
 #[test]
 fn a_client_process_opens_no_file_starts_no_program_and_signals_nobody() {
     let (mut ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-    let mut child = Command::new(EXE)
-        .arg(SUBCOMMAND)
-        .env_clear()
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .spawn()
-        .expect("it starts");
+    let mut child = Command::new(EXE).arg(SUBCOMMAND).env_clear().stdin(Stdio::from(OwnedFd::from(theirs))).spawn().expect("it starts");
     let settings = vec![("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned()), ("group.id".to_owned(), "g".to_owned())];
     wire::write(&mut ours, &ToProcess::Open { settings }).expect("it listens");
     let FromProcess::Opened { made, open_doors } = wire::read(&mut ours).expect("an answer") else { panic!("another answer") };
@@ -50,7 +45,11 @@ async fn a_client_process_holds_no_environment_and_no_file_of_the_operator() {
     assert_eq!(of("environ").trim_end_matches('\0'), "MALLOC_ARENA_MAX=2");
     assert_eq!(of("cmdline").split('\0').collect::<Vec<_>>(), ["stream-pipeline-operator", SUBCOMMAND, ""]);
     assert!(of("status").contains("NoNewPrivs:\t1"), "{}", of("status"));
-    assert!(of("limits").lines().any(|l| l.starts_with("Max core file size") && l.split_whitespace().nth(4) == Some("0")), "{}", of("limits"));
+    assert!(
+        of("limits").lines().any(|l| l.starts_with("Max core file size") && l.split_whitespace().nth(4) == Some("0")),
+        "{}",
+        of("limits")
+    );
     for entry in std::fs::read_dir(format!("/proc/{}/fd", children[0])).expect("this test may look") {
         // One that was closed meanwhile is none.
         let Ok(open) = std::fs::read_link(entry.expect("an entry").path()) else { continue };

@@ -46,6 +46,8 @@ pub enum Break {
     ToldBeforeItIsClosed,
     /// A commit that was given up lies in the old client, and leaves when the broker is back.
     ClientOutlivesItsDeadline,
+    /// A client whose process ended is taken for one that has sent nothing.
+    DeadClientTakenForSilent,
     /// Whether the close was written is not looked at.
     CloseTakenAsDone,
     RetryUnasked,

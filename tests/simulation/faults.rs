@@ -31,6 +31,8 @@ pub enum Fault {
     BrokerDown(Duration),
     /// The connection it is made on is dead for so long; others can be made.
     ConnectionDown(Duration),
+    /// The process of the Kafka client that it is made on ends; the call is lost, or there so much later.
+    ClientDies(Option<Duration>),
     /// The broker refuses the last partition.
     RefuseLast,
     /// The platform answers this code, or its gateway this HTTP status, and does what it was asked, or not.
@@ -59,6 +61,7 @@ impl Fault {
             Fault::StaleWatch(_) => "stale watch",
             Fault::BrokerDown(_) => "broker unreachable",
             Fault::ConnectionDown(_) => "connection dead",
+            Fault::ClientDies(_) => "client dead",
             Fault::RefuseLast => "partition refused",
             Fault::Answered { .. } => "answered with a code",
             Fault::Before(act) | Fault::After(act) => act.kind(),

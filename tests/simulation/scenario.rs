@@ -212,7 +212,7 @@ fn target(random: &mut Random) -> Value {
 /// What leaves a commit in doubt.
 fn under_way(random: &mut Random) -> Fault {
     let mut seconds = |low: u64, high: u64| Duration::from_millis(random.between(low * 1000, high * 1000));
-    match seconds(0, 8).as_secs() {
+    match seconds(0, 9).as_secs() {
         0 => Fault::Late(seconds(1, 29)),
         1 => Fault::CrashUnderWay(seconds(0, 10), seconds(0, 19)),
         2 => Fault::LostAnswer,
@@ -221,6 +221,7 @@ fn under_way(random: &mut Random) -> Fault {
         4 => Fault::ConnectionDown(seconds(8, 40)),
         5 => Fault::ConnectionDown(seconds(66, 120)),
         6 => Fault::LostRequest,
+        7 => Fault::ClientDies(Some(seconds(0, 19))),
         _ => Fault::CrashAfter(seconds(0, 60)),
     }
 }
@@ -282,6 +283,7 @@ fn fault(random: &mut Random, call: &str, enos: bool) -> Fault {
         15 => Fault::StaleWatch(seconds(random, 1, 60)),
         16 => Fault::BrokerDown(seconds(random, 1, 40)),
         17 => Fault::Before(other(random, enos)),
+        18 if kafka && random.one_in(2) => Fault::ClientDies(if random.one_in(2) { None } else { Some(seconds(random, 0, 19)) }),
         18 => Fault::ConnectionDown(seconds(random, 1, 120)),
         _ => Fault::After(other(random, enos)),
     }

@@ -140,6 +140,7 @@ impl ToBrokers {
         let given_up = Box::pin(Arc::clone(&shared).given_up());
         let answer = self.link.carry(format!("kafka {call}"), serve, lost, Some(given_up));
         let (tx, rx) = oneshot::channel();
+        let (connection, gone) = (Arc::clone(&self.link.connection), self.gone(call));
         // The client's own thread: it keeps the deadline, also where nobody waits for the answer any more.
         tokio::spawn(async move {
             let answer = async {
@@ -148,8 +149,12 @@ impl ToBrokers {
                     Err(_) => pending().await,
                 }
             };
-            let result = timeout(deadline, answer).await;
-            if result.is_err() {
+            let result = tokio::select! {
+                biased;
+                () = connection.died() => Ok(Err(gone)),
+                result = timeout(deadline, answer) => result,
+            };
+            if !matches!(result, Ok(Ok(_) | Err(AdminError::Kafka { .. }))) {
                 shared.retired.store(true, Ordering::Relaxed);
             }
             shared.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -159,6 +164,15 @@ impl ToBrokers {
             let _ = tx.send(result.unwrap_or(late));
         });
         Box::pin(async move { rx.await.unwrap_or(Err(AdminError::ClientGone { call, how: "dropped".to_owned() })) })
+    }
+}
+
+impl ToBrokers {
+    fn gone(&self, call: &'static str) -> AdminError {
+        match lock(&self.link.world).breaks {
+            Some(Break::DeadClientTakenForSilent) => AdminError::Retired,
+            _ => AdminError::ClientGone { call, how: "signal 9".to_owned() },
+        }
     }
 }
 

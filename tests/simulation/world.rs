@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, Either, select};
 use jiff::{SignedDuration, Timestamp};
 use stream_pipeline_operator::domain::Timing;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::api_server::ApiServer;
@@ -128,11 +128,21 @@ pub struct Link {
 
 /// One connection, which may be dead for a while.
 #[derive(Default)]
-pub struct Connection(Mutex<Option<Instant>>);
+pub struct Connection(Mutex<Option<Instant>>, watch::Sender<bool>);
 
 impl Connection {
     fn cut(&self, by: Duration) {
         *self.0.lock().expect("no panic under this lock") = Some(Instant::now() + by);
+    }
+
+    /// The process that has it ends.
+    fn die(&self) {
+        self.1.send_replace(true);
+    }
+
+    pub async fn died(&self) {
+        // The sender lives as long as this.
+        let _ = self.1.subscribe().wait_for(|dead| *dead).await;
     }
 
     pub fn dead_until(&self) -> Option<Instant> {
@@ -249,6 +259,14 @@ impl Link {
                 Fault::StaleWatch(by) => self.process.freeze_watch(by),
                 Fault::BrokerDown(by) => self.process.cut_broker(by),
                 Fault::ConnectionDown(by) => self.connection.cut(by),
+                Fault::ClientDies(lands) => {
+                    self.connection.die();
+                    journey.unanswered = true;
+                    match lands {
+                        Some(by) => journey.travel = by,
+                        None => journey.lost = true,
+                    }
+                }
                 Fault::RefuseLast => journey.twist = Twist::RefuseLast,
                 Fault::Answered { code, done } => journey.twist = Twist::Answered { code, done },
                 Fault::Before(act) => journey.around.0.push(act),

@@ -23,14 +23,18 @@ use super::admin_types::*;
 
 const REQUEST_TIMEOUT_MS: c_int = 3_600_000;
 
+/// Bytes of a thread's stack. librdkafka has a thread for each broker, and what they reserve counts against the process's memory; by
+/// default that is 8 MiB each, and a cluster of forty brokers would be too large.
+const STACK: usize = 256 << 10;
+
 /// Wins over whatever else is configured: the process depends on it, and `clients::client` on the socket time-out.
-/// No answer may be larger than what fits into the process.
+/// No answer may be larger than what fits into the process: 16 MiB are the offsets of half a million partitions.
 const FIXED: [(&str, &str); 9] = [
     ("allow.auto.create.topics", "false"),
     ("enable.auto.commit", "false"),
     ("enable.metrics.push", "false"),
     ("log.queue", "true"),
-    ("receive.message.max.bytes", "67108864"),
+    ("receive.message.max.bytes", "16777216"),
     ("reconnect.backoff.ms", "10"),
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.nagle.disable", "true"),
@@ -39,6 +43,7 @@ const FIXED: [(&str, &str); 9] = [
 
 // These shadow the binding's own declarations, which would turn an unknown number into an impossible enum value.
 unsafe extern "C" {
+    fn pthread_setattr_default_np(attributes: *const libc::pthread_attr_t) -> c_int;
     /// Of the OpenSSL that librdkafka is linked with.
     fn X509_verify_cert_error_string(code: std::ffi::c_long) -> *const c_char;
     fn rd_kafka_err2name(code: i32) -> *const c_char;
@@ -77,6 +82,21 @@ pub(super) fn describe_code(code: i32) -> (String, String) {
     unsafe { (text(rd_kafka_err2name(code)), text(rd_kafka_err2str(code))) }
 }
 
+/// For threads that are made from now on, but Rust's, which say how much they want.
+fn keep_stacks_small() {
+    let mut attributes = std::mem::MaybeUninit::uninit();
+    // SAFETY: the attributes are initialised before anything else looks at them, read while the default is set, and destroyed last. Where
+    // a step fails, the default stays, which is larger.
+    unsafe {
+        if libc::pthread_attr_init(attributes.as_mut_ptr()) == 0 {
+            if libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK) == 0 {
+                pthread_setattr_default_np(attributes.as_ptr());
+            }
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        }
+    }
+}
+
 /// One call in flight. librdkafka carries the id as its opaque, a number and never a pointer: a late answer finds nothing.
 pub(super) struct Ticket {
     pub(super) call: &'static str,
@@ -100,6 +120,7 @@ impl Native {
         let mut why = [0 as c_char; 512];
         let settings = settings.iter().chain(&FIXED);
         let pairs = settings.map(|(k, v)| Ok((cstring(CALL, k)?, cstring(CALL, v)?))).collect::<Result<Vec<_>, AdminError>>()?;
+        keep_stacks_small();
         // SAFETY: `conf` is ours until rd_kafka_new succeeds and is destroyed on every other way out; all strings are NUL-terminated and
         // copied; `why` is as long as said, and librdkafka terminates what it writes there.
         unsafe {

@@ -231,8 +231,15 @@ pub enum AdminError {
         how: String,
     },
     /// All processes that there may be are in use. Nothing was sent.
-    #[error("all {most} Kafka clients that the operator may have at once are in use; it is tried again")]
+    #[error("all {most} Kafka clients that the operator may have at once were in use; nothing was sent, and it is tried again")]
     NoPlace { most: usize },
+    /// An answer with more rows than are taken ([`MAX_ANSWER`](super::process::wire::MAX_ANSWER)). An alter that it answers was sent.
+    #[error("{call}: an answer of {rows} rows, more than are taken")]
+    TooLarge {
+        #[serde(with = "call_name")]
+        call: CallName,
+        rows: usize,
+    },
     /// An error code for the whole call.
     #[error("{call}: {code}{}", if .detail.is_empty() { String::new() } else { format!("; {}", .detail) })]
     Kafka {
@@ -303,7 +310,7 @@ impl AdminError {
             Self::Retired | Self::Refused(_) | Self::NoPlace { .. } | Self::Argument { .. } | Self::Config(_) => true,
             Self::DeadlineExceeded { handed_over, .. } => !handed_over,
             Self::Kafka { code, .. } => *code == KafkaCode::INVALID_ARGUMENT,
-            Self::ClientGone { .. } => false,
+            Self::ClientGone { .. } | Self::TooLarge { .. } => false,
         }
     }
 
@@ -320,7 +327,7 @@ impl AdminError {
         match self {
             Self::Kafka { code, .. } => code.is_transport(),
             Self::DeadlineExceeded { .. } | Self::ClientGone { .. } | Self::Refused(_) | Self::Retired => true,
-            Self::NoPlace { .. } | Self::Argument { .. } | Self::Config(_) => false,
+            Self::NoPlace { .. } | Self::TooLarge { .. } | Self::Argument { .. } | Self::Config(_) => false,
         }
     }
 

@@ -3,10 +3,13 @@
 
 pub mod client;
 mod driver;
+#[cfg(test)]
+mod driver_tests;
 mod places;
 pub mod renewed;
 mod shared;
 mod spawn;
+mod weight;
 
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
@@ -24,6 +27,7 @@ use crate::metrics::Metrics;
 use client::AdminClient;
 use places::Places;
 use spawn::Spawner;
+use weight::Scales;
 
 /// A client that nobody asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
@@ -52,6 +56,7 @@ impl ClientKey {
 
 struct Shared {
     client: Arc<dyn Admin>,
+    since: Instant,
     last_used: Instant,
     /// How many before it failed one after the other, and why the last one did.
     failed: u32,
@@ -69,7 +74,9 @@ impl Shared {
     /// How long after its failure no other is made. What is silent may answer again at any time.
     fn hold(&self, why: &AdminError, longest: Duration) -> Duration {
         match why {
-            AdminError::Refused(_) | AdminError::ClientGone { .. } => FIRST_HOLD.saturating_mul(2u32.saturating_pow(self.failed.min(16))).min(longest),
+            AdminError::Refused(_) | AdminError::ClientGone { .. } => {
+                FIRST_HOLD.saturating_mul(2u32.saturating_pow(self.failed.min(16))).min(longest)
+            }
             _ => Duration::ZERO,
         }
     }
@@ -83,24 +90,34 @@ pub struct Clients {
     open: Open,
 }
 
-/// What all clients' processes share.
+/// How much there may be of all clients' processes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// So many at once.
+    pub most: usize,
+    /// Bytes of memory of their own that they may take together; none: without end.
+    pub memory: Option<u64>,
+}
+
+/// What all clients' processes share. `policy`: where they may connect to, brokers as given and as advertised.
 pub struct Processes {
     spawner: Spawner,
     places: Arc<Places>,
+    scales: Arc<Scales>,
     policy: Arc<EndpointPolicy>,
     metrics: Arc<Metrics>,
     open_doors_told: AtomicBool,
 }
 
 impl Processes {
-    /// `program`: the operator's own binary. `most`: so many at once. `policy`: where they may connect to, brokers as given and as
-    /// advertised. To be called inside of a runtime.
+    /// `program`: the operator's own binary. To be called inside of a runtime.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn new(program: PathBuf, most: usize, policy: Arc<EndpointPolicy>, metrics: Arc<Metrics>) -> std::io::Result<Arc<Self>> {
+    pub fn new(program: PathBuf, bounds: Bounds, policy: Arc<EndpointPolicy>, metrics: Arc<Metrics>) -> std::io::Result<Arc<Self>> {
         let spawner = Spawner::new(program)?;
-        Ok(Arc::new(Self { spawner, places: Places::new(most), policy, metrics, open_doors_told: AtomicBool::new(false) }))
+        let (places, scales) = (Places::new(bounds.most), Scales::new(bounds.memory));
+        Ok(Arc::new(Self { spawner, places, scales, policy, metrics, open_doors_told: AtomicBool::new(false) }))
     }
 
     /// Tells once what this system cannot keep a client's process from.
@@ -165,11 +182,14 @@ impl Clients {
                 if now < at + known.hold(&why, self.max_hold) {
                     return Err(why);
                 }
-                (failed, last) = (known.failed.saturating_add(1), Some(why));
+                // One that did its work for long has nothing to do with those before it.
+                let lived = at.saturating_duration_since(known.since) > self.max_hold;
+                let before = if lived && known.client.has_answered() { 0 } else { known.failed };
+                (failed, last) = (before.saturating_add(1), Some(why));
             }
         }
         let client = (self.open)((&key.namespace, &key.bootstrap), group, security)?;
-        let fresh = Shared { client: Arc::clone(&client), last_used: now, failed, why: last };
+        let fresh = Shared { client: Arc::clone(&client), since: now, last_used: now, failed, why: last };
         shared.insert(key.clone(), fresh);
         Ok(client)
     }

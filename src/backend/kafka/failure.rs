@@ -35,6 +35,16 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
     if let AdminError::Config(_) = error {
         return unmade(error, who, backend);
     }
+    match error {
+        AdminError::ClientGone { .. } => return gone(error, backend),
+        AdminError::NoPlace { .. } => {
+            return Cause::new(
+                Reason::RateLimited,
+                format!("{error}. If it stays, give the operator more --kafka-clients, and memory for them"),
+            );
+        }
+        _ => {}
+    }
     let code = error.code();
     let with = |reason: Reason, message: String| Cause { backend_code: code.map(|c| c.0), ..Cause::new(reason, message) };
     match code {
@@ -67,7 +77,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
 /// There is no client: others like it got no answer a moment ago, or none could be made of these settings. librdkafka's words hold
 /// no values.
 pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
-    if error.is_transport() {
+    if error.is_transport() || matches!(error, AdminError::NoPlace { .. }) {
         return cause(error, None, who, backend, &BTreeSet::new());
     }
     let said = words::cut(&error.to_string(), 300);
@@ -83,6 +93,16 @@ pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
         () => (Reason::BackendError, "spec.kafka"),
     };
     Cause::new(reason, format!("no client can be made of what is given. Check {check} ({said})"))
+}
+
+/// Its process ended. That may be one broker's answer, and then it ends so again.
+fn gone(error: &AdminError, backend: &KafkaGroup) -> Cause {
+    let given = backend.bootstrap.join(", ");
+    let text = format!(
+        "{error}; others are not affected, and a new one is started. If it stays, see what answers at {given}: an answer that is not as Kafka's \
+         protocol says, or too large, ends it. The operator's log has its last words"
+    );
+    Cause::new(Reason::UnexpectedAnswer, text)
 }
 
 /// A mistake of the table, with what was said.
@@ -187,6 +207,14 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         ("no right on the cluster".to_owned(), cause(&refused(31), None, &who, &group, &none)),
         ("an error without a name here".to_owned(), cause(&refused(42), None, &who, &group, &none)),
         ("the brokers say beforehand that a commit would be refused".to_owned(), not_committable("group", "g", &who)),
+        (
+            "brokers answer with what ends the Kafka client".to_owned(),
+            cause(&AdminError::ClientGone { call: "DescribeConsumerGroups", how: "signal 6".to_owned() }, None, &who, &group, &none),
+        ),
+        (
+            "more Kafka clients are needed than there may be".to_owned(),
+            cause(&AdminError::NoPlace { most: 128 }, None, &who, &group, &none),
+        ),
         ("a CA that is none".to_owned(), unmade(&AdminError::Config("ssl.ca.pem failed: not in PEM format?".to_owned()), &who, &group)),
     ];
     for mistake in &connecting::MISTAKES {

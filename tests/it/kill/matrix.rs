@@ -211,7 +211,8 @@ async fn o10_a_kafka_client_killed_before_and_after_every_call_of_a_reset() {
 async fn killed_at(first: Wired, points: Vec<Point>, victim: Victim, is_expected: impl Fn(&Point, &str) -> bool) {
     let names: Vec<_> = points.iter().filter(|p| p.side == Side::Before).map(|p| format!("{} {} {}", p.phase, p.kind, p.nth)).collect();
     println!("o10k: {victim:?}: {} points of {} calls: {names:?}", points.len(), names.len());
-    let wanted: &[&str] = if victim == Victim::Client { &["OffsetCommit"] } else { &["create record", "OffsetCommit", "close", "status", "event"] };
+    let wanted: &[&str] =
+        if victim == Victim::Client { &["OffsetCommit"] } else { &["create record", "OffsetCommit", "close", "status", "event"] };
     for wanted in wanted {
         for side in [Side::Before, Side::After] {
             assert!(points.iter().any(|p| p.kind == *wanted && p.side == side), "no {wanted}: {points:?}");

@@ -5,6 +5,7 @@ pub mod broker;
 mod control_plane;
 mod matrix;
 mod replicas;
+mod still;
 pub mod three;
 mod width;
 

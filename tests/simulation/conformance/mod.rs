@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
 use stream_pipeline_operator::backend::kafka::admin_port::Admin;
 use stream_pipeline_operator::backend::kafka::admin_types::*;
-use stream_pipeline_operator::backend::kafka::clients::Processes;
 use stream_pipeline_operator::backend::kafka::clients::client::AdminClient;
+use stream_pipeline_operator::backend::kafka::clients::{Bounds, Processes};
 use stream_pipeline_operator::backend::kafka::security::Security;
 use testbed::consumer::Consumer;
 use testbed::{eventually, kafka};
@@ -209,7 +209,7 @@ async fn the_broker_answers_as_the_real_one() {
     }
     let policy = Arc::new(EndpointPolicy::parse(&["127.0.0.0/8", "localhost"], &[]).expect("a policy"));
     let program = env!("CARGO_BIN_EXE_stream-pipeline-operator").into();
-    let processes = Processes::new(program, 1, policy, Arc::default()).expect("a thread");
+    let processes = Processes::new(program, Bounds { most: 1, memory: None }, policy, Arc::default()).expect("a thread");
     let at = ("default", std::slice::from_ref(&bootstrap));
     let client = AdminClient::new(at, group, "conformance", &Security::default(), processes).expect("a client");
     let real: &dyn Admin = &client;

@@ -38,8 +38,7 @@ impl AdminClient {
         processes: Arc<Processes>,
     ) -> Result<Self, AdminError> {
         let own = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        let mut settings =
-            vec![own("bootstrap.servers", &bootstrap.join(",")), own("group.id", dummy_group), own("client.id", client_id)];
+        let mut settings = vec![own("bootstrap.servers", &bootstrap.join(",")), own("group.id", dummy_group), own("client.id", client_id)];
         for (key, value) in security.settings() {
             // The process opens no files.
             settings.push(match key {

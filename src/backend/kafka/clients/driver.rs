@@ -23,6 +23,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use super::Processes;
 use super::places::Place;
 use super::shared::Shared;
+use super::weight::Weighed;
 use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 use crate::backend::kafka::process::wire::{self, Answer, Call, FromProcess, MAX_ADDRESSES, ToProcess};
@@ -76,6 +77,7 @@ struct Connection {
     child: Child,
     stderr: Option<ChildStderr>,
     frames: Framed<UnixStream, LengthDelimitedCodec>,
+    weighed: Weighed,
     _place: Place,
 }
 
@@ -97,8 +99,11 @@ pub(super) async fn drive(making: Making, shared: Arc<Shared>, asks: mpsc::Unbou
 impl Driver {
     async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>) {
         let connection = self.begin(&mut asks).await;
-        if let Some(mut connection) = connection {
-            let ended = self.serve(&mut asks, &mut connection).await;
+        if let Some((mut connection, began)) = connection {
+            let ended = match stuck(began) {
+                Some(stuck) => Some(stuck),
+                None => self.serve(&mut asks, &mut connection).await,
+            };
             self.shared.retire();
             let how = self.end(connection, ended).await;
             self.lose(&how);
@@ -112,8 +117,9 @@ impl Driver {
         }
     }
 
-    /// Waits for a place and starts the process. None: it is not needed any more, or cannot be had.
-    async fn begin(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Option<Connection> {
+    /// Waits for a place, starts the process and hands over what waited, as far as it takes it. None: it is not needed any more, or cannot
+    /// be had.
+    async fn begin(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Option<(Connection, io::Result<()>)> {
         let processes = Arc::clone(&self.making.processes);
         let namespace = self.making.namespace.clone();
         let start = async move {
@@ -121,7 +127,8 @@ impl Driver {
             let (mut child, socket) = processes.spawner.spawn().await?;
             let stderr = child.stderr.take();
             let codec = LengthDelimitedCodec::builder().max_frame_length(wire::MAX_FRAME).new_codec();
-            Ok::<_, io::Error>(Connection { child, stderr, frames: Framed::new(socket, codec), _place: place })
+            let weighed = processes.scales.put_on(child.id().unwrap_or_default());
+            Ok::<_, io::Error>(Connection { child, stderr, frames: Framed::new(socket, codec), weighed, _place: place })
         };
         tokio::pin!(start);
         let mut connection = loop {
@@ -155,9 +162,7 @@ impl Driver {
                 sent = self.hand_over(&mut connection, id).await;
             }
         }
-        // Where the process is gone already, reading says so next.
-        drop(sent);
-        Some(connection)
+        Some((connection, sent))
     }
 
     /// Until nobody needs it, or it ends. What it said wrong, where that ends it.
@@ -180,8 +185,9 @@ impl Driver {
                         Ok(message) => message,
                         Err(error) => return Some(format!("it said something that is no message: {error}")),
                     },
-                    Some(Err(error)) => return Some(error.to_string()),
-                    None => return None,
+                    Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return Some(error.to_string()),
+                    // One that dies before it has read everything resets the connection.
+                    Some(Err(_)) | None => return None,
                 },
                 ask = asks.recv(), if open => {
                     match ask {
@@ -215,6 +221,7 @@ impl Driver {
                     self.expire();
                     continue;
                 }
+                heavy = connection.weighed.too_heavy() => return Some(heavy),
                 () = gives_way, if idle && *crowded.borrow() => return None,
                 _ = crowded.changed(), if idle => continue,
             };
@@ -285,9 +292,20 @@ impl Driver {
         if let Call::ListGroups(_, may_take) = &mut call {
             *may_take = left;
         }
+        let Ok(bytes) = wire::encode(&ToProcess::Call { id, call }) else {
+            self.refuse(id);
+            return Ok(());
+        };
         // Before the write: a part of it may arrive.
         pending.handed_over = true;
-        send(connection, &ToProcess::Call { id, call }).await
+        write(connection, bytes).await
+    }
+
+    /// What is asked is larger than a message.
+    fn refuse(&mut self, id: u64) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        let reason = format!("a request of more than {} MiB; select fewer topics or partitions", wire::MAX_FRAME >> 20);
+        let _ = pending.asked.reply.send(Err(AdminError::Argument { call: pending.asked.call.name(), reason }));
     }
 
     fn answer(&mut self, id: u64, answer: Result<Answer, AdminError>, coordinator_moved: bool) {
@@ -412,7 +430,10 @@ fn told(status: ExitStatus) -> String {
 
 /// A process that reads nothing must not keep the deadlines of others from being looked at.
 async fn send(connection: &mut Connection, message: &ToProcess) -> io::Result<()> {
-    let bytes = wire::encode(message)?;
+    write(connection, wire::encode(message)?).await
+}
+
+async fn write(connection: &mut Connection, bytes: Vec<u8>) -> io::Result<()> {
     tokio::time::timeout(STUCK, connection.frames.send(Bytes::from(bytes))).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 

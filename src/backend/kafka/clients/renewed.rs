@@ -139,7 +139,7 @@ mod tests {
     use crate::api::Reason;
     use crate::backend::endpoints::EndpointPolicy;
     use crate::backend::kafka::Kafka;
-    use crate::backend::kafka::clients::Processes;
+    use crate::backend::kafka::clients::{Bounds, Processes};
     use crate::domain::KafkaGroup;
 
     #[tokio::test]
@@ -147,14 +147,14 @@ mod tests {
         let (nobody, security) = (vec!["127.0.0.1:1".to_owned()], Security::default());
         let policy = Arc::new(EndpointPolicy::parse(&["127.0.0.0/8"], &[]).unwrap());
         // No program that would answer: what counts is that the call was made on a new client.
-        let processes = Processes::new("/bin/false".into(), 8, policy, Arc::default()).unwrap();
+        let processes = Processes::new("/bin/false".into(), Bounds { most: 8, memory: None }, policy, Arc::default()).unwrap();
         let clients = Arc::new(Clients::new(processes, Duration::from_secs(1)));
         let group = KafkaGroup { bootstrap: nobody.clone(), group: "g".to_owned(), tls: None, sasl: None, workloads: Vec::new() };
         let kafka = Kafka::connect(&clients, "n", &group, &security, Duration::from_millis(300), mono()).unwrap();
         let key = ClientKey::new("n", &nobody, &security);
         clients.get(&key, "g", &security, mono()).unwrap().retire();
         let cause = kafka.activity().await.unwrap_err();
-        assert_eq!(cause.reason, Reason::BrokerUnreachable, "{}", cause.message);
-        assert!(cause.message.starts_with("no answer from 127.0.0.1:1: check spec.kafka.bootstrapServers"), "{}", cause.message);
+        assert_eq!(cause.reason, Reason::UnexpectedAnswer, "{}", cause.message);
+        assert!(cause.message.starts_with("the process of the Kafka client ended (exit code 1)"), "{}", cause.message);
     }
 }

@@ -8,8 +8,9 @@ use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetStatus, Scope
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use rustix::thread::set_no_new_privs;
 
-/// Bytes of private memory. An answer of 64 MiB, which librdkafka takes at most, is held about twice; its threads' stacks count.
-const MEMORY: u64 = 320 << 20;
+/// Bytes of private memory, reserved or used. An answer of 16 MiB, which librdkafka takes at most, is held about twice, and a thread for
+/// each broker reserves 256 KiB.
+const MEMORY: u64 = 192 << 20;
 
 /// A cluster has a connection for each broker.
 const OPEN_FILES: u64 = 1024;

@@ -27,7 +27,11 @@ const QUESTION: Duration = Duration::from_secs(30);
 
 enum Msg {
     Call(u64, Call),
-    Token { value: String, expires: i64, principal: String },
+    Token {
+        value: String,
+        expires: i64,
+        principal: String,
+    },
     NoToken(String),
     /// Look at the queue.
     Wake,
@@ -253,7 +257,18 @@ impl Process {
             "ListOffsets" => event.listed().map(|found| Answer::Offsets(found.into_iter().collect())),
             _ => event.altered().map(|found| Answer::Altered(found.into_iter().collect())),
         };
-        self.link.send(&FromProcess::Answer { id: id as u64, answer, coordinator_moved: event.coordinator_moved() })
+        let answer = answer.and_then(|answer| match answer.rows() {
+            rows if rows > wire::MAX_ANSWER => Err(AdminError::TooLarge { call, rows }),
+            _ => Ok(answer),
+        });
+        let (id, rows) = (id as u64, answer.as_ref().map_or(0, Answer::rows));
+        let sent = self.link.send(&FromProcess::Answer { id, answer, coordinator_moved: event.coordinator_moved() });
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let answer = Err(AdminError::TooLarge { call, rows });
+                self.link.send(&FromProcess::Answer { id, answer, coordinator_moved: false })
+            }
+            sent => sent,
+        }
     }
 }
-

@@ -6,12 +6,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::api::MAX_ROWS;
 use crate::backend::kafka::admin_types::*;
 
-/// Larger ones end the process: no answer that a plan can be made of comes near it.
-pub const MAX_FRAME: usize = 64 << 20;
+/// Bytes, as librdkafka takes them of a broker. What is larger is not sent.
+pub const MAX_FRAME: usize = 16 << 20;
+
+/// Most rows of one answer. A record holds [`MAX_ROWS`]; so many commits a group may have of which some are selected.
+pub const MAX_ANSWER: usize = MAX_ROWS * 5 / 2;
 
 /// Most addresses that are taken of one name.
 pub const MAX_ADDRESSES: usize = 64;
@@ -20,13 +24,28 @@ pub const MAX_ADDRESSES: usize = 64;
 #[derive(Serialize, Deserialize)]
 pub enum ToProcess {
     /// The first message: librdkafka's configuration.
-    Open { settings: Vec<(String, String)> },
-    Call { id: u64, call: Call },
+    Open {
+        settings: Vec<(String, String)>,
+    },
+    Call {
+        id: u64,
+        call: Call,
+    },
     /// The addresses that were asked for; none where the name has none.
-    Addresses { id: u64, found: Option<Vec<SocketAddr>> },
-    MayConnect { id: u64, allowed: bool },
+    Addresses {
+        id: u64,
+        found: Option<Vec<SocketAddr>>,
+    },
+    MayConnect {
+        id: u64,
+        allowed: bool,
+    },
     /// `expires`: ms since 1970.
-    Token { value: String, expires: i64, principal: String },
+    Token {
+        value: String,
+        expires: i64,
+        principal: String,
+    },
     NoToken(String),
     /// For tests: see [`FromProcess::Could`].
     #[cfg(debug_assertions)]
@@ -41,7 +60,11 @@ pub enum Call {
     DescribeConsumerGroup(String),
     /// Whether any broker lists a group of this name; so long it may take.
     ListGroups(String, Duration),
-    ListConsumerGroupOffsets { group: String, partitions: Option<Vec<TopicPartition>>, require_stable: bool },
+    ListConsumerGroupOffsets {
+        group: String,
+        partitions: Option<Vec<TopicPartition>>,
+        require_stable: bool,
+    },
     ListOffsets(Vec<(TopicPartition, OffsetSpec)>, IsolationLevel),
     AlterConsumerGroupOffsets(String, Vec<OffsetCommit>),
 }
@@ -65,15 +88,30 @@ impl Call {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromProcess {
     /// The client was made, or why not; and what keeps this process from nothing on this machine, in words.
-    Opened { made: Result<(), AdminError>, open_doors: Vec<String> },
+    Opened {
+        made: Result<(), AdminError>,
+        open_doors: Vec<String>,
+    },
     /// `coordinator_moved`: the client asks the wrong broker, and would go on doing so.
-    Answer { id: u64, answer: Result<Answer, AdminError>, coordinator_moved: bool },
+    Answer {
+        id: u64,
+        answer: Result<Answer, AdminError>,
+        coordinator_moved: bool,
+    },
     /// About a connection.
     Complaint(BrokerError),
     /// It authenticates by OAUTHBEARER and needs a token.
     WantsToken,
-    Resolve { id: u64, host: String, port: u16 },
-    MayConnect { id: u64, host: String, address: SocketAddr },
+    Resolve {
+        id: u64,
+        host: String,
+        port: u16,
+    },
+    MayConnect {
+        id: u64,
+        host: String,
+        address: SocketAddr,
+    },
     /// For tests: what it could do of what it must not be able to.
     #[cfg(debug_assertions)]
     Could(Vec<String>),
@@ -85,12 +123,50 @@ pub enum FromProcess {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     Cluster(ClusterDescription),
-    Topics(Vec<TopicDescription>),
+    Topics(#[serde(deserialize_with = "bounded")] Vec<TopicDescription>),
     Group(GroupDescription),
     Listed(bool),
-    Committed(Vec<(TopicPartition, CommittedOffset)>),
-    Offsets(Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>),
-    Altered(Vec<(TopicPartition, Result<(), KafkaCode>)>),
+    Committed(#[serde(deserialize_with = "bounded")] Vec<(TopicPartition, CommittedOffset)>),
+    Offsets(#[serde(deserialize_with = "bounded")] Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>),
+    Altered(#[serde(deserialize_with = "bounded")] Vec<(TopicPartition, Result<(), KafkaCode>)>),
+}
+
+impl Answer {
+    /// So many as count for [`MAX_ANSWER`].
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Cluster(_) | Self::Listed(_) => 1,
+            Self::Group(group) => group.members.len(),
+            Self::Topics(topics) => topics.iter().map(|topic| topic.partitions.len()).sum::<usize>().max(topics.len()),
+            Self::Committed(rows) => rows.len(),
+            Self::Offsets(rows) => rows.len(),
+            Self::Altered(rows) => rows.len(),
+        }
+    }
+}
+
+/// A list of no more than [`MAX_ANSWER`] rows. What follows is not read: small rows take many times their size once they are decoded.
+fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    struct Rows<T>(std::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Rows<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "at most {MAX_ANSWER} rows")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut rows: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(row) = rows.next_element()? {
+                if all.len() == MAX_ANSWER {
+                    return Err(serde::de::Error::invalid_length(MAX_ANSWER + 1, &self));
+                }
+                all.push(row);
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_seq(Rows(std::marker::PhantomData))
 }
 
 /// The bytes of a message, without the length.
@@ -159,6 +235,17 @@ mod tests {
             let back: FromProcess = read(&mut bytes.as_slice()).unwrap();
             assert_eq!(format!("{back:?}"), format!("{message:?}"));
         }
+    }
+
+    #[test]
+    fn an_answer_has_so_many_rows_at_most() {
+        let rows = |count: usize| vec![(TopicPartition::new("", 0), Ok(())); count];
+        let message = |count| encode(&FromProcess::Answer { id: 1, answer: Ok(Answer::Altered(rows(count))), coordinator_moved: false });
+        assert!(decode::<FromProcess>(&message(MAX_ANSWER).unwrap()).is_ok());
+        assert!(decode::<FromProcess>(&message(MAX_ANSWER + 1).unwrap()).is_err());
+        let long = vec![(TopicPartition::new(&"t".repeat(249), 0), Ok(())); MAX_ROWS];
+        let whole = FromProcess::Answer { id: 1, answer: Ok(Answer::Altered(long)), coordinator_moved: false };
+        assert!(encode(&whole).is_ok_and(|bytes| bytes.len() < MAX_FRAME), "what a record holds fits, with the longest names");
     }
 
     #[test]
