@@ -29,10 +29,12 @@ const STACK: usize = 256 << 10;
 
 /// Wins over whatever else is configured: the process depends on it, and `clients::client` on the socket time-out.
 /// No answer may be larger than what fits into the process: 16 MiB are the offsets of half a million partitions.
-const FIXED: [(&str, &str); 9] = [
+const FIXED: [(&str, &str); 10] = [
     ("allow.auto.create.topics", "false"),
     ("enable.auto.commit", "false"),
     ("enable.metrics.push", "false"),
+    // Nothing is fetched; it may not be more than an answer may be.
+    ("fetch.max.bytes", "1048576"),
     ("log.queue", "true"),
     ("receive.message.max.bytes", "16777216"),
     ("reconnect.backoff.ms", "10"),

@@ -2,6 +2,7 @@
 //! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
 
 pub mod client;
+mod connection;
 mod driver;
 #[cfg(test)]
 mod driver_tests;

@@ -4,26 +4,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use futures::{SinkExt, StreamExt};
 use secrecy::ExposeSecret;
-use tokio::io::{AsyncReadExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::process::{Child, ChildStderr};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
-use tokio_util::bytes::Bytes;
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::Processes;
-use super::places::Place;
+use super::connection::{Connection, Ended, Over, stuck};
 use super::shared::Shared;
-use super::weight::Weighed;
 use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 use crate::backend::kafka::process::wire::{self, Answer, Call, FromProcess, MAX_ADDRESSES, ToProcess};
@@ -33,12 +25,6 @@ const LOOKUPS: usize = 8;
 
 /// A process without a call for so long gives its place to who waits.
 const IDLE_WHEN_CROWDED: Duration = Duration::from_secs(1);
-
-/// A process takes what it is given at once; one that does not for so long is ended.
-const STUCK: Duration = Duration::from_secs(3);
-
-/// What is kept of a process's last words.
-const LAST_WORDS: usize = 4096;
 
 pub(super) enum Ask {
     Call(Asked),
@@ -73,14 +59,6 @@ pub(super) struct Making {
     pub(super) processes: Arc<Processes>,
 }
 
-struct Connection {
-    child: Child,
-    stderr: Option<ChildStderr>,
-    frames: Framed<UnixStream, LengthDelimitedCodec>,
-    weighed: Weighed,
-    _place: Place,
-}
-
 pub(super) struct Driver {
     making: Making,
     shared: Arc<Shared>,
@@ -100,12 +78,12 @@ impl Driver {
     async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>) {
         let connection = self.begin(&mut asks).await;
         if let Some((mut connection, began)) = connection {
-            let ended = match stuck(began) {
-                Some(stuck) => Some(stuck),
+            let over = match stuck(began) {
+                Some(stuck) => stuck,
                 None => self.serve(&mut asks, &mut connection).await,
             };
             self.shared.retire();
-            let how = self.end(connection, ended).await;
+            let how = self.end(connection, over).await;
             self.lose(&how);
         }
         self.shared.retire();
@@ -124,11 +102,9 @@ impl Driver {
         let namespace = self.making.namespace.clone();
         let start = async move {
             let place = processes.places.take(&namespace).await;
-            let (mut child, socket) = processes.spawner.spawn().await?;
-            let stderr = child.stderr.take();
-            let codec = LengthDelimitedCodec::builder().max_frame_length(wire::MAX_FRAME).new_codec();
+            let (child, socket) = processes.spawner.spawn().await?;
             let weighed = processes.scales.put_on(child.id().unwrap_or_default());
-            Ok::<_, io::Error>(Connection { child, stderr, frames: Framed::new(socket, codec), weighed, _place: place })
+            Ok::<_, io::Error>(Connection::new(child, socket, weighed, place))
         };
         tokio::pin!(start);
         let mut connection = loop {
@@ -154,7 +130,7 @@ impl Driver {
             }
         };
         let open = ToProcess::Open { settings: std::mem::take(&mut self.making.settings) };
-        let mut sent = send(&mut connection, &open).await;
+        let mut sent = connection.send(&open).await;
         let mut waiting: Vec<_> = self.pending.keys().copied().collect();
         waiting.sort_unstable();
         for id in waiting {
@@ -165,8 +141,8 @@ impl Driver {
         Some((connection, sent))
     }
 
-    /// Until nobody needs it, or it ends. What it said wrong, where that ends it.
-    async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, connection: &mut Connection) -> Option<String> {
+    /// Until it is over.
+    async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, connection: &mut Connection) -> Over {
         let mut lookups = FuturesUnordered::new();
         let (tokens_to, mut tokens) = mpsc::channel::<Result<Token, NoToken>>(1);
         let mut fetching = false;
@@ -175,7 +151,7 @@ impl Driver {
         self.idle_since = Instant::now();
         loop {
             if self.pending.is_empty() && (self.shared.is_retired() || !open) {
-                return None;
+                return Over::Done;
             }
             let idle = self.pending.is_empty();
             let gives_way = sleep_until((self.idle_since + IDLE_WHEN_CROWDED).into());
@@ -183,11 +159,11 @@ impl Driver {
                 frame = connection.frames.next() => match frame {
                     Some(Ok(bytes)) => match wire::decode::<FromProcess>(&bytes) {
                         Ok(message) => message,
-                        Err(error) => return Some(format!("it said something that is no message: {error}")),
+                        Err(error) => return Over::Wrong(format!("it said something that is no message: {error}")),
                     },
-                    Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return Some(error.to_string()),
+                    Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return Over::Wrong(error.to_string()),
                     // One that dies before it has read everything resets the connection.
-                    Some(Err(_)) | None => return None,
+                    Some(Err(_)) | None => return Over::HungUp,
                 },
                 ask = asks.recv(), if open => {
                     match ask {
@@ -195,7 +171,7 @@ impl Driver {
                             self.keep(asked);
                             let id = self.last_id;
                             if let Some(stuck) = stuck(self.hand_over(connection, id).await) {
-                                return Some(stuck);
+                                return stuck;
                             }
                         }
                         Some(Ask::Wake) => {}
@@ -204,16 +180,16 @@ impl Driver {
                     continue;
                 }
                 Some((id, found)) = lookups.next(), if !lookups.is_empty() => {
-                    if let Some(stuck) = stuck(send(connection, &ToProcess::Addresses { id, found }).await) {
-                        return Some(stuck);
+                    if let Some(stuck) = stuck(connection.send(&ToProcess::Addresses { id, found }).await) {
+                        return stuck;
                     }
                     continue;
                 }
                 Some(token) = tokens.recv() => {
                     fetching = false;
                     let message = self.token(token);
-                    if let Some(stuck) = stuck(send(connection, &message).await) {
-                        return Some(stuck);
+                    if let Some(stuck) = stuck(connection.send(&message).await) {
+                        return stuck;
                     }
                     continue;
                 }
@@ -221,8 +197,8 @@ impl Driver {
                     self.expire();
                     continue;
                 }
-                heavy = connection.weighed.too_heavy() => return Some(heavy),
-                () = gives_way, if idle && *crowded.borrow() => return None,
+                heavy = connection.weighed.too_heavy() => return Over::Wrong(heavy),
+                () = gives_way, if idle && *crowded.borrow() => return Over::Done,
                 _ = crowded.changed(), if idle => continue,
             };
             match message {
@@ -232,7 +208,7 @@ impl Driver {
                         let why = AdminError::Config(config_text(error));
                         self.shared.fail(why.clone());
                         self.fail_all(|_| why.clone());
-                        return None;
+                        return Over::Done;
                     }
                 }
                 FromProcess::Answer { id, answer, coordinator_moved } => self.answer(id, answer, coordinator_moved),
@@ -264,8 +240,8 @@ impl Driver {
                 FromProcess::MayConnect { id, host, address } => {
                     let permitted = self.making.processes.policy.permits(Some(&host), address);
                     let allowed = permitted.map_err(|why| self.shared.bar(&host, &why)).is_ok();
-                    if let Some(stuck) = stuck(send(connection, &ToProcess::MayConnect { id, allowed }).await) {
-                        return Some(stuck);
+                    if let Some(stuck) = stuck(connection.send(&ToProcess::MayConnect { id, allowed }).await) {
+                        return stuck;
                     }
                 }
             }
@@ -298,7 +274,7 @@ impl Driver {
         };
         // Before the write: a part of it may arrive.
         pending.handed_over = true;
-        write(connection, bytes).await
+        connection.write(bytes).await
     }
 
     /// What is asked is larger than a message.
@@ -369,34 +345,14 @@ impl Driver {
         }
     }
 
-    /// Kills the process and waits until it is gone. How it ended, where it did so by itself.
-    async fn end(&mut self, mut connection: Connection, wrong: Option<String>) -> Option<String> {
-        // One that has hung up has ended, or is about to; what it died of is known in a moment.
-        let by_itself = if wrong.is_none() && !self.pending.is_empty() {
-            tokio::time::timeout(Duration::from_secs(1), connection.child.wait()).await.ok().and_then(Result::ok)
-        } else {
-            None
-        };
-        let killed = connection.child.start_kill();
-        if let Err(error) = connection.child.wait().await {
-            tracing::warn!(%error, ?killed, "The process of a Kafka client cannot be waited for");
-        }
-        let how = match (by_itself, wrong) {
-            (Some(status), _) => told(status),
-            (None, Some(wrong)) => wrong,
-            (None, None) if !self.pending.is_empty() => "it hung up".to_owned(),
-            (None, None) => return None,
-        };
-        let mut last_words = Vec::new();
-        if let Some(stderr) = connection.stderr.take() {
-            // What it could not say any more is not there; its end closed the pipe.
-            let _ = BufReader::new(stderr).take(LAST_WORDS as u64).read_to_end(&mut last_words).await;
-        }
-        self.making.processes.note_end(by_itself);
+    /// Ends the process. How it ended, where that was not wanted.
+    async fn end(&mut self, connection: Connection, over: Over) -> Option<String> {
+        let Ended { how, status, last_words } = connection.end(over).await?;
+        self.making.processes.note_end(status);
         tracing::warn!(
             namespace = self.making.namespace,
             how,
-            last_words = %String::from_utf8_lossy(&last_words).trim(),
+            last_words,
             "The process of a Kafka client ended; a new one is made when it is needed"
         );
         Some(how)
@@ -404,7 +360,7 @@ impl Driver {
 
     /// Tells those who wait that the process ended.
     fn lose(&mut self, how: &Option<String>) {
-        let Some(how) = how else { return self.fail_all(|_| AdminError::Retired) };
+        let (Some(how), false) = (how, self.pending.is_empty()) else { return self.fail_all(|_| AdminError::Retired) };
         let gone = |call| AdminError::ClientGone { call, how: how.clone() };
         let first = self.pending.values().next().map_or("a call", |p| p.asked.call.name());
         self.shared.fail(gone(first));
@@ -417,30 +373,6 @@ fn config_text(error: AdminError) -> String {
         AdminError::Config(text) => text,
         other => other.to_string(),
     }
-}
-
-/// "signal 6", "exit code 1".
-fn told(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("signal {signal}"),
-        (None, Some(code)) => format!("exit code {code}"),
-        (None, None) => status.to_string(),
-    }
-}
-
-/// A process that reads nothing must not keep the deadlines of others from being looked at.
-async fn send(connection: &mut Connection, message: &ToProcess) -> io::Result<()> {
-    write(connection, wire::encode(message)?).await
-}
-
-async fn write(connection: &mut Connection, bytes: Vec<u8>) -> io::Result<()> {
-    tokio::time::timeout(STUCK, connection.frames.send(Bytes::from(bytes))).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-}
-
-/// Why a process that reads nothing is ended. Where it is gone already, reading from it says so next.
-fn stuck(sent: io::Result<()>) -> Option<String> {
-    let error = sent.err()?;
-    (error.kind() == io::ErrorKind::TimedOut).then(|| format!("it took nothing for {} s", STUCK.as_secs()))
 }
 
 async fn resolve(host: &str, port: u16) -> Option<Vec<std::net::SocketAddr>> {

@@ -1,0 +1,112 @@
+//! The process of one client, as its driver holds it: writing to it, reading from it, ending it.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use futures::SinkExt as _;
+use tokio::io::{AsyncReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr};
+use tokio_util::bytes::Bytes;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use super::places::Place;
+use super::weight::Weighed;
+use crate::backend::kafka::process::wire::{self, ToProcess};
+
+/// A process takes what it is given at once; one that does not for so long is ended.
+const STUCK: Duration = Duration::from_secs(3);
+
+/// What is kept of a process's last words, in bytes.
+const LAST_WORDS: u64 = 4096;
+
+/// Why a process is over.
+pub(super) enum Over {
+    /// Nobody needs it any more.
+    Done,
+    /// It has ended, or is about to.
+    HungUp,
+    /// It is ended for what it did.
+    Wrong(String),
+}
+
+pub(super) struct Connection {
+    child: Child,
+    stderr: Option<ChildStderr>,
+    pub(super) frames: Framed<UnixStream, LengthDelimitedCodec>,
+    pub(super) weighed: Weighed,
+    _place: Place,
+}
+
+/// How a process ended that was not asked to.
+pub(super) struct Ended {
+    /// In words.
+    pub(super) how: String,
+    /// Where it ended by itself.
+    pub(super) status: Option<ExitStatus>,
+    pub(super) last_words: String,
+}
+
+impl Connection {
+    pub(super) fn new(mut child: Child, socket: UnixStream, weighed: Weighed, place: Place) -> Self {
+        let stderr = child.stderr.take();
+        let codec = LengthDelimitedCodec::builder().max_frame_length(wire::MAX_FRAME).new_codec();
+        Self { child, stderr, frames: Framed::new(socket, codec), weighed, _place: place }
+    }
+
+    /// # Errors
+    /// The message is larger than a frame; or the process is gone, or takes nothing ([`stuck`]).
+    pub(super) async fn send(&mut self, message: &ToProcess) -> io::Result<()> {
+        self.write(wire::encode(message)?).await
+    }
+
+    /// A process that reads nothing must not keep the deadlines of others from being looked at.
+    ///
+    /// # Errors
+    /// The process is gone, or takes nothing ([`stuck`]).
+    pub(super) async fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        tokio::time::timeout(STUCK, self.frames.send(Bytes::from(bytes))).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// Kills the process and waits until it is gone. None: that was wanted.
+    pub(super) async fn end(mut self, over: Over) -> Option<Ended> {
+        let status = match over {
+            // What it died of is known in a moment.
+            Over::HungUp => tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await.ok().and_then(Result::ok),
+            Over::Done | Over::Wrong(_) => None,
+        };
+        let killed = self.child.start_kill();
+        if let Err(error) = self.child.wait().await {
+            tracing::warn!(%error, ?killed, "The process of a Kafka client cannot be waited for");
+        }
+        let how = match (over, status) {
+            (Over::Done, _) => return None,
+            (Over::Wrong(what), _) => what,
+            (Over::HungUp, Some(status)) => told(status),
+            (Over::HungUp, None) => "it hung up".to_owned(),
+        };
+        let mut last_words = Vec::new();
+        if let Some(stderr) = self.stderr.take() {
+            // What it could not say any more is not there; its end closed the pipe.
+            let _ = BufReader::new(stderr).take(LAST_WORDS).read_to_end(&mut last_words).await;
+        }
+        Some(Ended { how, status, last_words: String::from_utf8_lossy(&last_words).trim().to_owned() })
+    }
+}
+
+/// "signal 6", "exit code 1".
+fn told(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("signal {signal}"),
+        (None, Some(code)) => format!("exit code {code}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// Why a process that reads nothing is ended. Where it is gone already, reading from it says so next.
+pub(super) fn stuck(sent: io::Result<()>) -> Option<Over> {
+    let error = sent.err()?;
+    (error.kind() == io::ErrorKind::TimedOut).then(|| Over::Wrong(format!("it took nothing for {} s", STUCK.as_secs())))
+}
