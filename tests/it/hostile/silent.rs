@@ -14,7 +14,7 @@ use stream_pipeline_operator::config::Config;
 use testbed::{Operator, eventually};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::process;
+use super::{field, process};
 use crate::world::{LIMIT, World, condition};
 
 const PIPELINES: usize = 200;
@@ -70,7 +70,7 @@ impl Peak {
                 let children = children();
                 let theirs = children.iter().map(|child| private(*child)).sum();
                 let clients = children.len() as u64;
-                seen.add(Seen { threads: process(pid, "Threads"), memory: process(pid, "VmRSS"), clients, theirs });
+                seen.add(Seen { threads: field(&text, "Threads"), memory: field(&text, "VmRSS"), clients, theirs });
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
