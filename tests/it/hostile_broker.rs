@@ -1,24 +1,32 @@
 //! A broker that is hostile, beside one that is not: it ends nobody else's work, and nobody is told what is not so (F23).
 
+mod process;
+mod told;
+
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
-use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::future::{join_all, select_all};
+use futures::{FutureExt, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Reason, RecordPhase, StreamPipelineStatus};
+use stream_pipeline_operator::api::{RecordPhase, StreamPipelineStatus};
 use stream_pipeline_operator::domain::Plan;
-use stream_pipeline_operator::domain::words::is_unseen;
 use testbed::hostile_broker::{Attack, HostileBroker, Options};
-use testbed::{Operator, http_get, kafka, offsets_topic};
+use testbed::{Operator, kafka, offsets_topic};
 use tokio::time::{sleep, timeout};
 
 use crate::wired::sockets;
-use crate::world::{EXE, LIMIT, Own, World, condition, flags, reset};
+use crate::world::{EXE, Own, World, condition, flags, reset};
+use process::{Memory, ended};
+use told::{attacks, client_ends, listed, median_and_most, unfit};
+
+/// So many pipelines are attacked, each by a hostile broker of its own.
+const ATTACKED: usize = 3;
 
 /// How long one request of the attacked pipeline is waited for; then another is asked for.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -37,7 +45,7 @@ fn setting(name: &str, or: u64) -> u64 {
 
 struct Pipeline<'a> {
     world: &'a World,
-    name: &'static str,
+    name: String,
     servers: String,
     topic: String,
     group: String,
@@ -45,12 +53,12 @@ struct Pipeline<'a> {
 
 impl<'a> Pipeline<'a> {
     /// Known to the operator, with a topic and a group of its own; the broker is found at `servers`.
-    async fn new(world: &'a World, name: &'static str, servers: &str) -> Self {
+    async fn new(world: &'a World, name: &str, servers: &str) -> Self {
         let topic = world.topic(&LOGS.map(|(_, end)| end)).await;
         let before: Vec<_> = (0..).zip(LOGS).map(|(partition, (start, _))| (topic.as_str(), partition, start)).collect();
         kafka::delete_records(&world.bootstrap, &before).await;
         let group = world.group(&topic, &[20, 21, 22]).await;
-        let new = Self { world, name, servers: servers.to_owned(), topic, group };
+        let new = Self { world, name: name.to_owned(), servers: servers.to_owned(), topic, group };
         new.apply(Value::Null).await;
         world.wait(name, "the operator to see the object", |s| s.observed_uid.is_some()).await;
         new
@@ -61,7 +69,7 @@ impl<'a> Pipeline<'a> {
         if !request.is_null() {
             spec["offsetReset"] = request;
         }
-        self.world.apply_spec(self.name, spec).await.expect("the API server takes it");
+        self.world.apply_spec(&self.name, spec).await.expect("the API server takes it");
     }
 
     async fn ask(&self, id: &str, latest: bool, dry: bool) {
@@ -77,7 +85,7 @@ impl<'a> Pipeline<'a> {
     async fn reset_to(&self, id: &str, latest: bool) -> Duration {
         let begun = Instant::now();
         self.ask(id, latest, false).await;
-        self.world.verified(self.name, id).await;
+        self.world.verified(&self.name, id).await;
         let took = begun.elapsed();
         let expected = LOGS.map(|(start, end)| Some(if latest { end } else { start }));
         assert_eq!(self.stands().await, expected, "{} {id}", self.name);
@@ -115,7 +123,7 @@ impl<'a> Pipeline<'a> {
             let (id, asked) = (format!("attacked-{n}"), Instant::now());
             self.ask(&id, n % 4 < 2, n % 3 == 2).await;
             let end = loop {
-                let status = self.world.pipelines().get(self.name).await.expect("it is there").status.unwrap_or_default();
+                let status = self.world.pipelines().get(&self.name).await.expect("it is there").status.unwrap_or_default();
                 let of_this = status.offset_reset.as_ref().filter(|r| r.id == id);
                 if of_this.is_some() && condition(&status, "OffsetsReset").is_some_and(|c| c.status == "True") {
                     self.is_true(&status).await;
@@ -134,6 +142,24 @@ impl<'a> Pipeline<'a> {
         }
     }
 
+    /// Whatever a record says was verified did land, now or then.
+    async fn all_landed(&self, seed: u64) {
+        let landed = offsets_topic::landed(&self.world.bootstrap, &self.group).await;
+        for record in self.world.all_records().await {
+            if record.spec.pipeline.name != self.name || record.status.as_ref().is_none_or(|s| s.phase != RecordPhase::Verified) {
+                continue;
+            }
+            let plan = Plan::of_record(record.spec.plan.as_ref().expect("a plan"));
+            for (row, goal) in plan.moves() {
+                let at = (row.at.topic.clone(), row.at.partition);
+                let found = landed.get(&at).is_some_and(|all| all.contains(&goal.offset));
+                assert!(found, "seed {seed}: {at:?} {goal:?} never landed; {record:?}");
+            }
+        }
+        let last = self.world.pipelines().get(&self.name).await.expect("it is there").status.expect("a status");
+        assert_eq!(reset(&last).id, "after");
+    }
+
     /// Every status it ever has: ends with the first that nobody should read.
     async fn misled(&self, seen: &Mutex<usize>) -> String {
         let of_this = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
@@ -150,133 +176,55 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// What is wrong with the words of a status.
-fn unfit(status: &StreamPipelineStatus) -> Option<String> {
-    let of_error = status.offset_reset.as_ref().and_then(|r| r.error.as_ref()).map(|e| e.message.as_str());
-    let messages = status.conditions.iter().map(|c| c.message.as_str()).chain(of_error);
-    let raw = |text: &str| {
-        ["Some(", "None)", "Ok(", "Err(", "\\u{", "\\x", "\\n", "panicked", "AdminError"].iter().any(|dump| text.contains(dump))
-    };
-    for message in messages {
-        if message.is_empty() || message.len() > 8192 || message.contains(is_unseen) || raw(message) {
-            return Some(format!("a message that is not fit to read: {message:?}"));
-        }
-    }
-    let known = |reason: &str| reason.parse::<Reason>().is_ok_and(|known| known != Reason::OfAnotherVersion);
-    status.conditions.iter().find(|c| !known(&c.reason)).map(|c| format!("a reason that nobody knows: {}", c.reason))
-}
-
-fn memory(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or_default()
-}
-
-/// Memory of the operator in KiB.
-#[derive(Default)]
-struct Memory {
-    first: u64,
-    most: u64,
-    last: u64,
-}
-
-/// Ends only when the operator does.
-async fn ended(operator: &mut Operator, begun: Instant, first: Duration, seen: &Mutex<Memory>) -> (ExitStatus, Duration) {
-    loop {
-        if let Some(status) = operator.ended() {
-            return (status, begun.elapsed());
-        }
-        // 0 between its end and now.
-        let now = memory(operator.pid());
-        if now > 0 {
-            let mut seen = seen.lock().expect("no panic under this lock");
-            (seen.most, seen.last) = (seen.most.max(now), now);
-            if seen.first == 0 && begun.elapsed() >= first {
-                seen.first = now;
-            }
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn median_and_most(took: &[Duration]) -> String {
-    let mut sorted = took.to_vec();
-    sorted.sort();
-    format!("{} resets, median {:.2?}, most {:.2?}", sorted.len(), sorted[sorted.len() / 2], sorted[sorted.len() - 1])
-}
-
-fn listed<T: std::fmt::Display>(counts: &BTreeMap<T, usize>) -> String {
-    counts.iter().map(|(what, n)| format!("{what} {n}")).collect::<Vec<_>>().join(", ")
-}
-
-fn attacks(hostile: &HostileBroker) -> String {
-    let (mut by_attack, mut by_api): (BTreeMap<String, usize>, BTreeMap<String, usize>) = Default::default();
-    let struck = hostile.struck();
-    for one in &struck {
-        *by_attack.entry(one.attack.to_string()).or_default() += 1;
-        *by_api.entry(one.api.map_or_else(|| "a new connection".to_owned(), |api| format!("{api:?}"))).or_default() += 1;
-    }
-    let answers = hostile.answers().into_iter().map(|((api, known), n)| (api + if known { "" } else { " (unknown)" }, n)).collect();
-    format!("{} attacks: {}\n  on {}\n  of answers {}", struck.len(), listed(&by_attack), listed(&by_api), listed(&answers))
-}
-
-/// How client processes ended, where clients are processes.
-async fn client_ends(operator: &Operator) -> String {
-    let log = operator.log();
-    let Some(address) = log.lines().find_map(|l| l.split("probes and metrics address=").nth(1)) else { return "not told".to_owned() };
-    let metrics = timeout(LIMIT, http_get(address.trim(), "/metrics")).await.expect("an answer");
-    let ends: Vec<_> = metrics.lines().filter(|l| l.contains("kafka_client_ends") && !l.starts_with('#')).collect();
-    if ends.is_empty() { "not counted".to_owned() } else { ends.join(", ") }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn f23_a_hostile_broker_ends_nobody_elses_work() {
     let (seed, seconds) = (setting("HOSTILE_SEED", 1), setting("HOSTILE_SECONDS", 60));
     let only = std::env::var("HOSTILE_ONLY").unwrap_or_default();
-    let only = only.split(',').filter(|name| !name.is_empty()).map(|name| Attack::named(name).expect("the name of an attack")).collect();
-    let (mut socket, addresses) = sockets(1);
+    let named = |name: &str| Attack::named(name).unwrap_or_else(|| panic!("no attack is named {name}: {:?}", Attack::ALL));
+    let only: Vec<_> = only.split(',').filter(|name| !name.is_empty()).map(named).collect();
+    let (sockets, addresses) = sockets(ATTACKED);
     let own = Own::start(addresses.clone()).await;
     let (a, b) = (World::on(own.0, "f23-a").await, World::on(own.0, "f23-b").await);
     let mut operator = Operator::start_everywhere(own.0, Path::new(EXE), &flags(&[]));
     let pid = operator.pid();
-    let options = Options { seed, only, deadline: DEADLINE };
-    let hostile = HostileBroker::serve(socket.remove(0), own.0.broker.second(), options, true).expect("a proxy listens");
     let beside = Pipeline::new(&a, "beside", &a.bootstrap).await;
     let elsewhere = Pipeline::new(&b, "elsewhere", &b.bootstrap).await;
-    let attacked = Pipeline::new(&a, "attacked", &addresses[0]).await;
+    let (mut hostile, mut attacked) = (Vec::new(), Vec::new());
+    for (n, socket) in sockets.into_iter().enumerate() {
+        let options = Options { seed: seed.wrapping_add((n as u64) << 32), only: only.clone(), deadline: DEADLINE };
+        hostile.push(HostileBroker::serve(socket, own.0.broker.behind(n), options, true).expect("it listens"));
+        attacked.push(Pipeline::new(&a, &format!("attacked-{n}"), &addresses[n]).await);
+    }
     let mut usual = Vec::new();
     for n in 0..10 {
         usual.push([&beside, &elsewhere][n % 2].reset_to(&format!("before-{n}"), n % 4 < 2).await);
     }
-    attacked.reset_to("before", true).await;
+    join_all(attacked.iter().map(|one| one.reset_to("before", true))).await;
 
-    hostile.set_honest(false);
+    hostile.iter().for_each(|one| one.set_honest(false));
     let begun = Instant::now();
     let until = begun + Duration::from_secs(seconds);
     let first = Duration::from_secs(seconds.min(30) / 3);
     let (rss, ends, statuses) = (Mutex::new(Memory::default()), Mutex::default(), Mutex::new(0));
-    let under_attack = async {
-        let took = tokio::join!(beside.resets(until), elsewhere.resets(until), attacked.attacked(until, &ends));
-        hostile.set_honest(true);
-        (took.0, took.1)
-    };
-    let and_then = async {
-        let took = under_attack.await;
-        let back = attacked.reset_to("after", false).await;
+    let resets = async {
+        let under_attack = join_all(attacked.iter().map(|one| one.attacked(until, &ends)));
+        let (same, other, _) = tokio::join!(beside.resets(until), elsewhere.resets(until), under_attack);
+        hostile.iter().for_each(|one| one.set_honest(true));
+        let back = join_all(attacked.iter().map(|one| one.reset_to("after", false))).await;
         beside.reset_to("after", false).await;
-        (took, back)
+        (same, other, back)
     };
+    let misled = select_all(attacked.iter().map(|one| one.misled(&statuses).boxed_local()));
     let report = |what: &str| {
         let (ends, rss) = (ends.lock().expect("no panic under this lock"), rss.lock().expect("no panic under this lock"));
+        let Memory { first: early, most, last } = *rss;
         let text = format!(
-            "hostile broker: seed {seed}, {:.1} s: {what}\n  {}\n  the attacked: {}; {} statuses\n  memory {} KiB after {first:?}, at most {}, {} at the end; usual {}\n",
+            "hostile broker: seed {seed}, {:.1} s: {what}\n  {}\n  the attacked: {}; {} statuses\n  \
+             memory {early} KiB after {first:?}, at most {most}, {last} at the end; usual {}\n",
             begun.elapsed().as_secs_f32(),
             attacks(&hostile),
             listed(&ends),
             statuses.lock().expect("no panic under this lock"),
-            rss.first,
-            rss.most,
-            rss.last,
             median_and_most(&usual),
         );
         println!("{text}");
@@ -284,46 +232,42 @@ async fn f23_a_hostile_broker_ends_nobody_elses_work() {
             std::fs::write(file, &text).expect("the counts are written");
         }
     };
-    let ((same, other), back) = tokio::select! {
+    let (same, other, back) = tokio::select! {
         (status, after) = ended(&mut operator, begun, first, &rss) => {
             let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
-            let struck = hostile.struck();
-            let last: Vec<_> = struck.iter().rev().take(5).map(|s| format!("{s} at {:.2} s", (s.at - begun).as_secs_f32())).collect();
-            let attack = struck.last().map_or_else(|| "no attack".to_owned(), |s| format!("attack {s}"));
+            let mut struck: Vec<_> = hostile.iter().flat_map(HostileBroker::struck).collect();
+            struck.sort_by_key(|one| std::cmp::Reverse(one.at));
+            let last: Vec<_> = struck.iter().take(5).map(|one| format!("{one} at {:.2} s", (one.at - begun).as_secs_f32())).collect();
+            let attack = struck.first().map_or_else(|| "no attack".to_owned(), |one| format!("attack {one}"));
             let what = format!("the operator ended by {how} after {:.1} s, seed {seed}, {attack}", after.as_secs_f32());
             report(&what);
             panic!("{what}; the last attacks, latest first: {}", last.join(", "));
         }
-        why = attacked.misled(&statuses) => {
+        (why, ..) = misled => {
             report(&why);
             panic!("seed {seed}: {why}");
         }
-        took = and_then => took,
+        made = AssertUnwindSafe(resets).catch_unwind() => made.unwrap_or_else(|panic| {
+            report("a check failed");
+            resume_unwind(panic)
+        }),
     };
     let clients = client_ends(&operator).await;
     report(&format!(
-        "beside it {}; in another namespace {}; the attacked was back {back:.2?} after the last attack; ends of clients: {clients}",
+        "beside it {}; in another namespace {}; the attacked back after it {back:.2?}; ends of clients: {clients}",
         median_and_most(&same),
         median_and_most(&other),
     ));
     assert!(operator.is_running() && operator.pid() == pid, "seed {seed}: it was not started again");
     assert!(!operator.log().contains("panicked"), "seed {seed}: a panic");
-    let rss = rss.into_inner().expect("no panic under this lock");
-    assert!(rss.last <= rss.first + GROWTH_KIB, "seed {seed}: {} KiB after {first:?}, {} KiB at the end", rss.first, rss.last);
-    assert!(hostile.answers().keys().all(|(_, known)| *known), "seed {seed}: answers of an unknown schema: {:?}", hostile.answers());
-    assert!(!hostile.struck().is_empty(), "seed {seed}: nothing was attacked");
-    // Whatever a record says was verified did land.
-    let landed = offsets_topic::landed(&a.bootstrap, &attacked.group).await;
-    for record in a.all_records().await {
-        let verified = record.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Verified);
-        if record.spec.pipeline.name != attacked.name || !verified {
-            continue;
-        }
-        let plan = Plan::of_record(record.spec.plan.as_ref().expect("a plan"));
-        for (row, goal) in plan.moves() {
-            let at = (row.at.topic.clone(), row.at.partition);
-            assert!(landed.get(&at).is_some_and(|all| all.contains(&goal.offset)), "seed {seed}: {at:?} {goal:?} never landed; {record:?}");
-        }
+    let Memory { first: early, last, .. } = *rss.lock().expect("no panic under this lock");
+    assert!(last <= early + GROWTH_KIB, "seed {seed}: {early} KiB after {first:?}, {last} KiB at the end");
+    for one in &hostile {
+        let answers = one.answers();
+        assert!(answers.keys().all(|(api, _)| answers.contains_key(&(api.clone(), true))), "seed {seed}: an unknown schema: {answers:?}");
+        assert!(!one.struck().is_empty(), "seed {seed}: nothing was attacked");
     }
-    assert_eq!(reset(&a.pipelines().get("attacked").await.expect("it is there").status.expect("a status")).id, "after");
+    for one in &attacked {
+        one.all_landed(seed).await;
+    }
 }

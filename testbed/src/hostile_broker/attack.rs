@@ -1,6 +1,7 @@
 //! What is done to an answer, and which of it comes next: drawn by a seed, for each connection by itself.
 
 use std::fmt;
+use std::ops::Range;
 
 use fastrand::Rng;
 use kafka_protocol::messages::ApiKey;
@@ -109,6 +110,8 @@ const APIS: [(ApiKey, u32); 9] = [
     (ApiKey::ConsumerGroupDescribe, 3),
 ];
 
+/// So many answers has a connection before it is of another mind.
+const MOOD: Range<u32> = 4..20;
 /// One of this many connections ends as soon as it is made.
 const ACCEPTS: u32 = 30;
 
@@ -145,7 +148,7 @@ impl Script {
         let mut rng = Rng::with_seed(Rng::with_seed(seed).u64(..) ^ Rng::with_seed(!connection).u64(..));
         let only = if only.is_empty() { Attack::ALL.to_vec() } else { only.to_vec() };
         let mood = mood(&mut rng, &only);
-        let left = rng.u32(8..32);
+        let left = rng.u32(MOOD);
         Self { rng, only, mood, left }
     }
 
@@ -157,7 +160,7 @@ impl Script {
     /// What is done to the next answer.
     pub fn next(&mut self, api: ApiKey) -> Option<Strike> {
         if self.left == 0 {
-            (self.mood, self.left) = (mood(&mut self.rng, &self.only), self.rng.u32(8..32));
+            (self.mood, self.left) = (mood(&mut self.rng, &self.only), self.rng.u32(MOOD));
         }
         self.left -= 1;
         // So many numbers are drawn in any case: what is asked for must not change what comes later.
@@ -179,8 +182,8 @@ impl Script {
 
 fn mood(rng: &mut Rng, only: &[Attack]) -> Mood {
     match rng.u32(..20) {
-        0..8 => Mood::Honest,
-        8..16 => {
+        0..5 => Mood::Honest,
+        5..15 => {
             let weights: u32 = APIS.iter().map(|(_, weight)| weight).sum();
             let mut at = rng.u32(..weights);
             let api = APIS.iter().find(|(_, weight)| {

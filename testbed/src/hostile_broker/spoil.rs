@@ -87,8 +87,9 @@ fn change(attack: Attack, api: ApiKey, field: Field<'_>, rng: &mut Rng) {
         Field::Partition(n) => *n = [n.wrapping_add(1), n.wrapping_sub(1), -1, 1000, i32::MIN, i32::MAX][rng.usize(..6)],
         Field::Number(n) => *n = [n.wrapping_add(1), 0, 1, -1, -2, 70_000, i32::MIN, i32::MAX][rng.usize(..8)],
         Field::Offset(n) => {
-            let far = if api == ApiKey::ListOffsets { FAR_END } else { FAR_COMMIT };
-            *n = [n.saturating_add(far), n.saturating_add(far), -far, i64::MAX, i64::MIN][rng.usize(..5)];
+            let to_commits = [n.saturating_add(FAR_COMMIT), n.saturating_add(FAR_COMMIT), -FAR_COMMIT, i64::MAX, i64::MIN];
+            let to_ends = [n.saturating_add(FAR_END), n.saturating_add(FAR_END), -FAR_END, i64::MAX - 1, i64::MIN + 1];
+            *n = if api == ApiKey::ListOffsets { to_ends } else { to_commits }[rng.usize(..5)];
         }
         Field::Code(n) => *n = CODES[rng.usize(..CODES.len())],
         Field::Version(n) => *n = [n.wrapping_add(1), n.wrapping_sub(1), 0, -1, 999, i16::MIN, i16::MAX][rng.usize(..7)],

@@ -146,6 +146,7 @@ async fn hostile(only: &[Attack], honest: bool) -> (HostileBroker, String) {
 async fn ask(address: &str, times: i32) -> Vec<Option<Vec<u8>>> {
     // It may be reset as soon as it is made.
     let Ok(mut stream) = TcpStream::connect(address).await else { return Vec::new() };
+    stream.set_nodelay(true).expect("it is open");
     let mut answers = Vec::new();
     for id in 1..=times {
         let request = [&(FETCH as i16).to_be_bytes()[..], &VERSION.to_be_bytes(), &id.to_be_bytes(), b"rest"].concat();
