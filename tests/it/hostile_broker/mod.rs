@@ -1,4 +1,4 @@
-//! A broker that is hostile, beside one that is not: it ends nobody else's work, and nobody is told what is not so (F23).
+//! A broker that is hostile, beside one that is not: it ends nobody else's work, and nobody is told what is not so (F25).
 
 mod process;
 mod told;
@@ -177,14 +177,14 @@ impl<'a> Pipeline<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f23_a_hostile_broker_ends_nobody_elses_work() {
+async fn f25_a_hostile_broker_ends_nobody_elses_work() {
     let (seed, seconds) = (setting("HOSTILE_SEED", 1), setting("HOSTILE_SECONDS", 60));
     let only = std::env::var("HOSTILE_ONLY").unwrap_or_default();
     let named = |name: &str| Attack::named(name).unwrap_or_else(|| panic!("no attack is named {name}: {:?}", Attack::ALL));
     let only: Vec<_> = only.split(',').filter(|name| !name.is_empty()).map(named).collect();
     let (sockets, addresses) = sockets(ATTACKED);
     let own = Own::start(addresses.clone()).await;
-    let (a, b) = (World::on(own.0, "f23-a").await, World::on(own.0, "f23-b").await);
+    let (a, b) = (World::on(own.0, "f25-a").await, World::on(own.0, "f25-b").await);
     let mut operator = Operator::start_everywhere(own.0, Path::new(EXE), &flags(&[]));
     let pid = operator.pid();
     let beside = Pipeline::new(&a, "beside", &a.bootstrap).await;
