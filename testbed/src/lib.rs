@@ -5,6 +5,7 @@ mod broker;
 mod cluster;
 pub mod consumer;
 pub mod enos;
+pub mod hostile_broker;
 pub mod kafka;
 pub mod offsets_topic;
 mod operator;

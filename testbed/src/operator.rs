@@ -79,7 +79,12 @@ impl Operator {
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.server.ended().is_none()
+        self.ended().is_none()
+    }
+
+    /// None while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.server.ended()
     }
 
     /// SIGKILL.

@@ -29,6 +29,7 @@ mod enos;
 mod examples;
 mod faults;
 mod hostile;
+mod hostile_broker;
 mod kill;
 mod logs;
 mod once;
