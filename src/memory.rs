@@ -48,6 +48,8 @@ struct Inner {
     /// When a running pipeline was last asked for its position, and the answer.
     readings: HashMap<Identity, (Instant, LagReading)>,
     refusals: HashMap<String, u32>,
+    /// How often in a row the finalizer of an object could not be put on or taken off, by its uid.
+    unguarded: HashMap<String, u32>,
     /// What was last logged of an object, and when it was last true.
     told: HashMap<Identity, String>,
 }
@@ -329,6 +331,18 @@ impl Memory {
         *refusals
     }
 
+    /// Counts how often in a row our finalizer could not be put on this object, or taken off it.
+    pub fn note_guard(&self, object: &Identity, done: bool) -> u32 {
+        let mut inner = self.inner();
+        if done {
+            inner.unguarded.remove(&object.uid);
+            return 0;
+        }
+        let failures = inner.unguarded.entry(object.uid.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
+    }
+
     /// Lets go of what concerned objects and records that are gone, as far as nothing depends on it: `alive` says which uids are left.
     pub fn forget(&self, alive: impl Fn(&str) -> bool, now: Instant) {
         let ago = |t: Instant| now.saturating_duration_since(t);
@@ -338,12 +352,20 @@ impl Memory {
         inner.closed.retain(|(record, _)| alive(record));
         inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNSEEN));
         inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
+        inner.unguarded.retain(|object, _| alive(object));
+        inner.refusals.retain(|record, _| alive(record));
+        // A record that was just made may not be known as alive yet.
+        inner.first_seen.retain(|(record, _), since| alive(record) || ago(*since) < UNSEEN);
+        inner.switches.retain(|record, known| alive(record) || known.first_seen.is_none_or(|since| ago(since) < UNSEEN));
         // The tables stay as large as they once were.
         inner.failures.shrink_to_fit();
         inner.readings.shrink_to_fit();
         inner.closed.shrink_to_fit();
         inner.looks.shrink_to_fit();
         inner.told.retain(|object, _| alive(&object.uid));
+        inner.told.shrink_to_fit();
+        inner.first_seen.shrink_to_fit();
+        inner.switches.shrink_to_fit();
     }
 
     /// Whether this differs from what was last said of this object.

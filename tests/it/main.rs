@@ -16,6 +16,7 @@ mod kafka_numbers;
 mod kafka_targets;
 
 mod active;
+mod advice;
 mod between;
 mod chunks;
 mod clocks;
@@ -30,6 +31,7 @@ mod faults;
 mod hostile;
 mod kill;
 mod logs;
+mod memory;
 mod once;
 mod once_partly;
 mod once_records;
