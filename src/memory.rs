@@ -453,6 +453,16 @@ mod tests {
             });
             serde_json::from_value(record).unwrap()
         };
+        // Of a request that stops its pipeline, with a plan that another process wrote.
+        let open = |n: usize| -> OffsetResetRecord {
+            let mut record = closed(n);
+            record.metadata.uid = Some(format!("open-{n}"));
+            record.status = None;
+            record.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
+            record.spec.plan = Some(crate::domain::Plan::default().to_record());
+            record.spec.writer = Some(Writer { incarnation: "another".to_owned(), number: 1, attempt: 1, chunk: 1 });
+            record
+        };
         let committed: Committed =
             (0..1000).map(|n| (crate::domain::TopicPartition::new("t", n), crate::domain::Commit::default())).collect();
         let look = |n: usize, at: Instant| {
@@ -461,21 +471,41 @@ mod tests {
         };
         for n in 0..60 {
             memory.note_reached(&object(n), 1, false);
+            memory.note_guard(&object(n), false);
+            memory.note_refusal(&open(n));
+            memory.note_switch(&open(n), false, start);
+            memory.look(open(n), start);
             memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
             assert!(memory.look(closed(n), start).is_over());
             look(n, start);
         }
         let held = |memory: &Memory| {
             let inner = memory.inner();
-            [inner.failures.len(), inner.readings.len(), inner.closed.len(), inner.looks.len()]
+            let of_objects = [inner.failures.len(), inner.readings.len(), inner.looks.len(), inner.unguarded.len()];
+            let of_records = [inner.closed.len(), inner.refusals.len(), inner.switches.len(), inner.first_seen.len()];
+            [of_objects, of_records]
         };
-        assert_eq!(held(&memory), [60; 4]);
+        assert_eq!(held(&memory), [[60; 4]; 2]);
         memory.forget(|_| true, start);
-        assert_eq!(held(&memory), [60; 4], "what is there is remembered");
+        assert_eq!(held(&memory), [[60; 4]; 2], "what is there is remembered");
+        memory.forget(|_| false, start);
+        let of_records = held(&memory)[1];
+        assert_eq!([of_records[2], of_records[3]], [60; 2], "a record that was made a moment ago may not be known yet");
+        for n in 0..60 {
+            memory.note_reached(&object(n), 1, false);
+            memory.note_guard(&object(n), false);
+            memory.note_refusal(&open(n));
+            memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
+            assert!(memory.look(closed(n), start).is_over());
+            look(n, start);
+        }
         look(7, start + Duration::from_secs(4));
         let later = start + UNSEEN;
-        memory.forget(|uid| uid == "uid-7" || uid == "record-7", later);
-        assert_eq!(held(&memory), [1; 4]);
+        memory.forget(|uid| ["uid-7", "record-7", "open-7"].contains(&uid), later);
+        assert_eq!(held(&memory), [[1; 4]; 2]);
+        assert_eq!(memory.note_guard(&object(7), false), 2, "it goes on counting");
+        assert_eq!(memory.note_guard(&object(7), true), 0);
+        assert_eq!(memory.note_guard(&object(7), false), 1);
         assert!(memory.known_closed("record-7", "1") && !memory.known_closed("record-8", "1"));
         assert_eq!(memory.note_reached(&object(7), 1, false), 2, "it goes on counting");
         assert_eq!(memory.note_reached(&object(7), 2, false), 1, "an edit begins anew");

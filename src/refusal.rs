@@ -53,7 +53,9 @@ fn refused(what: &str, status: &Status, right: &str) -> Cause {
             by("the namespace is being deleted, and nothing new can be made in it", "Nothing is to be done")
         }
         () if has("admission webhook") && has("denied the request") => by("an admission webhook of the cluster refuses it", ask),
-        () if has("failed calling webhook") => by("an admission webhook of the cluster does not answer", ask),
+        () if has("failed calling webhook") => {
+            by("an admission webhook of the cluster does not answer", "Ask whoever runs it to bring it back; it is tried again")
+        }
         () if has("AdmissionPolicy") && (has("denied request") || has("denied the request")) => {
             by("an admission policy of the cluster refuses it", ask)
         }

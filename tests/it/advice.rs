@@ -276,7 +276,7 @@ async fn d1_the_flag_that_a_message_names_lets_the_operator_through() {
     let flag = format!("--{}", word_after(message, "the operator's --"));
     assert_eq!(flag, "--allowed-endpoints", "{message}");
     world.kill_operator();
-    world.start_operator_with(&[&format!("{flag}=127.0.0.0/8,::1")]);
+    world.start_operator_with(&[&format!("{flag}=127.0.0.1,127.0.0.2,::1")]);
     world.verified("p", "r1").await;
 }
 

@@ -228,7 +228,12 @@ fn recorded() -> Vec<Row> {
     add("the record was closed by another version, with a phase of its own", earliest(), of_next, &as_is);
     // The principal is known where it logs in with a name.
     let known_to_be = |name: &'static str| move |s: &mut Observation| s.principal = Some(name.to_owned());
-    add("the same, code 29, logged in by a password", earliest(), record(sent(&[(0, 29), (1, 29)], 1, 1)), &known_to_be("alice"));
+    add(
+        "refused on all partitions, code 29, logged in by a password",
+        earliest(),
+        record(sent(&[(0, 29), (1, 29)], 1, 1)),
+        &known_to_be("alice"),
+    );
     rows
 }
 
