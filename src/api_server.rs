@@ -10,9 +10,11 @@ use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::endpoints::EndpointPolicy;
+use crate::refusal;
 
 /// Namespace and name of what every API server publishes.
 const PUBLISHED: (&str, &str) = ("default", "kubernetes");
+const READING: &str = "reading the EndpointSlice default/kubernetes";
 
 /// A control plane changes its addresses seldom.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -46,8 +48,8 @@ impl ApiServer {
         let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), PUBLISHED.0);
         let found = match tokio::time::timeout(self.deadline, api.get(PUBLISHED.1)).await {
             Ok(Ok(slice)) => Ok(published(&slice)),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no answer in time".to_owned()),
+            Ok(Err(error)) => Err(refusal::cause(READING, &error, "the chart's Role in `default` allows it")),
+            Err(_) => Err(refusal::silent(READING, self.deadline)),
         };
         match found {
             Ok(found) => {
@@ -57,11 +59,11 @@ impl ApiServer {
                 }
                 true
             }
-            Err(error) => {
+            Err(cause) => {
                 if !told {
                     tracing::warn!(
-                        error,
-                        "The EndpointSlice default/kubernetes cannot be read (the chart's Role in `default` allows it): of the API server's addresses only the one this process was given is kept from tenants"
+                        reason = %cause.reason,
+                        "Of the API server's addresses only the one this process was given is kept from tenants: {}", cause.message
                     );
                 }
                 false

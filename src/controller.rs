@@ -34,6 +34,7 @@ use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
+use crate::refusal;
 use crate::secrets::Secrets;
 use crate::server::Ready;
 use crate::unreadable;
@@ -120,7 +121,10 @@ pub async fn run(
             .for_each(|result| async {
                 match result {
                     Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
-                    Err(error) => tracing::warn!(%error, "The watch of StreamPipelines failed; it is tried again"),
+                    Err(error) => {
+                        let cause = refusal::of_watch("watching StreamPipelines", &error);
+                        tracing::warn!(reason = %cause.reason, "It is tried again: {}", cause.message);
+                    }
                 }
             });
         let mut passes = pin!(passes);
@@ -173,7 +177,10 @@ fn watch_records(
             match changes.try_next().await {
                 Ok(Some(_)) => {}
                 Ok(None) => return,
-                Err(error) => tracing::warn!(%error, "The watch of OffsetResetRecords failed; it is tried again"),
+                Err(error) => {
+                    let cause = refusal::of_watch("watching OffsetResetRecords", &error);
+                    tracing::warn!(reason = %cause.reason, "It is tried again: {}", cause.message);
+                }
             }
         }
     });

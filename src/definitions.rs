@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{OffsetResetRecord, Reason, StreamPipeline};
 use crate::domain::{Cause, Outdated, Timing};
+use crate::refusal;
 
 /// How often they are compared while nothing is amiss.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -53,7 +53,9 @@ impl Definitions {
             loop {
                 match self.compare(client, timing).await {
                     Ok(found) => return self.note(found),
-                    Err(error) => tracing::warn!(error = format!("{error:#}"), "The installed CRDs cannot be read; nothing is done before"),
+                    Err(cause) => {
+                        tracing::warn!(reason = %cause.reason, "The installed CRDs cannot be read; nothing is done before: {}", cause.message)
+                    }
                 }
                 tokio::time::sleep(timing.recheck_waiting).await;
             }
@@ -77,18 +79,21 @@ impl Definitions {
                     self.note(None);
                 }
                 Ok(found) => self.note(found),
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "The installed CRDs cannot be read"),
+                Err(cause) => tracing::warn!(reason = %cause.reason, "The installed CRDs cannot be read: {}", cause.message),
             }
         }
     }
 
-    async fn compare(&self, client: &Client, timing: &Timing) -> Result<Option<Outdated>> {
+    async fn compare(&self, client: &Client, timing: &Timing) -> Result<Option<Outdated>, Cause> {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let mut found = None;
         for own in [StreamPipeline::crd(), OffsetResetRecord::crd()] {
             let name = own.name_any();
-            let read = tokio::time::timeout(timing.call_deadline, api.get(&name)).await;
-            let installed = read.context("no answer from the API server in time")?.with_context(|| name.clone())?;
+            let what = format!("reading the CRD {name}");
+            let installed = match tokio::time::timeout(timing.call_deadline, api.get(&name)).await {
+                Ok(read) => read.map_err(|error| refusal::cause(&what, &error, refusal::CHART))?,
+                Err(_) => return Err(refusal::silent(&what, timing.call_deadline)),
+            };
             found = found.or_else(|| lacks(&own, &installed));
         }
         Ok(found)

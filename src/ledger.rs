@@ -351,7 +351,7 @@ impl Ledger {
     async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Cause> {
         match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(refusal::cause(what, &error, "the rights in the chart's ClusterRole are needed")),
+            Ok(Err(error)) => Err(refusal::cause(what, &error, refusal::CHART)),
             Err(_) => Err(refusal::silent(what, self.deadline)),
         }
     }

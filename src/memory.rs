@@ -48,6 +48,8 @@ struct Inner {
     /// When a running pipeline was last asked for its position, and the answer.
     readings: HashMap<Identity, (Instant, LagReading)>,
     refusals: HashMap<String, u32>,
+    /// How often in a row the finalizer of an object could not be put on or taken off, by its uid.
+    unguarded: HashMap<String, u32>,
     /// What was last logged of an object, and when it was last true.
     told: HashMap<Identity, String>,
 }
@@ -329,6 +331,18 @@ impl Memory {
         *refusals
     }
 
+    /// Counts how often in a row our finalizer could not be put on this object, or taken off it.
+    pub fn note_guard(&self, object: &Identity, done: bool) -> u32 {
+        let mut inner = self.inner();
+        if done {
+            inner.unguarded.remove(&object.uid);
+            return 0;
+        }
+        let failures = inner.unguarded.entry(object.uid.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
+    }
+
     /// Lets go of what concerned objects and records that are gone, as far as nothing depends on it: `alive` says which uids are left.
     pub fn forget(&self, alive: impl Fn(&str) -> bool, now: Instant) {
         let ago = |t: Instant| now.saturating_duration_since(t);
@@ -338,12 +352,20 @@ impl Memory {
         inner.closed.retain(|(record, _)| alive(record));
         inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNSEEN));
         inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
+        inner.unguarded.retain(|object, _| alive(object));
+        inner.refusals.retain(|record, _| alive(record));
+        // A record that was just made may not be known as alive yet.
+        inner.first_seen.retain(|(record, _), since| alive(record) || ago(*since) < UNSEEN);
+        inner.switches.retain(|record, known| alive(record) || known.first_seen.is_none_or(|since| ago(since) < UNSEEN));
         // The tables stay as large as they once were.
         inner.failures.shrink_to_fit();
         inner.readings.shrink_to_fit();
         inner.closed.shrink_to_fit();
         inner.looks.shrink_to_fit();
         inner.told.retain(|object, _| alive(&object.uid));
+        inner.told.shrink_to_fit();
+        inner.first_seen.shrink_to_fit();
+        inner.switches.shrink_to_fit();
     }
 
     /// Whether this differs from what was last said of this object.
@@ -431,6 +453,16 @@ mod tests {
             });
             serde_json::from_value(record).unwrap()
         };
+        // Of a request that stops its pipeline, with a plan that another process wrote.
+        let open = |n: usize| -> OffsetResetRecord {
+            let mut record = closed(n);
+            record.metadata.uid = Some(format!("open-{n}"));
+            record.status = None;
+            record.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
+            record.spec.plan = Some(crate::domain::Plan::default().to_record());
+            record.spec.writer = Some(Writer { incarnation: "another".to_owned(), number: 1, attempt: 1, chunk: 1 });
+            record
+        };
         let committed: Committed =
             (0..1000).map(|n| (crate::domain::TopicPartition::new("t", n), crate::domain::Commit::default())).collect();
         let look = |n: usize, at: Instant| {
@@ -439,21 +471,41 @@ mod tests {
         };
         for n in 0..60 {
             memory.note_reached(&object(n), 1, false);
+            memory.note_guard(&object(n), false);
+            memory.note_refusal(&open(n));
+            memory.note_switch(&open(n), false, start);
+            memory.look(open(n), start);
             memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
             assert!(memory.look(closed(n), start).is_over());
             look(n, start);
         }
         let held = |memory: &Memory| {
             let inner = memory.inner();
-            [inner.failures.len(), inner.readings.len(), inner.closed.len(), inner.looks.len()]
+            let of_objects = [inner.failures.len(), inner.readings.len(), inner.looks.len(), inner.unguarded.len()];
+            let of_records = [inner.closed.len(), inner.refusals.len(), inner.switches.len(), inner.first_seen.len()];
+            [of_objects, of_records]
         };
-        assert_eq!(held(&memory), [60; 4]);
+        assert_eq!(held(&memory), [[60; 4]; 2]);
         memory.forget(|_| true, start);
-        assert_eq!(held(&memory), [60; 4], "what is there is remembered");
+        assert_eq!(held(&memory), [[60; 4]; 2], "what is there is remembered");
+        memory.forget(|_| false, start);
+        let of_records = held(&memory)[1];
+        assert_eq!([of_records[2], of_records[3]], [60; 2], "a record that was made a moment ago may not be known yet");
+        for n in 0..60 {
+            memory.note_reached(&object(n), 1, false);
+            memory.note_guard(&object(n), false);
+            memory.note_refusal(&open(n));
+            memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
+            assert!(memory.look(closed(n), start).is_over());
+            look(n, start);
+        }
         look(7, start + Duration::from_secs(4));
         let later = start + UNSEEN;
-        memory.forget(|uid| uid == "uid-7" || uid == "record-7", later);
-        assert_eq!(held(&memory), [1; 4]);
+        memory.forget(|uid| ["uid-7", "record-7", "open-7"].contains(&uid), later);
+        assert_eq!(held(&memory), [[1; 4]; 2]);
+        assert_eq!(memory.note_guard(&object(7), false), 2, "it goes on counting");
+        assert_eq!(memory.note_guard(&object(7), true), 0);
+        assert_eq!(memory.note_guard(&object(7), false), 1);
         assert!(memory.known_closed("record-7", "1") && !memory.known_closed("record-8", "1"));
         assert_eq!(memory.note_reached(&object(7), 1, false), 2, "it goes on counting");
         assert_eq!(memory.note_reached(&object(7), 2, false), 1, "an edit begins anew");

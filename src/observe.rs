@@ -22,6 +22,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now:
         seen.owing = ctx.ledger.owing(&desired.object, &ctx.memory).await.into();
     }
     let platform = ctx.platform(desired).await;
+    seen.principal = platform.principal();
     let look = Look { ctx, desired, progress, platform, abilities: desired.backend.abilities(), now };
     match look.open_records().await {
         Err(cause) => seen.record = Reading::Unreadable(cause),

@@ -19,6 +19,8 @@ const VALUES: Duration = Duration::from_secs(5);
 
 /// HTTP status of a write that met a newer version, or an object that is there already.
 const CONFLICT: i32 = 409;
+/// … that met no object any more.
+const NOT_FOUND: i32 = 404;
 
 /// Runs passes until nothing is left to do at once. When to look again if nothing changes before; None: only then.
 pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Duration> {
@@ -58,7 +60,10 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             };
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The object changed; the watch brings it anew.
-                Ok(()) if guard => return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))),
+                Ok(()) if guard => {
+                    ctx.memory.note_guard(&desired.object, true);
+                    return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1)));
+                }
                 // What an older definition drops would be written again at once.
                 Ok(()) if seen.outdated.is_some() => None,
                 Ok(()) if !unload => {
@@ -70,6 +75,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 Ok(()) => None,
                 Err(cause) => Some(cause),
             };
+            let refusals = if guard { ctx.memory.note_guard(&desired.object, false) } else { refusals };
             // What keeps the plan from being sent is told, and not tried again at once.
             again = ctx.jitter(again.max(ctx.timing.recheck_waiting).max(backoff(
                 refusals,
@@ -94,9 +100,9 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         }
         match report(ctx, pipeline, &desired, &decision.verdict, &told).await {
             Ok(()) => {}
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => again = again.min(Duration::from_millis(200)),
-            Err(error) => {
-                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, %error, "Could not write the status");
+            Err(cause) if matches!(cause.backend_code, Some(CONFLICT | NOT_FOUND)) => again = again.min(Duration::from_millis(200)),
+            Err(cause) => {
+                tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, reason = %cause.reason, "Not told: {}", cause.message);
                 again = again.min(ctx.jitter(Duration::from_secs(1)));
             }
         }
@@ -123,7 +129,7 @@ fn heals_by_a_value(reason: Reason) -> bool {
 }
 
 /// Doubles from a fifth of the usual delay up to the cap.
-fn backoff(failures: u32, usual: Duration, cap: Duration) -> Duration {
+pub fn backoff(failures: u32, usual: Duration, cap: Duration) -> Duration {
     (usual / 5).saturating_mul(2u32.saturating_pow(failures.min(16))).min(cap)
 }
 

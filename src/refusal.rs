@@ -8,17 +8,38 @@ use kube::core::Status;
 use crate::api::Reason;
 use crate::domain::Cause;
 
+/// What gives the operator's account most of its rights.
+pub const CHART: &str = "the rights in the chart's ClusterRole are needed";
+
+/// Of what no person has to put right in the object.
+const AGAIN: &str = "It is tried again; if it stays, look at the API server";
+
 /// Why a call to the API server failed. `right`: what gives the operator's account the right to it.
 pub fn cause(what: &str, error: &kube::Error, right: &str) -> Cause {
     match error {
         kube::Error::Api(status) => refused(what, status, right),
-        other => Cause::new(Reason::APIServerError, format!("{what}: {other}")),
+        other => Cause::new(Reason::APIServerError, format!("{what}: {other}. {AGAIN}")),
     }
+}
+
+/// The same of a watch, whose errors hold those of the calls it makes.
+pub fn of_watch(what: &str, error: &(dyn std::error::Error + 'static)) -> Cause {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    for error in chain {
+        if let Some(error) = error.downcast_ref::<kube::Error>() {
+            return cause(what, error, CHART);
+        }
+        let boxed = error.downcast_ref::<Box<Status>>().map(AsRef::as_ref);
+        if let Some(status) = boxed.or_else(|| error.downcast_ref::<Status>()) {
+            return refused(what, status, CHART);
+        }
+    }
+    Cause::new(Reason::APIServerError, format!("{what}: {error}"))
 }
 
 /// It did not answer.
 pub fn silent(what: &str, deadline: Duration) -> Cause {
-    Cause::new(Reason::APIServerError, format!("{what}: no answer from the API server within {} s", deadline.as_secs()))
+    Cause::new(Reason::APIServerError, format!("{what}: no answer from the API server within {} s. {AGAIN}", deadline.as_secs()))
 }
 
 fn refused(what: &str, status: &Status, right: &str) -> Cause {
@@ -32,7 +53,9 @@ fn refused(what: &str, status: &Status, right: &str) -> Cause {
             by("the namespace is being deleted, and nothing new can be made in it", "Nothing is to be done")
         }
         () if has("admission webhook") && has("denied the request") => by("an admission webhook of the cluster refuses it", ask),
-        () if has("failed calling webhook") => by("an admission webhook of the cluster does not answer", ask),
+        () if has("failed calling webhook") => {
+            by("an admission webhook of the cluster does not answer", "Ask whoever runs it to bring it back; it is tried again")
+        }
         () if has("AdmissionPolicy") && (has("denied request") || has("denied the request")) => {
             by("an admission policy of the cluster refuses it", ask)
         }
@@ -43,11 +66,64 @@ fn refused(what: &str, status: &Status, right: &str) -> Cause {
             Cause::new(Reason::PermissionMissing, format!("{what}: {said}; {right}"))
         }
         () if status.code == 403 => by("the cluster's admission refuses it", ask),
-        () => Cause::new(Reason::APIServerError, format!("{what}: {said}")),
+        () => Cause::new(Reason::APIServerError, format!("{what}: the API server answers: {said}. {AGAIN}")),
     };
     // A right is not the backend's to name.
     let backend_code = (cause.reason != Reason::PermissionMissing).then(|| i32::from(status.code));
     Cause { backend_code, ..cause }
+}
+
+/// What each kind of refusal is told as, with what leads to it: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<(String, Cause)> {
+    let of = |code: u16, said: &str| {
+        let status = Status { code, message: said.to_owned(), ..Status::default() };
+        cause("creating the record", &kube::Error::Api(Box::new(status)), CHART)
+    };
+    let record = "offsetresetrecords.streampipeline.io";
+    vec![
+        ("the API server is silent".to_owned(), silent("creating the record", Duration::from_secs(10))),
+        ("the API server fails".to_owned(), of(500, "etcdserver: request timed out")),
+        (
+            "the operator lacks a right".to_owned(),
+            of(
+                403,
+                &format!(
+                    "{record} is forbidden: User \"system:serviceaccount:s:o\" cannot create resource \"offsetresetrecords\" in API group \"streampipeline.io\" in the namespace \"n\""
+                ),
+            ),
+        ),
+        (
+            "somebody's webhook refuses".to_owned(),
+            of(403, "admission webhook \"freeze.example.com\" denied the request: a freeze until Monday"),
+        ),
+        (
+            "somebody's webhook is away".to_owned(),
+            of(500, "Internal error occurred: failed calling webhook \"freeze.example.com\": failed to call webhook: connection refused"),
+        ),
+        (
+            "somebody's policy refuses".to_owned(),
+            of(
+                422,
+                &format!(
+                    "{record} \"p-1\" is forbidden: ValidatingAdmissionPolicy 'freeze' with binding 'freeze' denied request: a freeze until Monday"
+                ),
+            ),
+        ),
+        (
+            "a quota is used up".to_owned(),
+            of(
+                403,
+                &format!(
+                    "{record} \"p-1\" is forbidden: exceeded quota: q, requested: count/{record}=1, used: count/{record}=9, limited: count/{record}=9"
+                ),
+            ),
+        ),
+        (
+            "the namespace is being deleted".to_owned(),
+            of(403, &format!("{record} \"p-1\" is forbidden: unable to create new content in namespace n because it is being terminated")),
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::api::{FINALIZER, StreamPipeline};
 use crate::domain::words;
+use crate::refusal;
 
 /// Longer than a list takes that comes at all.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -18,7 +19,8 @@ const PAGE: u32 = 500;
 /// Something is kept stopped, and what to do about it; or it could not be found out.
 pub async fn check(client: Client) -> Result<()> {
     let kept = tokio::time::timeout(DEADLINE, kept(client)).await.context("no answer from the API server in time")?;
-    let kept = kept.context("StreamPipelines cannot be listed, so it is not known whether one is kept stopped")?;
+    let kept = kept.map_err(|error| anyhow::anyhow!(refusal::cause("listing StreamPipelines", &error, refusal::CHART).message));
+    let kept = kept.context("it is not known whether a pipeline is kept stopped")?;
     if kept.is_empty() {
         return Ok(());
     }

@@ -13,7 +13,9 @@ use serde_json::json;
 use crate::api::{FINALIZER, OPERATOR, Reason, StreamPipeline};
 use crate::context::Context;
 use crate::domain::{Identity, words};
-use crate::reconcile::reconcile;
+use crate::reconcile::{backoff, reconcile};
+use crate::refusal;
+use crate::report::publish;
 
 /// A pass for an object that does not decode.
 pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> Action {
@@ -33,7 +35,9 @@ pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> A
     }
     if let Some(left) = left(&object, ctx) {
         if left.is_zero() {
-            let_go(ctx, &object, error).await;
+            let failures = let_go(ctx, &object, error).await;
+            let again = backoff(failures, ctx.timing.recheck_waiting, ctx.timing.max_backoff);
+            return Action::requeue(ctx.jitter(again.max(ctx.timing.recheck_waiting)));
         }
         return Action::requeue(left.clamp(ctx.timing.recheck_waiting, ctx.timing.recheck_idle.max(ctx.timing.recheck_waiting)));
     }
@@ -54,7 +58,8 @@ fn left(object: &DynamicObject, ctx: &Context) -> Option<Duration> {
     Some(ctx.timing.finalizer_deadline.saturating_sub(waited))
 }
 
-async fn let_go(ctx: &Context, object: &DynamicObject, error: &str) {
+/// How often in a row it could not be let go.
+async fn let_go(ctx: &Context, object: &DynamicObject, error: &str) -> u32 {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let text = format!(
         "this object was deleted and cannot be read by this version of the operator: {}; it is waited for no longer. If its pipeline is \
@@ -71,14 +76,17 @@ async fn let_go(ctx: &Context, object: &DynamicObject, error: &str) {
     };
     let resource = ApiResource::erase::<StreamPipeline>(&());
     let reference = object.object_ref(&resource);
-    let published = ctx.recorder.publish(&event, &reference);
-    if !matches!(tokio::time::timeout(ctx.timing.call_deadline, published).await, Ok(Ok(()))) {
-        tracing::warn!(namespace, name, "Could not write an event");
-    }
+    publish(ctx, &reference, &event).await;
     let identity = Identity { uid: object.uid().unwrap_or_default(), namespace, name };
-    if let Err(cause) = ctx.ledger.guard(&identity, false).await {
+    let undone = ctx.ledger.guard(&identity, false).await.err();
+    if let Some(cause) = &undone {
         tracing::warn!(namespace = identity.namespace, name = identity.name, reason = %cause.reason, "{}", cause.message);
     }
+    ctx.memory.note_guard(&identity, undone.is_none())
+}
+
+pub(crate) fn unreadable(error: &str) -> String {
+    format!("this object cannot be read by this version of the operator: {}; nothing was done. Correct it", words::cut(error, 1024))
 }
 
 /// Says on the object that it cannot be read.
@@ -89,8 +97,7 @@ async fn refuse(api: &Api<DynamicObject>, object: &DynamicObject, error: &str) {
     if status["observedGeneration"].as_i64() == generation && status["conditions"][0]["reason"] == json!(Reason::InvalidObject) {
         return;
     }
-    let message =
-        format!("this object cannot be read by this version of the operator: {}; nothing was done. Correct it", words::cut(error, 1024));
+    let message = unreadable(error);
     let condition = |kind: &str, status: &str| {
         json!({
             "type": kind, "status": status, "reason": Reason::InvalidObject, "message": message,
@@ -100,6 +107,7 @@ async fn refuse(api: &Api<DynamicObject>, object: &DynamicObject, error: &str) {
     let patch = json!({ "status": { "observedGeneration": generation, "conditions": [condition("Ready", "False"), condition("Stalled", "True")] } });
     let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
     if let Err(error) = api.patch_status(&name, &params, &Patch::Merge(&patch)).await {
-        tracing::warn!(namespace = object.namespace(), name, %error, "Could not write the status of an unreadable object");
+        let cause = refusal::cause("writing the status", &error, refusal::CHART);
+        tracing::warn!(namespace = object.namespace(), name, reason = %cause.reason, "Not told: {}", cause.message);
     }
 }

@@ -100,6 +100,7 @@ pub enum Reason {
     Unproven,
     NotTakenUp,
     PauseTimedOut,
+    PauseTooLong,
     PipelineNameAmbiguous,
     PlanReady,
     ResetVerified,
@@ -234,12 +235,15 @@ impl Reason {
                 "The platform accepted the reset and shows the position only of running pipelines. Start it; the readings are then compared."
             }
             Unproven => {
-                "The platform accepted the reset and the pipeline runs again; its readings neither prove nor disprove that the position moved."
+                "The platform accepted the reset and the pipeline runs again; its readings neither prove nor disprove that the position moved. Look at it in the console; a new id asks again."
             }
             NotTakenUp => {
                 "The platform accepted the reset, and the pipeline went on from where it was. Look at it in the console; a new id asks again."
             }
             PauseTimedOut => "The pipeline did not stop before the deadline. Nothing was reset, and it is left running or started again.",
+            PauseTooLong => {
+                "With `whenActive: Pause` a `waitTimeout` above 24h or a `quietPeriod` above 1h, which an earlier version allowed. Nothing was sent, and what was stopped for it is started again. Shorten it, with a new id."
+            }
             PipelineNameAmbiguous => "Several pipelines of the organization have this name. Name one by `pipelineID`, in a new object.",
             PlanRecorded => "The plan is in the record and is sent next.",
             Sent => "The plan was sent, or may have been; the group is looked at next.",

@@ -58,7 +58,9 @@ pub use references::{CaSource, KeyReference, SecretReference};
     validation = Rule::new("!has(self.enos) || !has(self.offsetReset) || !has(self.offsetReset.to)").message("spec.offsetReset.to cannot be chosen with spec.enos: the platform decides where the position goes; remove it"),
     validation = Rule::new(rules::kafka_only()).message("spec.offsetReset: topics, quietPeriod, outOfRange, noRecordAtTime, noCommittedOffset and missingGroup mean nothing with spec.enos, where the platform decides; remove them"),
     validation = Rule::new("!has(self.enos) || has(self.enos.start) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.enos.start is needed with whenActive: Pause, so that the operator can start the pipeline again: executionMode, kafkaRate, and resourceConfig where it has one"),
-    validation = Rule::new("!has(self.kafka) || has(self.kafka.workloads) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.kafka.workloads is needed with whenActive: Pause, so that the operator knows what to stop and to bring back; or use Wait or Fail")
+    validation = Rule::new("!has(self.kafka) || has(self.kafka.workloads) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.kafka.workloads is needed with whenActive: Pause, so that the operator knows what to stop and to bring back; or use Wait or Fail"),
+    validation = Rule::new(rules::pause_at_most("waitTimeout", "24h")).message("spec.offsetReset.waitTimeout: at most 24h with whenActive: Pause, which may keep the pipeline stopped for as long; shorten it, or use Wait and stop the pipeline yourself"),
+    validation = Rule::new(rules::pause_at_most("quietPeriod", "1h")).message("spec.offsetReset.quietPeriod: at most 1h with whenActive: Pause, which keeps the pipeline stopped meanwhile; shorten it, or use Wait and stop the pipeline yourself")
 )]
 pub struct StreamPipelineSpec {
     /// The pipeline is a Kafka consumer group; the operator moves its committed offsets. Omitted: it runs on `enos`.
@@ -98,15 +100,15 @@ pub struct OffsetReset {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(min = 1, max = 1000))]
     pub topics: Option<Vec<TopicSelection>>,
-    /// What to do while the pipeline is active. Pause: stop it, reset it, bring it back. Omitted: Wait.
+    /// What to do while the pipeline is active. Pause: stop it, reset it, bring it back; `waitTimeout` is then at most 24h, `quietPeriod` at most 1h. Omitted: Wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_active: Option<WhenActive>,
-    /// How long to wait, from acceptance, such as 90s or 1h30m (no days). Omitted: 24h. Then WaitTimedOut.
+    /// How long to wait, from acceptance, such as 90s or 1h30m (no days). Omitted: 24h. Then WaitTimedOut. With `whenActive: Pause` at most 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(rules::wait_timeout()).message("spec.offsetReset.waitTimeout: a duration above 0s and at most 720h, such as 90s, 1h30m or 24h (no days, no sign); not to wait at all is whenActive: Fail"))]
     #[schemars(schema_with = "rules::duration_schema")]
     pub wait_timeout: Option<Duration>,
-    /// How long the group must have neither members nor moving offsets. Omitted: 10s; 0s switches the check off.
+    /// How long the group must have neither members nor moving offsets. Omitted: 10s; 0s switches the check off. With `whenActive: Pause` at most 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(rules::duration()).message("spec.offsetReset.quietPeriod: a duration such as 500ms, 10s or 1h30m, or 0s to switch it off (no days, no sign)"))]
     #[schemars(schema_with = "rules::duration_schema")]

@@ -25,6 +25,14 @@ pub enum Platform {
 }
 
 impl Platform {
+    /// Whom the platform sees, where a right that is missing would be given to somebody by name.
+    pub fn principal(&self) -> Option<String> {
+        match self {
+            Platform::Kafka { kafka, .. } => kafka.as_ref().ok().and_then(|kafka| kafka.principal()),
+            Platform::Enos { .. } => None,
+        }
+    }
+
     /// Where the pipeline is, without looking; None where that takes a look. `pinned`: the cluster seen first.
     pub fn identity_of(&self, pinned: Option<&str>) -> Option<BackendIdentity> {
         match self {

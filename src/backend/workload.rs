@@ -200,9 +200,6 @@ impl Workloads {
     async fn autoscaler(&self) -> Result<Option<String>, Cause> {
         let Some(first) = self.references.first() else { return Ok(None) };
         let scales = |kind: &str, name: &str| self.references.iter().find(|at| at.kind == kind && at.name == name);
-        let told = |what: &str, by: &str, at: &WorkloadReference, way_out: &str| {
-            format!("{what} {by} scales {} {}: it would work against the pause. {way_out}, or use Wait", at.kind, at.name)
-        };
         let keda = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject"), "scaledobjects");
         let scaled: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &keda);
         let listed = match self.call("listing ScaledObjects", first, scaled.list(&ListParams::default())).await {
@@ -218,15 +215,14 @@ impl Workloads {
             if let Some(at) = scales(kind, target["name"].as_str().unwrap_or_default())
                 && !paused
             {
-                let way_out = format!("Pause it (annotation {KEDA_PAUSED}: \"true\") or remove it");
-                return Ok(Some(told("ScaledObject", &object.name_any(), at, &way_out)));
+                return Ok(Some(scaled_by_keda(&object.name_any(), at)));
             }
         }
         let hpas: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client.clone(), &self.namespace);
         for hpa in self.call("listing HorizontalPodAutoscalers", first, hpas.list(&ListParams::default())).await? {
             let Some(target) = hpa.spec.as_ref().map(|s| &s.scale_target_ref) else { continue };
             if let Some(at) = scales(&target.kind, &target.name) {
-                return Ok(Some(told("HorizontalPodAutoscaler", &hpa.name_any(), at, "Remove it")));
+                return Ok(Some(scaled_by("HorizontalPodAutoscaler", &hpa.name_any(), at, "Remove it")));
             }
         }
         Ok(None)
@@ -252,22 +248,72 @@ impl Workloads {
     async fn call<T>(&self, what: &str, at: &WorkloadReference, call: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
         match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(value)) => Ok(value),
-            // By its number: of a group that nobody serves the answer is no Status, and has no reason.
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                Err(Cause::new(Reason::WorkloadNotFound, format!("{what}: {}; correct spec.kafka.workloads", status.message)))
-            }
-            Ok(Err(kube::Error::Discovery(error))) => {
-                Err(Cause::new(Reason::WorkloadNotFound, format!("{what}: {error}; correct spec.kafka.workloads")))
-            }
             Ok(Err(error)) => {
-                let group = at.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-                let right = format!(
-                    "the chart's value `workloads` adds the rule: apiGroups [{group}], resources of {} and its /scale, verbs get and patch",
-                    at.kind
-                );
-                Err(refusal::cause(what, &error, &right))
+                let key = WorkloadKind { api_version: at.api_version.clone(), kind: at.kind.clone() };
+                let plural = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).map(|resource| resource.plural.clone());
+                Err(failed(what, &error, at, plural.as_deref()))
             }
             Err(_) => Err(refusal::silent(what, self.deadline)),
         }
     }
+}
+
+/// Why a call about this workload failed. `plural`: of its kind, where that is known.
+fn failed(what: &str, error: &kube::Error, at: &WorkloadReference, plural: Option<&str>) -> Cause {
+    let missing = |said: &str| {
+        let said = said.trim_end_matches(['.', '\n']);
+        Cause::new(
+            Reason::WorkloadNotFound,
+            format!("{what}: {said}. It goes on by itself once that is there, or correct spec.kafka.workloads"),
+        )
+    };
+    match error {
+        // By its number: of a group that nobody serves the answer is no Status, and has no reason.
+        kube::Error::Api(status) if status.code == 404 => missing(&status.message),
+        kube::Error::Discovery(error) => missing(&error.to_string()),
+        error => {
+            let group = at.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+            let plural = plural.map_or_else(|| format!("<plural of {}>", at.kind), str::to_owned);
+            let right = format!(
+                "it has this right once {{ apiGroups: ['{group}'], resources: [{plural}] }} is added to the chart's value `workloads`"
+            );
+            refusal::cause(what, error, &right)
+        }
+    }
+}
+
+fn scaled_by(what: &str, by: &str, at: &WorkloadReference, way_out: &str) -> String {
+    format!("{what} {by} scales {} {}: it would work against the pause. {way_out}, or use Wait", at.kind, at.name)
+}
+
+fn scaled_by_keda(by: &str, at: &WorkloadReference) -> String {
+    scaled_by("ScaledObject", by, at, &format!("Pause it (annotation {KEDA_PAUSED}: \"true\") or remove it"))
+}
+
+/// What each way to fail is told as, with what leads to it: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<(String, Cause)> {
+    let at = |api_version: &str, kind: &str| {
+        let reference = json!({ "apiVersion": api_version, "kind": kind, "name": "worker" });
+        serde_json::from_value::<WorkloadReference>(reference).unwrap()
+    };
+    let refused = |code: u16, message: &str| {
+        kube::Error::Api(Box::new(kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() }))
+    };
+    let deployment = at("apps/v1", "Deployment");
+    let what = "reading the scale of Deployment worker";
+    let of_kind = "workers.example.com \"worker\" is forbidden: User \"system:serviceaccount:s:o\" cannot patch resource \"workers/scale\" in API group \"example.com\" in the namespace \"n\"";
+    let scaled = |text| Cause::new(Reason::AutoscalerActive, text);
+    vec![
+        (
+            "a workload that is not there".to_owned(),
+            failed(what, &refused(404, "deployments.apps \"worker\" not found"), &deployment, None),
+        ),
+        (
+            "a workload of a kind that the operator may not scale".to_owned(),
+            failed("scaling Worker worker to 0", &refused(403, of_kind), &at("example.com/v1", "Worker"), Some("workers")),
+        ),
+        ("a HorizontalPodAutoscaler".to_owned(), scaled(scaled_by("HorizontalPodAutoscaler", "h", &deployment, "Remove it"))),
+        ("a ScaledObject of KEDA".to_owned(), scaled(scaled_by_keda("k", &deployment))),
+    ]
 }

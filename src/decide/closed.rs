@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::compare::{Comparison, compare};
-use super::{Pass, landed, pause};
+use super::{Pass, landed, next_step, pause};
 use crate::api::{LagReading, Reason, RecordPhase, Stage};
 use crate::domain::{Cause, Decision, Ending, Goal, RecordLook, Request, Row, Step, Verdict, retry_asked, words};
 
@@ -32,7 +32,8 @@ impl Pass<'_> {
         match self.may_retry(request, record) {
             Ok(()) => self.done(Verdict::request(ending), Some(Step::Rearm), Duration::ZERO),
             Err(cause) => {
-                ending.cause.message = format!("{} (Retry waits: {})", ending.cause.message, cause.message);
+                let said = next_step(&cause).map_or_else(|| cause.message.clone(), |next| words::and(&cause.message, next));
+                ending.cause.message = format!("{} (Retry waits: {said})", ending.cause.message);
                 self.done(Verdict::request(ending), None, self.timing.recheck_waiting)
             }
         }
@@ -125,13 +126,20 @@ impl Pass<'_> {
                     Reason::NotTakenUp,
                     format!("the platform accepted the reset, but after the start {text}. {}; a new id asks again", self.abilities().look),
                 ),
-                Comparison::Unproven(text) => (RecordPhase::Sent, Reason::Unproven, format!("the platform accepted the reset; {text}")),
+                Comparison::Unproven(text) => (
+                    RecordPhase::Sent,
+                    Reason::Unproven,
+                    format!("the platform accepted the reset; {text}. {}; a new id asks again", self.abilities().look),
+                ),
             },
             None if self.now.mono.saturating_duration_since(since.mono) < NO_READING => return wait(ending),
             None => (
                 RecordPhase::Sent,
                 Reason::Unproven,
-                "the platform accepted the reset; the pipeline runs, and the platform says nothing of its position".to_owned(),
+                format!(
+                    "the platform accepted the reset; the pipeline runs, and the platform says nothing of its position. {}; a new id asks again",
+                    self.abilities().look
+                ),
             ),
         };
         let cause = Cause::new(reason, text);

@@ -34,6 +34,8 @@ pub struct Case<'a> {
     pub committed: &'a Reading<Committed>,
     pub activity: &'a Reading<Activity>,
     pub abilities: Abilities,
+    /// Whom the platform sees, where it is known.
+    pub principal: Option<&'a str>,
     /// What else was looked at in this pass. None: nobody wants it any more, so it is never sent.
     pub second_look: Option<&'a Observation>,
     pub timing: &'a Timing,
@@ -199,7 +201,8 @@ pub fn transaction_open(committed: &Committed) -> Option<Cause> {
     let held: Vec<_> = committed.iter().filter(|(_, commit)| commit.pending).map(|(at, _)| at.to_string()).collect();
     let text = format!(
         "an open transaction holds the offset of {}; it is waited for. It ends when its producer commits or aborts it, at the latest at that \
-         producer's transaction.timeout.ms; kafka-transactions finds one that is left over (list, find-hanging) and ends it (forceTerminateTransaction, abort)",
+         producer's transaction.timeout.ms. One that is left over is shown by kafka-transactions list (Ongoing), and ended by \
+         kafka-transactions forceTerminateTransaction --transactionalId <id>",
         words::some_of(&held)
     );
     (!held.is_empty()).then(|| Cause::new(Reason::TransactionOpen, text))

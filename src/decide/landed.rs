@@ -29,7 +29,7 @@ impl Case<'_> {
             && self.look.is_first_send()
         {
             let [_, group] = self.look.object.spec.backend.parts();
-            return self.unload(refusal(at, group, code, sent));
+            return self.unload(refusal(at, group, code, sent, self.principal));
         }
         let committed = match self.stable() {
             Ok(committed) => committed,
@@ -279,11 +279,11 @@ fn meaning(code: i32) -> &'static str {
 }
 
 /// Why the broker refused every partition (Kafka's error codes).
-fn refusal(at: &TopicPartition, group: &str, code: i32, sent: usize) -> Cause {
+fn refusal(at: &TopicPartition, group: &str, code: i32, sent: usize, principal: Option<&str>) -> Cause {
     let (reason, what) = match code {
         22 | 25 | 27 | 113 => (Reason::GroupActive, meaning(code).to_owned()),
-        29 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--topic", &at.topic))),
-        30 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(None, "--group", group))),
+        29 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(principal, "--topic", &at.topic))),
+        30 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(principal, "--group", group))),
         3 => (Reason::PartitionNotFound, meaning(code).to_owned()),
         _ => (Reason::BackendError, meaning(code).to_owned()),
     };

@@ -118,7 +118,16 @@ impl Pass<'_> {
         activity: &'b Reading<Activity>,
         second_look: Option<&'b Observation>,
     ) -> Case<'b> {
-        Case { look, committed, activity, abilities: self.abilities(), second_look, timing: self.timing, now: self.now }
+        Case {
+            look,
+            committed,
+            activity,
+            abilities: self.abilities(),
+            principal: self.seen.principal.as_deref(),
+            second_look,
+            timing: self.timing,
+            now: self.now,
+        }
     }
 
     /// Our finalizer goes when no record of this object owes a start any more.
@@ -227,6 +236,9 @@ impl Pass<'_> {
         let Some(Clock { deadline, .. }) = clock else { return self.done(Verdict::Keep, None, self.timing.recheck_idle) };
         let failed = |cause| self.give_up(self.clocked(self.bare(Stage::Failed, cause), clock));
         if let Some(cause) = self.cut_short(request) {
+            return failed(cause);
+        }
+        if let Some(cause) = request.pauses_too_long() {
             return failed(cause);
         }
         if request.expires_at.is_some_and(|t| t <= self.now.wall) && own.is_none() {

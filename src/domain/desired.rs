@@ -314,6 +314,25 @@ impl Request {
         })
     }
 
+    /// What would keep the pipeline stopped for longer than may be. Refused at admission, but for objects that were there before.
+    pub fn pauses_too_long(&self) -> Option<Cause> {
+        if self.when_active != WhenActive::Pause {
+            return None;
+        }
+        let hour = Duration::from_secs(3600);
+        let of = |field: &str, value: Duration, hours: u32| {
+            let text = || {
+                format!(
+                    "spec.offsetReset.{field} is {} s, and at most {hours}h with whenActive: Pause, which keeps the pipeline stopped meanwhile; \
+                     nothing was sent. Shorten it, with a new id",
+                    value.as_secs()
+                )
+            };
+            (value > hour * hours).then(|| Cause::new(Reason::PauseTooLong, text()))
+        };
+        of("waitTimeout", self.wait_timeout, 24).or_else(|| of("quietPeriod", self.quiet_period, 1))
+    }
+
     /// Whether the record of this id was made to reset the same.
     pub fn same_as(&self, recorded: &OffsetReset) -> bool {
         self.what() == what(recorded)

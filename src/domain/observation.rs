@@ -76,6 +76,8 @@ const RESTORED: i64 = 60;
 pub struct Observation {
     /// Where the pipeline was found to live.
     pub identity: Reading<BackendIdentity>,
+    /// Whom the brokers see, as far as it is known.
+    pub principal: Option<String>,
     pub activity: Reading<Activity>,
     /// Of a record's pipeline that the operator stops.
     pub run_state: Reading<RunState>,

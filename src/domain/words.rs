@@ -23,20 +23,35 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal, a place for it.
+/// Whom the brokers see, where that is not known here.
+const PRINCIPAL: &str = " (<principal> is the brokers' name for this client: the subject of its certificate or the sub of its token, unless they \
+                         map it; the brokers' authorizer log has it)";
+
+/// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal a place for it, and
+/// where to find it.
 pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
-    let principal = shell(&format!("User:{}", cut(principal.unwrap_or("<principal>"), 128)));
-    format!("kafka-acls --add --allow-principal {principal} --operation Read --operation Describe {resource} {}", shell(&cut(name, 256)))
+    grant(principal, &format!("--operation Read --operation Describe {resource} {}", shell(&cut(name, 256))))
+}
+
+/// The command that lets the cluster be described.
+pub fn acl_of_cluster(principal: Option<&str>) -> String {
+    grant(principal, "--operation Describe --cluster")
+}
+
+fn grant(principal: Option<&str>, what: &str) -> String {
+    match principal {
+        Some(principal) => format!("kafka-acls --add --allow-principal {} {what}", shell(&format!("User:{}", cut(principal, 128)))),
+        None => format!("kafka-acls --add --allow-principal 'User:<principal>' {what}{PRINCIPAL}"),
+    }
 }
 
 /// The same for several topics, of which so many are named as fit in a sentence; there is one at least.
 pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String {
-    let mut names = topics.iter().take(NAMES);
-    let first = acl(principal, "--topic", names.next().unwrap_or(&""));
-    let shown = names.fold(first, |shown, name| format!("{shown} --topic {}", shell(&cut(name, 256))));
+    let shown: String = topics.iter().take(NAMES).map(|name| format!(" --topic {}", shell(&cut(name, 256)))).collect();
+    let command = grant(principal, &format!("--operation Read --operation Describe{shown}"));
     match topics.len().saturating_sub(NAMES) {
-        0 => shown,
-        more => format!("{shown} (and {more} more topics)"),
+        0 => command,
+        more => format!("{command} (and {more} more topics)"),
     }
 }
 
@@ -235,7 +250,8 @@ mod tests {
             ("\u{3164}", "\"\\u{3164}\"", "$'\\u3164'"),
         ] {
             assert_eq!(name(plain), told);
-            assert!(acl(None, "--group", plain).ends_with(&format!("--group {in_a_shell}")), "{}", acl(None, "--group", plain));
+            let command = acl(Some("u"), "--group", plain);
+            assert!(command.ends_with(&format!("--group {in_a_shell}")), "{command}");
         }
     }
 

@@ -8,6 +8,7 @@ mod status_tests;
 
 pub use status::{Seen, status_of};
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType};
@@ -18,19 +19,14 @@ use crate::clock;
 use crate::context::Context;
 use crate::domain::words;
 use crate::domain::{Cause, Desired, Verdict};
+use crate::refusal;
 
 /// Writes the status where it differs from the one that is there.
 ///
 /// # Errors
 /// The API server did not take it; the next pass tries again.
-pub async fn report(
-    ctx: &Context,
-    pipeline: &StreamPipeline,
-    desired: &Desired,
-    verdict: &Verdict,
-    seen: &Seen,
-) -> Result<(), kube::Error> {
-    let now = ctx.now().wall;
+pub async fn report(ctx: &Context, pipeline: &StreamPipeline, desired: &Desired, verdict: &Verdict, seen: &Seen) -> Result<(), Cause> {
+    let (now, about) = (ctx.now().wall, pipeline.object_ref(&()));
     let Some(status) = status_of(pipeline, desired, verdict, seen, ctx.timing.pause_warning, now) else { return Ok(()) };
     let mut next = pipeline.clone();
     next.status = Some(status);
@@ -39,13 +35,13 @@ pub async fn report(
     let params = PostParams { field_manager: Some(OPERATOR.to_owned()), ..PostParams::default() };
     let write = api.replace_status(&desired.object.name, &params, &next);
     let written = match tokio::time::timeout(ctx.timing.call_deadline, write).await {
-        Ok(result) => result?,
-        Err(_) => return Err(kube::Error::Service("no answer from the API server in time".into())),
+        Ok(result) => result.map_err(|error| refusal::cause("writing the status", &error, refusal::CHART))?,
+        Err(_) => return Err(refusal::silent("writing the status", ctx.timing.call_deadline)),
     };
     if let Some(limit) = newly(pipeline.status.as_ref(), written.status.as_ref(), "PauseLimitNear") {
         publish(
             ctx,
-            pipeline,
+            &about,
             &Event {
                 type_: EventType::Warning,
                 reason: limit.reason.clone(),
@@ -59,7 +55,7 @@ pub async fn report(
     if let (Verdict::Owes(cause), true) = (verdict, ready_reason(pipeline.status.as_ref()) != ready_reason(written.status.as_ref())) {
         let type_ = if cause.reason == Reason::BringingBack { EventType::Normal } else { EventType::Warning };
         let (reason, note) = (cause.reason.to_string(), Some(words::cut(&cause.message, 900)));
-        publish(ctx, pipeline, &Event { type_, reason, action: "BringBack".to_owned(), note, secondary: None }).await;
+        publish(ctx, &about, &Event { type_, reason, action: "BringBack".to_owned(), note, secondary: None }).await;
     }
     if let (Verdict::Request(ending), Some(event)) = (verdict, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
         match &ending.owed {
@@ -67,7 +63,7 @@ pub async fn report(
             Some(owed) => ctx.metrics.request(Stage::Sending, owed.reason),
             None => ctx.metrics.request(ending.stage, ending.cause.reason),
         }
-        publish(ctx, pipeline, &event).await;
+        publish(ctx, &about, &event).await;
         if let Some(gap) = ctx.clock.gap() {
             let text = format!("the operator's clock is {}, whose time counts. Correct the clock of its node", clock::words(gap));
             let event = Event {
@@ -77,7 +73,7 @@ pub async fn report(
                 note: Some(text),
                 secondary: None,
             };
-            publish(ctx, pipeline, &event).await;
+            publish(ctx, &about, &event).await;
         }
     }
     Ok(())
@@ -92,14 +88,15 @@ pub async fn left_paused(ctx: &Context, pipeline: &StreamPipeline, cause: &Cause
         note: Some(words::cut(&cause.message, 900)),
         secondary: None,
     };
-    publish(ctx, pipeline, &event).await;
+    publish(ctx, &pipeline.object_ref(&()), &event).await;
 }
 
-async fn publish(ctx: &Context, pipeline: &StreamPipeline, event: &Event) {
-    match tokio::time::timeout(ctx.timing.call_deadline, ctx.recorder.publish(event, &pipeline.object_ref(&()))).await {
+/// Writes an event about this object; that it could not is logged.
+pub async fn publish(ctx: &Context, about: &ObjectReference, event: &Event) {
+    match tokio::time::timeout(ctx.timing.call_deadline, ctx.recorder.publish(event, about)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "Could not write an event"),
-        Err(_) => tracing::warn!("Could not write an event: no answer from the API server in time"),
+        Ok(Err(error)) => tracing::warn!("{}", refusal::cause("writing an event", &error, refusal::CHART).message),
+        Err(_) => tracing::warn!("{}", refusal::silent("writing an event", ctx.timing.call_deadline).message),
     }
 }
 

@@ -13,7 +13,9 @@ use crate::parts::Parts;
 use crate::process::{Server, free_ports, retrying};
 use crate::scratch::Scratch;
 
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 10] = [
+    ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
+    ("kafka-transactions.sh", "org.apache.kafka.tools.TransactionsCommand"),
     ("kafka-consumer-groups.sh", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("kafka-groups.sh", "org.apache.kafka.tools.GroupsCommand"),
     ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),

@@ -168,7 +168,14 @@ async fn k27_share_and_streams_groups_are_refused_and_a_classic_streams_group_ne
         world.known(name, group).await;
         world.apply(name, group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": topic }], "missingGroup": "Create" })).await;
         let status = world.reaches(name, "r1", Stage::Failed, "GroupTypeNotSupported").await;
-        assert!(says(&status, "Stalled").2.contains("Nothing was sent"));
+        let message = says(&status, "Stalled").2;
+        assert!(message.contains("Nothing was sent") && message.contains("delete the StreamPipeline and create it anew"), "{message}");
+        // Which is done, with the name of a group.
+        let right = world.group(&topic, &[7]).await;
+        world.delete(name).await;
+        world.known(name, &right).await;
+        world.apply(name, &right, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+        world.verified(name, "r1").await;
     }
     // Kafka Streams on the classic protocol: its internal topics are never chosen by default.
     let classic = world.unique("app");
@@ -188,7 +195,7 @@ async fn k27_share_and_streams_groups_are_refused_and_a_classic_streams_group_ne
         .await;
     world.verified("classic", "r2").await;
     assert_eq!(world.offsets(&classic, &topic, 1).await, [Some(0)]);
-    assert!(world.all_records().await.iter().all(|r| r.spec.pipeline.name == "classic"));
+    assert!(world.all_records().await.iter().all(|r| r.spec.backend.parts()[1] != share && r.spec.backend.parts()[1] != streams));
 }
 
 #[tokio::test(flavor = "multi_thread")]

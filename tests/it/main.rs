@@ -16,6 +16,7 @@ mod kafka_numbers;
 mod kafka_targets;
 
 mod active;
+mod advice;
 mod between;
 mod chunks;
 mod client_process;
@@ -32,6 +33,7 @@ mod hostile;
 mod hostile_broker;
 mod kill;
 mod logs;
+mod memory;
 mod once;
 mod once_partly;
 mod once_records;

@@ -9,7 +9,7 @@ use testbed::eventually;
 use crate::watching::{ask, with};
 use crate::world::{LIMIT, Own, World, reset, says};
 
-const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+pub const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
 const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties";
 
 fn kubectl(world: &World, args: &[&str]) {

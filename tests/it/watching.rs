@@ -55,6 +55,19 @@ impl World {
         lines.filter(ours).map(|l| format!("{} {} {}", l["verb"], l["requestURI"], l["responseStatus"]["code"])).collect()
     }
 
+    /// When its patches of what is named so were refused, oldest first.
+    pub fn refused_at(&self, path: &str) -> Vec<Timestamp> {
+        let log = std::fs::read_to_string(self.testbed.cluster.audit_log()).expect("the audit log is there");
+        let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}");
+        let uri = |line: &Value| line["requestURI"].as_str().unwrap_or_default().to_owned();
+        let ours = |line: &Value| {
+            let here = uri(line).contains(self.namespace.name()) && uri(line).split('?').next().is_some_and(|at| at.ends_with(path));
+            line["user"]["username"] == json!(user) && here && line["responseStatus"]["code"].as_i64() >= Some(400)
+        };
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(ours);
+        lines.filter_map(|line| line["requestReceivedTimestamp"].as_str()?.parse().ok()).collect()
+    }
+
     pub async fn version(&self, name: &str) -> Option<String> {
         self.pipelines().get(name).await.expect("the object is there").resource_version()
     }

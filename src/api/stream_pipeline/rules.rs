@@ -45,6 +45,16 @@ pub fn quiet_fits_wait() -> String {
     format!("!has(self.to) || {} || {} || duration({quiet}) <= duration({wait})", unreadable(quiet), unreadable(wait))
 }
 
+/// A pipeline that is stopped for a reset is not kept so for weeks by whoever may edit a StreamPipeline and nothing else. True also where
+/// the field cannot be read.
+pub fn pause_at_most(field: &str, limit: &str) -> String {
+    let value = format!("self.offsetReset.{field}");
+    format!(
+        "!has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause' || !has({value}) || \
+         {value} == '' || !{value}.matches({DURATION}) || duration({value}) > duration('720h') || duration({value}) <= duration('{limit}')"
+    )
+}
+
 /// By comparing times, not years: a time before 1970 by its zone would be one of Kafka's special numbers.
 pub fn instant() -> String {
     format!(

@@ -11,7 +11,7 @@ use super::starts::Starts;
 use super::{EnosClient, Failure, RunStatus, StartBody};
 use crate::api::{BackendIdentity, ExecutionMode, LagReading, Phase, Reason, StartOptions};
 use crate::clock::mono;
-use crate::domain::{Activity, Answer, Cause, EnosPipeline, RunState, words};
+use crate::domain::{Activity, Answer, Cause, EnosPipeline, RunState};
 
 /// See the module.
 pub struct Enos {
@@ -69,13 +69,7 @@ impl Enos {
             }
             (Some(first), Some(second)) => {
                 let ids: Vec<_> = [first, second].into_iter().chain(ids).collect();
-                let text = format!(
-                    "{} pipelines of organization {} are named {name}: {}. Name one by spec.enos.pipelineID, in a new object",
-                    ids.len(),
-                    self.org(),
-                    words::some_of(&ids)
-                );
-                Err(Cause::new(Reason::PipelineNameAmbiguous, text))
+                Err(super::cause::ambiguous(name, self.org(), &ids))
             }
             _ => Err(Cause::new(
                 Reason::PipelineStatusUnknown,

@@ -41,6 +41,16 @@ pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Caus
     Cause { code: shown.filter(|_| row.is_some() || failure.code.is_some()), ..Cause::new(reason, text) }
 }
 
+/// Several pipelines have the name.
+pub fn ambiguous(name: &str, organization: &str, ids: &[impl AsRef<str>]) -> Cause {
+    let text = format!(
+        "{} pipelines of organization {organization} are named {name}: {}. Name one by spec.enos.pipelineID, in a new object",
+        ids.len(),
+        words::some_of(ids)
+    );
+    Cause::new(Reason::PipelineNameAmbiguous, text)
+}
+
 /// The manual's name of a call.
 fn operation(call: &str) -> String {
     let known = match call {
@@ -166,6 +176,10 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
             },
             _ => "list",
         };
+        if call == "reset" && row.done == Done::Unknown {
+            // Held, and told by whoever holds it.
+            continue;
+        }
         let failure = failed(call, FailureKind::Platform, row.text);
         let number = i64::from(row.number);
         let failure =

@@ -20,7 +20,7 @@ pub use adapter::Enos;
 #[cfg(test)]
 pub(crate) use adapter::state;
 #[cfg(test)]
-pub(crate) use cause::{messages, said};
+pub(crate) use cause::{ambiguous, messages, said};
 pub use client::{EnosClient, Settings, StartBody};
 pub use clients::Clients;
 pub use credentials::Credentials;

@@ -18,10 +18,17 @@ impl Who {
     pub fn of(security: &Security) -> Self {
         let principal = match &security.sasl {
             Some(Login::Password { username, .. }) => Some(username.clone()),
-            // Certificates and tokens are mapped to users by the brokers.
-            Some(Login::OAuth(_)) | None => None,
+            // Tokens and certificates are mapped to users by the brokers.
+            Some(Login::OAuth(_)) => None,
+            None if security.tls.as_ref().is_some_and(|tls| tls.client.is_some()) => None,
+            None => Some("ANONYMOUS".to_owned()),
         };
         Self { principal, ends_with_newline: security.ends_with_newline() }
+    }
+
+    /// As the brokers name it, where that is known here.
+    pub fn principal(&self) -> Option<&str> {
+        self.principal.as_deref()
     }
 
     /// The right to read and describe this, as the tool grants it.
@@ -50,13 +57,17 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
     match code {
         Some(code) if code.is_authorization() => {
             let what = match code.0 {
-                29 if topics.is_empty() => "Read and Describe on the topics that the group reads".to_owned(),
+                29 if topics.is_empty() => format!(
+                    "Read and Describe on the topics that the group reads, which kafka-consumer-groups --bootstrap-server … --describe --group {} \
+                     names to whoever has the right",
+                    words::shell(&backend.group)
+                ),
                 29 => {
                     let add = words::acl_of_topics(who.principal.as_deref(), topics);
                     format!("Read and Describe on one of these topics at least; add it: {add}")
                 }
                 30 => format!("Read and Describe on group {}; add it: {}", words::name(&backend.group), who.acl("--group", &backend.group)),
-                _ => "Describe on the cluster".to_owned(),
+                _ => format!("Describe on the cluster; add it: {}", words::acl_of_cluster(who.principal.as_deref())),
             };
             with(Reason::PermissionMissing, format!("the brokers refuse it; this right is missing: {what} ({error})"))
         }

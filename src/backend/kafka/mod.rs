@@ -54,6 +54,11 @@ impl Kafka {
         Ok(Self { client: Arc::new(client), backend: backend.clone(), who, deadline })
     }
 
+    /// Whom the brokers see, as far as it is known here.
+    pub fn principal(&self) -> Option<String> {
+        self.who.principal().map(str::to_owned)
+    }
+
     fn cause(&self, error: &AdminError) -> Cause {
         self.cause_about(error, [])
     }
@@ -236,6 +241,19 @@ fn members(members: &[GroupMember]) -> String {
         // There may be no process left that could be stopped.
         ids => format!("{who}; static members ({}) leave by themselves at their session time-out", words::some_of(ids)),
     }
+}
+
+/// A group of members, one that is of another kind, and none: for the page of all messages.
+#[cfg(test)]
+pub(crate) fn groups() -> [Activity; 3] {
+    let member = |name: &str| GroupMember { client_id: name.to_owned(), host: "/10.0.3.7".to_owned(), instance_id: None };
+    let described = |state: GroupState, members: Vec<GroupMember>| GroupDescription { state, members, may_read: None };
+    let share = Cause::new(Reason::GroupTypeNotSupported, not_a_consumer_group("g", "a share group"));
+    [
+        activity_of(&described(GroupState::Stable, vec![member("turbine-1"), member("turbine-2")]), "g"),
+        Activity::Unsupported(share),
+        activity_of(&described(GroupState::Dead, Vec::new()), "g"),
+    ]
 }
 
 #[cfg(test)]

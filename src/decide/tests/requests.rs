@@ -218,7 +218,7 @@ fn a_transaction_that_holds_offsets_is_told_with_its_partitions_and_the_way_out(
         seen.committed = Reading::Read(pending(n));
         let Verdict::Request(ending) = run(earliest(), known(), &seen).verdict else { panic!("it waits") };
         let message = ending.cause.message;
-        assert!(message.contains(held) && message.contains("transaction.timeout.ms; kafka-transactions"), "{message}");
+        assert!(message.contains(held) && message.contains("transaction.timeout.ms. One that is left over"), "{message}");
         assert!(message.len() < 1024, "{message}");
     }
 }
@@ -232,4 +232,54 @@ fn k06_a_time_in_the_future_is_told_with_the_time_it_is() {
         assert!(message.contains(&format!("{time} is in the future, now is 2026-01-01T12:00:00Z")), "{message}");
         assert_eq!(message.contains("such as +08:00, not with Z"), local, "{message}");
     }
+}
+
+/// C2: written under an older version of the rules. Neither is it stopped for so long, nor reset after a shorter look than was asked for.
+#[test]
+fn c2_a_pause_that_could_last_for_weeks_is_given_up_and_what_is_stopped_runs_again() {
+    let pause = |field: &str, value: &str| {
+        let mut reset = earliest();
+        reset["whenActive"] = json!("Pause");
+        reset[field] = json!(value);
+        reset
+    };
+    for (field, value) in [("waitTimeout", "720h"), ("quietPeriod", "2h")] {
+        let says = |decision: &Decision| {
+            let Verdict::Request(ending) = &decision.verdict else { panic!("{decision:?}") };
+            assert_eq!((ending.stage, ending.cause.reason.as_str()), (Stage::Failed, "PauseTooLong"), "{field}");
+            let text = &ending.cause.message;
+            for part in [field, "with whenActive: Pause", "nothing was sent", "Shorten it, with a new id"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        };
+        // Before anything was stopped, also where it could be reset at once.
+        for activity in [active(), Activity::Inactive(Phase::Stopped, "Empty".to_owned())] {
+            let decision = run(pause(field, value), known(), &Observation { activity: Reading::Read(activity), ..ready() });
+            assert!(decision.step.is_none(), "{field}: {decision:?}");
+            says(&decision);
+        }
+        // An older version has stopped it already.
+        let mut look = record(PlanState::Absent);
+        look.object.spec.request = serde_json::from_value(pause(field, value)).unwrap();
+        look.object.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
+        let decision = run(pause(field, value), known(), &with(look, &[7, 8]));
+        assert_eq!(closes_as(&decision).map(|(phase, _)| phase), Some(RecordPhase::Abandoned), "{field}: {decision:?}");
+        says(&decision);
+        // A plan that is recorded is judged by what it is, and what has ended stays ended.
+        let mut planned = record(sent(&[], 1, 1));
+        planned.object.spec.request = serde_json::from_value(pause(field, value)).unwrap();
+        let verified = run(pause(field, value), known(), &with(planned, &[0, 0]));
+        assert_eq!(closes_as(&verified), Some((RecordPhase::Verified, Reason::ResetVerified)), "{field}");
+    }
+    let long = run(
+        {
+            let mut wait = earliest();
+            wait["waitTimeout"] = json!("720h");
+            wait["quietPeriod"] = json!("48h");
+            wait
+        },
+        known(),
+        &Observation { quiet: Quiet { since: Some(Duration::from_secs(200_000)), moved: None }, ..ready() },
+    );
+    assert!(matches!(long.step, Some(Step::WriteAhead { .. })), "nothing is stopped for it: {long:?}");
 }

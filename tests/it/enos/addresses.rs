@@ -160,7 +160,9 @@ async fn f14_plain_http_is_refused_unless_the_operator_allows_it() {
         assert!(message(&waits).contains(part), "{}", message(&waits));
     }
     assert!(enos.sim.calls().is_empty());
-    enos.restart();
+    let flag = format!("--{}", crate::advice::word_after(message(&waits), "the operator started with --"));
+    enos.world.kill_operator();
+    enos.world.start_operator_with(&[flag.trim_end_matches('.'), "--allowed-endpoints=127.0.0.1,::1"]);
     enos.sent("p", "r1").await;
     assert_eq!(enos.sim.resets(ID), 1);
 }

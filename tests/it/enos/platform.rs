@@ -58,6 +58,17 @@ async fn e03_published_failed_and_unknown_states_are_waited_for_and_nothing_is_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d1_what_is_to_be_corrected_in_a_new_object_runs_in_one() {
+    let enos = Enos::with("d1e", "PAUSED").await;
+    enos.run("p", enos.spec(&id(7)), Value::Null).await;
+    let failed = enos.world.reaches("p", "r1", Stage::Failed, "PipelineNotFound").await;
+    assert!(says(&failed, "Ready").2.contains("Correct spec.enos in a new object"), "{failed:?}");
+    enos.world.delete("p").await;
+    enos.run("p", enos.spec(ID), Value::Null).await;
+    enos.sent("p", "r1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn e04_a_pipeline_missing_from_the_list_is_61108() {
     let enos = Enos::new("e04a", Options::default()).await;
     enos.run("p", enos.spec(ID), Value::Null).await;

@@ -45,7 +45,7 @@ async fn killed(test: &str, kill: impl Fn(&Testbed), start: impl Fn(&'static Tes
         kill(testbed);
         wired.traps.release();
         eventually("the operator to miss the API server", LIMIT, async || match &operator.log()[had..] {
-            log if log.contains("Could not write the status") || log.contains("Step not done") => Ok(()),
+            log if log.contains("Not told: writing the status") || log.contains("Step not done") => Ok(()),
             log => Err(log.to_owned()),
         })
         .await;

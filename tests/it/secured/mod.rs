@@ -1,6 +1,7 @@
 //! The rows about secured connections, on one broker with TLS, SASL, OAuth and ACLs that all tests share; each has its own
 //! topics, groups, Secrets, namespace and operator.
 
+mod advice;
 mod crowd;
 mod doors;
 mod listeners;

@@ -1,10 +1,11 @@
 //! The rows about `spec.kafka.workloads`: real controllers, and a real consumer per pod.
 
+mod admission;
 mod held;
 mod matrix;
 mod pause;
 mod refused;
-mod taken_away;
+pub mod taken_away;
 
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
@@ -174,6 +175,11 @@ impl Scaled {
     pub async fn grant_workers(&self) {
         let rule = |resource: &str, verbs: &[&str]| json!({ "apiGroups": ["example.com"], "resources": [resource], "verbs": verbs });
         let rules = [rule("workers", &["get"]), rule("workers/scale", &["get", "patch"])];
+        self.grant(&json!(rules)).await;
+    }
+
+    /// These rules, for this namespace only.
+    pub async fn grant(&self, rules: &Value) {
         let role = json!({ "metadata": { "name": "workers" }, "rules": rules });
         let roles: Api<Role> = Api::namespaced(self.world.client.clone(), self.world.namespace.name());
         roles.create(&PostParams::default(), &serde_json::from_value(role).expect("a Role")).await.expect("the Role is taken");

@@ -59,13 +59,95 @@ async fn a_kind_without_rights_is_told_with_the_rule_to_add() {
     let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PermissionMissing").await;
     let message = says(&status, "Ready").2;
     assert!(
-        message.contains("apiGroups [example.com]") && message.contains("workers/scale") && message.contains("`workloads`"),
+        message.contains("apiGroups: ['example.com']") && message.contains("workers/scale") && message.contains("`workloads`"),
         "{message}"
     );
     scaled.grant_workers().await;
     scaled.world.verified("p", "r1").await;
     scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [1]);
+}
+
+/// D1: the value that is told, as it stands, in the values of the chart.
+#[tokio::test(flavor = "multi_thread")]
+async fn d1_the_value_of_the_chart_that_a_message_names_gives_the_right() {
+    pods::install_crds(&testbed::start().await.client().await).await;
+    let mut scaled = Scaled::without_operator("d1w", |group, topic| vec![pods::worker("w", 1, group, topic)]).await;
+    scaled.world.start_operator_with(&super::QUICK);
+    scaled.known("p").await;
+    scaled.apply("p", pause("r1")).await;
+    let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PermissionMissing").await;
+    let message = says(&status, "Ready").2;
+    let told = message.split_once("{ apiGroups").and_then(|(_, rest)| rest.split_once('}')).unwrap_or_else(|| panic!("{message}")).0;
+    let dir = testbed::Scratch::new("values").expect("a directory");
+    let values = dir.path().join("values.yaml");
+    std::fs::write(&values, format!("workloads:\n  - {{ apiGroups{told}}}\n")).expect("it is written");
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/stream-pipeline-operator");
+    let mut helm = std::process::Command::new(scaled.world.testbed.parts.bin.join("helm"));
+    let helm =
+        helm.args(["template", "r", chart, "--show-only", "templates/rbac.yaml", "-f"]).arg(&values).output().expect("helm is there");
+    let rendered = String::from_utf8(helm.stdout).expect("text");
+    assert!(helm.status.success(), "{}", String::from_utf8_lossy(&helm.stderr));
+    // What it adds to the ClusterRole, in this namespace only.
+    let role = rendered.split("\n---").find(|part| part.contains("kind: ClusterRole\n")).expect("a ClusterRole");
+    let role: Value = serde_saphyr::from_str(role).expect("YAML");
+    let added = |rule: &&Value| rule["apiGroups"] == json!(["example.com"]);
+    let rules: Vec<&Value> = role["rules"].as_array().expect("rules").iter().filter(added).collect();
+    assert_eq!(rules.len(), 2, "{rendered}");
+    scaled.grant(&json!(rules)).await;
+    scaled.world.verified("p", "r1").await;
+    scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, [1]);
+}
+
+/// D1: KEDA's scaler is told with the annotation that pauses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn d1_a_scaler_is_paused_by_the_annotation_that_the_message_names() {
+    pods::install_crds(&testbed::start().await.client().await).await;
+    let scaled = Scaled::one("d1k").await;
+    let (client, namespace) = (&scaled.world.client, scaled.world.namespace.name());
+    pods::apply(client, namespace, "owner", &pods::scaled_object("k", &scaled.workloads[0])).await.expect("the manifest is accepted");
+    scaled.apply("p", pause("r1")).await;
+    let status = scaled.world.reaches("p", "r1", Stage::Waiting, "AutoscalerActive").await;
+    let message = says(&status, "Ready").2;
+    let annotation = message.split_once("(annotation ").and_then(|(_, rest)| rest.split_once(')')).unwrap_or_else(|| panic!("{message}")).0;
+    let (key, value) = annotation.split_once(": ").expect("a value");
+    let what = crate::advice::word_after(message, "");
+    crate::advice::done(&scaled.world.testbed.kubectl(&[
+        "annotate",
+        what,
+        crate::advice::word_after(message, "ScaledObject "),
+        &format!("{key}={}", value.trim_matches('"')),
+        "-n",
+        namespace,
+    ]));
+    scaled.world.verified("p", "r1").await;
+    scaled.brought_back("p").await;
+    assert_eq!(scaled.counts().await, [2]);
+}
+
+/// D1: deleted without the right to scale it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn d1_what_is_left_stopped_is_scaled_by_hand_as_the_message_says() {
+    pods::install_crds(&testbed::start().await.client().await).await;
+    let mut scaled = Scaled::without_operator("d1l", |group, topic| vec![pods::worker("w", 1, group, topic)]).await;
+    scaled.grant_workers().await;
+    let flags = [&super::QUICK[..], &["--finalizer-deadline=5s"]].concat();
+    scaled.world.start_operator_with(&flags);
+    scaled.known("p").await;
+    scaled.pods.hang(true);
+    scaled.apply("p", pause("r1")).await;
+    scaled.counted(&[0]).await;
+    scaled.take_workers().await;
+    scaled.world.delete("p").await;
+    let message = scaled.world.warned("p", "LeftPaused").await;
+    let told =
+        message.split_once("scale it by hand: ").and_then(|(_, rest)| rest.split_once(" (")).unwrap_or_else(|| panic!("{message}")).0;
+    let [kind, name, "to", count] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
+    let args = ["scale", &format!("{kind}/{name}"), &format!("--replicas={count}"), "-n", scaled.world.namespace.name()];
+    crate::advice::done(&scaled.world.testbed.kubectl(&args));
+    assert_eq!(scaled.counts().await, [1]);
+    scaled.pods.hang(false);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +168,7 @@ async fn a_workload_that_is_not_there_is_told_and_corrected_in_the_spec() {
                 ready.is_some_and(|c| c.reason == "WorkloadNotFound" && c.message.contains(expected))
             })
             .await;
-        assert!(says(&status, "Ready").2.contains("correct spec.kafka.workloads"), "{status:?}");
+        assert!(says(&status, "Ready").2.contains("or correct spec.kafka.workloads"), "{status:?}");
     }
     assert_eq!((scaled.scalings(), scaled.world.all_records().await.len()), (0, 0));
     scaled.apply("p", pause("r1")).await;

@@ -8,7 +8,7 @@ use testbed::pods;
 use super::held::held;
 use super::{QUICK, Scaled, pause};
 use crate::watching::with;
-use crate::world::{condition, says};
+use crate::world::{World, condition, says};
 
 impl Scaled {
     /// Its CA is in a Secret that is not there: nothing can be connected to.
@@ -134,9 +134,9 @@ async fn a11_a_workload_at_0_with_nothing_asked_is_healthy() {
 }
 
 /// Somebody else's policy, in this namespace alone: `rule` names what it refuses, and `when` for whom and what.
-async fn policy(scaled: &Scaled, name: &str, rule: Value, expression: &str) -> String {
-    let name = format!("{}-{name}", scaled.world.namespace.name());
-    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": scaled.world.namespace.name() } });
+pub async fn policy(world: &World, name: &str, rule: Value, expression: &str) -> String {
+    let name = format!("{}-{name}", world.namespace.name());
+    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": world.namespace.name() } });
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name },
         "spec": {
@@ -151,15 +151,15 @@ async fn policy(scaled: &Scaled, name: &str, rule: Value, expression: &str) -> S
     });
     let dir = std::env::temp_dir().join(format!("{name}.json"));
     std::fs::write(&dir, json!({ "apiVersion": "v1", "kind": "List", "items": [policy, binding] }).to_string()).expect("a file");
-    let output = scaled.world.testbed.kubectl(&["apply", "-f", dir.to_str().expect("a path")]);
+    let output = world.testbed.kubectl(&["apply", "-f", dir.to_str().expect("a path")]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     drop(std::fs::remove_file(dir));
     name
 }
 
-fn lifted(scaled: &Scaled, name: &str) {
+pub fn lifted(world: &World, name: &str) {
     for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-        let output = scaled.world.testbed.kubectl(&["delete", kind, name]);
+        let output = world.testbed.kubectl(&["delete", kind, name]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
@@ -167,9 +167,11 @@ fn lifted(scaled: &Scaled, name: &str) {
 /// B2: a stop, a start and the end of a deletion that somebody else's policy refuses are told in its words, not as a right that is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_happens() {
-    let scaled = Scaled::one("ta9").await;
+    let mut scaled = Scaled::without_operator("ta9", |group, topic| vec![pods::deployment("d", 2, group, topic)]).await;
+    scaled.world.start_operator_with(&[&QUICK[..], &["--max-backoff=10s"]].concat());
+    scaled.known("p").await;
     let scale = json!({ "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"] });
-    let name = policy(&scaled, "down", scale.clone(), "has(object.spec.replicas) && object.spec.replicas > 0").await;
+    let name = policy(&scaled.world, "down", scale.clone(), "has(object.spec.replicas) && object.spec.replicas > 0").await;
     // A policy counts a moment after it is there.
     let dry = async || {
         let patch = [
@@ -194,7 +196,7 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     let message = says(&status, "Ready").2;
     assert!(message.contains("an admission policy of the cluster refuses it") && message.contains("a freeze until Monday"), "{message}");
     assert!(!message.contains("ClusterRole") && !message.contains("`workloads`"), "{message}");
-    lifted(&scaled, &name);
+    lifted(&scaled.world, &name);
     scaled.world.verified("p", "r1").await;
     scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [2]);
@@ -206,7 +208,7 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     scaled.pods.hang(true);
     scaled.apply("p", pause("r2")).await;
     scaled.counted(&[0]).await;
-    let name = policy(&scaled, "finalizer", objects, "has(object.metadata.finalizers)").await;
+    let name = policy(&scaled.world, "finalizer", objects, "has(object.metadata.finalizers)").await;
     let unguard = async || {
         let patch = [
             "patch",
@@ -234,7 +236,17 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     let message = says(&status, "Ready").2;
     assert!(message.contains("taking the finalizer off") && message.contains("a freeze until Monday"), "{message}");
     assert!(scaled.world.warned("p", "AdmissionRefused").await.contains("a freeze until Monday"));
-    lifted(&scaled, &name);
+    // Refused for good, it is tried again after growing delays, as all else is: otherwise once in two seconds at most.
+    let refused = || scaled.world.refused_at("/streampipelines/p");
+    testbed::eventually("more tries", crate::world::LIMIT, async || match refused().len() {
+        n if n >= 8 => Ok(()),
+        n => Err(format!("{n} tries")),
+    })
+    .await;
+    let tries = refused();
+    let apart = tries[7].duration_since(tries[6]).as_secs_f64();
+    assert!(apart > 4.0, "{apart} s between the seventh and the eighth: {tries:?}");
+    lifted(&scaled.world, &name);
     testbed::eventually("the object to be gone", crate::world::LIMIT, async || match scaled.world.pipelines().get_opt("p").await {
         Ok(None) => Ok(()),
         other => Err(format!("{:?}", other.map(|p| p.map(|p| p.metadata)))),
