@@ -555,6 +555,7 @@ const ADVICE: &[(&str, Option<&str>)] = &[
     ("Check the port in bootstrapServers", Some("f04_who_hangs_up_or_is_not_there_is_named_and_put_right")),
     ("Check whether the port", Some("f04_tls_that_is_refused_is_named_at_once_and_put_right")),
     ("check advertised.listeners", None),
+    ("see what answers at", None),
     ("Check the certificate in", Some("f04_tls_that_is_refused_is_named_at_once_and_put_right")),
     ("Check the broker's certificate", None),
     ("Check username and password", Some("f04_a_log_in_that_is_refused_is_named_at_once_and_put_right")),
