@@ -31,7 +31,6 @@ mod faults;
 mod hostile;
 mod kill;
 mod logs;
-mod memory;
 mod once;
 mod once_partly;
 mod once_records;

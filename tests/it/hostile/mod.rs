@@ -28,7 +28,7 @@ fn setting(name: &str, or: u64) -> u64 {
 }
 
 /// A field of /proc/<pid>/status, such as VmRSS (KiB) or Threads.
-pub fn process(pid: u32, field: &str) -> u64 {
+fn process(pid: u32, field: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the operator runs");
     let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':')).expect("a known field");
     line.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
