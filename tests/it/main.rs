@@ -33,7 +33,6 @@ mod hostile;
 mod hostile_broker;
 mod kill;
 mod logs;
-mod memory;
 mod once;
 mod once_partly;
 mod once_records;

@@ -28,7 +28,7 @@ fn setting(name: &str, or: u64) -> u64 {
 }
 
 /// A field of /proc/<pid>/status, such as VmRSS (KiB) or Threads.
-pub fn process(pid: u32, name: &str) -> u64 {
+fn process(pid: u32, name: &str) -> u64 {
     field(&std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the operator runs"), name)
 }
 
