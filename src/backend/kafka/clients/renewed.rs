@@ -153,5 +153,6 @@ mod tests {
         let cause = kafka.activity().await.unwrap_err();
         assert_eq!(cause.reason, Reason::BrokerUnreachable, "{}", cause.message);
         assert!(cause.message.starts_with("no answer from 127.0.0.1:1: check spec.kafka.bootstrapServers"), "{}", cause.message);
+        assert!(!cause.message.contains("retired"), "{}", cause.message);
     }
 }
