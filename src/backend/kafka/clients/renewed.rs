@@ -135,6 +135,9 @@ impl Admin for Renewed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::client::AdminClient;
     use super::*;
     use crate::api::Reason;
     use crate::backend::endpoints::EndpointPolicy;
@@ -145,7 +148,13 @@ mod tests {
     async fn d4_that_somebody_elses_call_retired_the_client_is_never_told_as_a_cause() {
         let (nobody, security) = (vec!["127.0.0.1:1".to_owned()], Security::default());
         let policy = Arc::new(EndpointPolicy::parse(&["127.0.0.0/8"], &[]).unwrap());
-        let clients = Arc::new(Clients::new(policy, Duration::from_secs(1)));
+        let made = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&made);
+        let open = move |bootstrap: &[String], group: &str, security: &Security| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(Arc::new(AdminClient::new(bootstrap, group, "test", security, Arc::clone(&policy))?) as Arc<dyn Admin>)
+        };
+        let clients = Arc::new(Clients::opened_by(Box::new(open), Duration::from_secs(1)));
         let group = KafkaGroup { bootstrap: nobody.clone(), group: "g".to_owned(), tls: None, sasl: None, workloads: Vec::new() };
         let kafka = Kafka::connect(&clients, "n", &group, &security, Duration::from_millis(300), mono()).unwrap();
         let key = ClientKey::new("n", &nobody, &security);
@@ -154,5 +163,6 @@ mod tests {
         assert_eq!(cause.reason, Reason::BrokerUnreachable, "{}", cause.message);
         assert!(cause.message.starts_with("no answer from 127.0.0.1:1: check spec.kafka.bootstrapServers"), "{}", cause.message);
         assert!(!cause.message.contains("retired"), "{}", cause.message);
+        assert_eq!(made.load(Ordering::Relaxed), 2, "it is asked on a new one");
     }
 }
