@@ -222,3 +222,15 @@ fn incarnation() -> Result<String> {
     getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random numbers to name this process by: {e}"))?;
     Ok(format!("{:032x}-{}", u128::from_ne_bytes(random), Timestamp::now().as_second()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d5_no_two_processes_have_one_name_also_where_they_start_in_the_same_second() {
+        let names: HashSet<String> = (0..1000).map(|_| incarnation().unwrap()).collect();
+        let random: HashSet<&str> = names.iter().filter_map(|name| name.split('-').next()).collect();
+        assert_eq!(random.len(), 1000, "apart from the time");
+    }
+}

@@ -417,10 +417,36 @@ mod tests {
     }
 
     #[test]
+    fn a8_a_request_has_one_record_whatever_answers_for_its_place() {
+        let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
+        let name = |spec: serde_json::Value, place: serde_json::Value| {
+            let pipeline = json!({
+                "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p", "namespace": "n" }, "spec": spec
+            });
+            let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
+            let desired = crate::domain::Desired::of(&pipeline, Timestamp::UNIX_EPOCH).unwrap();
+            record_name(&object, &serde_json::from_value(place).unwrap(), desired.asked().unwrap())
+        };
+        let kafka = json!({
+            "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" }, "offsetReset": { "id": "r1", "to": { "position": "Earliest" } }
+        });
+        let group = |cluster: &str, group: &str| name(kafka.clone(), json!({ "clusterID": cluster, "consumerGroup": group }));
+        assert_eq!(group("one", "g"), group("another", "g"));
+        assert_ne!(group("one", "g"), group("one", "h"));
+        let enos = json!({
+            "enos": { "endpoint": "https://e", "orgID": "o1", "pipelineName": "p", "credentialsSecretRef": { "name": "s" } },
+            "offsetReset": { "id": "r1" }
+        });
+        let pipeline = |org: &str, id: &str| name(enos.clone(), json!({ "orgID": org, "pipelineID": id }));
+        assert_eq!(pipeline("o1", "one"), pipeline("o1", "another"));
+        assert_ne!(pipeline("o1", "one"), pipeline("o2", "one"));
+    }
+
+    #[test]
     fn what_a_status_tells_the_end_of_is_not_sent() {
         let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
-        let wanted = |stage: &str, told_of: &str, observed: &str, again: bool| {
-            let live = json!({
+        let live = |stage: &str, told_of: &str, observed: &str| {
+            json!({
                 "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
                 "metadata": { "name": "p", "namespace": "n", "uid": "u" },
                 "spec": {
@@ -428,9 +454,10 @@ mod tests {
                     "offsetReset": { "id": "r1", "to": { "position": "Earliest" } }
                 },
                 "status": { "observedUID": observed, "offsetReset": { "id": told_of, "stage": stage } }
-            });
-            wants(&serde_json::from_value(live).unwrap(), &object, "r1", again)
+            })
         };
+        let wants = |live: serde_json::Value, again: bool| super::wants(&serde_json::from_value(live).unwrap(), &object, "r1", again);
+        let wanted = |stage: &str, told_of: &str, observed: &str, again: bool| wants(live(stage, told_of, observed), again);
         for stage in ["Waiting", "Pausing", "Sending", "Planned"] {
             assert!(wanted(stage, "r1", "u", false), "{stage}");
         }
@@ -440,5 +467,12 @@ mod tests {
             assert!(wanted(stage, "r1", "another", false), "{stage} of another object");
         }
         assert!(wanted("Held", "r1", "u", true) && !wanted("Verified", "r1", "u", true));
+        for again in [false, true] {
+            for (field, value) in [("id", json!("r2")), ("dryRun", json!(true))] {
+                let mut edited = live("Waiting", "r1", "u");
+                edited["spec"]["offsetReset"][field] = value;
+                assert!(!wants(edited, again), "what it asks for by now has another {field}");
+            }
+        }
     }
 }

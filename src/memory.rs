@@ -532,6 +532,19 @@ mod tests {
         }
     }
 
+    /// A look that comes late by less than three quarters of the period costs no more than itself.
+    #[test]
+    fn b1_the_next_look_comes_well_within_the_period_that_it_must_prove() {
+        let (ms, usual) = (Duration::from_millis, Duration::from_secs(3));
+        for period in [500, 1_000, 2_000, 3_000, 10_000, 60_000].map(ms) {
+            for rested in (0..10).map(|tenths| period * tenths / 10) {
+                let next = crate::decide::next_look(period, rested, usual);
+                assert!(next <= (period / 4).max(ms(100)) && next <= usual, "period {period:?}, rested {rested:?}: {next:?}");
+            }
+        }
+        assert_eq!(crate::decide::next_look(ms(10_000), ms(9_000), usual), ms(1_000), "when it is over, and not later");
+    }
+
     /// Each next look is set as `decide` sets it, and comes late by as much as the machine is loaded.
     #[test]
     fn however_late_looks_come_a_quiet_period_ends() {

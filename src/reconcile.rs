@@ -198,6 +198,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn d4_what_is_done_for_a_deleted_object_is_told() {
+        let pipeline = serde_json::json!({
+            "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
+            "metadata": { "name": "p", "namespace": "n", "uid": "u", "deletionTimestamp": "2026-01-01T12:00:00Z" },
+            "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" } }
+        });
+        let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
+        let desired = Desired::of(&pipeline, "2026-01-01T12:00:01Z".parse().unwrap()).unwrap();
+        let told = |step: &Step| owed(&desired, &Observation::default(), Some(step)).unwrap_or_default();
+        for (step, said) in [
+            (Step::BringBack, "group g is started again"),
+            (Step::NoteBroughtBack, "group g runs again as before"),
+            (Step::Unguard, "nothing is left to bring back"),
+        ] {
+            let told = told(&step);
+            assert!(told.contains(said) && told.contains("this object is deleted"), "{step:?}: {told}");
+        }
+    }
+
+    #[test]
     fn b10_what_a_secret_may_heal_is_looked_at_within_seconds_and_the_rest_within_the_cap() {
         let timing = crate::config::Config::parse_from(["operator"]).timing();
         for failures in 1..100 {

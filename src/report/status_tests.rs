@@ -310,6 +310,18 @@ fn d2_what_the_operator_keeps_stopped_is_said_wherever_one_looks() {
 }
 
 #[test]
+fn d5_of_a_deployment_that_is_kept_at_0_no_platforms_limit_is_told() {
+    let asked = json!({ "id": "a", "to": { "position": "Earliest" }, "whenActive": "Pause" });
+    let mut held = record(&asked, "Held", "OutcomeUnknown", true);
+    held.object.spec.created_at = "2025-12-31T13:00:00Z".parse().unwrap();
+    let seen = Observation { run_state: Reading::Read(RunState::Down), ..seen(Some(held)) };
+    let status = told(&object(2, asked, Some(&known())), &seen);
+    let since = status.offset_reset.as_ref().and_then(|r| r.paused_by_operator);
+    assert!(since.is_some_and(|since| wall().duration_since(since).unsigned_abs() > timing().pause_warning), "{status:?}");
+    assert!(!status.conditions.iter().any(|c| c.type_ == "PauseLimitNear"), "that is of EnOS: {status:?}");
+}
+
+#[test]
 fn d2_a_wait_that_timed_out_names_one_next_step_and_a_code_of_another_platform_is_explained() {
     let asked = json!({ "id": "a", "to": { "position": "Earliest" }, "waitTimeout": "1m", "quietPeriod": "1s" });
     let waiting = json!({

@@ -261,6 +261,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn d8_what_is_no_consumer_group_is_told_in_whole_sentences() {
+        let told = not_a_consumer_group("connect-cluster", "GroupId connect-cluster is not a consumer group (connect).");
+        let said = "what is named connect-cluster is no consumer group (GroupId connect-cluster is not a consumer group (connect)); only consumer groups";
+        assert!(told.starts_with(said) && told.contains("so delete the StreamPipeline and create it anew"), "{told}");
+        assert!(not_a_consumer_group("mg ", "share").starts_with("what is named \"mg \" is no consumer group (share);"));
+    }
+
+    #[test]
     fn a_group_of_500_hostile_members_is_told_in_a_short_clean_sentence() {
         let hostile = |n: usize| GroupMember {
             client_id: format!("{n}\u{1b}[31m\n\u{202e}{}", "x".repeat(10_000)),

@@ -156,6 +156,22 @@ fn a_record_without_a_plan_is_given_up_where_the_status_says_that_it_ended() {
 }
 
 #[test]
+fn b12_what_was_given_up_along_with_an_earlier_object_tells_nothing_of_a_later_one() {
+    let mut left = record(PlanState::Absent);
+    (left.object.spec.pipeline.uid, left.object.spec.plan) = ("older".to_owned(), None);
+    let seen = |look: &RecordLook| run(earliest(), known(), &Observation { record: Reading::Read(Some(look.clone())), ..ready() });
+    let open = seen(&left);
+    assert_eq!((closes_as(&open), stands(&open)), (Some((RecordPhase::Abandoned, Reason::NoLongerRequested)), None), "{open:?}");
+    left.state = PlanState::Closed;
+    left.object.status = Some(closing(&left, RecordPhase::Abandoned, Reason::NoLongerRequested, 1));
+    let closed = seen(&left);
+    assert_eq!(stands(&closed), None, "{closed:?}");
+    // Given up for another reason it says that the id is used up.
+    left.object.status = Some(closing(&left, RecordPhase::Abandoned, Reason::TopicRecreated, 1));
+    assert_eq!(stands(&seen(&left)), Some((Stage::Failed, Reason::AbandonedUnrun)));
+}
+
+#[test]
 fn o02_o30_records_of_other_objects_and_restored_ones_are_only_closed() {
     let mut other = record(PlanState::InDoubt { since: now().mono - timing().doubt() });
     other.object.spec.pipeline.uid = "older".to_owned();

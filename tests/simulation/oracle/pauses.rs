@@ -40,3 +40,38 @@ impl World {
         down.map(|(name, _)| format!("{name} stays stopped, and no record that stopped it is held")).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use crate::oracle::pipeline_key;
+    use crate::process::{NAMESPACE, TIMING};
+    use crate::world::World;
+
+    /// Two are at 0, and a record that had stopped one of them is held.
+    #[test]
+    fn a_held_pause_excuses_its_own_workload_and_no_other() {
+        let mut world = World::new(0, None, TIMING, false);
+        let (now, key) = (Timestamp::UNIX_EPOCH, |kind: &str, name: &str| (kind.to_owned(), NAMESPACE.to_owned(), name.to_owned()));
+        for name in ["held", "forgotten"] {
+            world.api.create(key("deployments", name), json!({ "spec": { "replicas": 0 } }), now);
+            world.oracle.last_scale.insert(name.to_owned(), 0);
+        }
+        assert_eq!(world.left_stopped().len(), 2, "nothing is held yet");
+        let (_, pipeline) = world.api.create(pipeline_key("p0"), json!({ "spec": { "offsetReset": { "id": "r1" } } }), now);
+        let workload = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "held", "replicas": 2 });
+        let record = json!({
+            "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord",
+            "spec": {
+                "pipeline": { "name": "p0", "uid": pipeline["metadata"]["uid"] }, "request": { "id": "r1" },
+                "backend": { "clusterID": "c", "consumerGroup": "g" }, "createdAt": now, "deadline": now,
+                "runStateBefore": { "running": true, "workloads": [workload] },
+            },
+            "status": { "phase": "Held", "attempt": 1, "reason": "OutcomeUnknown", "message": "", "completedAt": now },
+        });
+        world.api.create(key("offsetresetrecords", "p0-1"), record, now);
+        assert_eq!(world.left_stopped(), ["forgotten stays stopped, and no record that stopped it is held"]);
+    }
+}

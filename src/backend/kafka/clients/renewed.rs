@@ -135,6 +135,9 @@ impl Admin for Renewed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::client::AdminClient;
     use super::*;
     use crate::api::Reason;
     use crate::backend::endpoints::EndpointPolicy;
@@ -148,7 +151,13 @@ mod tests {
         let policy = Arc::new(EndpointPolicy::parse(&["127.0.0.0/8"], &[]).unwrap());
         // No program that would answer: what counts is that the call was made on a new client.
         let processes = Processes::new("/bin/false".into(), Bounds { most: 8, memory: None }, policy, Arc::default()).unwrap();
-        let clients = Arc::new(Clients::new(processes, Duration::from_secs(1)));
+        let made = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&made);
+        let open = move |at: (&str, &[String]), group: &str, security: &Security| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(Arc::new(AdminClient::new(at, group, "test", security, Arc::clone(&processes))?) as Arc<dyn Admin>)
+        };
+        let clients = Arc::new(Clients::opened_by(Box::new(open), Duration::from_secs(1)));
         let group = KafkaGroup { bootstrap: nobody.clone(), group: "g".to_owned(), tls: None, sasl: None, workloads: Vec::new() };
         let kafka = Kafka::connect(&clients, "n", &group, &security, Duration::from_millis(300), mono()).unwrap();
         let key = ClientKey::new("n", &nobody, &security);
@@ -156,5 +165,6 @@ mod tests {
         let cause = kafka.activity().await.unwrap_err();
         assert_eq!(cause.reason, Reason::UnexpectedAnswer, "{}", cause.message);
         assert!(cause.message.starts_with("the process of the Kafka client ended (exit code 1)"), "{}", cause.message);
+        assert_eq!(made.load(Ordering::Relaxed), 2, "it is asked on a new one");
     }
 }
