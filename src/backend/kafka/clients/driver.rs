@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use secrecy::ExposeSecret;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::Processes;
@@ -20,8 +20,9 @@ use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 use crate::backend::kafka::process::wire::{self, Answer, Call, FromProcess, MAX_ADDRESSES, ToProcess};
 
-/// Most names that are looked up at once for one process.
+/// Most names that are looked up at once for one process; so many more wait for their turn: each broker of a cluster may ask.
 const LOOKUPS: usize = 8;
+const WAITING_LOOKUPS: usize = 1024;
 
 /// A process without a call for so long gives its place to who waits.
 const IDLE_WHEN_CROWDED: Duration = Duration::from_secs(1);
@@ -143,7 +144,7 @@ impl Driver {
 
     /// Until it is over.
     async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, connection: &mut Connection) -> Over {
-        let mut lookups = FuturesUnordered::new();
+        let (mut lookups, turns) = (FuturesUnordered::new(), Arc::new(Semaphore::new(LOOKUPS)));
         let (tokens_to, mut tokens) = mpsc::channel::<Result<Token, NoToken>>(1);
         let mut fetching = false;
         let mut crowded = self.making.processes.places.crowded();
@@ -229,12 +230,12 @@ impl Driver {
                     }
                 }
                 FromProcess::Resolve { id, host, port } => {
-                    let known = if lookups.len() < LOOKUPS { Some(host) } else { None };
+                    let turn = (lookups.len() < WAITING_LOOKUPS).then(|| Arc::clone(&turns));
                     lookups.push(async move {
-                        match known {
-                            Some(host) => (id, resolve(&host, port).await),
-                            None => (id, None),
-                        }
+                        let Some(turn) = turn else { return (id, None) };
+                        // It is never closed.
+                        let _turn = turn.acquire_owned().await.ok();
+                        (id, resolve(&host, port).await)
                     });
                 }
                 FromProcess::MayConnect { id, host, address } => {

@@ -145,3 +145,13 @@ async fn a_program_that_cannot_be_started_is_told() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn every_broker_of_a_large_cluster_has_its_name_looked_up() {
+    let asked: Vec<_> = (1..=200).map(|id| FromProcess::Resolve { id, host: "localhost".to_owned(), port: 9092 }).collect();
+    let said = [frames(&[opened()]), frames(&asked)].concat();
+    // It has them once it was given more bytes than two hundred answers without an address are.
+    let program = Program::saying("names", &said, "head -c 3000 <&0 >/dev/null\nexit 3");
+    let (client, _) = program.client();
+    assert_eq!(how_it_ended(&client).await, "exit code 3");
+}
