@@ -170,7 +170,10 @@ fn watch_records(
     shutdown: CancellationToken,
 ) -> (Records, impl Future<Output = Result<()>>) {
     let (store, writer) = reflector::store();
-    let changes = watcher(api, watcher::Config::default()).default_backoff().reflect(writer).take_until(shutdown.cancelled_owned());
+    // Who wrote which field is most of what a record's metadata weighs, and nobody here asks for it.
+    let lean = |record: &mut PartialObjectMeta<OffsetResetRecord>| record.metadata.managed_fields = None;
+    let changes = watcher(api, watcher::Config::default()).default_backoff().modify(lean);
+    let changes = changes.reflect(writer).take_until(shutdown.cancelled_owned());
     tokio::spawn(async move {
         let mut changes = pin!(changes);
         loop {
