@@ -1,8 +1,9 @@
 //! A driver against processes that do not behave: programs of a few lines in place of the operator's own binary.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,13 @@ impl Program {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("said"), said).unwrap();
         let script = format!("#!/bin/sh\ncat {}/said >&0\n{rest}\n", folder.display());
-        fs::write(folder.join("program"), script).unwrap();
-        fs::set_permissions(folder.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
+        // Written by another process: a file that this one has open for writing, even in a child that another test is just starting, cannot
+        // be run.
+        let mut writer = Command::new("/bin/sh");
+        let writer = writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(folder.join("program")).stdin(Stdio::piped());
+        let mut writer = writer.spawn().unwrap();
+        writer.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
         Self(folder)
     }
 
