@@ -233,6 +233,9 @@ pub enum AdminError {
     /// All processes that there may be are in use. Nothing was sent.
     #[error("all {most} Kafka clients that the operator may have at once were in use; nothing was sent, and it is tried again")]
     NoPlace { most: usize },
+    /// The system gives no process or no thread for it. Nothing was sent.
+    #[error("the system gives no process or thread for its Kafka client ({0}); nothing was sent, and it is tried again")]
+    NoProcess(String),
     /// An answer with more rows than are taken ([`MAX_ANSWER`](super::process::wire::MAX_ANSWER)). An alter that it answers was sent.
     #[error("{call}: an answer of {rows} rows, more than are taken")]
     TooLarge {
@@ -307,7 +310,7 @@ impl AdminError {
     /// True only where no request of this call can have left the process.
     fn nothing_sent(&self) -> bool {
         match self {
-            Self::Retired | Self::Refused(_) | Self::NoPlace { .. } | Self::Argument { .. } | Self::Config(_) => true,
+            Self::Retired | Self::Refused(_) | Self::NoPlace { .. } | Self::NoProcess(_) | Self::Argument { .. } | Self::Config(_) => true,
             Self::DeadlineExceeded { handed_over, .. } => !handed_over,
             Self::Kafka { code, .. } => *code == KafkaCode::INVALID_ARGUMENT,
             Self::ClientGone { .. } | Self::TooLarge { .. } => false,
@@ -327,7 +330,7 @@ impl AdminError {
         match self {
             Self::Kafka { code, .. } => code.is_transport(),
             Self::DeadlineExceeded { .. } | Self::ClientGone { .. } | Self::Refused(_) | Self::Retired => true,
-            Self::NoPlace { .. } | Self::TooLarge { .. } | Self::Argument { .. } | Self::Config(_) => false,
+            Self::NoPlace { .. } | Self::NoProcess(_) | Self::TooLarge { .. } | Self::Argument { .. } | Self::Config(_) => false,
         }
     }
 

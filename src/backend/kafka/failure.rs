@@ -50,6 +50,11 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
                 format!("{error}. If it stays, give the operator more --kafka-clients, and memory for them"),
             );
         }
+        AdminError::NoProcess(_) => {
+            let text =
+                format!("{error}. If it stays, raise the limits of the operator's container (pids, memory) or lower --kafka-clients");
+            return Cause::new(Reason::RateLimited, text);
+        }
         _ => {}
     }
     let code = error.code();
@@ -88,7 +93,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
 /// There is no client: others like it got no answer a moment ago, or none could be made of these settings. librdkafka's words hold
 /// no values.
 pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
-    if error.is_transport() || matches!(error, AdminError::NoPlace { .. }) {
+    if error.is_transport() || matches!(error, AdminError::NoPlace { .. } | AdminError::NoProcess(_)) {
         return cause(error, None, who, backend, &BTreeSet::new());
     }
     let said = words::cut(&error.to_string(), 300);
@@ -225,6 +230,10 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         (
             "more Kafka clients are needed than there may be".to_owned(),
             cause(&AdminError::NoPlace { most: 128 }, None, &who, &group, &none),
+        ),
+        (
+            "the system gives no more processes".to_owned(),
+            cause(&AdminError::NoProcess("Resource temporarily unavailable (os error 11)".to_owned()), None, &who, &group, &none),
         ),
         ("a CA that is none".to_owned(), unmade(&AdminError::Config("ssl.ca.pem failed: not in PEM format?".to_owned()), &who, &group)),
     ];

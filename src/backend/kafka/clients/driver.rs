@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 use super::Processes;
 use super::connection::{Connection, Ended, Over, stuck};
 use super::shared::Shared;
-use crate::backend::kafka::admin_types::{AdminError, BrokerError, KafkaCode};
+use crate::backend::kafka::admin_types::{AdminError, BrokerError, CallName, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 use crate::backend::kafka::process::wire::{self, Answer, Call, FromProcess, MAX_ADDRESSES, ToProcess};
 
@@ -41,14 +41,21 @@ pub(super) struct Asked {
 }
 
 struct Pending {
-    asked: Asked,
-    /// Given to the process.
-    handed_over: bool,
+    name: CallName,
+    /// None once it was given to the process: a plan of thousands of partitions is not kept twice.
+    call: Option<Call>,
+    after: Duration,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Answer, AdminError>>,
 }
 
 impl Pending {
-    fn missed(&self, handed_over: bool, broker: Option<BrokerError>) -> AdminError {
-        AdminError::DeadlineExceeded { call: self.asked.call.name(), after: self.asked.after, handed_over, broker }
+    fn handed_over(&self) -> bool {
+        self.call.is_none()
+    }
+
+    fn missed(&self, broker: Option<BrokerError>) -> AdminError {
+        AdminError::DeadlineExceeded { call: self.name, after: self.after, handed_over: self.handed_over(), broker }
     }
 }
 
@@ -113,7 +120,7 @@ impl Driver {
                 started = &mut start => match started {
                     Ok(connection) => break connection,
                     Err(error) => {
-                        let why = AdminError::Config(format!("its process cannot be started: {error}"));
+                        let why = AdminError::NoProcess(error.to_string());
                         self.shared.fail(why.clone());
                         self.fail_all(|_| why.clone());
                         return None;
@@ -206,7 +213,7 @@ impl Driver {
                 FromProcess::Opened { made, open_doors } => {
                     self.making.processes.note_open_doors(&open_doors);
                     if let Err(error) = made {
-                        let why = AdminError::Config(config_text(error));
+                        let why = unmade(error);
                         self.shared.fail(why.clone());
                         self.fail_all(|_| why.clone());
                         return Over::Done;
@@ -216,7 +223,7 @@ impl Driver {
                 FromProcess::Complaint(error) => {
                     if self.shared.complain(error) {
                         let shared = Arc::clone(&self.shared);
-                        self.fail_all(|p| p.missed(true, shared.hindered(p.asked.after)));
+                        self.fail_all(|p| p.missed(shared.hindered(p.after)));
                     }
                 }
                 #[cfg(debug_assertions)]
@@ -255,17 +262,19 @@ impl Driver {
             return;
         }
         self.last_id += 1;
-        self.pending.insert(self.last_id, Pending { asked, handed_over: false });
+        let Asked { call, after, deadline, reply } = asked;
+        self.pending.insert(self.last_id, Pending { name: call.name(), call: Some(call), after, deadline, reply });
     }
 
     async fn hand_over(&mut self, connection: &mut Connection, id: u64) -> io::Result<()> {
         let Some(pending) = self.pending.get_mut(&id) else { return Ok(()) };
-        let left = pending.asked.deadline.saturating_duration_since(Instant::now());
+        let left = pending.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             self.expire();
             return Ok(());
         }
-        let mut call = pending.asked.call.clone();
+        // Taken before the write: a part of it may arrive.
+        let Some(mut call) = pending.call.take() else { return Ok(()) };
         if let Call::ListGroups(_, may_take) = &mut call {
             *may_take = left;
         }
@@ -273,8 +282,6 @@ impl Driver {
             self.refuse(id);
             return Ok(());
         };
-        // Before the write: a part of it may arrive.
-        pending.handed_over = true;
         connection.write(bytes).await
     }
 
@@ -282,7 +289,7 @@ impl Driver {
     fn refuse(&mut self, id: u64) {
         let Some(pending) = self.pending.remove(&id) else { return };
         let reason = format!("a request of more than {} MiB; select fewer topics or partitions", wire::MAX_FRAME >> 20);
-        let _ = pending.asked.reply.send(Err(AdminError::Argument { call: pending.asked.call.name(), reason }));
+        let _ = pending.reply.send(Err(AdminError::Argument { call: pending.name, reason }));
     }
 
     fn answer(&mut self, id: u64, answer: Result<Answer, AdminError>, coordinator_moved: bool) {
@@ -293,7 +300,7 @@ impl Driver {
             self.shared.retire();
         }
         // The caller may have gone; then nobody wants to know.
-        let _ = pending.asked.reply.send(answer);
+        let _ = pending.reply.send(answer);
     }
 
     fn token(&self, token: Result<Token, NoToken>) -> ToProcess {
@@ -312,37 +319,37 @@ impl Driver {
 
     fn next_deadline(&self) -> tokio::time::Instant {
         let far = || Instant::now() + Duration::from_secs(3600);
-        self.pending.values().map(|p| p.asked.deadline).min().unwrap_or_else(far).into()
+        self.pending.values().map(|p| p.deadline).min().unwrap_or_else(far).into()
     }
 
     /// A deadline that passed before there was a process: the client keeps its place in the line.
     fn crowded_out(&mut self) {
         let most = self.making.processes.places.most();
         let now = Instant::now();
-        for (_, late) in self.pending.extract_if(|_, p| p.asked.deadline <= now) {
-            let _ = late.asked.reply.send(Err(AdminError::NoPlace { most }));
+        for (_, late) in self.pending.extract_if(|_, p| p.deadline <= now) {
+            let _ = late.reply.send(Err(AdminError::NoPlace { most }));
         }
     }
 
     fn expire(&mut self) {
         let now = Instant::now();
-        let late: Vec<_> = self.pending.extract_if(|_, p| p.asked.deadline <= now).map(|(_, p)| p).collect();
+        let late: Vec<_> = self.pending.extract_if(|_, p| p.deadline <= now).map(|(_, p)| p).collect();
         for pending in late {
-            tracing::debug!(call = pending.asked.call.name(), after = ?pending.asked.after, "no answer: the Kafka client is retired");
-            let missed = pending.missed(pending.handed_over, self.shared.hindered(pending.asked.after));
+            tracing::debug!(call = pending.name, after = ?pending.after, "no answer: the Kafka client is retired");
+            let missed = pending.missed(self.shared.hindered(pending.after));
             if self.shared.has_answered() {
                 self.shared.retire();
             } else {
                 self.shared.fail(missed.clone());
             }
-            let _ = pending.asked.reply.send(Err(missed));
+            let _ = pending.reply.send(Err(missed));
         }
     }
 
     fn fail_all(&mut self, why: impl Fn(&Pending) -> AdminError) {
         for (_, pending) in std::mem::take(&mut self.pending) {
             let error = why(&pending);
-            let _ = pending.asked.reply.send(Err(error));
+            let _ = pending.reply.send(Err(error));
         }
     }
 
@@ -363,17 +370,20 @@ impl Driver {
     fn lose(&mut self, how: &Option<String>) {
         let (Some(how), false) = (how, self.pending.is_empty()) else { return self.fail_all(|_| AdminError::Retired) };
         let gone = |call| AdminError::ClientGone { call, how: how.clone() };
-        let first = self.pending.values().next().map_or("a call", |p| p.asked.call.name());
+        let first = self.pending.values().next().map_or("a call", |p| p.name);
         self.shared.fail(gone(first));
-        self.fail_all(|p| if p.handed_over { gone(p.asked.call.name()) } else { AdminError::Retired });
+        self.fail_all(|p| if p.handed_over() { gone(p.name) } else { AdminError::Retired });
     }
 }
 
-fn config_text(error: AdminError) -> String {
-    match error {
+/// Why there is no client: its settings, or a system that gives no more threads.
+fn unmade(error: AdminError) -> AdminError {
+    let text = match error {
         AdminError::Config(text) => text,
         other => other.to_string(),
-    }
+    };
+    // librdkafka's "Failed to create thread: …".
+    if text.contains("create thread") { AdminError::NoProcess(text) } else { AdminError::Config(text) }
 }
 
 async fn resolve(host: &str, port: u16) -> Option<Vec<std::net::SocketAddr>> {

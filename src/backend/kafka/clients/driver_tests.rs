@@ -147,7 +147,7 @@ async fn a_program_that_cannot_be_started_is_told() {
     let program = Program(Path::new("/nonexistent").to_owned());
     let (client, _) = program.client();
     match client.describe_cluster(DEADLINE).await {
-        Err(AdminError::Config(why)) => assert!(why.contains("its process cannot be started"), "{why}"),
+        Err(AdminError::NoProcess(why)) => assert!(why.contains("No such file"), "{why}"),
         other => panic!("{other:?}"),
     }
 }
