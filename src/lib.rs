@@ -4,19 +4,22 @@
 
 #![deny(unsafe_code)]
 
-pub mod api;
 pub mod api_server;
 pub mod backend;
 pub mod clock;
 pub mod config;
 pub mod context;
 pub mod controller;
-pub mod decide;
 pub mod definitions;
-pub mod domain;
+/// What the tests of `decide` look at, for those of this crate.
+#[cfg(test)]
+#[path = "../crates/core/src/decide/tests/fixtures.rs"]
+mod fixtures;
 pub mod fresh;
 pub mod ledger;
 pub mod memory;
+#[cfg(test)]
+mod messages;
 pub mod metrics;
 pub mod observe;
 pub mod pem;
@@ -29,3 +32,7 @@ pub mod server;
 pub mod telemetry;
 pub mod uninstall;
 pub mod unreadable;
+
+use stream_pipeline_api as api;
+use stream_pipeline_core as domain;
+use stream_pipeline_core::decide;

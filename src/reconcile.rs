@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::api::{Reason, Stage, StreamPipeline};
 use crate::context::Context;
+use crate::domain::status::Seen;
 use crate::domain::{Decision, Desired, Observation, Progress, Reading, Step, Timing, Verdict, words};
 use crate::observe::observe;
 use crate::perform::perform;
-use crate::report::{Seen, left_paused, report};
+use crate::report::{left_paused, report};
 
 /// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
 /// are so many, and a pause between announcing one and sending it would be taken from its window.

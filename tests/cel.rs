@@ -4,7 +4,7 @@ use kube::core::cel::{ErrorKind, Validator};
 use kube::{CustomResourceExt, ResourceExt};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use stream_pipeline_operator::api::{BackendIdentity, OffsetReset, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, StreamPipeline};
+use stream_pipeline_api::{BackendIdentity, OffsetReset, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, StreamPipeline};
 
 use manifests::{By, table};
 

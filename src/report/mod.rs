@@ -1,13 +1,5 @@
 //! Tells people: the status (computed by a pure function, written when it differs), and one event per change.
 
-#[cfg(test)]
-mod lag_tests;
-mod status;
-#[cfg(test)]
-mod status_tests;
-
-pub use status::{Seen, status_of};
-
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
@@ -17,6 +9,7 @@ use kube::{Api, Resource};
 use crate::api::{OPERATOR, Reason, Stage, StreamPipeline, StreamPipelineStatus};
 use crate::clock;
 use crate::context::Context;
+use crate::domain::status::{Seen, status_of};
 use crate::domain::words;
 use crate::domain::{Cause, Desired, Verdict};
 use crate::refusal;

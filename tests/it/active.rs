@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Phase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{Phase, Stage, StreamPipelineStatus};
 use testbed::consumer::Consumer;
 use testbed::{eventually, kafka};
 

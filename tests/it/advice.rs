@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Stage, StreamPipeline, StreamPipelineStatus};
+use stream_pipeline_api::{Stage, StreamPipeline, StreamPipelineStatus};
 use testbed::kafka::{self, OpenTransaction};
 use testbed::{Testbed, eventually};
 use tokio::net::{TcpListener, TcpStream};

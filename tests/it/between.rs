@@ -1,7 +1,7 @@
 //! K02, K22, K26, K29, A07: what changes between the plan and the write, and between the write and the read-back.
 
 use serde_json::json;
-use stream_pipeline_operator::api::{RecordPhase, Stage};
+use stream_pipeline_api::{RecordPhase, Stage};
 use testbed::kafka::OpenTransaction;
 use testbed::offsets_topic::{self, Written};
 use testbed::proxy::OFFSET_COMMIT;

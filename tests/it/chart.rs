@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use stream_pipeline_operator::api::{FINALIZER, StreamPipeline};
+use stream_pipeline_api::{FINALIZER, StreamPipeline};
 use testbed::{RELEASE, SYSTEM_NAMESPACE, Testbed, eventually};
 
 use crate::world::LIMIT;

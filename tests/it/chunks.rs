@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use stream_pipeline_operator::api::{OffsetResetRecord, RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{OffsetResetRecord, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::consumer::Consumer;
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;

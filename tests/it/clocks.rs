@@ -7,7 +7,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::json;
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::eventually;
 
 use crate::wired::Wired;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::trap::Side;
 use testbed::{Broker, eventually, kafka, offsets_topic};
 

@@ -2,7 +2,7 @@
 
 use kube::api::DeleteParams;
 use serde_json::json;
-use stream_pipeline_operator::api::{RecordPhase, Stage};
+use stream_pipeline_api::{RecordPhase, Stage};
 use testbed::consumer::Consumer;
 use testbed::kafka;
 use testbed::proxy::OFFSET_COMMIT;

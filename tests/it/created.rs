@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::consumer::Consumer;
 use testbed::kafka;
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, Stage, StreamPipeline, StreamPipelineStatus};
+use stream_pipeline_api::{FINALIZER, OffsetResetRecord, Stage, StreamPipeline, StreamPipelineStatus};
 use testbed::{Testbed, eventually};
 use tokio::net::TcpListener;
 

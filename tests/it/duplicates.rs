@@ -2,7 +2,7 @@
 
 use kube::api::DeleteParams;
 use serde_json::json;
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::{eventually, kafka, offsets_topic};
 
 use crate::watching::{ask, with};

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::enos::{ACCESS_KEY, Application, Options, Organisation, Pipeline, SECRET_KEY, Simulator};
 use testbed::kafka;
 

@@ -2,7 +2,7 @@
 
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
+use stream_pipeline_api::{Stage, StreamPipelineStatus};
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 use testbed::{Broker, kafka};
@@ -223,7 +223,7 @@ async fn the_operator_lives_through_twenty_broker_restarts_under_load() {
         let name = format!("p{n}");
         let ask = json!({ "id": "last", "quietPeriod": "0s", "to": { "position": "Earliest" } });
         world.apply(&name, group, ask).await;
-        let ends = |s: &stream_pipeline_operator::api::StreamPipelineStatus| {
+        let ends = |s: &stream_pipeline_api::StreamPipelineStatus| {
             s.offset_reset.as_ref().is_some_and(|r| r.id == "last" && r.stage == Stage::Verified)
         };
         world.wait(&name, "the last request to be verified", ends).await;

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::json;
-use stream_pipeline_operator::api::{Stage, Why};
+use stream_pipeline_api::{Stage, Why};
 use testbed::kafka::{self, OpenTransaction};
 
 use crate::world::{FIRST, LIMIT, World, reset, says};

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use stream_pipeline_operator::api::{PlanTotals, Stage, Why};
+use stream_pipeline_api::{PlanTotals, Stage, Why};
 use testbed::kafka::{self, Producing};
 
 use crate::world::{FIRST, World, reset, says};

@@ -1,7 +1,7 @@
 //! K01 to K08: where the position goes.
 
 use serde_json::json;
-use stream_pipeline_operator::api::{RecordPhase, Stage, Why};
+use stream_pipeline_api::{RecordPhase, Stage, Why};
 
 use crate::world::{FIRST, World, reset, says};
 

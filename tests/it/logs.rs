@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::consumer::Consumer;
 use testbed::{Operator, Scratch, eventually};
 

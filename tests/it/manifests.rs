@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::{ApiResource, Status};
 use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, StreamPipeline};
+use stream_pipeline_api::{FINALIZER, OffsetResetRecord, StreamPipeline};
 use testbed::{Testbed, eventually};
 
 use crate::world::LIMIT;

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
-use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, Stage};
+use stream_pipeline_api::{FINALIZER, OffsetResetRecord, Stage};
 use testbed::eventually;
 
 use crate::watching::{ask, with};

@@ -5,7 +5,7 @@ use std::path::Path;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::consumer::Consumer;
 use testbed::proxy::ApiProxy;
 use testbed::trap::Side;

@@ -1,7 +1,7 @@
 //! O13: a commit that is accepted on some partitions and refused on others.
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{OffsetResetRecord, Stage, StreamPipelineStatus};
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::secured::{Acl, Operation, Resource};
 use testbed::trap::Side;

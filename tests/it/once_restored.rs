@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipeline};
+use stream_pipeline_api::{Reason, RecordPhase, Stage, StreamPipeline};
 use testbed::consumer::Consumer;
 use testbed::trap::Side;
 

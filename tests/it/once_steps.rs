@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use stream_pipeline_operator::api::{RecordPhase, Stage};
+use stream_pipeline_api::{RecordPhase, Stage};
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 

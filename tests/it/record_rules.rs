@@ -7,7 +7,7 @@ use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::{Api, Client};
 use serde_json::json;
-use stream_pipeline_operator::api::{
+use stream_pipeline_api::{
     BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, PlanTotals, RecordedPlan, TopicPlan, Writer,
 };
 

@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use stream_pipeline_operator::api::{
+use stream_pipeline_api::{
     BACKEND_LABEL, BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PIPELINE_LABEL, PipelineRef, PlanTotals, Reason, RecordPhase,
     RecordedPlan, Stage, StreamPipeline, TopicPlan, Writer,
 };
-use stream_pipeline_operator::domain::Desired;
+use stream_pipeline_core::Desired;
 use stream_pipeline_operator::ledger::{backend_label, record_name};
 
 use crate::watching::{ask, with};

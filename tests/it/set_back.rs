@@ -5,9 +5,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
-use stream_pipeline_operator::api::{
-    BACKEND_LABEL, BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, RunStateBefore,
-};
+use stream_pipeline_api::{BACKEND_LABEL, BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, RunStateBefore};
 use stream_pipeline_operator::ledger::backend_label;
 use testbed::Operator;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{RecordPhase, Stage, StreamPipelineStatus};
 use testbed::proxy::ApiProxy;
 use testbed::trap::Side;
 use testbed::{Operator, eventually};

@@ -5,7 +5,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, Reason, RecordPhase, StreamPipelineStatus};
+use stream_pipeline_api::{OffsetResetRecord, Reason, RecordPhase, StreamPipelineStatus};
 use testbed::{Operator, RELEASE, SYSTEM_NAMESPACE, eventually, kafka};
 
 use crate::world::{LIMIT, World, condition, says};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::json;
-use stream_pipeline_operator::api::{OffsetResetRecord, RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{OffsetResetRecord, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::proxy::{ApiProxy, KafkaProxy, OFFSET_COMMIT};
 use testbed::trap::{Side, Traps};
 use testbed::{Broker, Operator, kafka, offsets_topic};

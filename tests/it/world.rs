@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, OffsetResetStatus, Stage, StreamPipeline, StreamPipelineStatus};
+use stream_pipeline_api::{OffsetResetRecord, OffsetResetStatus, Stage, StreamPipeline, StreamPipelineStatus};
 use testbed::{Namespace, Operator, Testbed, eventually, kafka};
 
 /// The operator under test.

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{
+use stream_pipeline_api::{
     BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, Phase, PipelineRef, Reason, RecordPhase,
     StreamPipeline, Why, Writer,
 };
-use stream_pipeline_operator::decide::decide;
-use stream_pipeline_operator::domain::{
+use stream_pipeline_core::decide::decide;
+use stream_pipeline_core::{
     self, Activity, Cause, Commit, Committed, Desired, Goal, Leftover, Log, Now, Observation, Plan, Progress, Reading, RecordLook, Row,
     Step, Switches, Timing, Topic, TopicPartition,
 };
@@ -171,18 +171,20 @@ impl Mind {
     fn look(&self, request: u8, record: &Record, state: PlanState) -> RecordLook {
         let ago = |age: u8| now().mono.checked_sub(Duration::from_secs(age.into())).expect("after the beginning");
         let state = match state {
-            PlanState::Absent => domain::PlanState::Absent,
-            PlanState::Closed => domain::PlanState::Closed,
-            PlanState::Unsent { age, dead } => domain::PlanState::OursUnsent { loaded_at: ago(age), intact: true, dead },
-            PlanState::InDoubt(age) => domain::PlanState::InDoubt { since: ago(age) },
+            PlanState::Absent => stream_pipeline_core::PlanState::Absent,
+            PlanState::Closed => stream_pipeline_core::PlanState::Closed,
+            PlanState::Unsent { age, dead } => stream_pipeline_core::PlanState::OursUnsent { loaded_at: ago(age), intact: true, dead },
+            PlanState::InDoubt(age) => stream_pipeline_core::PlanState::InDoubt { since: ago(age) },
             PlanState::Sent { age, tries, answer } => {
                 let answer = match answer {
-                    Answer::Refused(parts) => domain::Answer::Definite {
+                    Answer::Refused(parts) => stream_pipeline_core::Answer::Definite {
                         refused: (0..self.partitions).filter(|p| parts & 1 << p != 0).map(|p| (at(p), 25)).collect(),
                     },
-                    Answer::None(age) => domain::Answer::None { ended: ago(age), cause: Cause::new(Reason::OutcomeUnknown, "no answer") },
+                    Answer::None(age) => {
+                        stream_pipeline_core::Answer::None { ended: ago(age), cause: Cause::new(Reason::OutcomeUnknown, "no answer") }
+                    }
                 };
-                domain::PlanState::OursSent { loaded_at: ago(age), tries: tries.into(), answer }
+                stream_pipeline_core::PlanState::OursSent { loaded_at: ago(age), tries: tries.into(), answer }
             }
         };
         RecordLook { object: self.object(request, record), state, switches: Switches::default() }

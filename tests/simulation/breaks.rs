@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
-use stream_pipeline_operator::api::{OffsetResetRecordStatus, Reason, RecordPhase, RecordedPlan, Stage};
-use stream_pipeline_operator::context::Decide;
-use stream_pipeline_operator::decide::decide as truly;
-use stream_pipeline_operator::domain::{
+use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase, RecordedPlan, Stage};
+use stream_pipeline_core::decide::decide as truly;
+use stream_pipeline_core::{
     Activity, Answer, Commit, Decision, Goal, Leftover, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic,
     Verdict,
 };
+use stream_pipeline_operator::context::Decide;
 use stream_pipeline_operator::memory::Memory;
 use strum::EnumIter;
 
@@ -191,7 +191,7 @@ fn own(seen: &mut Observation) -> Option<&mut RecordLook> {
     }
 }
 
-fn as_before(plan: &Plan) -> stream_pipeline_operator::domain::Committed {
+fn as_before(plan: &Plan) -> stream_pipeline_core::Committed {
     plan.rows.iter().filter_map(|row| Some((row.at.clone(), row.from.clone()?))).collect()
 }
 
@@ -207,7 +207,7 @@ fn lie(broken: Break, seen: &mut Observation) {
     match broken {
         Break::NoSecondLook if unsent => {
             seen.committed = Reading::Read(as_before(&plan.unwrap_or_default()));
-            seen.activity = Reading::Read(Activity::Inactive(stream_pipeline_operator::api::Phase::Stopped, "Empty".to_owned()));
+            seen.activity = Reading::Read(Activity::Inactive(stream_pipeline_api::Phase::Stopped, "Empty".to_owned()));
         }
         Break::NotAskedAgain if unsent => seen.wanted = Reading::Read(true),
         Break::ExchangedPlanSentAgain => {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stream_pipeline_core::Commit;
 use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
-use stream_pipeline_operator::domain::Commit;
 
 use crate::api_server::Key;
 use crate::console::Console;

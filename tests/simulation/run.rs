@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stream_pipeline_core::{Commit, Timing};
 use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
-use stream_pipeline_operator::domain::{Commit, Timing};
 use tokio::time::{sleep, timeout};
 
 use crate::breaks::Break;

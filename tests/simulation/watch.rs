@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::{reflector, watcher};
-use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipeline};
+use stream_pipeline_api::{OffsetResetRecord, StreamPipeline};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, select};
 use jiff::{SignedDuration, Timestamp};
-use stream_pipeline_operator::domain::Timing;
+use stream_pipeline_core::Timing;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep};
 

@@ -9,6 +9,8 @@ pub mod clients;
 pub mod connecting;
 mod failure;
 mod log;
+#[cfg(test)]
+mod lookups_tests;
 pub mod oauth;
 pub mod process;
 pub mod security;

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Reason, RecordPhase, Stage};
+use stream_pipeline_api::{Reason, RecordPhase, Stage};
 use testbed::enos::{Call, Fault, Kind, When};
 
 use super::{Enos, ID, pause};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, Stage, StreamPipeline};
+use stream_pipeline_api::{FINALIZER, OffsetResetRecord, Stage, StreamPipeline};
 use testbed::enos::{ORGANISATION, Options, Pipeline, Simulator};
 use testbed::wire::{Fate, Passing, Wire};
 use testbed::{Operator, eventually};

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{OffsetResetRecord, Stage, StreamPipelineStatus};
 use testbed::enos::{ACCESS_KEY, Call, Fault, Kind, ORGANISATION, Options, Pipeline, SECRET_KEY, Simulator, When};
 use testbed::eventually;
 

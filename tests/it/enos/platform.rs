@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Phase, RecordPhase, Stage};
+use stream_pipeline_api::{Phase, RecordPhase, Stage};
 use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, When};
 use testbed::eventually;
 use tokio::task::JoinSet;

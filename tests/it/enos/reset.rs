@@ -1,7 +1,7 @@
 //! E01, E03, E04, E11, E15, E16 and what a reset of a paused or stopped pipeline comes to.
 
 use serde_json::json;
-use stream_pipeline_operator::api::{Phase, RecordPhase, Stage};
+use stream_pipeline_api::{Phase, RecordPhase, Stage};
 use testbed::enos::{Call, NotRunning, ORGANISATION, Options, Pipeline, ResetTo};
 
 use super::{Enos, ID};

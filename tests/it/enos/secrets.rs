@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
+use stream_pipeline_api::{Stage, StreamPipelineStatus};
 use testbed::enos::{
     ACCESS_KEY, Application, Call, Certificate, Fault, Kind, ORGANISATION, Options, Pipeline, SECRET_KEY, Simulator, When,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{RecordPhase, Stage, StreamPipelineStatus};
 use testbed::enos::{Call, ExpiredToken, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
 use testbed::eventually;
 use tokio::io::copy_bidirectional;

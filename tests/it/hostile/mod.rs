@@ -10,8 +10,8 @@ use futures::{StreamExt, stream};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::core::Request;
 use serde_json::{Value, json};
-use stream_pipeline_operator::domain::Plan;
-use stream_pipeline_operator::domain::words::is_unseen;
+use stream_pipeline_core::Plan;
+use stream_pipeline_core::words::is_unseen;
 use testbed::eventually;
 
 use crate::world::{LIMIT, World};

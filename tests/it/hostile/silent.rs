@@ -9,7 +9,7 @@ use clap::Parser as _;
 use futures::{StreamExt, stream};
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use stream_pipeline_operator::config::Config;
 use testbed::{Operator, eventually};
 use tokio::net::{TcpListener, TcpStream};

@@ -3,8 +3,8 @@
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
-use stream_pipeline_operator::domain::words::is_unseen;
+use stream_pipeline_api::Stage;
+use stream_pipeline_core::words::is_unseen;
 use testbed::consumer::{Consumer, Member};
 use testbed::eventually;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use stream_pipeline_operator::api::{Reason, StreamPipelineStatus};
-use stream_pipeline_operator::domain::words::is_unseen;
+use stream_pipeline_api::{Reason, StreamPipelineStatus};
+use stream_pipeline_core::words::is_unseen;
 use testbed::hostile_broker::HostileBroker;
 use testbed::{Operator, http_get};
 use tokio::time::timeout;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{RecordPhase, Stage, StreamPipelineStatus};
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 use testbed::{Broker, eventually};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use kube::api::ListParams;
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use stream_pipeline_operator::memory::is_closed;
 use testbed::eventually;
 use testbed::trap::Side;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use stream_pipeline_operator::api::{RecordPhase, Stage};
+use stream_pipeline_api::{RecordPhase, Stage};
 use testbed::eventually;
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 
 use super::long;
 use crate::wired::Wired;

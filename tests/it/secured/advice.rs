@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::StreamPipelineStatus;
+use stream_pipeline_api::StreamPipelineStatus;
 use testbed::kafka;
 use testbed::secured::{Acl, Operation, Resource};
 

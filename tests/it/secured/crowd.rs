@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
 use serde_json::json;
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::http_get;
 use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_SECRET};
 use tokio::net::{TcpListener, TcpStream};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, Operation, Resource};
 use testbed::{Operator, Scratch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

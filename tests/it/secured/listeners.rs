@@ -1,7 +1,7 @@
 //! The rows that every backend passes, by every way in.
 
 use serde_json::json;
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::consumer::Consumer;
 use testbed::kafka;
 

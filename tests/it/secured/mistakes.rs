@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
+use stream_pipeline_api::{Stage, StreamPipelineStatus};
 use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_ID, CLIENT_SECRET, TokenFault, TokenService};
 
 use super::{Locked, Way, login, mint, oauth, run, tls, with_certificate};

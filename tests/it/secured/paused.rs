@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, Stage};
+use stream_pipeline_api::{OffsetResetRecord, Stage};
 use testbed::pods::{self, Pods};
 use testbed::proxy::ApiProxy;
 use testbed::secured::{Acl, Operation, Resource};
@@ -100,9 +100,8 @@ impl Paused {
 
     async fn secret_is_deleted(&self) {
         self.secret_goes().await;
-        let told = |s: &stream_pipeline_operator::api::StreamPipelineStatus| {
-            condition(s, "BackendReachable").is_some_and(|c| c.reason == "SecretNotFound")
-        };
+        let told =
+            |s: &stream_pipeline_api::StreamPipelineStatus| condition(s, "BackendReachable").is_some_and(|c| c.reason == "SecretNotFound");
         self.world().wait("p", "the missing Secret to be told", told).await;
     }
 
@@ -153,7 +152,7 @@ async fn paused_and_its_password_rotated_it_is_scaled_back_at_its_deadline() {
     let user = paused.user.clone();
     paused.locked.block(|s| s.set_scram_password(&user, "two"));
     paused.locked.start(&["--send-window=2s", "--call-deadline=2s", "--late-bound=500ms"]);
-    let refused = |s: &stream_pipeline_operator::api::StreamPipelineStatus| {
+    let refused = |s: &stream_pipeline_api::StreamPipelineStatus| {
         condition(s, "BackendReachable").is_some_and(|c| c.reason == "AuthenticationFailed")
     };
     paused.world().wait("p", "the password to be refused", refused).await;

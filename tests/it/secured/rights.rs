@@ -1,6 +1,6 @@
 //! F03: each right that is missing is named with the command that grants it, and the set that is documented is the least.
 
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::secured::{Acl, Operation, Resource};
 
 use super::{Locked, Way, login, run, tls};

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::consumer::{Consumer, Member};
 use testbed::eventually;
 use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, CLIENT_ID, Operation, Resource};

@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::eventually;
 
 use super::{Scaled, pause};

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Phase, RecordPhase, Stage};
+use stream_pipeline_api::{Phase, RecordPhase, Stage};
 use testbed::proxy::ApiProxy;
 use testbed::trap::Side;
 use testbed::{Operator, eventually, pods};
@@ -226,7 +226,7 @@ impl Scaled {
     }
 
     /// Held, and not called paused any more.
-    async fn at_rest_but_held(&self) -> stream_pipeline_operator::api::StreamPipelineStatus {
+    async fn at_rest_but_held(&self) -> stream_pipeline_api::StreamPipelineStatus {
         self.world.wait("p", "the pause to be over", |s| s.offset_reset.as_ref().is_some_and(|r| r.paused_by_operator.is_none())).await
     }
 }

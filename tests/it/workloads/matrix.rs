@@ -8,7 +8,7 @@ use futures::future::join;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{FINALIZER, OPERATOR, Stage};
+use stream_pipeline_api::{FINALIZER, OPERATOR, Stage};
 use testbed::proxy::{KafkaProxy, OFFSET_COMMIT};
 use testbed::trap::Side;
 use testbed::wire::{Fate, Passing, Wire};

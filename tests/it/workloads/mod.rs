@@ -11,7 +11,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipelineStatus};
+use stream_pipeline_api::{OffsetResetRecord, StreamPipelineStatus};
 use testbed::pods::{self, Pods};
 use testbed::{RELEASE, SYSTEM_NAMESPACE, eventually, kafka};
 

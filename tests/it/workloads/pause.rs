@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{Phase, RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_api::{Phase, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::pods::{self, annotated};
 use testbed::proxy::ApiProxy;
 use testbed::trap::Side;

@@ -1,7 +1,7 @@
 //! A05, and what cannot be read: nothing is scaled, and it goes on by itself once that is put right.
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::Stage;
+use stream_pipeline_api::Stage;
 use testbed::pods;
 
 use super::{Scaled, pause};

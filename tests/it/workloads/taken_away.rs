@@ -2,7 +2,7 @@
 //! share a Deployment.
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{RecordPhase, Stage};
+use stream_pipeline_api::{RecordPhase, Stage};
 use testbed::pods;
 
 use super::held::held;

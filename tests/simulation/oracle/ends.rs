@@ -1,7 +1,7 @@
 //! What is not over yet, and what goes with a record that somebody deletes.
 
 use serde_json::Value;
-use stream_pipeline_operator::api::{OffsetResetRecord, RecordPhase};
+use stream_pipeline_api::{OffsetResetRecord, RecordPhase};
 use stream_pipeline_operator::memory::is_closed;
 
 use super::{name, pipeline_key, record_of, uid};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stream_pipeline_operator::api::OffsetResetRecord;
+use stream_pipeline_api::OffsetResetRecord;
 use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
 use stream_pipeline_operator::memory::is_closed;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use stream_pipeline_core::{Commit, Goal, Row};
 use stream_pipeline_operator::backend::kafka::admin_types::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
-use stream_pipeline_operator::domain::{Commit, Goal, Row};
 use stream_pipeline_operator::memory::is_closed;
 
 use super::{PlanWritten, RESTORED, Send, gap, name, reaches, record_of, uid};

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
-use stream_pipeline_operator::api::{OffsetResetRecord, Reason, StreamPipeline, Writer};
+use stream_pipeline_api::{OffsetResetRecord, Reason, StreamPipeline, Writer};
+use stream_pipeline_core::{Commit, Goal, Plan};
 use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
-use stream_pipeline_operator::domain::{Commit, Goal, Plan};
 
 use crate::api_server::{Key, Reply, Request};
 use crate::process::{NAMESPACE, Process};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use stream_pipeline_operator::api::OffsetResetRecord;
+use stream_pipeline_api::OffsetResetRecord;
 use stream_pipeline_operator::memory::is_closed;
 
 use super::{counts, record_of};

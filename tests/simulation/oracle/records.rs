@@ -1,7 +1,7 @@
 //! What is written into records, and what a status tells of them.
 
-use stream_pipeline_operator::api::{OffsetResetRecord, RecordPhase, Stage, StreamPipeline};
-use stream_pipeline_operator::domain::{Commit, Plan};
+use stream_pipeline_api::{OffsetResetRecord, RecordPhase, Stage, StreamPipeline};
+use stream_pipeline_core::{Commit, Plan};
 
 use super::{PlanWritten, RESTORED, Send, gap, name, reaches, uid};
 use crate::process::Process;

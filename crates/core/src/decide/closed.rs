@@ -1,0 +1,189 @@
+//! A closed record: its word is the result. What is left: to bring back, to compare after the next start, to retry once.
+
+use std::time::Duration;
+
+use super::compare::{Comparison, compare};
+use super::{Pass, landed, next_step, pause};
+use crate::api::{LagReading, Reason, RecordPhase, Stage};
+use crate::{Cause, Decision, Ending, Goal, RecordLook, Request, Row, Step, Verdict, retry_asked, words};
+
+/// No reading of a running pipeline for so long: the comparison ends without one. The platform samples about every four minutes.
+const NO_READING: Duration = Duration::from_secs(30 * 60);
+
+impl Pass<'_> {
+    pub(super) fn closed(&self, request: Option<&Request>, record: &RecordLook) -> Decision {
+        let Some(status) = &record.object.status else { return self.done(Verdict::Keep, None, self.timing.recheck_waiting) };
+        let mut ending = self.ending_of(record);
+        // What cannot be taken is not what was asked for then.
+        ending.edited = request.is_none_or(|r| !r.same_as(&record.object.spec.request));
+        if record.owes_start() && !matches!(status.phase, RecordPhase::Held | RecordPhase::OfAnotherVersion) {
+            return self.restore(record, ending);
+        }
+        // A held one is left as it is; where somebody started or stopped it meanwhile, nothing is left to bring back.
+        if record.owes_start()
+            && let Some(step @ Step::NoteBroughtBack) = pause::bring_back(record, &self.seen.run_state, self.timing, self.now).step
+        {
+            return self.done(Verdict::request(ending), Some(step), Duration::ZERO);
+        }
+        if status.phase == RecordPhase::Sent && status.reason == Reason::NoReadBackWhilePaused && self.runs() {
+            return self.after_start(record, ending);
+        }
+        let Some(request) = request.filter(|r| retry_asked(r, record)) else { return self.over(ending) };
+        match self.may_retry(request, record) {
+            Ok(()) => self.done(Verdict::request(ending), Some(Step::Rearm), Duration::ZERO),
+            Err(cause) => {
+                let said = next_step(&cause).map_or_else(|| cause.message.clone(), |next| words::and(&cause.message, next));
+                ending.cause.message = format!("{} (Retry waits: {said})", ending.cause.message);
+                self.done(Verdict::request(ending), None, self.timing.recheck_waiting)
+            }
+        }
+    }
+
+    /// What a closed record says.
+    pub(super) fn ending_of(&self, record: &RecordLook) -> Ending {
+        let status = record.object.status.as_ref();
+        let stage = match status.map(|s| s.phase) {
+            Some(RecordPhase::Verified) => Stage::Verified,
+            Some(RecordPhase::Sent) => Stage::Sent,
+            Some(RecordPhase::Held | RecordPhase::OfAnotherVersion) => Stage::Held,
+            Some(RecordPhase::Planned) => Stage::Planned,
+            Some(RecordPhase::Abandoned) | None => Stage::Failed,
+        };
+        let cause = match status {
+            Some(s) if s.phase == RecordPhase::OfAnotherVersion => {
+                let text = format!(
+                    "another version of the operator closed the record with a word that this one does not know, and says: {}. \
+                     Nothing more is done under this id; choose a new id",
+                    s.message.trim_end_matches('.')
+                );
+                Cause::new(Reason::OfAnotherVersion, text)
+            }
+            Some(s) if s.reason != Reason::NoLongerRequested => Cause { code: s.code, ..Cause::new(s.reason, s.message.clone()) },
+            _ => Cause::new(Reason::AbandonedUnrun, "this id was given up before anything was sent; use a new id"),
+        };
+        self.ending(record, stage, cause)
+    }
+
+    /// Nothing is left to do under this id.
+    fn over(&self, ending: Ending) -> Decision {
+        self.done(Verdict::request(ending), self.unguard(), self.timing.recheck_idle)
+    }
+
+    /// The request has ended, which is told; and the pipeline is brought back, which is told beside it.
+    pub(super) fn restore(&self, record: &RecordLook, mut ending: Ending) -> Decision {
+        if let Some(cause) = self.overtaken(record) {
+            let mut status = landed::closing(record, RecordPhase::Verified, &cause, self.now, None);
+            status.verification = record.object.status.as_ref().and_then(|s| s.verification.clone());
+            return self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO);
+        }
+        let warned = ending.cause.reason == Reason::BelowLogStart;
+        let mut judged = pause::bring_back(record, &self.seen.run_state, self.timing, self.now);
+        let told = self.progress.last_reason == Some(Reason::BelowLogStart);
+        if warned && !told && matches!(judged.step, Some(Step::BringBack)) {
+            // Said before the consumers run into it.
+            (judged.step, judged.recheck) = (None, self.timing.recheck_waiting);
+        }
+        let reason = if warned { Reason::BelowLogStart } else { judged.cause.reason };
+        ending.kept = self.kept(record, &self.seen.run_state);
+        ending.owed = Some(Cause { reason, ..judged.cause });
+        self.done(Verdict::request(ending), judged.step, judged.recheck)
+    }
+
+    /// A target that was read back and has fallen below the log start since (K32).
+    fn overtaken(&self, record: &RecordLook) -> Option<Cause> {
+        let status = record.object.status.as_ref().filter(|s| s.reason == Reason::ResetVerified)?;
+        let (plan, log) = (record.plan()?, self.seen.log.get()?);
+        let below = |row: &Row, goal: Goal| {
+            log.get(&row.at).filter(|l| goal.offset < l.start).map(|l| format!("{} ({} < {})", row.at, goal.offset, l.start))
+        };
+        let below: Vec<_> = plan.moves().filter_map(|(row, goal)| below(row, goal)).collect();
+        (!below.is_empty()).then(|| {
+            let text = format!(
+                "the log start overtook the target of {} before the pipeline was started again: {}. There its consumer goes where its \
+                 auto.offset.reset says. Nothing is written again by itself. {}",
+                words::partitions(below.len()),
+                words::some_of(&below),
+                status.message
+            );
+            Cause::new(Reason::BelowLogStart, text)
+        })
+    }
+
+    /// It runs again: what the platform says of its position now is compared with what it said before.
+    fn after_start(&self, record: &RecordLook, ending: Ending) -> Decision {
+        let wait = |ending: Ending| self.done(Verdict::request(ending), None, self.timing.recheck_idle);
+        let (Some((since, newest)), Some(plan)) = (record.switches.running, record.plan()) else { return wait(ending) };
+        let Some(call) = plan.call else { return wait(ending) };
+        // Without an earlier reading any tells as much; else only one that cannot be from before the start.
+        let baseline =
+            if call.before_was_read_while_inactive { call.before.map(|b| b.at) } else { newest.filter(|_| call.before.is_some()) };
+        let after = self.seen.reading.filter(|r| baseline.is_none_or(|b| r.at > b));
+        let (phase, reason, text) = match after {
+            Some(after) => match compare(call.before, after, self.natural(record, call.before, after)) {
+                Comparison::Moved(text) => (RecordPhase::Verified, Reason::ResetVerified, format!("after the start {text}")),
+                Comparison::NotTakenUp(text) => (
+                    RecordPhase::Held,
+                    Reason::NotTakenUp,
+                    format!("the platform accepted the reset, but after the start {text}. {}; a new id asks again", self.abilities().look),
+                ),
+                Comparison::Unproven(text) => (
+                    RecordPhase::Sent,
+                    Reason::Unproven,
+                    format!("the platform accepted the reset; {text}. {}; a new id asks again", self.abilities().look),
+                ),
+            },
+            None if self.now.mono.saturating_duration_since(since.mono) < NO_READING => return wait(ending),
+            None => (
+                RecordPhase::Sent,
+                Reason::Unproven,
+                format!(
+                    "the platform accepted the reset; the pipeline runs, and the platform says nothing of its position. {}; a new id asks again",
+                    self.abilities().look
+                ),
+            ),
+        };
+        let cause = Cause::new(reason, text);
+        let mut status = landed::closing(record, phase, &cause, self.now, None);
+        status.reading = after;
+        // Told once the record says it.
+        self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO)
+    }
+
+    /// Most records it could have read by itself between the two readings, where its rate is known: the operator started it.
+    ///
+    /// The whole time counts, also that in which it was paused: how long a pause took, and since when it runs, are not
+    /// known after a restart.
+    fn natural(&self, record: &RecordLook, before: Option<LagReading>, after: LagReading) -> Option<i64> {
+        let recorded = record.stops()?.start.as_ref()?.kafka_rate;
+        // What the spec says now is what it was started with, where that was corrected.
+        let rate = self.desired.backend.read_rate().map_or(recorded, |now| now.max(recorded));
+        let apart = after.at.duration_since(before?.at).as_secs().max(0);
+        // A minute for clocks that differ and for looks that come late.
+        rate.checked_mul(apart.saturating_add(60))
+    }
+
+    fn may_retry(&self, request: &Request, record: &RecordLook) -> Result<(), Cause> {
+        if self.now.wall >= record.object.spec.deadline {
+            return Err(Cause::new(Reason::WaitTimedOut, "the deadline of the request has passed; choose a new id"));
+        }
+        if self.seen.identity.get().is_some_and(|found| *found != record.object.spec.backend) {
+            return Err(self.elsewhere(record));
+        }
+        if !record.is_as_closed() {
+            let text = "the plan in the record is not the one it was closed with, as far as that is noted there, so it is not sent; choose a new id";
+            return Err(Cause::new(Reason::OutcomeUnknown, text));
+        }
+        let held = record.object.status.as_ref();
+        let since = held.map(|s| self.now.wall.duration_since(s.completed_at).unsigned_abs());
+        if held.is_some_and(|s| s.reason == Reason::AverageRateUnavailable) && since.is_some_and(|s| s < self.timing.late_bound) {
+            return Err(Cause::new(Reason::AverageRateUnavailable, "a moment, for the platform to recover"));
+        }
+        self.inactive(request)?;
+        self.alone()?;
+        let (Some(plan), Some(committed)) = (record.plan(), self.seen.committed.get()) else { return Err(self.unread()) };
+        match plan.standing(committed).elsewhere.first() {
+            Some(at) => Err(Cause::new(Reason::OffsetsMoved, format!("{at} is neither at its target nor as before; choose a new id"))),
+            None => Ok(()),
+        }
+    }
+}

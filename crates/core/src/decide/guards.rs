@@ -1,0 +1,251 @@
+//! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
+
+use super::{Pass, judge, target};
+use crate::api::{MissingGroup, PlatformCall, Reason, WhenActive};
+use crate::{Activity, Cause, Elder, Plan, Reading, RecordLook, Request, Target, Topics, words};
+
+/// Above this a group's commit does not fit in one batch of the broker (about 1 MiB), names counted in.
+const BATCH: usize = 1_000_000;
+/// Bytes of one partition in that batch, apart from the names of group and topic (measured: 70 with short names).
+const BATCH_ROW: usize = 72;
+/// Most bytes of plan and request as JSON, so that their record stays below 1 MiB.
+const OBJECT: usize = 1_040_000;
+
+/// Why there is no plan.
+pub(super) enum Hindrance {
+    /// Heals by itself.
+    Passes(Cause),
+    /// Nothing was sent; a new id asks again.
+    Ends(Cause),
+}
+
+impl Pass<'_> {
+    /// The guards between a request and its plan.
+    pub(super) fn plan(&self, request: &Request) -> Result<Plan, Hindrance> {
+        use Hindrance::{Ends, Passes};
+        if let Some(cause) = self.seen.identity.cause().filter(|cause| cause.reason.ends()) {
+            return Err(Ends(cause.clone()));
+        }
+        let (Reading::Read(identity), Reading::Read(_)) = (&self.seen.identity, &self.seen.record) else {
+            return Err(Passes(self.unread()));
+        };
+        let own = self.seen.record.get().and_then(Option::as_ref);
+        if let Some(own) = own.filter(|own| own.object.spec.backend != *identity) {
+            return Err(Passes(self.elsewhere(own)));
+        }
+        if let Some(first) = self.progress.pinned_elsewhere(identity) {
+            let text = format!(
+                "bootstrapServers lead to cluster {}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it",
+                identity.parts()[0]
+            );
+            return Err(Passes(Cause::new(Reason::ClusterChanged, text)));
+        }
+        self.eldest().map_err(Passes)?;
+        let (Reading::Read(activity), Reading::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
+            return Err(Passes(self.unread()));
+        };
+        match activity {
+            Activity::Unsupported(cause) => return Err(Ends(cause.clone())),
+            Activity::Missing(cause) if request.missing_group == MissingGroup::Fail => return Err(Ends(cause.clone())),
+            _ => {}
+        }
+        if !request.dry_run {
+            self.inactive(request).map_err(|mut cause| {
+                let active = matches!(cause.reason, Reason::GroupActive | Reason::OffsetsMoving | Reason::PipelineActive);
+                if active && request.when_active == WhenActive::Fail {
+                    cause.message += ". whenActive is Fail: nothing was sent; stop it and choose a new id";
+                    return Ends(cause);
+                }
+                Passes(cause)
+            })?;
+            self.alone().map_err(Passes)?;
+        }
+        if request.to == Target::Platform {
+            return Ok(self.warned(self.call(activity)));
+        }
+        let Reading::Read(topics) = &self.seen.topics else { return Err(Passes(self.unread())) };
+        self.selection(request, topics).map_err(Ends)?;
+        let Reading::Read(log) = &self.seen.log else { return Err(Passes(self.unread())) };
+        let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
+        let names = identity.parts()[1].len();
+        let widest = plan.moves().map(|(row, _)| BATCH_ROW + names + row.at.topic.len()).max().unwrap_or(BATCH_ROW);
+        let plan = self.warned(plan).in_chunks(self.timing.chunk_size.min(BATCH / widest));
+        let object = serde_json::to_vec(&(&request.written, plan.to_record())).map_or(usize::MAX, |json| json.len());
+        if object > OBJECT {
+            let text = format!(
+                "the plan has {}, more than fit in one record; nothing was sent. Select fewer topics or partitions, with a new id",
+                words::partitions(plan.moves().count())
+            );
+            return Err(Ends(Cause::new(Reason::PlanTooLarge, text)));
+        }
+        Ok(plan)
+    }
+
+    /// The record of this id is of another cluster than the one that answers.
+    pub(super) fn elsewhere(&self, record: &RecordLook) -> Cause {
+        let found = self.seen.identity.get().map_or_else(String::new, |id| id.parts().join("/"));
+        let text = format!(
+            "the record of this id is of {}, and {found} answers now; nothing is sent. Correct the address, or choose a new id",
+            record.object.spec.backend.parts().join("/")
+        );
+        Cause::new(Reason::ClusterChanged, text)
+    }
+
+    /// What others may do to the same group is told: no record of theirs is waited for.
+    fn warned(&self, mut plan: Plan) -> Plan {
+        if !self.seen.elsewhere.is_empty() {
+            let others = words::some_of(&self.seen.elsewhere);
+            let text = format!(
+                "of other namespaces name the same {}: what they do is seen only as what moves: {others}",
+                self.desired.backend.named()
+            );
+            plan.warnings.push(words::cut(&format!("StreamPipelines {text}"), 500));
+        }
+        plan
+    }
+
+    /// Where the platform chooses the target, the call is the plan.
+    fn call(&self, activity: &Activity) -> Plan {
+        let state = match activity {
+            Activity::Inactive(_, word) => word.clone(),
+            other => other.hindrance().map(|c| c.message.clone()).unwrap_or_default(),
+        };
+        let own = self.seen.record.get().and_then(Option::as_ref);
+        let settled = self.seen.reading.filter(|_| activity.is_inactive());
+        let before = settled.or_else(|| own.and_then(|r| r.stops()).and_then(|b| b.reading)).or(self.seen.remembered);
+        let call = PlatformCall {
+            operation: "Reset Pipeline Offset".to_owned(),
+            state,
+            undo: false,
+            before,
+            before_was_read_while_inactive: settled.is_some(),
+        };
+        Plan { call: Some(call), ..Plan::default() }
+    }
+
+    /// Promise 2: described Empty or Dead, no open transaction, and quiet for as long as asked.
+    pub(super) fn inactive(&self, request: &Request) -> Result<(), Cause> {
+        let (Reading::Read(activity), Reading::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
+            return Err(self.unread());
+        };
+        if let Activity::Missing(cause) = activity
+            && request.missing_group == MissingGroup::Fail
+        {
+            return Err(cause.clone());
+        }
+        if let Some(cause) = activity.hindrance() {
+            return Err(cause.clone());
+        }
+        let quiet = self.seen.quiet;
+        if self.abilities().quiet && !quiet.is_enough(request.quiet_period) {
+            if quiet.moved.is_some_and(|m| m < request.quiet_period) {
+                let text = "committed offsets move although the group has no members: a consumer that uses assign(), or another tool";
+                return Err(Cause::new(Reason::OffsetsMoving, text));
+            }
+            let text = format!(
+                "the group is Empty; watching for {} s that it stays so and that its offsets do not move",
+                request.quiet_period.as_secs_f32()
+            );
+            return Err(Cause::new(Reason::QuietPeriod, text));
+        }
+        judge::transaction_open(committed).map_or(Ok(()), Err)
+    }
+
+    /// One StreamPipeline of a namespace acts for each group, the oldest that has read it.
+    fn eldest(&self) -> Result<(), Cause> {
+        let what = self.desired.backend.named();
+        let text = match &self.seen.elder {
+            None => return Ok(()),
+            Some(Elder::Acts(elder)) => {
+                format!(
+                    "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent; this request \
+                 starts once the older is gone"
+                )
+            }
+            Some(Elder::NotLookedAt(elder)) => format!(
+                "StreamPipeline {elder} is older and names the same {what}; the operator has not looked at it yet, so it is not known which \
+                 of them resets it. Nothing was sent; this request goes on by itself"
+            ),
+            Some(Elder::MayCome(_)) => {
+                format!("this object is so new that an older one of the same {what} may still come. It goes on by itself")
+            }
+        };
+        Err(Cause::new(Reason::DuplicateGroup, text))
+    }
+
+    pub(super) fn alone(&self) -> Result<(), Cause> {
+        self.eldest()?;
+        match &self.seen.rivals {
+            Reading::Read(names) if names.is_empty() => Ok(()),
+            Reading::Read(names) => Err(judge::another_open(names)),
+            _ => Err(self.unread()),
+        }
+    }
+
+    /// What another reset keeps stopped is neither stopped a second time nor taken for inactive: they take turns.
+    pub(super) fn unshared(&self, request: &Request) -> Result<(), Cause> {
+        if request.when_active != WhenActive::Pause || request.dry_run || !self.abilities().run_state {
+            return Ok(());
+        }
+        match &self.seen.sharers {
+            Reading::Read(held) if !held.is_empty() => {
+                let text = format!(
+                    "another reset keeps stopped what this one would stop: {}. This one takes its turn once that is brought back",
+                    words::some_of(held)
+                );
+                Err(Cause::new(Reason::AnotherResetOpen, text))
+            }
+            Reading::Unreadable(cause) => Err(cause.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Which topics: those named, or those the group has commits for, all of which must exist.
+    fn selection(&self, request: &Request, topics: &Topics) -> Result<(), Cause> {
+        if topics.is_empty() {
+            return Err(Cause::new(
+                Reason::InvalidTarget,
+                "the group has no committed offsets, or none of topics that the operator may Describe, so it is not known which topics it reads; add that right, or name them in spec.offsetReset.topics, with a new id",
+            ));
+        }
+        let prefix = format!("{}-", self.seen.identity.get().map_or("", |id| id.parts()[1]));
+        let internal = |name: &&String| name.starts_with(&prefix) && (name.ends_with("-repartition") || name.ends_with("-changelog"));
+        let internal: Vec<_> = topics.keys().filter(internal).collect();
+        if request.topics.is_none() && !internal.is_empty() {
+            let text = format!(
+                "a Kafka Streams group: it also reads its internal topics ({}), which must not be moved alone. Name the input topics in spec.offsetReset.topics, with a new id",
+                words::some_of(&internal)
+            );
+            return Err(Cause::new(Reason::InvalidTarget, text));
+        }
+        let mut missing: Vec<String> = topics.iter().filter(|(_, t)| t.is_none()).map(|(name, _)| name.clone()).collect();
+        for (name, wanted) in request.topics.iter().flatten() {
+            if let (Some(Some(topic)), Some(wanted)) = (topics.get(name), wanted) {
+                missing.extend(wanted.iter().filter(|p| !topic.partitions.contains_key(p)).map(|p| format!("{name}-{p}")));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "does not exist on this cluster: {}. Nothing was sent; correct spec.offsetReset.topics, with a new id",
+            words::some_of(&missing)
+        );
+        Err(Cause::new(Reason::PartitionNotFound, text))
+    }
+
+    /// The first thing that could not be read.
+    pub(super) fn unread(&self) -> Cause {
+        let s = self.seen;
+        let causes = [
+            s.identity.cause(),
+            s.activity.cause(),
+            s.committed.cause(),
+            s.record.cause(),
+            s.rivals.cause(),
+            s.topics.cause(),
+            s.log.cause(),
+        ];
+        causes.into_iter().flatten().next().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not everything could be read"))
+    }
+}

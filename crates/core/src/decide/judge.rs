@@ -1,0 +1,217 @@
+//! A record that is not closed: fire, unload, read back, wait or judge. The same for the first run, after a restart
+//! and for a second replica (protocol.md, steps 2 to 5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::landed::closing;
+use crate::api::{OffsetResetRecordStatus, Reason, RecordPhase};
+use crate::{
+    Abilities, Activity, Answer, Cause, Committed, Now, Observation, Plan, PlanState, Reading, RecordLook, Step, Timing, TopicPartition,
+    words,
+};
+
+/// What to do about an open record, what to tell, and when to look again.
+pub struct Judgement {
+    pub step: Option<Step>,
+    pub cause: Cause,
+    pub recheck: Duration,
+}
+
+impl Judgement {
+    pub(super) fn act(step: Step, cause: Cause) -> Self {
+        Self { step: Some(step), cause, recheck: Duration::ZERO }
+    }
+
+    pub(super) fn wait(cause: Cause, recheck: Duration) -> Self {
+        Self { step: None, cause, recheck }
+    }
+}
+
+/// What the judge looks at: the record, the commits of its partitions, and, where it may still be sent, everything else.
+pub struct Case<'a> {
+    pub look: &'a RecordLook,
+    pub committed: &'a Reading<Committed>,
+    pub activity: &'a Reading<Activity>,
+    pub abilities: Abilities,
+    /// Whom the platform sees, where it is known.
+    pub principal: Option<&'a str>,
+    /// What else was looked at in this pass. None: nobody wants it any more, so it is never sent.
+    pub second_look: Option<&'a Observation>,
+    pub timing: &'a Timing,
+    pub now: Now,
+}
+
+/// Closes a record of which nothing was sent.
+pub fn abandon(look: &RecordLook, cause: &Cause, now: Now) -> Judgement {
+    Judgement::act(Step::Close(closing(look, RecordPhase::Abandoned, cause, now, None)), cause.clone())
+}
+
+impl Case<'_> {
+    pub fn judge(&self) -> Judgement {
+        if self.look.is_restored() {
+            let text = "this record was restored from a backup, not made here: nothing is sent from it. A new id asks again";
+            return abandon(self.look, &Cause::new(Reason::Restored, text), self.now);
+        }
+        let Some(plan) = self.look.plan() else {
+            let text = "given up before anything was sent: the request was withdrawn or replaced";
+            return abandon(self.look, &Cause::new(Reason::NoLongerRequested, text), self.now);
+        };
+        match &self.look.state {
+            PlanState::OursUnsent { dead: true, .. } => {
+                self.unload(Cause::new(Reason::PlanRecorded, "the plan was given up before it was sent"))
+            }
+            PlanState::OursUnsent { loaded_at, intact, .. } => {
+                let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
+                match self.may_send(&plan, in_window, *intact) {
+                    Ok(only) => {
+                        Judgement::act(Step::Send { plan, only }, Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"))
+                    }
+                    // There is nothing to plan from any more, or no record that could be told from a restored one: the request ends.
+                    Err(cause) if cause.reason.ends() && self.look.is_first_send() => abandon(self.look, &cause, self.now),
+                    Err(cause) => self.unload(cause),
+                }
+            }
+            PlanState::OursSent { loaded_at, tries, answer: Answer::Definite { refused } } => {
+                let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
+                self.answered(&plan, refused, *tries, in_window)
+            }
+            // Refused before anything was done: as if it had not been sent.
+            PlanState::OursSent { answer: Answer::NotDone(cause), .. } if cause.reason.ends() && self.look.is_first_send() => {
+                abandon(self.look, cause, self.now)
+            }
+            PlanState::OursSent { answer: Answer::NotDone(cause), .. } => self.unload(cause.clone()),
+            PlanState::OursSent { answer: Answer::Unclear(cause), .. } => self.hold_for(cause),
+            PlanState::OursSent { answer: Answer::None { ended, cause }, .. } => self.doubt(&plan, *ended, Some(cause)),
+            PlanState::InDoubt { since } => self.doubt(&plan, *since, None),
+            PlanState::Absent | PlanState::Closed => {
+                Judgement::wait(Cause::new(Reason::PlanRecorded, "the record changed while it was read"), Duration::from_millis(200))
+            }
+        }
+    }
+
+    /// The second look (step 2): everything again, live. Ok holds the partitions to send.
+    fn may_send(&self, plan: &Plan, in_window: bool, intact: bool) -> Result<BTreeSet<TopicPartition>, Cause> {
+        let no = |reason: Reason, text: &str| Err(Cause::new(reason, text));
+        let Some(seen) = self.second_look else { return no(Reason::NoLongerRequested, "the request was withdrawn or replaced") };
+        if !intact {
+            return no(
+                Reason::CRDOutdated,
+                "the API server did not keep the record as it was written: the installed CRDs are older than the operator; upgrade them",
+            );
+        }
+        if self.look.is_skewed() {
+            let text = format!(
+                "the clocks of operator and API server are {} s apart; after a restart this record would be taken for a restored one, \
+                 so nothing was sent. Correct the clock, then choose a new id",
+                self.look.clock_gap()
+            );
+            return no(Reason::ClockSkew, &text);
+        }
+        match &seen.wanted {
+            Reading::Read(true) => {}
+            Reading::Unreadable(cause) => return Err(cause.clone()),
+            _ => return no(Reason::NoLongerRequested, "the request was withdrawn or replaced"),
+        }
+        match &seen.rivals {
+            Reading::Read(names) if names.is_empty() => {}
+            Reading::Read(names) => return Err(another_open(names)),
+            reading => return Err(unread(reading)),
+        }
+        if self.now.wall >= self.look.object.spec.deadline {
+            return no(Reason::WaitTimedOut, "the deadline of the request passed before the plan was sent");
+        }
+        match &seen.identity {
+            Reading::Read(id) if *id == self.look.object.spec.backend => {}
+            Reading::Read(id) => {
+                return Err(Cause::new(Reason::ClusterChanged, format!("the backend now answers as {}", id.parts().join("/"))));
+            }
+            reading => return Err(unread(reading)),
+        }
+        let Some(activity) = self.activity.get() else { return Err(unread(self.activity)) };
+        if let Some(cause) = activity.hindrance() {
+            return Err(cause.clone());
+        }
+        let Some(committed) = self.committed.get() else { return Err(unread(self.committed)) };
+        if let Some(cause) = transaction_open(committed) {
+            return Err(cause);
+        }
+        match &seen.topics {
+            Reading::Read(topics) => {
+                let same = |(name, id): (&String, &String)| topics.get(name).and_then(|t| t.as_ref()).is_some_and(|t| t.id == *id);
+                if let Some((name, _)) = plan.topic_ids.iter().find(|(n, id)| !same((n, id))) {
+                    return Err(Cause::new(
+                        Reason::TopicRecreated,
+                        format!("topic {name} was deleted or made anew since the plan; nothing was sent. A new id asks again"),
+                    ));
+                }
+            }
+            reading => return Err(unread(reading)),
+        }
+        // The window is the last thing looked at here, and once more right before the socket.
+        if !in_window {
+            return no(Reason::PlanRecorded, &words::too_slow(self.timing.send_window));
+        }
+        let (chunk, retry) = (self.look.chunk(), self.look.attempt() > 1);
+        let misplaced = plan.misplaced(committed, chunk, retry).or_else(|| plan.not_left_alone(committed).filter(|_| !retry));
+        if let Some(at) = misplaced {
+            return Err(moved(at));
+        }
+        // The retry sends only what is left.
+        let before = plan.standing(committed).as_before;
+        Ok(plan.chunk(chunk).filter(|at| !retry || before.contains(at)).cloned().collect())
+    }
+
+    /// Step 2': nothing of it was sent. A later chunk and the retry are never unloaded: something was sent before.
+    pub(super) fn unload(&self, cause: Cause) -> Judgement {
+        if self.look.is_first_send() {
+            let wanted = self.second_look.is_some() && cause.reason != Reason::NoLongerRequested;
+            let next = if wanted { ", and made again by itself" } else { "" };
+            let message = format!("{}. Nothing was moved: the plan is dropped{next}", cause.message.trim_end_matches('.'));
+            return Judgement { step: Some(Step::Unload), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
+        }
+        let plan = self.look.plan().unwrap_or_default();
+        let standing = self.committed.get().filter(|_| !plan.rows.is_empty()).map(|committed| plan.standing(committed));
+        let seen = standing.as_ref().map(|s| format!("; {}", words::standing(s))).unwrap_or_default();
+        let (reason, what) = match self.look.chunk() {
+            1 => (Reason::OutcomeUnknown, "the retry was".to_owned()),
+            chunk => {
+                (Reason::PartlyApplied, format!("the chunks before were read back as planned, {} was", words::chunk(chunk, plan.chunks())))
+            }
+        };
+        self.hold(reason, &format!("{what} not sent: {}{seen}. Nothing more is sent", cause.message), standing.as_ref(), &BTreeMap::new())
+    }
+}
+
+/// The status of a dry run's record.
+pub fn planned(look: &RecordLook, now: Now) -> OffsetResetRecordStatus {
+    closing(look, RecordPhase::Planned, &Cause::new(Reason::PlanReady, "a dry run: nothing was sent"), now, None)
+}
+
+pub fn another_open(names: &[String]) -> Cause {
+    let text = format!(
+        "another reset of this group is not closed yet: {} (kubectl get osr). It is dealt with first; this one starts by itself",
+        words::some_of(names)
+    );
+    Cause::new(Reason::AnotherResetOpen, text)
+}
+
+/// Committed offsets that are not known before a transaction ends.
+pub fn transaction_open(committed: &Committed) -> Option<Cause> {
+    let held: Vec<_> = committed.iter().filter(|(_, commit)| commit.pending).map(|(at, _)| at.to_string()).collect();
+    let text = format!(
+        "an open transaction holds the offset of {}; it is waited for. It ends when its producer commits or aborts it, at the latest at that \
+         producer's transaction.timeout.ms. One that is left over is shown by kafka-transactions list (Ongoing), and ended by \
+         kafka-transactions forceTerminateTransaction --transactionalId <id>",
+        words::some_of(&held)
+    );
+    (!held.is_empty()).then(|| Cause::new(Reason::TransactionOpen, text))
+}
+
+fn moved(at: &TopicPartition) -> Cause {
+    Cause::new(Reason::OffsetsMoving, format!("the committed offset of {at} moved after the plan was made"))
+}
+
+pub(super) fn unread<T>(reading: &Reading<T>) -> Cause {
+    reading.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"))
+}

@@ -1,0 +1,292 @@
+//! What was sent: read back, waited for or held (protocol.md, steps 3 to 5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::judge::{Case, Judgement, transaction_open, unread};
+use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
+use crate::{
+    Activity, Answer, Cause, Committed, Now, Plan, PlanState, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words,
+};
+
+/// The refused partitions are sent again so often within the window.
+const TRIES: u32 = 3;
+/// Most bytes of a record's message (`OffsetResetRecordStatus::message`), of the warnings in it, and of a group's name in it.
+const MESSAGE: usize = 1024;
+const WARNINGS: usize = 400;
+const GROUP: usize = 255;
+
+impl Case<'_> {
+    /// Step 3: a definite answer for every partition.
+    pub(super) fn answered(&self, plan: &Plan, refused: &BTreeMap<TopicPartition, i32>, tries: u32, in_window: bool) -> Judgement {
+        if self.abilities.read_back == ReadBack::AfterStart {
+            return self.accepted();
+        }
+        let chunk = self.look.chunk();
+        let sent = plan.chunk(chunk).count();
+        if let Some((at, &code)) = refused.first_key_value()
+            && refused.len() == sent
+            && tries == 1
+            && self.look.is_first_send()
+        {
+            let [_, group] = self.look.object.spec.backend.parts();
+            return self.unload(refusal(at, group, code, sent, self.principal));
+        }
+        let committed = match self.stable() {
+            Ok(committed) => committed,
+            Err((cause, tried)) => return self.unreadable(cause, tried),
+        };
+        let standing = plan.standing(committed);
+        if refused.is_empty() {
+            if plan.misplaced(committed, chunk + 1, self.look.attempt() > 1).is_some() {
+                let text = format!(
+                    "the reset was accepted, then something else moved the group: {}. Nothing more is sent",
+                    words::standing(&standing)
+                );
+                return self.hold(Reason::OffsetsMoved, &text, Some(&standing), refused);
+            }
+            if chunk < plan.chunks() {
+                let text = format!("{} was read back as planned; the next is announced", words::chunk(chunk, plan.chunks()));
+                return Judgement::act(Step::Announce { chunk: chunk + 1 }, Cause::new(Reason::Sent, text));
+            }
+            return self.verified(&standing);
+        }
+        let again: BTreeSet<_> = refused.keys().filter(|at| standing.as_before.contains(at)).cloned().collect();
+        if in_window && tries < TRIES && again.len() == refused.len() && self.second_look.is_some() {
+            let text = format!("{} refused, sent again with the same numbers", words::partitions(again.len()));
+            return Judgement::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
+        }
+        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code}, {})", meaning(*code))).collect();
+        let text = format!(
+            "the broker refused {}: {}; {}. Nothing more is sent",
+            words::partitions(refused.len()),
+            words::some_of(&names),
+            words::standing(&standing)
+        );
+        self.hold(Reason::PartlyApplied, &text, Some(&standing), refused)
+    }
+
+    /// Accepted by a platform that cannot be read back yet: the state right after counts (promise 2), and the record says
+    /// what was not seen.
+    fn accepted(&self) -> Judgement {
+        let activity = match self.activity {
+            Reading::Read(activity) => activity,
+            reading => return self.unreadable(unread(reading), reading.cause().is_some()),
+        };
+        match activity {
+            Activity::Inactive(_, word) => {
+                let text = format!(
+                    "the platform accepted the reset while the pipeline was {word}; it shows the position only of running pipelines. \
+                     Start it: its lag is then compared"
+                );
+                let cause = Cause::new(Reason::NoReadBackWhilePaused, text);
+                Judgement::act(Step::Close(closing(self.look, RecordPhase::Sent, &cause, self.now, None)), cause)
+            }
+            other => {
+                let seen = other.hindrance().map_or("the pipeline is gone", |c| c.message.as_str());
+                let text = format!(
+                    "the platform accepted the reset, but right after it {seen}: it is not known whether it moved. Nothing more is sent"
+                );
+                self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new())
+            }
+        }
+    }
+
+    /// Step 4: only look where it hit, and only when nothing can be on its way any more.
+    pub(super) fn doubt(&self, plan: &Plan, since: std::time::Instant, why: Option<&Cause>) -> Judgement {
+        let waited = self.now.mono.saturating_duration_since(since);
+        if let Some(left) = self.timing.doubt().checked_sub(waited).filter(|left| !left.is_zero()) {
+            let why = why.map_or_else(|| "another process wrote this plan and did not close it".to_owned(), |c| c.message.clone());
+            let text = format!("{why}; what was sent may still land, so the group is looked at in {} s", left.as_secs() + 1);
+            return Judgement::wait(Cause::new(Reason::Sent, text), left);
+        }
+        if self.abilities.read_back == ReadBack::AfterStart {
+            let text = why.map_or_else(|| "the operator was ended between plan and answer".to_owned(), |c| c.message.clone());
+            let text = format!("{text}. It is not known whether the reset was carried out. Nothing more is sent");
+            return self.hold_with(why.and_then(|c| c.code), Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
+        }
+        let committed = match self.stable() {
+            Ok(committed) => committed,
+            Err((cause, tried)) => return self.unreadable(cause, tried),
+        };
+        let standing = plan.standing(committed);
+        if standing.as_before.is_empty() && standing.elsewhere.is_empty() {
+            return self.verified(&standing);
+        }
+        let mut seen = words::standing(&standing);
+        if plan.chunks() > 1 {
+            seen = format!("{} was to be sent; {seen}", words::chunk(self.look.chunk(), plan.chunks()));
+        }
+        let (reason, text) = if standing.elsewhere.is_empty() {
+            (Reason::OutcomeUnknown, format!("it is not known whether the reset was sent: {seen}. Nothing more is sent"))
+        } else {
+            (
+                Reason::OffsetsMoved,
+                format!("it is not known what the reset did before something else moved the group: {seen}. Nothing more is sent"),
+            )
+        };
+        self.hold(reason, &text, Some(&standing), &BTreeMap::new())
+    }
+
+    /// What is committed, once no open transaction can change it any more; or why that is not known, and whether it was tried.
+    fn stable(&self) -> Result<&Committed, (Cause, bool)> {
+        let Some(committed) = self.committed.get() else {
+            return Err((unread(self.committed), self.committed.cause().is_some()));
+        };
+        transaction_open(committed).map_or(Ok(committed), |cause| Err((cause, true)))
+    }
+
+    /// What was sent cannot be looked at now. `failed`: it was tried.
+    fn unreadable(&self, cause: Cause, failed: bool) -> Judgement {
+        let until = if self.now.wall >= self.look.object.spec.deadline {
+            Some("until the deadline")
+        } else if self.keeps_stopped_for_nobody() {
+            Some("while nobody asks for it any more")
+        } else {
+            None
+        };
+        if let Some(until) = until.filter(|_| failed) {
+            let text = format!("it could not be read back {until}: {}. Nothing more is sent", cause.message);
+            return self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
+        }
+        Judgement::wait(
+            Cause { message: format!("waiting to read back what was sent: {}", cause.message), ..cause },
+            self.timing.recheck_waiting,
+        )
+    }
+
+    /// What is stopped for a request that was withdrawn is not kept so until its platform can be looked at, however long that takes.
+    fn keeps_stopped_for_nobody(&self) -> bool {
+        let since = match &self.look.state {
+            PlanState::InDoubt { since } => *since + self.timing.doubt(),
+            PlanState::OursSent { answer: Answer::None { ended, .. }, .. } => *ended + self.timing.doubt(),
+            PlanState::OursSent { loaded_at, .. } => *loaded_at + self.timing.doubt(),
+            _ => return false,
+        };
+        let patience = self.now.mono.saturating_duration_since(since) >= self.timing.max_backoff;
+        patience && self.second_look.is_none() && self.look.stops().is_some()
+    }
+
+    /// The platform's answer does not tell, and says why.
+    pub(super) fn hold_for(&self, cause: &Cause) -> Judgement {
+        let reason = if cause.reason == Reason::AverageRateUnavailable { cause.reason } else { Reason::OutcomeUnknown };
+        let text = format!("{}. It is not known whether the position moved. Nothing more is sent", cause.message);
+        self.hold_with(cause.code, reason, &text, None, &BTreeMap::new())
+    }
+
+    fn verified(&self, standing: &Standing) -> Judgement {
+        let totals = self.look.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
+        let n = standing.at_target.len();
+        let text = format!(
+            "{} of {} read back as planned; {}; lag after {}, average input {:.1} records/s",
+            words::number(i64::try_from(n).unwrap_or(i64::MAX)),
+            words::partitions(n),
+            words::cost(&totals, "will be"),
+            words::number(totals.lag_after),
+            totals.average_rate
+        );
+        let warnings = self.look.object.spec.plan.as_ref().map(|p| p.warnings.join("; ")).filter(|all| !all.is_empty());
+        let text = warnings.map_or(text.clone(), |all| format!("{text}. Mind: {}", words::cut(&all, WARNINGS)));
+        let added = self.not_covered();
+        let text = if added.is_empty() {
+            text
+        } else {
+            let count = words::partitions(added.len());
+            format!("{text}; not covered, since the topic got them after the plan: {count} ({})", words::some_of(&added))
+        };
+        let cause = Cause::new(Reason::ResetVerified, text);
+        Judgement::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(standing))), cause)
+    }
+
+    /// Partitions that would have been in the plan, had they been there when it was made.
+    fn not_covered(&self) -> Vec<String> {
+        let (Some(plan), Some(topics)) = (self.look.plan(), self.second_look.and_then(|seen| seen.topics.get())) else { return Vec::new() };
+        let planned: BTreeSet<TopicPartition> = plan.partitions().into_iter().collect();
+        let named = self.look.object.spec.request.topics.iter().flatten();
+        let chosen_one_by_one: BTreeSet<&str> = named.filter(|t| t.partitions.is_some()).map(|t| t.name.as_str()).collect();
+        let whole = topics.iter().filter(|(name, _)| !chosen_one_by_one.contains(name.as_str()));
+        let now = whole.flat_map(|(name, topic)| topic.iter().flat_map(|t| t.partitions.keys().map(|p| TopicPartition::new(name, *p))));
+        now.filter(|at| !planned.contains(at)).map(|at| at.to_string()).collect()
+    }
+
+    pub(super) fn hold(
+        &self,
+        reason: Reason,
+        text: &str,
+        standing: Option<&Standing>,
+        refused: &BTreeMap<TopicPartition, i32>,
+    ) -> Judgement {
+        self.hold_with(None, reason, text, standing, refused)
+    }
+
+    fn hold_with(
+        &self,
+        code: Option<i32>,
+        reason: Reason,
+        text: &str,
+        standing: Option<&Standing>,
+        refused: &BTreeMap<TopicPartition, i32>,
+    ) -> Judgement {
+        let unknown = matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
+        let retry = if unknown && self.look.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
+        let [_, what] = self.look.object.spec.backend.parts();
+        let look = self.abilities.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
+        let out = format!("{look}; then {retry}choose a new id, or remove spec.offsetReset to leave it");
+        // Whatever else is to be said, the way out is not cut off.
+        let text = words::and(&words::cut(text, MESSAGE.saturating_sub(out.len() + 2)), &out);
+        let cause = Cause { code, ..Cause::new(reason, text) };
+        let mut status = closing(self.look, RecordPhase::Held, &cause, self.now, standing);
+        let failure =
+            |(at, code): (&TopicPartition, &i32)| PartitionFailure { topic: at.topic.clone(), partition: at.partition, code: *code };
+        status.failures = refused.iter().take(100).map(failure).collect();
+        Judgement::act(Step::Close(status), cause)
+    }
+}
+
+pub(super) fn closing(
+    look: &RecordLook,
+    phase: RecordPhase,
+    cause: &Cause,
+    now: Now,
+    standing: Option<&Standing>,
+) -> OffsetResetRecordStatus {
+    let count = |set: &BTreeSet<TopicPartition>| i64::try_from(set.len()).unwrap_or(i64::MAX);
+    OffsetResetRecordStatus {
+        phase,
+        attempt: look.attempt(),
+        reason: cause.reason,
+        message: words::cut(&cause.message, MESSAGE),
+        completed_at: now.wall,
+        verification: standing.map(|s| Verification {
+            at_target: count(&s.at_target),
+            as_before: count(&s.as_before),
+            elsewhere: count(&s.elsewhere),
+        }),
+        code: cause.code,
+        plan_digest: look.object.spec.plan.as_ref().map(|plan| plan.digest()),
+        ..look.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
+    }
+}
+
+/// Kafka's error codes, as far as they are met here.
+fn meaning(code: i32) -> &'static str {
+    match code {
+        3 => "the partition does not exist",
+        22 | 25 | 27 | 113 => "a member joined",
+        29 => "no right on the topic",
+        30 => "no right on the group",
+        _ => "see Kafka's error codes",
+    }
+}
+
+/// Why the broker refused every partition (Kafka's error codes).
+fn refusal(at: &TopicPartition, group: &str, code: i32, sent: usize, principal: Option<&str>) -> Cause {
+    let (reason, what) = match code {
+        22 | 25 | 27 | 113 => (Reason::GroupActive, meaning(code).to_owned()),
+        29 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(principal, "--topic", &at.topic))),
+        30 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(principal, "--group", group))),
+        3 => (Reason::PartitionNotFound, meaning(code).to_owned()),
+        _ => (Reason::BackendError, meaning(code).to_owned()),
+    };
+    let text = format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
+    Cause { backend_code: Some(code), ..Cause::new(reason, text) }
+}

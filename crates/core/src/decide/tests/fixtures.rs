@@ -1,0 +1,154 @@
+//! An Empty group that everything can be read of, and the words for what is decided about it. Shared by the tests of `decide` and by
+//! those that ask it of what a platform really says.
+
+pub use std::collections::BTreeMap;
+pub use std::time::{Duration, Instant};
+
+pub use jiff::Timestamp;
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+pub use serde_json::{Value, json};
+
+pub use stream_pipeline_api::{
+    BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, Phase, PipelineRef, Reason, RecordPhase,
+    StreamPipeline, Writer,
+};
+pub use stream_pipeline_core::decide::decide;
+pub use stream_pipeline_core::{
+    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Elder, Leftover, Log, Now, Observation, Plan, PlanState, Progress,
+    Quiet, Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
+};
+
+pub fn timing() -> Timing {
+    let s = Duration::from_secs;
+    Timing {
+        send_window: s(5),
+        chunk_size: 5000,
+        call_deadline: s(10),
+        late_bound: s(20),
+        recheck_waiting: s(3),
+        recheck_idle: s(30),
+        max_backoff: s(60),
+        list_interval: s(15),
+        pause_warning: s(43_200),
+        slow_stop: s(300),
+        finalizer_deadline: s(600),
+    }
+}
+
+/// 2026-01-01T12:00:00Z, a minute after "the beginning".
+pub fn now() -> Now {
+    Now { mono: *BEGINNING + Duration::from_secs(60), wall: "2026-01-01T12:00:00Z".parse().unwrap() }
+}
+
+pub static BEGINNING: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+
+pub fn pipeline(reset: Value, status: Value) -> StreamPipeline {
+    let mut object = json!({
+        "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
+        "metadata": { "name": "p", "namespace": "n", "uid": "u", "generation": 2 },
+        "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" } }
+    });
+    if !reset.is_null() {
+        object["spec"]["offsetReset"] = reset;
+    }
+    if !status.is_null() {
+        object["status"] = status;
+    }
+    serde_json::from_value(object).unwrap()
+}
+
+pub fn at(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+/// Commits 7 and 8 on a topic whose logs are 0 to 10.
+pub fn committed(offsets: &[i64]) -> Committed {
+    (0..).zip(offsets).map(|(p, offset)| (at(p), Commit { offset: *offset, ..Commit::default() })).collect()
+}
+
+pub fn topics() -> BTreeMap<String, Option<Topic>> {
+    BTreeMap::from([("t".to_owned(), Some(Topic { id: "topic-id".to_owned(), partitions: BTreeMap::from([(0, true), (1, true)]) }))])
+}
+
+/// An Empty, quiet group and everything readable.
+pub fn ready() -> Observation {
+    let log = Log { start: 0, end: 10, high_watermark: 10, ..Log::default() };
+    Observation {
+        identity: Reading::Read(cluster("c")),
+        activity: Reading::Read(Activity::Inactive(Phase::Stopped, "Empty".to_owned())),
+        committed: Reading::Read(committed(&[7, 8])),
+        quiet: Quiet { since: Some(Duration::from_secs(11)), moved: None },
+        topics: Reading::Read(topics()),
+        log: Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)])),
+        record: Reading::Read(None),
+        rivals: Reading::Read(vec![]),
+        wanted: Reading::Read(true),
+        ..Observation::default()
+    }
+}
+
+pub fn cluster(id: &str) -> BackendIdentity {
+    BackendIdentity::Kafka { cluster_id: id.to_owned(), consumer_group: "g".to_owned() }
+}
+
+pub fn active() -> Activity {
+    Activity::Active(Cause::new(Reason::GroupActive, "2 members: turbine-1 (10.0.3.7), turbine-2 (10.0.3.7)"))
+}
+
+pub fn known() -> Value {
+    json!({ "observedUID": "u", "observedGeneration": 1 })
+}
+
+pub fn earliest() -> Value {
+    json!({ "id": "r1", "to": { "position": "Earliest" } })
+}
+
+pub fn run(reset: Value, status: Value, seen: &Observation) -> Decision {
+    let object = pipeline(reset, status);
+    decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), seen, &timing(), now())
+}
+
+/// The recorded plan that `ready` leads to, in this state.
+pub fn record(state: PlanState) -> RecordLook {
+    let Some(Step::WriteAhead { plan, deadline, .. }) = run(earliest(), known(), &ready()).step else { panic!("a plan is made") };
+    let mut look = RecordLook { object: bare_record(&plan, deadline), state, switches: Switches::default() };
+    if matches!(look.state, PlanState::Absent) {
+        (look.object.spec.plan, look.object.spec.writer) = (None, None);
+    }
+    look
+}
+
+pub fn bare_record(plan: &Plan, deadline: Timestamp) -> OffsetResetRecord {
+    let request = pipeline(earliest(), Value::Null).spec.offset_reset.unwrap();
+    let metadata = ObjectMeta { name: Some("p-1".to_owned()), creation_timestamp: Some(Time(now().wall)), ..ObjectMeta::default() };
+    let spec = OffsetResetRecordSpec {
+        pipeline: PipelineRef { name: "p".to_owned(), uid: "u".to_owned() },
+        request,
+        backend: cluster("c"),
+        run_state_before: None,
+        created_at: now().wall,
+        deadline,
+        writer: Some(Writer { incarnation: "i".to_owned(), number: 1, attempt: 1, chunk: 1 }),
+        plan: Some(plan.to_record()),
+    };
+    OffsetResetRecord { metadata, spec, status: None }
+}
+
+pub fn unsent(age: u64) -> PlanState {
+    PlanState::OursUnsent { loaded_at: now().mono - Duration::from_secs(age), intact: true, dead: false }
+}
+
+pub fn sent(refused: &[(i32, i32)], age: u64, tries: u32) -> PlanState {
+    let refused = refused.iter().map(|(partition, code)| (at(*partition), *code)).collect();
+    PlanState::OursSent { loaded_at: now().mono - Duration::from_secs(age), tries, answer: Answer::Definite { refused } }
+}
+
+pub fn with(look: RecordLook, offsets: &[i64]) -> Observation {
+    Observation { record: Reading::Read(Some(look)), committed: Reading::Read(committed(offsets)), ..ready() }
+}
+
+/// As the operator closes it: with what stands for the plan that is there.
+pub fn closing(look: &RecordLook, phase: RecordPhase, reason: Reason, attempt: i32) -> OffsetResetRecordStatus {
+    let plan_digest = look.object.spec.plan.as_ref().map(|plan| plan.digest());
+    OffsetResetRecordStatus { attempt, plan_digest, ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
+}

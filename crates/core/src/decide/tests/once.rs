@@ -1,0 +1,127 @@
+//! One request, one plan, one place: whatever answers, and whatever somebody or another version has written meanwhile.
+
+use super::*;
+
+fn retry() -> Value {
+    json!({ "id": "r1", "to": { "position": "Earliest" }, "onUnknownOutcome": "Retry" })
+}
+
+fn held() -> RecordLook {
+    let mut look = record(PlanState::Closed);
+    look.object.status = Some(closing(&look, RecordPhase::Held, Reason::OutcomeUnknown, 1));
+    look
+}
+
+fn says(decision: &Decision) -> &str {
+    match &decision.verdict {
+        Verdict::Request(ending) => &ending.cause.message,
+        _ => "",
+    }
+}
+
+#[test]
+fn a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
+    let retried = |change: &dyn Fn(&mut RecordLook)| {
+        let mut look = held();
+        change(&mut look);
+        run(retry(), known(), &with(look, &[7, 8]))
+    };
+    assert!(matches!(retried(&|_| ()).step, Some(Step::Rearm)));
+    type Exchange = (&'static str, fn(&mut RecordLook));
+    let exchanged: [Exchange; 6] = [
+        ("a target", |l| l.object.spec.plan.as_mut().unwrap().topics[0].to[0] = 9_000_000_000),
+        ("the snapshot", |l| l.object.spec.plan.as_mut().unwrap().topics[0].log_end[0] = 9_000_000_000),
+        ("a topic", |l| l.object.spec.plan.as_mut().unwrap().topics[0].topic_id = "another".to_owned()),
+        ("a column", |l| l.object.spec.plan.as_mut().unwrap().topics[0].to_leader_epoch = vec![3, 3]),
+        ("no plan", |l| l.object.spec.plan = None),
+        ("no word of what was announced", |l| l.object.status.as_mut().unwrap().plan_digest = None),
+    ];
+    for (what, change) in exchanged {
+        let decision = retried(&change);
+        assert!(decision.step.is_none(), "{what}: {decision:?}");
+        assert!(
+            says(&decision).contains("not the one it was closed with") && says(&decision).contains("new id"),
+            "{what}: {}",
+            says(&decision)
+        );
+    }
+    // What only people read of it is none of the plan.
+    assert!(matches!(retried(&|l| l.object.spec.plan.as_mut().unwrap().warnings.clear()).step, Some(Step::Rearm)));
+}
+
+#[test]
+fn a_close_says_what_stands_for_the_plan() {
+    let look = record(PlanState::InDoubt { since: *BEGINNING });
+    let digest = look.object.spec.plan.as_ref().map(|plan| plan.digest());
+    let Some(Step::Close(status)) = run(earliest(), known(), &with(look, &[7, 8])).step else { panic!("it is judged") };
+    assert_eq!((status.phase, status.plan_digest), (RecordPhase::Held, digest));
+}
+
+#[test]
+fn a_request_whose_record_is_of_one_cluster_is_not_begun_or_sent_again_on_another() {
+    let elsewhere = |look: RecordLook| Observation { identity: Reading::Read(cluster("d")), ..with(look, &[7, 8]) };
+    // Nothing is pinned before the first status.
+    let decision = run(retry(), known(), &elsewhere(record(PlanState::Absent)));
+    assert_eq!((stands(&decision), decision.step.is_none()), (Some((Stage::Waiting, Reason::ClusterChanged)), true));
+    assert!(says(&decision).contains("is of c/g, and d/g answers now; nothing is sent"), "{}", says(&decision));
+    let decision = run(retry(), known(), &elsewhere(held()));
+    assert!(decision.step.is_none() && says(&decision).contains("d/g answers now"), "{decision:?}");
+    // Nor is anything stopped for it.
+    let mut pausing = record(PlanState::Absent);
+    pausing.object.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
+    let running = Observation { activity: Reading::Read(active()), run_state: Reading::Read(crate::RunState::Up), ..elsewhere(pausing) };
+    let mut pause = earliest();
+    pause["whenActive"] = json!("Pause");
+    let mut object = pipeline(pause, known());
+    object.metadata.finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
+    object.spec.kafka.as_mut().unwrap().workloads = Some(vec![]);
+    let asked = |seen: &Observation| decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), seen, &timing(), now());
+    assert!(asked(&running).step.is_none(), "{:?}", asked(&running));
+    let same = Observation { identity: Reading::Read(cluster("c")), ..running };
+    assert!(matches!(asked(&same).step, Some(Step::Stop)), "{:?}", asked(&same));
+}
+
+#[test]
+fn an_older_one_that_was_not_looked_at_is_waited_for_and_one_that_may_still_come_too() {
+    let with_elder = |elder: Elder| run(earliest(), known(), &Observation { elder: Some(elder), ..ready() });
+    let unseen = with_elder(Elder::NotLookedAt("n/a".to_owned()));
+    assert_eq!((stands(&unseen), unseen.step.is_none()), (Some((Stage::Waiting, Reason::DuplicateGroup)), true));
+    assert!(says(&unseen).contains("n/a is older") && says(&unseen).contains("not looked at it yet"), "{}", says(&unseen));
+    let young = with_elder(Elder::MayCome(Duration::from_millis(700)));
+    assert!(matches!(young.verdict, Verdict::Keep) && young.step.is_none() && young.recheck == Duration::from_millis(700), "{young:?}");
+}
+
+#[test]
+fn those_of_other_namespaces_are_told_in_the_plan_and_not_waited_for() {
+    let seen = Observation { elsewhere: vec!["solar/x".to_owned()], ..ready() };
+    let Some(Step::WriteAhead { plan, .. }) = run(earliest(), known(), &seen).step else { panic!("it is planned") };
+    assert!(plan.warnings.iter().any(|w| w.contains("other namespaces") && w.ends_with("solar/x")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn f09_what_another_version_said_of_a_request_begins_nothing_and_is_told() {
+    let of_next = |stage: &str| json!({ "observedUID": "u", "observedGeneration": 1, "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": stage } });
+    let gone = run(earliest(), of_next("Scheduled"), &ready());
+    assert_eq!((stands(&gone), gone.step.is_none()), (Some((Stage::Held, Reason::RecordMissing)), true), "{gone:?}");
+    // Its record counts.
+    let open = run(earliest(), of_next("Scheduled"), &with(record(unsent(1)), &[7, 8]));
+    assert!(matches!(open.step, Some(Step::Send { .. })), "{open:?}");
+    let closed = |phase: RecordPhase, reason: Reason| {
+        let mut look = record(PlanState::Closed);
+        let status = closing(&look, phase, reason, 1);
+        look.object.status = Some(OffsetResetRecordStatus { message: "proven by a mirror".to_owned(), ..status });
+        run(retry(), of_next("Proven"), &with(look, &[0, 0]))
+    };
+    let told = closed(RecordPhase::Verified, Reason::OfAnotherVersion);
+    assert_eq!((stands(&told), told.step.is_none()), (Some((Stage::Verified, Reason::OfAnotherVersion)), true), "{told:?}");
+    let told = closed(RecordPhase::OfAnotherVersion, Reason::OutcomeUnknown);
+    assert_eq!((stands(&told), told.step.is_none()), (Some((Stage::Held, Reason::OfAnotherVersion)), true), "{told:?}");
+    assert!(says(&told).contains("proven by a mirror") && says(&told).contains("new id"), "{}", says(&told));
+    // A record that cannot be read at all is told where the status says that something was under way.
+    let unreadable = Reading::Unreadable(Cause::new(Reason::InvalidObject, "reading a record: p-1 cannot be read by this version"));
+    let seen = Observation { record: unreadable, ..ready() };
+    for stage in ["Sending", "Scheduled", "Waiting"] {
+        let decision = run(earliest(), of_next(stage), &seen);
+        assert!(decision.step.is_none() && says(&decision).contains("cannot be read by this version"), "{stage}: {decision:?}");
+    }
+}

@@ -1,0 +1,109 @@
+//! A lag and its time: true together, or not told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::api::{Lag, LagReading, Reason, Stage, StreamPipeline};
+use crate::status::{Seen, status_of};
+use crate::{Cause, Commit, Committed, Desired, Ending, Log, Observation, Reading, TopicPartition, Verdict};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + second).unwrap()
+}
+
+fn lag(total: i64, second: i64) -> Option<Lag> {
+    Some(Lag { total, at: at(second) })
+}
+
+fn ending(stage: Stage, completed: Option<i64>) -> Verdict {
+    Verdict::request(Ending {
+        stage,
+        cause: Cause::new(Reason::ResetVerified, "so it is"),
+        accepted_at: None,
+        deadline: None,
+        totals: None,
+        record: None,
+        attempts: None,
+        completed_at: completed.map(at),
+        edited: false,
+        kept: None,
+        owed: None,
+    })
+}
+
+/// The lag that is told at second 100, where another was told before.
+fn told(before: Option<Lag>, verdict: &Verdict, seen: &Seen) -> Option<Lag> {
+    let object: StreamPipeline = serde_json::from_value(json!({
+        "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
+        "metadata": { "name": "p", "namespace": "n", "uid": "u", "generation": 2 },
+        "spec": {
+            "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" },
+            "offsetReset": { "id": "r1", "to": { "position": "Latest" } },
+        },
+        "status": { "observedUID": "u", "observedGeneration": 1, "lag": before.map_or(Value::Null, |lag| json!(lag)) },
+    }))
+    .unwrap();
+    let desired = Desired::of(&object, at(100)).unwrap();
+    status_of(&object, &desired, verdict, seen, Duration::from_secs(3600), at(100)).expect("it says something new").lag
+}
+
+/// Ten offsets behind, as seen at this second.
+fn seen_at(second: i64) -> Seen {
+    let partition = TopicPartition::new("t", 0);
+    let (mut seen, log) = (Seen::default(), Log { start: 0, end: 17, high_watermark: 20, ..Log::default() });
+    let committed = Committed::from([(partition.clone(), Commit { offset: 7, ..Commit::default() })]);
+    let look = Observation {
+        log: Reading::Read(BTreeMap::from([(partition, log)])),
+        committed: Reading::Read(committed),
+        ..Observation::default()
+    };
+    seen.note(&look, at(second));
+    seen
+}
+
+#[test]
+fn a_lag_from_before_the_position_moved_is_told_no_more() {
+    let nothing = Seen::default();
+    assert_eq!(told(None, &ending(Stage::Planned, None), &seen_at(90)), lag(10, 90), "with the time it was seen at");
+    assert_eq!(told(lag(5, 10), &ending(Stage::Waiting, None), &nothing), lag(5, 10), "with the time it was seen at before");
+    for (stage, completed) in
+        [(Stage::Sending, None), (Stage::Sent, Some(95)), (Stage::Verified, Some(95)), (Stage::Held, Some(95)), (Stage::Verified, Some(90))]
+    {
+        assert_eq!(told(lag(5, 10), &ending(stage, completed), &seen_at(90)), None, "{stage:?}");
+        assert_eq!(told(lag(5, 10), &ending(stage, completed), &nothing), None, "{stage:?}, told by an earlier pass");
+    }
+    // Seen since: before what was paused is started, or after a start.
+    assert_eq!(told(lag(5, 10), &ending(Stage::Verified, Some(80)), &seen_at(90)), lag(10, 90));
+    assert_eq!(told(lag(5, 85), &ending(Stage::Verified, Some(80)), &nothing), lag(5, 85));
+}
+
+#[test]
+fn a_platforms_lag_has_the_platforms_time() {
+    let mut seen = Seen::default();
+    let reading = LagReading { offset: 3, lag: 40, at: at(20) };
+    seen.note(&Observation { reading: Some(reading), ..Observation::default() }, at(90));
+    assert_eq!(told(None, &ending(Stage::Waiting, None), &seen), lag(40, 20));
+}
+
+#[test]
+fn a_lag_that_is_true_no_more_is_reason_enough_to_write() {
+    let first = seen_at(90);
+    let mut object: StreamPipeline = serde_json::from_value(json!({
+        "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
+        "metadata": { "name": "p", "namespace": "n", "uid": "u", "generation": 2 },
+        "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" }, "offsetReset": { "id": "r1", "to": { "position": "Latest" } } },
+    }))
+    .unwrap();
+    let desired = Desired::of(&object, at(100)).unwrap();
+    let write = |object: &StreamPipeline, seen: &Seen| {
+        status_of(object, &desired, &ending(Stage::Verified, Some(95)), seen, Duration::from_secs(3600), at(100))
+    };
+    object.status = write(&object, &first);
+    assert_eq!(write(&object, &first), None, "nothing new");
+    object.status.as_mut().expect("a status").lag = lag(5, 10);
+    let again = write(&object, &Seen::default()).expect("the lag is taken away");
+    assert_eq!(again.lag, None);
+}

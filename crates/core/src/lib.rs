@@ -1,0 +1,108 @@
+//! What is asked, what was seen, what to do next and what to tell: data and pure functions. No client, no runtime and no clock: the
+//! manifest of this crate names none.
+
+pub mod decide;
+mod decision;
+mod desired;
+mod elder;
+#[cfg(test)]
+mod lag_tests;
+pub mod numbers;
+mod observation;
+mod plan;
+mod progress;
+pub mod status;
+#[cfg(test)]
+mod status_tests;
+pub mod words;
+
+use stream_pipeline_api as api;
+
+// Fixtures of tests are read by this crate and by the operator, so they name it as others do.
+#[cfg(test)]
+extern crate self as stream_pipeline_core;
+
+pub use decision::{Decision, Ending, Kept, Step, Verdict};
+pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
+pub use elder::{Elder, elsewhere};
+pub use observation::{
+    Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, Outdated, PlanState, Quiet, Reading, RecordLook, RunState,
+    Switch, Switches, Topic, Topics, lag, retry_asked,
+};
+pub use plan::{Goal, Plan, Row, Standing};
+pub use progress::Progress;
+
+use jiff::Timestamp;
+use std::time::{Duration, Instant};
+
+/// A partition of a topic. Ordered by topic, then number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct TopicPartition {
+    pub topic: String,
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    pub fn new(topic: &str, partition: i32) -> Self {
+        Self { topic: topic.to_owned(), partition }
+    }
+}
+
+/// As Kafka's tools write it: `topic-3`.
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// The time of a pass: waits are measured on the monotonic clock, times people see on the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub mono: Instant,
+    pub wall: Timestamp,
+}
+
+/// The waits of the protocol and of the loop, and how much is sent at once. All are flags.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long after the plan was written ahead its writer may still send it.
+    pub send_window: Duration,
+    /// Most partitions in one request that moves them.
+    pub chunk_size: usize,
+    /// How long one call to a backend or to the API server may take.
+    pub call_deadline: Duration,
+    /// A message whose sender timed out or died that long ago is taken as lost.
+    pub late_bound: Duration,
+    /// How often a pipeline that waits is looked at.
+    pub recheck_waiting: Duration,
+    /// How often a pipeline at rest is looked at.
+    pub recheck_idle: Duration,
+    /// Longest delay between two tries while a backend cannot be reached.
+    pub max_backoff: Duration,
+    /// How old a list of a platform's pipelines may be for a pipeline at rest.
+    pub list_interval: Duration,
+    /// How long the operator keeps a pipeline paused before it warns that the platform's limit comes near.
+    pub pause_warning: Duration,
+    /// How long a stop that was accepted may take to show.
+    pub slow_stop: Duration,
+    /// How long a deleted object waits for its pipeline to be brought back.
+    pub finalizer_deadline: Duration,
+}
+
+impl Timing {
+    /// How often a pipeline of this kind is looked at when it is at rest: looks that count towards a quiet period are close together.
+    #[must_use]
+    pub fn at_rest(self, abilities: Abilities) -> Self {
+        if abilities.quiet { self } else { Self { recheck_idle: self.list_interval, ..self } }
+    }
+
+    /// When a call to start or stop a pipeline, made now, has surely landed.
+    pub fn landed(&self) -> Duration {
+        2 * self.call_deadline + self.late_bound
+    }
+
+    /// How long a plan in doubt is left alone before it is judged (protocol.md: window, twice the deadline, late bound).
+    pub fn doubt(&self) -> Duration {
+        self.send_window + 2 * self.call_deadline + self.late_bound
+    }
+}
