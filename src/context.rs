@@ -20,27 +20,27 @@ use crate::backend::{Platform, http};
 use crate::clock::Clock;
 use crate::definitions::Definitions;
 use crate::domain::{
-    Backend, Cause, Decision, Desired, Elder, EnosPipeline, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere,
+    Backend, Cause, Decision, Desired, EnosPipeline, Identity, KafkaGroup, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere,
 };
-use crate::ledger::Ledger;
-use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::process_state::ProcessState;
+use crate::record_store::RecordStore;
 use crate::secrets::{Secrets, text};
 
 /// Keys of the Secret of an EnOS application.
 const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];
 
 /// What to do next, from what is known: [`crate::decide::decide`].
-pub type Decide = Box<dyn Fn(&Desired, &Progress, &Observation, &Timing, Now) -> Decision + Send + Sync>;
+pub type Decide = Box<dyn Fn(&Desired, &PriorStatus, &Observation, &Timing, Now) -> Decision + Send + Sync>;
 
 /// See the module.
 pub struct Context {
     pub client: Client,
-    pub ledger: Ledger,
+    pub record_store: RecordStore,
     /// Metadata of all records in scope; one is read only when it is needed.
     pub records: Store<PartialObjectMeta<OffsetResetRecord>>,
     pub pipelines: Store<DeserializeGuard<StreamPipeline>>,
-    pub memory: Arc<Memory>,
+    pub process_state: Arc<ProcessState>,
     pub kafka: Arc<Clients>,
     pub enos: Arc<Gateways>,
     pub secrets: Secrets,
@@ -180,9 +180,9 @@ impl Context {
     }
 
     /// The StreamPipeline that comes before this one where it lives, as far as the copies tell.
-    pub fn elder(&self, object: &Identity, identity: &BackendIdentity) -> Option<Elder> {
+    pub fn older_pipeline(&self, object: &Identity, identity: &BackendIdentity) -> Option<OlderPipeline> {
         let state = self.pipelines.state();
-        Elder::among(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
+        OlderPipeline::among(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
     }
 
     /// StreamPipelines of other namespaces that live where this one does.
@@ -196,7 +196,7 @@ impl Context {
         let of_pipeline = |meta: &PartialObjectMeta<OffsetResetRecord>| {
             meta.namespace().as_deref() == Some(&object.namespace)
                 && meta.labels().get(PIPELINE_LABEL) == Some(&object.name)
-                && !self.memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default())
+                && !self.process_state.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default())
         };
         let mut names: Vec<String> = self.records.state_filter(|meta| of_pipeline(meta)).iter().map(|meta| meta.name_any()).collect();
         // The store's order is another one in each process.

@@ -30,10 +30,10 @@ use crate::context::Context;
 use crate::decide::decide;
 use crate::definitions::Definitions;
 use crate::fresh::{self, Watched, version};
-use crate::ledger::Ledger;
-use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::process_state::ProcessState;
 use crate::reconcile::reconcile;
+use crate::record_store::RecordStore;
 use crate::refusal;
 use crate::secrets::Secrets;
 use crate::server::Ready;
@@ -68,7 +68,7 @@ pub async fn run(
     let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation()?;
-    let memory = Arc::new(Memory::new(instance.clone()));
+    let process_state = Arc::new(ProcessState::new(instance.clone()));
     // Once, unless the watches turn out not to tell what the API server holds.
     while !shutdown.is_cancelled() {
         let round = shutdown.child_token();
@@ -84,10 +84,10 @@ pub async fn run(
         let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
         let store = controller.store();
         let context = Arc::new(Context {
-            ledger: Ledger::new(client.clone(), config.timing().call_deadline),
+            record_store: RecordStore::new(client.clone(), config.timing().call_deadline),
             records: records.clone(),
             pipelines: store.clone(),
-            memory: Arc::clone(&memory),
+            process_state: Arc::clone(&process_state),
             kafka: Arc::clone(&kafka),
             enos: Arc::clone(&enos),
             kinds: Kinds::default(),
@@ -135,7 +135,7 @@ pub async fn run(
         }
         round.cancel();
         passes.await;
-        memory.forget_closed();
+        process_state.forget_closed();
     }
     Ok(())
 }
@@ -214,7 +214,7 @@ async fn forget(ctx: Arc<Context>, shutdown: CancellationToken) {
         let pipelines = ctx.pipelines.state();
         let records = ctx.records.state();
         let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(records.iter().filter_map(|r| r.uid())).collect();
-        ctx.memory.forget(|uid| alive.contains(uid), Instant::now());
+        ctx.process_state.forget(|uid| alive.contains(uid), Instant::now());
         ctx.secrets.sweep(Instant::now());
     }
 }

@@ -16,15 +16,15 @@ pub mod definitions;
 #[path = "../crates/core/src/decide/tests/fixtures.rs"]
 mod fixtures;
 pub mod fresh;
-pub mod ledger;
-pub mod memory;
 #[cfg(test)]
 mod messages;
 pub mod metrics;
 pub mod observe;
 pub mod pem;
 pub mod perform;
+pub mod process_state;
 pub mod reconcile;
+pub mod record_store;
 pub mod refusal;
 pub mod report;
 pub mod secrets;

@@ -10,27 +10,27 @@ use crate::api::{BackendIdentity, OffsetResetStatus, Reason, Stage};
 use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
-    Abilities, Activity, Cause, Desired, Elder, Leftover, Now, Observation, Progress, Reading, RecordLook, Request, RunState, Target,
-    TopicPartition, Topics, words,
+    Activity, Capabilities, Cause, Desired, Now, Observation, Observed, OlderPipeline, PriorStatus, RecordView, Request, RunState,
+    SupersededRecord, Target, TopicPartition, Topics, words,
 };
-use crate::ledger::{former_record_name, name_after, record_name};
+use crate::record_store::{former_record_name, name_after, record_name};
 
 /// See the module.
-pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now: Now) -> Observation {
+pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now: Now) -> Observation {
     let mut seen = Observation { draining: ctx.shutdown.is_cancelled(), outdated: ctx.definitions.outdated(), ..Observation::default() };
-    if desired.guarded {
-        seen.owing = ctx.ledger.owing(&desired.object, &ctx.memory).await.into();
+    if desired.has_finalizer {
+        seen.needing_resume = ctx.record_store.needing_resume(&desired.object, &ctx.process_state).await.into();
     }
     let platform = ctx.platform(desired).await;
     seen.principal = platform.principal();
-    let look = Look { ctx, desired, progress, platform, abilities: desired.backend.abilities(), now };
+    let look = Look { ctx, desired, prior, platform, capabilities: desired.backend.capabilities(), now };
     match look.open_records().await {
-        Err(cause) => seen.record = Reading::Unreadable(cause),
+        Err(cause) => seen.record = Observed::Unreadable(cause),
         Ok((_, Some(left))) => {
-            seen.leftover = Some(look.leftover(left).await);
+            seen.superseded = Some(look.superseded(left).await);
             return seen;
         }
-        Ok((Some(own), None)) => seen.record = Reading::Read(Some(own)),
+        Ok((Some(own), None)) => seen.record = Observed::Read(Some(own)),
         Ok((None, None)) => {}
     }
     look.request(&mut seen).await;
@@ -40,20 +40,20 @@ pub async fn observe(ctx: &Context, desired: &Desired, progress: &Progress, now:
 struct Look<'a> {
     ctx: &'a Context,
     desired: &'a Desired,
-    progress: &'a Progress,
+    prior: &'a PriorStatus,
     platform: Platform,
-    abilities: Abilities,
+    capabilities: Capabilities,
     now: Now,
 }
 
 impl Look<'_> {
     /// The record of the current request that is not over, and one that is not of it.
-    async fn open_records(&self) -> Result<(Option<RecordLook>, Option<RecordLook>), Cause> {
+    async fn open_records(&self) -> Result<(Option<RecordView>, Option<RecordView>), Cause> {
         let object = &self.desired.object;
         let mut own = None;
         for name in self.ctx.open_records(object) {
-            let Some(record) = self.ctx.ledger.get(&object.namespace, &name).await? else { continue };
-            let look = self.ctx.memory.look(record, self.now.mono);
+            let Some(record) = self.ctx.record_store.get(&object.namespace, &name).await? else { continue };
+            let look = self.ctx.process_state.look(record, self.now.mono);
             if look.is_over() {
                 continue;
             }
@@ -69,10 +69,10 @@ impl Look<'_> {
     }
 
     /// Looked at where the record says it was carried out, which an earlier object of this name may have chosen otherwise.
-    async fn leftover(&self, look: RecordLook) -> Leftover {
+    async fn superseded(&self, look: RecordView) -> SupersededRecord {
         let identity = &look.object.spec.backend;
         let at = self.ctx.platform_of(self.desired, identity).await;
-        Leftover {
+        SupersededRecord {
             committed: self.read_back(&at, &look).await,
             activity: self.right_after(&at, &look).await,
             run_state: self.run_state(&at, &look).await,
@@ -92,7 +92,7 @@ impl Look<'_> {
         } else {
             seen.identity = self.platform.identity(self.now.mono).await.into();
         }
-        if let (Reading::Unread, Some(identity)) = (&seen.record, self.pinned().as_ref().or(seen.identity.get())) {
+        if let (Observed::Unread, Some(identity)) = (&seen.record, self.pinned().as_ref().or(seen.identity.get())) {
             let (name, record) = self.record(request, identity).await;
             (seen.record_name, seen.record) = (Some(name), record.into());
         }
@@ -104,11 +104,11 @@ impl Look<'_> {
 
     /// The identity seen first: what records of this object are named by.
     fn pinned(&self) -> Option<BackendIdentity> {
-        self.platform.identity_of(self.progress.pinned_cluster.as_deref())
+        self.platform.identity_of(self.prior.pinned_cluster.as_deref())
     }
 
     /// The record of this request, open or closed.
-    async fn record(&self, request: &Request, identity: &BackendIdentity) -> (String, Result<Option<RecordLook>, Cause>) {
+    async fn record(&self, request: &Request, identity: &BackendIdentity) -> (String, Result<Option<RecordView>, Cause>) {
         let (object, records) = (&self.desired.object, &self.ctx.records);
         let mut name = record_name(object, identity, request);
         let former = former_record_name(object, identity, request);
@@ -116,12 +116,12 @@ impl Look<'_> {
             name = former;
         }
         loop {
-            let found = match self.ctx.ledger.get(&object.namespace, &name).await {
+            let found = match self.ctx.record_store.get(&object.namespace, &name).await {
                 // A name says nothing: the record is adopted only if the id stored in it is the same.
                 Ok(found) => found.filter(|record| record.spec.request.id == request.id),
                 Err(cause) => return (name, Err(cause)),
             };
-            let found = found.map(|record| self.ctx.memory.look(record, self.now.mono));
+            let found = found.map(|record| self.ctx.process_state.look(record, self.now.mono));
             match found.as_ref().filter(|look| look.is_over() && look.is_left_behind(&object.uid)) {
                 Some(left) => name = name_after(&left.object),
                 None => return (name, Ok(found)),
@@ -132,27 +132,27 @@ impl Look<'_> {
     /// It ended, and nothing was changed since: nothing needs to be known about it.
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
-        let last = self.progress.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
+        let last = self.prior.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
         // What is told as paused, or as still to be done, is looked at until it is not.
-        let told = |last: &OffsetResetStatus| self.progress.under_way || last.paused_by_operator.is_some();
-        last.is_some_and(|last| !(self.progress.spec_changed || told(last) || retry && last.stage == Stage::Held))
+        let told = |last: &OffsetResetStatus| self.prior.under_way || last.paused_by_operator.is_some();
+        last.is_some_and(|last| !(self.prior.spec_changed || told(last) || retry && last.stage == Stage::Held))
     }
 
     /// Its reset was accepted and cannot be proven before the pipeline's next start.
     fn awaits_start(&self) -> bool {
-        let sent = self.progress.last.as_ref().is_some_and(|last| last.stage == Stage::Sent);
-        sent && self.progress.last_reason == Some(Reason::NoReadBackWhilePaused)
+        let sent = self.prior.last.as_ref().is_some_and(|last| last.stage == Stage::Sent);
+        sent && self.prior.last_reason == Some(Reason::NoReadBackWhilePaused)
     }
 
     /// What the pipeline does, and the looks that count towards a later quiet period.
     async fn at_rest(&self, seen: &mut Observation) {
         seen.identity = match self.pinned() {
-            Some(first) => Reading::Read(first),
+            Some(first) => Observed::Read(first),
             None => self.platform.identity(self.now.mono).await.into(),
         };
         if seen.identity.get().is_some() {
             // Whether it runs again is not told from a look before.
-            let owes = seen.record.get().and_then(Option::as_ref).is_some_and(RecordLook::owes_start);
+            let owes = seen.record.get().and_then(Option::as_ref).is_some_and(RecordView::needs_resume);
             let interval = if owes { Duration::ZERO } else { self.ctx.timing.list_interval };
             let recent = self.now.mono.checked_sub(interval).unwrap_or(self.now.mono);
             self.activity(seen, recent).await;
@@ -163,31 +163,31 @@ impl Look<'_> {
     async fn activity(&self, seen: &mut Observation, since: std::time::Instant) {
         let (activity, committed) = self.platform.activity(since).await;
         if let (Ok(activity), Ok(committed), Some(identity)) = (&activity, &committed, seen.identity.get())
-            && self.abilities.quiet
+            && self.capabilities.quiet
         {
             let period = self.desired.asked().map_or(Duration::MAX, |r| r.quiet_period);
             let inactive = activity.is_inactive();
-            seen.quiet = self.ctx.memory.note_look(&self.desired.object, identity, inactive, committed, period, self.now.mono);
+            seen.quiet = self.ctx.process_state.note_look(&self.desired.object, identity, inactive, committed, period, self.now.mono);
         }
         seen.activity = activity.into();
         seen.committed = committed.into();
     }
 
     /// What a plan is made from; the costly parts only when it could be made now.
-    async fn for_plan(&self, seen: &mut Observation, request: &Request, own: Option<&RecordLook>) {
+    async fn for_plan(&self, seen: &mut Observation, request: &Request, own: Option<&RecordView>) {
         if seen.identity.get().is_none() || seen.draining {
             return;
         }
         self.activity(seen, self.now.mono).await;
         // Whoever has begun goes on, so that no two wait for each other; who cannot reach the pipeline is told that first.
         if own.is_none() && !request.dry_run && seen.activity.get().is_some() {
-            seen.elder = seen.identity.get().and_then(|identity| self.ctx.elder(&self.desired.object, identity));
-            if seen.elder.is_some() {
+            seen.older_pipeline = seen.identity.get().and_then(|identity| self.ctx.older_pipeline(&self.desired.object, identity));
+            if seen.older_pipeline.is_some() {
                 return;
             }
         }
         let (Some(activity), Some(committed)) = (seen.activity.get(), seen.committed.get()) else { return };
-        let quiet = !self.abilities.quiet || seen.quiet.is_enough(request.quiet_period);
+        let quiet = !self.capabilities.quiet || seen.quiet.is_enough(request.quiet_period);
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
         let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
@@ -195,31 +195,34 @@ impl Look<'_> {
             if own.is_none() {
                 match self.elder_live(identity).await {
                     Ok(None) => seen.elsewhere = self.ctx.elsewhere(&self.desired.object, identity),
-                    Ok(elder) => return seen.elder = elder,
-                    Err(cause) => return seen.rivals = Reading::Unreadable(cause),
+                    Ok(older_pipeline) => return seen.older_pipeline = older_pipeline,
+                    Err(cause) => return seen.conflicting_records = Observed::Unreadable(cause),
                 }
             }
             let name = own_name(seen, own);
-            let open =
-                self.ctx.ledger.rivals(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.memory).await;
+            let open = self
+                .ctx
+                .record_store
+                .conflicting_records(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.process_state)
+                .await;
             if let Some(orphan) = self.orphan(open.as_deref().unwrap_or_default()).await {
-                seen.leftover = Some(self.leftover(orphan).await);
+                seen.superseded = Some(self.superseded(orphan).await);
             }
-            seen.rivals = open.map(|open| open.iter().map(named).collect()).into();
+            seen.conflicting_records = open.map(|open| open.iter().map(named).collect()).into();
         }
-        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.abilities.run_state;
+        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.capabilities.run_state;
         if pauses && (ready || stops) {
-            seen.sharers = self.sharers(seen, own).await;
+            seen.shared_workloads = self.shared_workloads(seen, own).await;
         }
         // Once it was stopped: who may have started it.
-        if stops && self.abilities.run_state && own.is_none_or(|own| own.switches.was_down) {
+        if stops && self.capabilities.run_state && own.is_none_or(|own| own.switches.was_down) {
             seen.before = self.platform.before().await.into();
         }
         // Stopped for this request, not for another one that comes before.
-        if let Some(own) = own.filter(|r| r.stops().is_some()) {
+        if let Some(own) = own.filter(|r| r.pauses().is_some()) {
             seen.run_state = self.run_state(&self.platform, own).await;
-            if matches!(seen.run_state, Reading::Read(RunState::Down)) && seen.rivals.get().is_some_and(Vec::is_empty) {
-                self.ctx.memory.note_down(&own.object);
+            if matches!(seen.run_state, Observed::Read(RunState::Stopped)) && seen.conflicting_records.get().is_some_and(Vec::is_empty) {
+                self.ctx.process_state.note_down(&own.object);
             }
         }
         let stops = stops && own.is_none();
@@ -250,7 +253,7 @@ impl Look<'_> {
                 "no leader for {}: its log cannot be read and the average input rate cannot be had. Nothing was written; it is tried again",
                 words::some_of(&leaderless)
             );
-            seen.log = Reading::Unreadable(Cause::new(Reason::AverageRateUnavailable, text));
+            seen.log = Observed::Unreadable(Cause::new(Reason::AverageRateUnavailable, text));
             return;
         }
         let time = if let Target::Timestamp(time) = request.to { Some(time) } else { None };
@@ -260,13 +263,13 @@ impl Look<'_> {
     }
 
     /// For one that was not looked at before: the copies may not hold yet what was made along with it.
-    async fn elder_live(&self, identity: &BackendIdentity) -> Result<Option<Elder>, Cause> {
-        let Some(created) = self.desired.created.filter(|_| !self.progress.seen_before) else { return Ok(None) };
-        if let Some(elder) = Elder::may_come(created, self.now.wall) {
-            return Ok(Some(elder));
+    async fn elder_live(&self, identity: &BackendIdentity) -> Result<Option<OlderPipeline>, Cause> {
+        let Some(created) = self.desired.created.filter(|_| !self.prior.seen_before) else { return Ok(None) };
+        if let Some(older_pipeline) = OlderPipeline::may_come(created, self.now.wall) {
+            return Ok(Some(older_pipeline));
         }
-        let beside = self.ctx.ledger.pipelines(&self.desired.object.namespace).await?;
-        Ok(Elder::among(beside.iter(), &self.desired.object, identity))
+        let beside = self.ctx.record_store.pipelines(&self.desired.object.namespace).await?;
+        Ok(OlderPipeline::among(beside.iter(), &self.desired.object, identity))
     }
 
     /// Where a platform says the pipeline reads: while it runs, now and then; at once before it is stopped or reset. Not
@@ -274,13 +277,13 @@ impl Look<'_> {
     async fn reading(&self, seen: &mut Observation, at_once: bool, ready: bool) {
         let object = &self.desired.object;
         let active = seen.activity.get().is_some_and(Activity::is_active);
-        if ready || at_once || active && self.ctx.memory.reading_is_due(object, self.now.mono) {
+        if ready || at_once || active && self.ctx.process_state.reading_is_due(object, self.now.mono) {
             seen.reading = self.platform.reading().await.ok().flatten();
             if active && let Some(newest) = seen.reading {
-                self.ctx.memory.note_reading(object, newest, self.now.mono);
+                self.ctx.process_state.note_reading(object, newest, self.now.mono);
             }
         }
-        seen.remembered = self.ctx.memory.reading(object);
+        seen.remembered = self.ctx.process_state.reading(object);
     }
 }
 
@@ -291,11 +294,11 @@ fn leaderless(topics: &Topics, of: &[TopicPartition]) -> Vec<String> {
 }
 
 /// The name of the record of this request, also where it is not there yet.
-fn own_name(seen: &Observation, own: Option<&RecordLook>) -> String {
+fn own_name(seen: &Observation, own: Option<&RecordView>) -> String {
     own.and_then(|r| r.object.metadata.name.clone()).or_else(|| seen.record_name.clone()).unwrap_or_default()
 }
 
-fn named(look: &RecordLook) -> String {
+fn named(look: &RecordView) -> String {
     let meta = &look.object.metadata;
     format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }

@@ -6,50 +6,51 @@ use jiff::Timestamp;
 use crate::api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
 use crate::backend::Platform;
 use crate::context::Context;
-use crate::domain::{Answer, Cause, Desired, Observation, Plan, RecordLook, Request, Step, TopicPartition, words};
+use crate::domain::{Cause, Desired, Observation, Plan, RecordView, Request, SendOutcome, Step, TopicPartition, words};
 
 /// # Errors
 /// The step was not done, or it is not known whether it was: look again.
 pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step: Step) -> Result<(), Cause> {
-    let subject = seen.leftover.as_ref().map(|l| &l.look).or(seen.record.get().and_then(Option::as_ref));
+    let subject = seen.superseded.as_ref().map(|l| &l.look).or(seen.record.get().and_then(Option::as_ref));
     let act = Act { ctx, desired, subject };
     match step {
-        Step::Guard => ctx.ledger.guard(&desired.object, true).await,
-        Step::Unguard => ctx.ledger.guard(&desired.object, false).await,
+        Step::AddFinalizer => ctx.record_store.set_finalizer(&desired.object, true).await,
+        Step::RemoveFinalizer => ctx.record_store.set_finalizer(&desired.object, false).await,
         Step::RecordPause { before, deadline } => act.record_pause(seen, before, deadline).await,
         Step::Stop => act.switch(false).await,
-        Step::BringBack => act.switch(true).await,
-        Step::NoteBroughtBack => ctx.ledger.note_brought_back(&act.subject()?.object, ctx.now().wall).await,
+        Step::Resume => act.switch(true).await,
+        Step::MarkResumed => ctx.record_store.mark_resumed(&act.subject()?.object, ctx.now().wall).await,
         Step::WriteAhead { plan, before, deadline } => act.write_ahead(seen, &plan, before, deadline).await,
         Step::RecordDryRun { plan, deadline } => act.record_dry_run(seen, &plan, deadline).await,
         Step::Send { plan, only } => act.send(&plan, |at| only.contains(at)).await,
-        Step::Announce { chunk } => {
+        Step::StartChunk { chunk } => {
             let record = &act.subject()?.object;
             let before = record.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
             let chunk = i32::try_from(chunk).map_err(|_| gone("there is no such chunk"))?;
-            let writer = ctx.memory.announce(before, chunk, ctx.now().mono).ok_or_else(|| gone("the plan is not this process's"))?;
-            ctx.ledger.announce(record, &writer).await
+            let writer =
+                ctx.process_state.start_chunk(before, chunk, ctx.now().mono).ok_or_else(|| gone("the plan is not this process's"))?;
+            ctx.record_store.start_chunk(record, &writer).await
         }
-        Step::Unload => {
+        Step::DropPlan => {
             let record = act.subject()?;
             // First in memory: once decided, the plan is dead here, whether or not the write is answered.
             if let Some(writer) = &record.object.spec.writer {
-                ctx.memory.bury(writer);
+                ctx.process_state.abandon_plan(writer);
             }
-            ctx.ledger.unload(&record.object).await
+            ctx.record_store.drop_plan(&record.object).await
         }
         Step::Close(status) => {
             let record = act.subject()?;
             if let Some(writer) = &record.object.spec.writer {
-                ctx.memory.bury(writer);
+                ctx.process_state.abandon_plan(writer);
             }
-            ctx.ledger.close(&record.object, &status).await
+            ctx.record_store.close(&record.object, &status).await
         }
-        Step::Rearm => {
+        Step::Retry => {
             let record = act.subject()?;
             let Some(plan) = &record.object.spec.plan else { return Err(gone("the record has no plan")) };
-            let writer = ctx.memory.load(record.attempt() + 1, plan, ctx.now().mono);
-            ctx.ledger.announce(&record.object, &writer).await
+            let writer = ctx.process_state.register_plan(record.attempt() + 1, plan, ctx.now().mono);
+            ctx.record_store.start_chunk(&record.object, &writer).await
         }
     }
 }
@@ -57,18 +58,18 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
 struct Act<'a> {
     ctx: &'a Context,
     desired: &'a Desired,
-    subject: Option<&'a RecordLook>,
+    subject: Option<&'a RecordView>,
 }
 
 impl Act<'_> {
-    fn subject(&self) -> Result<&RecordLook, Cause> {
+    fn subject(&self) -> Result<&RecordView, Cause> {
         self.subject.ok_or_else(|| gone("there is no record"))
     }
 
     async fn record_pause(&self, seen: &Observation, before: RunStateBefore, deadline: Timestamp) -> Result<(), Cause> {
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.run_state_before = Some(before);
-        self.ctx.ledger.create(&self.desired.object, &name, spec).await.map(drop)
+        self.ctx.record_store.create(&self.desired.object, &name, spec).await.map(drop)
     }
 
     /// Stops the pipeline, or starts it again. Noted before the call: what times out may still land.
@@ -80,43 +81,43 @@ impl Act<'_> {
         // What was looked at on the way here may have taken long, and another replica may have gone on meanwhile: a stop for a
         // record that was closed since would not be undone. Read after the counts, of which each write names the version: whoever
         // has stopped and started since then has changed it.
-        self.ctx.ledger.unchanged(record).await?;
-        self.ctx.memory.note_switch(record, start, self.ctx.now().mono);
+        self.ctx.record_store.unchanged(record).await?;
+        self.ctx.process_state.note_switch(record, start, self.ctx.now().mono);
         let answer = match switch {
             Ok(switch) => switch.carry_out().await,
-            Err(cause) => Answer::NotDone(cause),
+            Err(cause) => SendOutcome::NotApplied(cause),
         };
         // A count is at 0 once that is answered; whoever sets it again before the next look is not fought.
-        if !start && matches!((&platform, &answer), (Platform::Kafka { .. }, Answer::Definite { .. })) {
-            self.ctx.memory.note_down(record);
+        if !start && matches!((&platform, &answer), (Platform::Kafka { .. }, SendOutcome::Answered { .. })) {
+            self.ctx.process_state.note_down(record);
         }
-        let under_way = matches!(answer, Answer::None { .. });
+        let under_way = matches!(answer, SendOutcome::Unanswered { .. });
         let failure = match answer {
-            Answer::Definite { .. } => None,
-            Answer::NotDone(cause) | Answer::Unclear(cause) | Answer::None { cause, .. } => Some(cause),
+            SendOutcome::Answered { .. } => None,
+            SendOutcome::NotApplied(cause) | SendOutcome::Ambiguous(cause) | SendOutcome::Unanswered { cause, .. } => Some(cause),
         };
-        self.ctx.memory.note_switched(record, start, under_way, failure.clone());
+        self.ctx.process_state.note_switched(record, start, under_way, failure.clone());
         failure.map_or(Ok(()), Err)
     }
 
     async fn write_ahead(&self, seen: &Observation, plan: &Plan, before: Option<RunStateBefore>, deadline: Timestamp) -> Result<(), Cause> {
         let recorded = plan.to_record();
         if let Some(record) = self.subject {
-            let writer = self.ctx.memory.load(1, &recorded, self.ctx.now().mono);
-            return self.ctx.ledger.put_plan(&record.object, &recorded, &writer).await;
+            let writer = self.ctx.process_state.register_plan(1, &recorded, self.ctx.now().mono);
+            return self.ctx.record_store.put_plan(&record.object, &recorded, &writer).await;
         }
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.run_state_before = before;
         // The window counts from just before the write.
-        spec.writer = Some(self.ctx.memory.load(1, &recorded, self.ctx.now().mono));
+        spec.writer = Some(self.ctx.process_state.register_plan(1, &recorded, self.ctx.now().mono));
         spec.plan = Some(recorded);
-        self.ctx.ledger.create(&self.desired.object, &name, spec).await.map(drop)
+        self.ctx.record_store.create(&self.desired.object, &name, spec).await.map(drop)
     }
 
     async fn record_dry_run(&self, seen: &Observation, plan: &Plan, deadline: Timestamp) -> Result<(), Cause> {
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.plan = Some(plan.to_record());
-        self.ctx.ledger.create(&self.desired.object, &name, spec).await.map(drop)
+        self.ctx.record_store.create(&self.desired.object, &name, spec).await.map(drop)
     }
 
     fn spec(&self, seen: &Observation, deadline: Timestamp) -> Result<(String, OffsetResetRecordSpec), Cause> {
@@ -139,20 +140,22 @@ impl Act<'_> {
         let goals: Vec<_> = plan.moves().filter(|(row, _)| only(&row.at)).map(|(row, goal)| (row.at.clone(), goal)).collect();
         let platform = self.ctx.platform_of(self.desired, &record.object.spec.backend).await;
         let now = self.ctx.now().mono;
-        let Some(closes) = self.ctx.memory.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end) else {
+        let Some(closes) = self.ctx.process_state.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end)
+        else {
             return Err(Cause::new(Reason::PlanRecorded, words::too_slow(self.ctx.timing.send_window)));
         };
         // Should this pass be dropped in the middle, the call may still be under way until its deadline.
         let ended = now + 3 * self.ctx.timing.call_deadline;
-        let pending = Answer::None { ended, cause: Cause::new(Reason::OutcomeUnknown, "the operator gave up waiting for the answer") };
-        if !self.ctx.memory.begin_send(writer, pending) {
+        let pending =
+            SendOutcome::Unanswered { ended, cause: Cause::new(Reason::OutcomeUnknown, "the operator gave up waiting for the answer") };
+        if !self.ctx.process_state.begin_send(writer, pending) {
             return Err(gone("the plan was given up"));
         }
         tracing::info!(record = record.object.metadata.name, partitions = goals.len(), "Sending the plan");
         let answer = platform.send(&goals, closes).await;
-        self.ctx.memory.note_answer(writer, answer);
+        self.ctx.process_state.note_answer(writer, answer);
         // What this operator wrote itself is no movement.
-        self.ctx.memory.forget_looks(&self.desired.object.namespace, &record.object.spec.backend);
+        self.ctx.process_state.forget_looks(&self.desired.object.namespace, &record.object.spec.backend);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::api::{Reason, Stage, StreamPipeline};
 use crate::context::Context;
 use crate::domain::status::Seen;
-use crate::domain::{Decision, Desired, Observation, Progress, Reading, Step, Timing, Verdict, words};
+use crate::domain::{Decision, Desired, Observation, Observed, PriorStatus, Report, Step, Timing, words};
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{left_paused, report};
@@ -37,32 +37,32 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 return None;
             }
         };
-        let timing = ctx.timing.at_rest(desired.backend.abilities());
-        let progress = Progress::of(pipeline);
-        let seen = observe(ctx, &desired, &progress, now).await;
+        let timing = ctx.timing.at_rest(desired.backend.capabilities());
+        let prior = PriorStatus::of(pipeline);
+        let seen = observe(ctx, &desired, &prior, now).await;
         // The looks take time; the window and the waits are judged by the clock after them.
         let now = ctx.now();
         told.note(&seen, now.wall);
-        let mut decision = (ctx.decide)(&desired, &progress, &seen, &timing, now);
+        let mut decision = (ctx.decide)(&desired, &prior, &seen, &timing, now);
         log(ctx, &desired, &seen, &decision);
-        let failures = ctx.memory.note_reached(&desired.object, desired.generation, !matches!(told.reached, Some(Err(_))));
+        let failures = ctx.process_state.note_reached(&desired.object, desired.generation, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
         // Told before: afterwards the object is gone.
-        if let Verdict::LeftPaused(cause) = &decision.verdict {
+        if let Report::LeftPaused(cause) = &decision.report {
             tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, reason = %cause.reason, "{}", cause.message);
             left_paused(ctx, pipeline, cause).await;
         }
         if let Some(step) = decision.step {
-            let (unload, guard) = (matches!(step, Step::Unload), matches!(step, Step::Guard | Step::Unguard));
-            let next_chunk = matches!(step, Step::Announce { .. });
+            let (unload, guard) = (matches!(step, Step::DropPlan), matches!(step, Step::AddFinalizer | Step::RemoveFinalizer));
+            let next_chunk = matches!(step, Step::StartChunk { .. });
             let refusals = match &seen.record {
-                Reading::Read(Some(record)) if unload => ctx.memory.note_refusal(&record.object),
+                Observed::Read(Some(record)) if unload => ctx.process_state.note_refusal(&record.object),
                 _ => 0,
             };
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The object changed; the watch brings it anew.
                 Ok(()) if guard => {
-                    ctx.memory.note_guard(&desired.object, true);
+                    ctx.process_state.note_finalizer(&desired.object, true);
                     return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1)));
                 }
                 // What an older definition drops would be written again at once.
@@ -76,14 +76,14 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 Ok(()) => None,
                 Err(cause) => Some(cause),
             };
-            let refusals = if guard { ctx.memory.note_guard(&desired.object, false) } else { refusals };
+            let refusals = if guard { ctx.process_state.note_finalizer(&desired.object, false) } else { refusals };
             // What keeps the plan from being sent is told, and not tried again at once.
             again = ctx.jitter(again.max(ctx.timing.recheck_waiting).max(backoff(
                 refusals,
                 ctx.timing.recheck_waiting,
                 ctx.timing.max_backoff,
             )));
-            if let Verdict::Request(ending) = &mut decision.verdict {
+            if let Report::Request(ending) = &mut decision.report {
                 // An end is told only once its record is closed: what is told as ended is not looked at again.
                 let not_ended = undone.is_some() && ending.owed.is_none() && matches!(ending.stage, Stage::Failed | Stage::Planned);
                 if unload || not_ended {
@@ -92,14 +92,14 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             }
             if let Some(cause) = undone {
                 tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
-                match &mut decision.verdict {
-                    Verdict::Request(ending) => ending.hinder(&cause),
+                match &mut decision.report {
+                    Report::Request(ending) => ending.hinder(&cause),
                     // Also what only our own housekeeping meets: an object that does not go would not say why.
-                    other => *other = Verdict::Owes(cause),
+                    other => *other = Report::Outstanding(cause),
                 }
             }
         }
-        match report(ctx, pipeline, &desired, &decision.verdict, &told).await {
+        match report(ctx, pipeline, &desired, &decision.report, &told).await {
             Ok(()) => {}
             Err(cause) if matches!(cause.backend_code, Some(CONFLICT | NOT_FOUND)) => again = again.min(Duration::from_millis(200)),
             Err(cause) => {
@@ -136,28 +136,28 @@ pub fn backoff(failures: u32, usual: Duration, cap: Duration) -> Duration {
 
 /// A line for each decision: at info where it is another than the last one of this object, times apart.
 fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision) {
-    let (verdict, step) = (&decision.verdict, decision.step.as_ref());
+    let (report, step) = (&decision.report, decision.step.as_ref());
     let (namespace, name, id) = (&desired.object.namespace, &desired.object.name, desired.id.as_deref().unwrap_or_default());
     let step = match step {
         None => "None",
-        Some(Step::Guard) => "Guard",
-        Some(Step::Unguard) => "Unguard",
+        Some(Step::AddFinalizer) => "AddFinalizer",
+        Some(Step::RemoveFinalizer) => "RemoveFinalizer",
         Some(Step::RecordPause { .. }) => "RecordPause",
         Some(Step::Stop) => "Stop",
-        Some(Step::BringBack) => "BringBack",
-        Some(Step::NoteBroughtBack) => "NoteBroughtBack",
+        Some(Step::Resume) => "Resume",
+        Some(Step::MarkResumed) => "MarkResumed",
         Some(Step::WriteAhead { .. }) => "WriteAhead",
         Some(Step::RecordDryRun { .. }) => "RecordDryRun",
         Some(Step::Send { .. }) => "Send",
-        Some(Step::Announce { .. }) => "Announce",
-        Some(Step::Unload) => "Unload",
+        Some(Step::StartChunk { .. }) => "StartChunk",
+        Some(Step::DropPlan) => "DropPlan",
         Some(Step::Close(_)) => "Close",
-        Some(Step::Rearm) => "Rearm",
+        Some(Step::Retry) => "Retry",
     };
-    let (stage, cause) = match verdict {
-        Verdict::Request(e) => (format!("{:?}", e.stage), e.owed.as_ref().unwrap_or(&e.cause)),
-        Verdict::Owes(cause) => (String::new(), cause),
-        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::LeftPaused(_) => {
+    let (stage, cause) = match report {
+        Report::Request(e) => (format!("{:?}", e.stage), e.owed.as_ref().unwrap_or(&e.cause)),
+        Report::Outstanding(cause) => (String::new(), cause),
+        Report::Unchanged | Report::Settled { .. } | Report::NotRequested | Report::LeftPaused(_) => {
             match owed(desired, seen, decision.step.as_ref()) {
                 Some(done) if is_news(ctx, desired, &done) => return tracing::info!(namespace, name, id, step, "Decided: {done}"),
                 Some(_) | None => return tracing::debug!(namespace, name, id, step, "Decided: nothing new"),
@@ -173,21 +173,21 @@ fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision
 }
 
 fn is_news(ctx: &Context, desired: &Desired, said: &str) -> bool {
-    ctx.memory.is_news(&desired.object, words::apart_from_times(said))
+    ctx.process_state.is_news(&desired.object, words::apart_from_times(said))
 }
 
 /// What is done although nothing is asked for: for a request that is gone, or for an object that is deleted.
 fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<String> {
-    let left = seen.leftover.as_ref().map(|left| &left.look);
+    let left = seen.superseded.as_ref().map(|left| &left.look);
     let record = left.or(seen.record.get().and_then(Option::as_ref)).and_then(|look| look.object.metadata.name.as_deref()).unwrap_or("?");
     let (what, why) = (desired.backend.named(), if desired.deleted.is_some() { "; this object is deleted" } else { "" });
     match step? {
-        Step::BringBack => Some(format!("{what} is started again, as record {record} owes it{why}")),
-        Step::NoteBroughtBack => {
+        Step::Resume => Some(format!("{what} is started again, as record {record} owes it{why}")),
+        Step::MarkResumed => {
             Some(format!("{what} runs again as before, or was changed by somebody else: record {record} owes nothing more{why}"))
         }
         Step::Close(status) => Some(format!("record {record} is closed: {:?}, {}{why}", status.phase, status.reason)),
-        Step::Unguard if desired.deleted.is_some() => Some(format!("nothing is left to bring back{why} and goes")),
+        Step::RemoveFinalizer if desired.deleted.is_some() => Some(format!("nothing is left to bring back{why} and goes")),
         _ => None,
     }
 }
@@ -209,9 +209,9 @@ mod tests {
         let desired = Desired::of(&pipeline, "2026-01-01T12:00:01Z".parse().unwrap()).unwrap();
         let told = |step: &Step| owed(&desired, &Observation::default(), Some(step)).unwrap_or_default();
         for (step, said) in [
-            (Step::BringBack, "group g is started again"),
-            (Step::NoteBroughtBack, "group g runs again as before"),
-            (Step::Unguard, "nothing is left to bring back"),
+            (Step::Resume, "group g is started again"),
+            (Step::MarkResumed, "group g runs again as before"),
+            (Step::RemoveFinalizer, "nothing is left to bring back"),
         ] {
             let told = told(&step);
             assert!(told.contains(said) && told.contains("this object is deleted"), "{step:?}: {told}");

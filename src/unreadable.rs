@@ -19,7 +19,7 @@ use crate::report::publish;
 
 /// A pass for an object that does not decode.
 pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> Action {
-    if let Ok(Some(pipeline)) = ctx.ledger.pipeline(namespace, name).await {
+    if let Ok(Some(pipeline)) = ctx.record_store.pipeline(namespace, name).await {
         return if is_done(pipeline.meta()) {
             Action::await_change()
         } else {
@@ -78,11 +78,11 @@ async fn let_go(ctx: &Context, object: &DynamicObject, error: &str) -> u32 {
     let reference = object.object_ref(&resource);
     publish(ctx, &reference, &event).await;
     let identity = Identity { uid: object.uid().unwrap_or_default(), namespace, name };
-    let undone = ctx.ledger.guard(&identity, false).await.err();
+    let undone = ctx.record_store.set_finalizer(&identity, false).await.err();
     if let Some(cause) = &undone {
         tracing::warn!(namespace = identity.namespace, name = identity.name, reason = %cause.reason, "{}", cause.message);
     }
-    ctx.memory.note_guard(&identity, undone.is_none())
+    ctx.process_state.note_finalizer(&identity, undone.is_none())
 }
 
 pub(crate) fn unreadable(error: &str) -> String {

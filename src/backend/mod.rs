@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::api::{BackendIdentity, LagReading, Reason, RunStateBefore, StartOptions};
-use crate::domain::{Activity, Answer, Cause, Committed, Goal, Log, RunState, TopicPartition, Topics};
+use crate::api::{BackendIdentity, LagSample, Reason, RunStateBefore, StartOptions};
+use crate::domain::{Activity, Cause, Committed, Goal, LogBounds, RunState, SendOutcome, TopicPartition, Topics};
 
 /// One pipeline on its platform, for one pass. That there is no client for it (a Secret is gone, an address is not allowed) is
 /// a value too: what runs the consumers of a group is read and scaled without one.
@@ -63,7 +63,7 @@ impl Platform {
                     Ok(kafka) => kafka,
                     Err(cause) => return (Err(cause.clone()), Err(cause)),
                 };
-                let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.hindrance());
+                let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.blocker());
                 let exists = committed.as_ref().is_ok_and(|c| !c.is_empty());
                 (activity.and_then(|found| with_workloads(found, busy, exists)), committed)
             }
@@ -79,7 +79,7 @@ impl Platform {
     pub async fn activity_alone(&self, since: Instant) -> Result<Activity, Cause> {
         match self {
             Platform::Kafka { kafka, workloads, .. } => {
-                let (activity, busy) = tokio::join!(made(kafka)?.activity(), workloads.hindrance());
+                let (activity, busy) = tokio::join!(made(kafka)?.activity(), workloads.blocker());
                 activity.and_then(|found| with_workloads(found, busy, false))
             }
             Platform::Enos { enos, .. } => made(enos)?.activity(since).await,
@@ -113,7 +113,7 @@ impl Platform {
         partitions: &[TopicPartition],
         time: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
+    ) -> Result<BTreeMap<TopicPartition, LogBounds>, Cause> {
         match self {
             Platform::Kafka { kafka, .. } => made(kafka)?.log(partitions, time, now).await,
             Platform::Enos { .. } => Ok(BTreeMap::new()),
@@ -124,7 +124,7 @@ impl Platform {
     ///
     /// # Errors
     /// As [`Platform::identity`].
-    pub async fn reading(&self) -> Result<Option<LagReading>, Cause> {
+    pub async fn reading(&self) -> Result<Option<LagSample>, Cause> {
         match self {
             Platform::Kafka { .. } => Ok(None),
             Platform::Enos { enos, .. } => made(enos)?.reading().await,
@@ -132,11 +132,11 @@ impl Platform {
     }
 
     /// The one call that moves the position. Nothing leaves after `not_after`.
-    pub async fn send(&self, goals: &[(TopicPartition, Goal)], not_after: Instant) -> Answer {
+    pub async fn send(&self, goals: &[(TopicPartition, Goal)], not_after: Instant) -> SendOutcome {
         match self {
             Platform::Kafka { kafka: Ok(kafka), .. } => kafka.commit(goals).await,
             Platform::Enos { enos: Ok(enos), .. } => enos.reset(not_after).await,
-            Platform::Kafka { kafka: Err(cause), .. } | Platform::Enos { enos: Err(cause), .. } => Answer::NotDone(cause.clone()),
+            Platform::Kafka { kafka: Err(cause), .. } | Platform::Enos { enos: Err(cause), .. } => SendOutcome::NotApplied(cause.clone()),
         }
     }
 
@@ -211,7 +211,7 @@ pub enum Switch<'a> {
 
 impl Switch<'_> {
     /// Answered before the pipeline has stopped, or runs.
-    pub async fn carry_out(&self) -> Answer {
+    pub async fn carry_out(&self) -> SendOutcome {
         match self {
             Switch::Scale(scaling) => scaling.carry_out().await,
             Switch::Pause(enos) => enos.pause().await,

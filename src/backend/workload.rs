@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt, discovery};
 use serde_json::json;
 
 use crate::api::{OPERATOR, Reason, ScaledWorkload, WorkloadReference};
-use crate::domain::{Answer, Cause, RunState, words};
+use crate::domain::{Cause, RunState, SendOutcome, words};
 use crate::refusal;
 
 /// Set by people on a ScaledObject: KEDA leaves the count as it is, and its own HorizontalPodAutoscaler goes.
@@ -54,13 +54,13 @@ pub struct Scaling<'a> {
 }
 
 impl Scaling<'_> {
-    pub async fn carry_out(&self) -> Answer {
+    pub async fn carry_out(&self) -> SendOutcome {
         for (seen, count) in &self.counts {
             if let Err(cause) = self.of.scale(seen, *count).await {
-                return Answer::Unclear(cause);
+                return SendOutcome::Ambiguous(cause);
             }
         }
-        Answer::Definite { refused: [].into() }
+        SendOutcome::Answered { refused: [].into() }
     }
 }
 
@@ -69,7 +69,7 @@ impl Workloads {
     ///
     /// # Errors
     /// One cannot be read: it or its kind does not exist, a right is missing, the API server does not answer.
-    pub async fn hindrance(&self) -> Result<Option<Cause>, Cause> {
+    pub async fn blocker(&self) -> Result<Option<Cause>, Cause> {
         let mut busy = Vec::new();
         for at in &self.references {
             let seen = self.look(at).await?;
@@ -84,7 +84,7 @@ impl Workloads {
     /// The counts to come back to. Refused where an autoscaler would set them again.
     ///
     /// # Errors
-    /// As [`Workloads::hindrance`]; `AutoscalerActive`.
+    /// As [`Workloads::blocker`]; `AutoscalerActive`.
     pub async fn counts(&self) -> Result<Vec<ScaledWorkload>, Cause> {
         let mut counts = Vec::new();
         for at in &self.references {
@@ -105,7 +105,7 @@ impl Workloads {
     /// Where the workloads of a record stand: up where none that ran is at 0.
     ///
     /// # Errors
-    /// As [`Workloads::hindrance`].
+    /// As [`Workloads::blocker`].
     pub async fn state(&self, before: &[ScaledWorkload]) -> Result<RunState, Cause> {
         let (mut down, mut up, mut other) = (false, false, Vec::new());
         for was in before.iter().filter(|w| w.replicas > 0) {
@@ -123,17 +123,17 @@ impl Workloads {
             }
         }
         Ok(match (down, up) {
-            (true, true) => RunState::Partly,
-            (true, false) => RunState::Down,
-            _ if other.is_empty() => RunState::Up,
-            _ => RunState::Changed(format!("somebody else changed it meanwhile, and theirs counts: {}", words::some_of(&other))),
+            (true, true) => RunState::PartlyStopped,
+            (true, false) => RunState::Stopped,
+            _ if other.is_empty() => RunState::Running,
+            _ => RunState::ChangedExternally(format!("somebody else changed it meanwhile, and theirs counts: {}", words::some_of(&other))),
         })
     }
 
     /// What scales all that ran to 0, but for a count that somebody else has set since it was recorded: it would be lost.
     ///
     /// # Errors
-    /// As [`Workloads::hindrance`].
+    /// As [`Workloads::blocker`].
     pub async fn stopping(&self, before: &[ScaledWorkload]) -> Result<Scaling<'_>, Cause> {
         self.scaling(before, |seen, was| (seen.wanted == was).then_some(0)).await
     }
@@ -141,7 +141,7 @@ impl Workloads {
     /// What scales those that are at 0 back to what they had.
     ///
     /// # Errors
-    /// As [`Workloads::hindrance`].
+    /// As [`Workloads::blocker`].
     pub async fn starting(&self, before: &[ScaledWorkload]) -> Result<Scaling<'_>, Cause> {
         self.scaling(before, |seen, was| (seen.wanted == 0).then_some(was)).await
     }

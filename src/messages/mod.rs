@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use strum::IntoEnumIterator;
 
-use crate::api::{LagReading, RunStateBefore};
+use crate::api::{LagSample, RunStateBefore};
 use crate::backend::enos::{RunStatus, said, state};
 use crate::domain::status::{Seen, status_of};
-use crate::domain::{RunState, Switch};
+use crate::domain::{RunState, RunStateCall};
 use crate::fixtures::*;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
@@ -18,20 +18,20 @@ struct Row(String, String, Reason, String);
 
 fn row(input: &str, object: &StreamPipeline, seen: &Observation) -> Row {
     let desired = Desired::of(object, now().wall).unwrap();
-    let decide = |seen: &Observation| decide(&desired, &Progress::of(object), seen, &timing(), now());
+    let decide = |seen: &Observation| decide(&desired, &PriorStatus::of(object), seen, &timing(), now());
     let mut decision = decide(seen);
     // What is told once the record says it.
-    if let (Some(Step::Close(status)), Reading::Read(Some(look))) = (&decision.step, &seen.record) {
-        let mut look = RecordLook { state: PlanState::Closed, ..look.clone() };
+    if let (Some(Step::Close(status)), Observed::Read(Some(look))) = (&decision.step, &seen.record) {
+        let mut look = RecordView { state: PlanState::Closed, ..look.clone() };
         let brought_back_at = (status.phase != RecordPhase::Held).then(|| now().wall);
         look.object.status = Some(OffsetResetRecordStatus { brought_back_at, ..status.clone() });
-        decision = decide(&Observation { record: Reading::Read(Some(look)), ..seen.clone() });
+        decision = decide(&Observation { record: Observed::Read(Some(look)), ..seen.clone() });
     }
-    let status = status_of(object, &desired, &decision.verdict, &Seen::default(), timing().pause_warning, now().wall);
+    let status = status_of(object, &desired, &decision.report, &Seen::default(), timing().pause_warning, now().wall);
     let ready = status.iter().flat_map(|s| &s.conditions).find(|c| c.type_ == "Ready").unwrap_or_else(|| panic!("{input}: {decision:?}"));
     let reason = Reason::iter().find(|reason| reason.as_str() == ready.reason).unwrap();
-    let stage = match &decision.verdict {
-        Verdict::Request(ending) => format!("{:?}", ending.stage),
+    let stage = match &decision.report {
+        Report::Request(ending) => format!("{:?}", ending.stage),
         _ => "–".to_owned(),
     };
     Row(input.to_owned(), stage, reason, ready.message.clone())
@@ -39,7 +39,7 @@ fn row(input: &str, object: &StreamPipeline, seen: &Observation) -> Row {
 
 /// What a platform, a Secret or the API server says, as the status repeats it.
 fn passed_on(input: String, cause: &Cause) -> Row {
-    let seen = Observation { identity: Reading::Unreadable(cause.clone()), ..ready() };
+    let seen = Observation { identity: Observed::Unreadable(cause.clone()), ..ready() };
     row(&input, &pipeline(earliest(), known()), &seen)
 }
 
@@ -59,28 +59,30 @@ fn waiting() -> Vec<Row> {
         rows.push(row(input, &pipeline(reset, status), &seen));
     };
     let as_is = |_: &mut Observation| {};
-    let log = |start: i64, end: i64| Log { start, end, high_watermark: end, ..Log::default() };
+    let log = |start: i64, end: i64| LogBounds { start, end, high_watermark: end, ..LogBounds::default() };
     add("no `offsetReset`", Value::Null, known(), &as_is);
     add("everything is ready", earliest(), known(), &as_is);
-    add("two members", earliest(), known(), &|s| s.activity = Reading::Read(active()));
-    add("two members, `whenActive: Fail`", ask(json!({ "whenActive": "Fail" })), known(), &|s| s.activity = Reading::Read(active()));
+    add("two members", earliest(), known(), &|s| s.activity = Observed::Read(active()));
+    add("two members, `whenActive: Fail`", ask(json!({ "whenActive": "Fail" })), known(), &|s| s.activity = Observed::Read(active()));
     add("offsets move without a member", earliest(), known(), &|s| {
         s.quiet = Quiet { since: Some(Duration::ZERO), moved: Some(Duration::ZERO) };
     });
     add("Empty for a second", earliest(), known(), &|s| s.quiet.since = Some(Duration::from_secs(1)));
     add("an open transaction holds an offset", earliest(), known(), &|s| {
-        s.committed = Reading::Read(BTreeMap::from([(at(0), Commit { offset: 7, pending: true, ..Commit::default() })]));
+        s.committed = Observed::Read(BTreeMap::from([(at(0), Commit { offset: 7, pending: true, ..Commit::default() })]));
     });
     add("the record of another request of the group is open", earliest(), known(), &|s| {
-        s.rivals = Reading::Read(vec!["n/other".to_owned()])
+        s.conflicting_records = Observed::Read(vec!["n/other".to_owned()])
     });
-    add("an older StreamPipeline names the group", earliest(), known(), &|s| s.elder = Some(Elder::Acts("n/older".to_owned())));
+    add("an older StreamPipeline names the group", earliest(), known(), &|s| {
+        s.older_pipeline = Some(OlderPipeline::Acts("n/older".to_owned()))
+    });
     add("an older StreamPipeline names the group, not looked at yet", earliest(), known(), &|s| {
-        s.elder = Some(Elder::NotLookedAt("n/older".to_owned()))
+        s.older_pipeline = Some(OlderPipeline::NotLookedAt("n/older".to_owned()))
     });
     add("another cluster than before", earliest(), json!({ "observedUID": "u", "clusterID": "d" }), &as_is);
     let late = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Waiting", "acceptedAt": "2025-12-30T00:00:00Z" } });
-    add("two members until `waitTimeout`", earliest(), late, &|s| s.activity = Reading::Read(active()));
+    add("two members until `waitTimeout`", earliest(), late, &|s| s.activity = Observed::Read(active()));
     let long = ask(json!({ "whenActive": "Pause", "waitTimeout": "720h" }));
     add("`whenActive: Pause` with a `waitTimeout` of a month, of an earlier version", long, known(), &as_is);
     add("`expiresAt` has passed", ask(json!({ "expiresAt": "2026-01-01T00:00:00Z" })), known(), &as_is);
@@ -92,31 +94,31 @@ fn waiting() -> Vec<Row> {
     add("sent, by the status, and the record is gone", earliest(), sending, &as_is);
     add("`dryrun: true`", ask(json!({ "dryrun": true })), known(), &as_is);
     add("a time in the future", json!({ "id": "r1", "to": { "timestamp": "2027-01-01T00:00:00Z" } }), known(), &as_is);
-    add("no such group", earliest(), known(), &|s| s.activity = Reading::Read(none.clone()));
-    add("a share group", earliest(), known(), &|s| s.activity = Reading::Read(share.clone()));
-    add("no committed offset at all", earliest(), known(), &|s| s.topics = Reading::Read(BTreeMap::new()));
+    add("no such group", earliest(), known(), &|s| s.activity = Observed::Read(none.clone()));
+    add("a share group", earliest(), known(), &|s| s.activity = Observed::Read(share.clone()));
+    add("no committed offset at all", earliest(), known(), &|s| s.topics = Observed::Read(BTreeMap::new()));
     add("a group of Kafka Streams", earliest(), known(), &|s| {
         let topic = Topic { id: "x".to_owned(), partitions: BTreeMap::from([(0, true)]) };
-        s.topics = Reading::Read(BTreeMap::from([("g-counts-changelog".to_owned(), Some(topic))]));
+        s.topics = Observed::Read(BTreeMap::from([("g-counts-changelog".to_owned(), Some(topic))]));
     });
-    add("a topic that does not exist", earliest(), known(), &|s| s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), None)])));
+    add("a topic that does not exist", earliest(), known(), &|s| s.topics = Observed::Read(BTreeMap::from([("t".to_owned(), None)])));
     add("`shiftBy: 100`, ten records in the log", json!({ "id": "r1", "to": { "shiftBy": 100 } }), known(), &as_is);
     add("`shiftBy`, and a partition without a commit", json!({ "id": "r1", "to": { "shiftBy": -1 } }), known(), &|s| {
-        s.committed = Reading::Read(committed(&[7]));
+        s.committed = Observed::Read(committed(&[7]));
     });
     let since = |policy: &str| json!({ "id": "r1", "to": { "timestamp": "2026-01-01T00:00:00Z" }, "noRecordAtTime": policy });
     add("no record since the time, `noRecordAtTime: Fail`", since("Fail"), known(), &as_is);
     add("no record since the time, `noRecordAtTime: Skip`", since("Skip"), known(), &as_is);
     add("a look-up by time that contradicts the newest record", since("Latest"), known(), &|s| {
-        let log = Log { newest: Some(now().wall.as_millisecond()), ..log(0, 10) };
-        s.log = Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
+        let log = LogBounds { newest: Some(now().wall.as_millisecond()), ..log(0, 10) };
+        s.log = Observed::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
     });
     add("30,000 partitions, each with other numbers", earliest(), known(), &|s| {
         let partitions = (0..30_000).map(|p| (p, true)).collect();
         let far = |p: i32| 1_000_000_000_000 + i64::from(p) * 7_919;
-        s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
-        s.committed = Reading::Read((0..30_000).map(|p| (at(p), Commit { offset: far(p), ..Commit::default() })).collect());
-        s.log = Reading::Read((0..30_000).map(|p| (at(p), log(far(p) - 1000, far(p) + 1000))).collect());
+        s.topics = Observed::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
+        s.committed = Observed::Read((0..30_000).map(|p| (at(p), Commit { offset: far(p), ..Commit::default() })).collect());
+        s.log = Observed::Read((0..30_000).map(|p| (at(p), log(far(p) - 1000, far(p) + 1000))).collect());
     });
     rows
 }
@@ -124,12 +126,12 @@ fn waiting() -> Vec<Row> {
 /// On Kafka, with a record.
 fn recorded() -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut add = |input: &str, reset: Value, look: RecordLook, change: &dyn Fn(&mut Observation)| {
+    let mut add = |input: &str, reset: Value, look: RecordView, change: &dyn Fn(&mut Observation)| {
         let mut seen = with(look, &[7, 8]);
         change(&mut seen);
         rows.push(row(input, &pipeline(reset, known()), &seen));
     };
-    let stand = |offsets: &'static [i64]| move |s: &mut Observation| s.committed = Reading::Read(committed(offsets));
+    let stand = |offsets: &'static [i64]| move |s: &mut Observation| s.committed = Observed::Read(committed(offsets));
     let doubt = || record(PlanState::InDoubt { since: now().mono.checked_sub(timing().doubt()).unwrap() });
     let closed = |phase: RecordPhase, reason: Reason, message: &str| {
         let mut look = record(PlanState::Closed);
@@ -140,11 +142,11 @@ fn recorded() -> Vec<Row> {
     let as_is = |_: &mut Observation| {};
     add("written, and everything as planned", earliest(), record(unsent(1)), &as_is);
     add("written, and the send window passes", earliest(), record(unsent(6)), &as_is);
-    add("written, and then a member joins", earliest(), record(unsent(1)), &|s| s.activity = Reading::Read(active()));
+    add("written, and then a member joins", earliest(), record(unsent(1)), &|s| s.activity = Observed::Read(active()));
     add("written, and then an offset moves", earliest(), record(unsent(1)), &stand(&[7, 9]));
     add("written, and then a topic is made anew", earliest(), record(unsent(1)), &|s| {
         let partitions = BTreeMap::from([(0, true), (1, true)]);
-        s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "another".to_owned(), partitions }))]));
+        s.topics = Observed::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "another".to_owned(), partitions }))]));
     });
     let mut skewed = record(unsent(1));
     skewed.object.spec.created_at = "2026-01-01T11:50:00Z".parse().unwrap();
@@ -158,7 +160,7 @@ fn recorded() -> Vec<Row> {
     add("sent, and read back", earliest(), record(sent(&[], 1, 1)), &stand(&[0, 0]));
     add("sent, and something else moved a partition", earliest(), record(sent(&[], 1, 1)), &stand(&[0, 3]));
     add("sent, and an open transaction holds an offset", earliest(), record(sent(&[], 1, 1)), &|s| {
-        s.committed = Reading::Read(BTreeMap::from([(at(0), Commit { offset: 7, pending: true, ..Commit::default() })]));
+        s.committed = Observed::Read(BTreeMap::from([(at(0), Commit { offset: 7, pending: true, ..Commit::default() })]));
     });
     for (code, what) in [
         (25, "a member joined"),
@@ -175,7 +177,7 @@ fn recorded() -> Vec<Row> {
         record(PlanState::OursSent {
             loaded_at: ended,
             tries: 1,
-            answer: Answer::None { ended, cause: Cause::new(Reason::OutcomeUnknown, "no answer from b:9092") },
+            answer: SendOutcome::Unanswered { ended, cause: Cause::new(Reason::OutcomeUnknown, "no answer from b:9092") },
         })
     };
     add("sent, no answer, a second ago", earliest(), lost(1), &as_is);
@@ -199,11 +201,11 @@ fn recorded() -> Vec<Row> {
         held
     };
     add("held, `onUnknownOutcome: Retry`, and a partition elsewhere", retry.clone(), held(), &stand(&[0, 9]));
-    add("held, `onUnknownOutcome: Retry`, and a member", retry, held(), &|s| s.activity = Reading::Read(active()));
+    add("held, `onUnknownOutcome: Retry`, and a member", retry, held(), &|s| s.activity = Observed::Read(active()));
     let mut dry = record(PlanState::Closed);
     dry.object.spec.request.dry_run = Some(true);
     add("`dryRun: true`", json!({ "id": "r1", "to": { "position": "Earliest" }, "dryRun": true }), dry, &as_is);
-    let of_another = |mut look: RecordLook| {
+    let of_another = |mut look: RecordView| {
         look.object.spec.pipeline.uid = "older".to_owned();
         look
     };
@@ -256,26 +258,26 @@ fn ask_enos(start: bool) -> StreamPipeline {
 fn on_enos() -> Vec<Row> {
     let place = || BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() };
     let object = ask_enos(true);
-    let running = || Reading::Read(state(&RunStatus::Running));
-    let paused = || Reading::Read(state(&RunStatus::Paused));
-    let looked = |activity: Reading<Activity>, run_state: Reading<RunState>, record: Option<RecordLook>| Observation {
-        identity: Reading::Read(place()),
+    let running = || Observed::Read(state(&RunStatus::Running));
+    let paused = || Observed::Read(state(&RunStatus::Paused));
+    let looked = |activity: Observed<Activity>, run_state: Observed<RunState>, record: Option<RecordView>| Observation {
+        identity: Observed::Read(place()),
         activity,
         run_state,
-        before: Reading::Read(RunStateBefore { running: true, ..RunStateBefore::default() }),
-        committed: Reading::Read(Committed::new()),
-        topics: Reading::Read(BTreeMap::new()),
-        record: Reading::Read(record),
-        rivals: Reading::Read(vec![]),
-        wanted: Reading::Read(true),
-        owing: Reading::Read(vec![]),
+        before: Observed::Read(RunStateBefore { running: true, ..RunStateBefore::default() }),
+        committed: Observed::Read(Committed::new()),
+        topics: Observed::Read(BTreeMap::new()),
+        record: Observed::Read(record),
+        conflicting_records: Observed::Read(vec![]),
+        wanted: Observed::Read(true),
+        needing_resume: Observed::Read(vec![]),
         ..Observation::default()
     };
     let planned = || {
         let decision = decide(
             &Desired::of(&object, now().wall).unwrap(),
-            &Progress::of(&object),
-            &looked(paused(), Reading::Read(RunState::Down), None),
+            &PriorStatus::of(&object),
+            &looked(paused(), Observed::Read(RunState::Stopped), None),
             &timing(),
             now(),
         );
@@ -291,7 +293,7 @@ fn on_enos() -> Vec<Row> {
         if matches!(state, PlanState::Absent) {
             (record.spec.plan, record.spec.writer) = (None, None);
         }
-        RecordLook { object: record, state, switches: Switches { first_seen: Some(*BEGINNING), ..Switches::default() } }
+        RecordView { object: record, state, switches: RunStateCalls { first_seen: Some(*BEGINNING), ..RunStateCalls::default() } }
     };
     let closed = |phase: RecordPhase, reason: Reason, brought_back: bool| {
         let mut look = record(PlanState::Closed);
@@ -303,8 +305,8 @@ fn on_enos() -> Vec<Row> {
         });
         look
     };
-    let up = || Reading::Read(RunState::Up);
-    let down = || Reading::Read(RunState::Down);
+    let up = || Observed::Read(RunState::Running);
+    let down = || Observed::Read(RunState::Stopped);
     let mut rows = Vec::new();
     let mut waits = object.clone();
     waits.spec.offset_reset.as_mut().unwrap().when_active = None;
@@ -313,9 +315,9 @@ fn on_enos() -> Vec<Row> {
     add("it runs, `whenActive: Pause`", &looked(running(), up(), None));
     let absent = || record(PlanState::Absent);
     add("it is being paused", &looked(running(), up(), Some(absent())));
-    let failing = |mut look: RecordLook, start: bool| {
+    let failing = |mut look: RecordView, start: bool| {
         let failure = Some(if start { said("start", 61165) } else { said("pause", 61152) });
-        let switch = Some(Switch { last: now().mono, tries: 1, under_way: false, failure });
+        let switch = Some(RunStateCall { last: now().mono, tries: 1, under_way: false, failure });
         if start {
             look.switches.start = switch;
         } else {
@@ -331,16 +333,16 @@ fn on_enos() -> Vec<Row> {
     late.object.spec.deadline = now().wall;
     add("it does not pause before the deadline", &looked(running(), up(), Some(late)));
     for status in [RunStatus::Published, RunStatus::RunError, RunStatus::Other("STARTING".to_owned())] {
-        add(&format!("its state is {status:?}"), &looked(Reading::Read(state(&status)), Reading::Unread, None));
+        add(&format!("its state is {status:?}"), &looked(Observed::Read(state(&status)), Observed::Unread, None));
     }
-    let answered = |answer: Answer| record(PlanState::OursSent { loaded_at: now().mono, tries: 1, answer });
-    let accepted = || answered(Answer::Definite { refused: BTreeMap::new() });
+    let answered = |answer: SendOutcome| record(PlanState::OursSent { loaded_at: now().mono, tries: 1, answer });
+    let accepted = || answered(SendOutcome::Answered { refused: BTreeMap::new() });
     add("accepted while it is paused", &looked(paused(), down(), Some(accepted())));
     add("accepted, and right after it runs", &looked(running(), up(), Some(accepted())));
     for code in [61168, 99000] {
-        add(&format!("answered with {code}"), &looked(paused(), down(), Some(answered(Answer::Unclear(said("reset", code))))));
+        add(&format!("answered with {code}"), &looked(paused(), down(), Some(answered(SendOutcome::Ambiguous(said("reset", code))))));
     }
-    let mut unpaused = answered(Answer::NotDone(said("reset", 61108)));
+    let mut unpaused = answered(SendOutcome::NotApplied(said("reset", 61108)));
     unpaused.object.spec.run_state_before = None;
     add("answered with 61108", &looked(paused(), down(), Some(unpaused)));
     add("it is being started again", &looked(paused(), down(), Some(closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused, false))));
@@ -351,17 +353,20 @@ fn on_enos() -> Vec<Row> {
     let compared = |before: Option<(i64, i64)>, after: (i64, i64)| {
         let mut look = closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused, true);
         let call = look.object.spec.plan.as_mut().unwrap().call.as_mut().unwrap();
-        call.before = before.map(|(offset, lag)| LagReading { offset, lag, at: "2026-01-01T11:59:00Z".parse().unwrap() });
+        call.before = before.map(|(offset, lag)| LagSample { offset, lag, at: "2026-01-01T11:59:00Z".parse().unwrap() });
         call.before_was_read_while_inactive = true;
         look.switches.running = Some((now(), None));
-        let reading = Some(LagReading { offset: after.0, lag: after.1, at: "2026-01-01T12:00:01Z".parse().unwrap() });
+        let reading = Some(LagSample { offset: after.0, lag: after.1, at: "2026-01-01T12:00:01Z".parse().unwrap() });
         Observation { reading, ..looked(running(), up(), Some(look)) }
     };
     add("it runs again, further back than before", &compared(Some((500, 10)), (20, 490)));
     add("it runs again, from where it was", &compared(Some((500, 1000)), (600, 900)));
     add("it runs again, and the readings fit both", &compared(Some((500, 10)), (510, 0)));
     let named = crate::backend::enos::ambiguous("cleaning", "o1", &["a", "b", "c"]);
-    add("its name is not unique", &Observation { identity: Reading::Unreadable(named), ..looked(Reading::Unread, Reading::Unread, None) });
+    add(
+        "its name is not unique",
+        &Observation { identity: Observed::Unreadable(named), ..looked(Observed::Unread, Observed::Unread, None) },
+    );
     let mut overtaken = crate::fixtures::record(PlanState::Closed);
     overtaken.object.status = Some(OffsetResetRecordStatus {
         attempt: 1,
@@ -381,8 +386,8 @@ fn elsewhere() -> Vec<Elsewhere> {
     let condition = |object: &StreamPipeline, seen: &Observation, kind: &str| {
         let mut told = Seen::default();
         told.note(seen, now().wall);
-        let decision = decide(&desired(object), &Progress::of(object), seen, &timing(), now());
-        let status = status_of(object, &desired(object), &decision.verdict, &told, timing().pause_warning, now().wall);
+        let decision = decide(&desired(object), &PriorStatus::of(object), seen, &timing(), now());
+        let status = status_of(object, &desired(object), &decision.report, &told, timing().pause_warning, now().wall);
         let found = status.into_iter().flat_map(|s| s.conditions).find(|c| c.type_ == kind).unwrap_or_else(|| panic!("{decision:?}"));
         (Reason::iter().find(|reason| reason.as_str() == found.reason).unwrap(), found.message)
     };
@@ -392,10 +397,10 @@ fn elsewhere() -> Vec<Elsewhere> {
     add("the brokers answer", "condition `BackendReachable=True`", condition(&group, &ready(), "BackendReachable"));
     let place = BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() };
     let paused = Observation {
-        identity: Reading::Read(place.clone()),
-        activity: Reading::Read(state(&RunStatus::Paused)),
-        committed: Reading::Read(Committed::new()),
-        record: Reading::Read(None),
+        identity: Observed::Read(place.clone()),
+        activity: Observed::Read(state(&RunStatus::Paused)),
+        committed: Observed::Read(Committed::new()),
+        record: Observed::Read(None),
         ..Observation::default()
     };
     let mut idle = ask_enos(true);
@@ -407,7 +412,7 @@ fn elsewhere() -> Vec<Elsewhere> {
     held.object.spec.created_at = "2025-12-31T20:00:00Z".parse().unwrap();
     held.object.spec.run_state_before = Some(RunStateBefore { running: true, ..RunStateBefore::default() });
     held.object.status = Some(OffsetResetRecordStatus { attempt: 1, ..closing(&held, RecordPhase::Held, Reason::OutcomeUnknown, 1) });
-    let seen = Observation { record: Reading::Read(Some(held.clone())), run_state: Reading::Read(RunState::Down), ..paused.clone() };
+    let seen = Observation { record: Observed::Read(Some(held.clone())), run_state: Observed::Read(RunState::Stopped), ..paused.clone() };
     add("EnOS: held for 16 h", "condition `PauseLimitNear=True`", condition(&ask_enos(true), &seen, "PauseLimitNear"));
     let mut deleted = pipeline(Value::Null, known());
     deleted.metadata.finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
@@ -420,28 +425,28 @@ fn elsewhere() -> Vec<Elsewhere> {
     stopped.object.status = Some(closing(&stopped, RecordPhase::Held, Reason::OutcomeUnknown, 1));
     let refused = crate::backend::workload::messages().into_iter().find(|(_, cause)| cause.reason == Reason::PermissionMissing).unwrap().1;
     let seen = Observation {
-        leftover: Some(Leftover {
+        superseded: Some(SupersededRecord {
             look: stopped,
-            committed: Reading::Unread,
-            activity: Reading::Unread,
-            run_state: Reading::Unreadable(refused),
+            committed: Observed::Unread,
+            activity: Observed::Unread,
+            run_state: Observed::Unreadable(refused),
         }),
-        owing: Reading::Read(vec!["p-1".to_owned()]),
+        needing_resume: Observed::Read(vec!["p-1".to_owned()]),
         ..Observation::default()
     };
-    let decision = decide(&desired(&deleted), &Progress::of(&deleted), &seen, &timing(), now());
-    let Verdict::LeftPaused(left) = decision.verdict else { panic!("{decision:?}") };
+    let decision = decide(&desired(&deleted), &PriorStatus::of(&deleted), &seen, &timing(), now());
+    let Report::LeftPaused(left) = decision.report else { panic!("{decision:?}") };
     add("deleted, and its workload could not be scaled back in time", "a Warning event", (left.reason, left.message));
     let withdrawn = Observation {
-        leftover: Some(Leftover {
+        superseded: Some(SupersededRecord {
             look: crate::fixtures::record(PlanState::Absent),
-            committed: Reading::Unread,
-            activity: Reading::Unread,
-            run_state: Reading::Unread,
+            committed: Observed::Unread,
+            activity: Observed::Unread,
+            run_state: Observed::Unread,
         }),
         ..Observation::default()
     };
-    let decision = decide(&desired(&group), &Progress::of(&group), &withdrawn, &timing(), now());
+    let decision = decide(&desired(&group), &PriorStatus::of(&group), &withdrawn, &timing(), now());
     let Some(Step::Close(status)) = decision.step else { panic!("{decision:?}") };
     add("the request is withdrawn before anything is sent", "the record's status", (status.reason, status.message));
     let error = "missing field `bootstrapServers`";

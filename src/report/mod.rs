@@ -11,16 +11,16 @@ use crate::clock;
 use crate::context::Context;
 use crate::domain::status::{Seen, status_of};
 use crate::domain::words;
-use crate::domain::{Cause, Desired, Verdict};
+use crate::domain::{Cause, Desired, Report};
 use crate::refusal;
 
 /// Writes the status where it differs from the one that is there.
 ///
 /// # Errors
 /// The API server did not take it; the next pass tries again.
-pub async fn report(ctx: &Context, pipeline: &StreamPipeline, desired: &Desired, verdict: &Verdict, seen: &Seen) -> Result<(), Cause> {
+pub async fn report(ctx: &Context, pipeline: &StreamPipeline, desired: &Desired, report: &Report, seen: &Seen) -> Result<(), Cause> {
     let (now, about) = (ctx.now().wall, pipeline.object_ref(&()));
-    let Some(status) = status_of(pipeline, desired, verdict, seen, ctx.timing.pause_warning, now) else { return Ok(()) };
+    let Some(status) = status_of(pipeline, desired, report, seen, ctx.timing.pause_warning, now) else { return Ok(()) };
     let mut next = pipeline.clone();
     next.status = Some(status);
     next.metadata.managed_fields = None;
@@ -45,12 +45,12 @@ pub async fn report(ctx: &Context, pipeline: &StreamPipeline, desired: &Desired,
         )
         .await;
     }
-    if let (Verdict::Owes(cause), true) = (verdict, ready_reason(pipeline.status.as_ref()) != ready_reason(written.status.as_ref())) {
+    if let (Report::Outstanding(cause), true) = (report, ready_reason(pipeline.status.as_ref()) != ready_reason(written.status.as_ref())) {
         let type_ = if cause.reason == Reason::BringingBack { EventType::Normal } else { EventType::Warning };
         let (reason, note) = (cause.reason.to_string(), Some(words::cut(&cause.message, 900)));
         publish(ctx, &about, &Event { type_, reason, action: "BringBack".to_owned(), note, secondary: None }).await;
     }
-    if let (Verdict::Request(ending), Some(event)) = (verdict, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
+    if let (Report::Request(ending), Some(event)) = (report, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
         match &ending.owed {
             // It has not ended before that is done.
             Some(owed) => ctx.metrics.request(Stage::Sending, owed.reason),

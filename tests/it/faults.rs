@@ -233,7 +233,7 @@ async fn the_operator_lives_through_twenty_broker_restarts_under_load() {
     assert!(world.operator().is_running());
     // Every record is closed: nothing stays in doubt.
     let records = world.all_records().await;
-    assert!(records.iter().all(stream_pipeline_operator::memory::is_closed), "{} records", records.len());
+    assert!(records.iter().all(stream_pipeline_operator::process_state::is_closed), "{} records", records.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

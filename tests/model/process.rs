@@ -47,13 +47,13 @@ impl Actor<'_> {
             return None;
         }
         let of_this = |request: u8| world.record(request).filter(|r| usize::from(r.pipeline) == self.pipeline);
-        let leftover = [1, 2].into_iter().find(|r| *r != view.request && of_this(*r).is_some_and(|r| !r.is_closed()));
-        if late && leftover.is_none() {
+        let superseded = [1, 2].into_iter().find(|r| *r != view.request && of_this(*r).is_some_and(|r| !r.is_closed()));
+        if late && superseded.is_none() {
             return None;
         }
-        let leftover = leftover.filter(|_| !late);
+        let superseded = superseded.filter(|_| !late);
         let mut next = world.clone();
-        let request = leftover.unwrap_or(view.request);
+        let request = superseded.unwrap_or(view.request);
         if request == 0 {
             return None;
         }
@@ -63,13 +63,13 @@ impl Actor<'_> {
             pipeline: view,
             name: self.pipeline as u8,
             subject: found.zip(state).map(|(record, state)| (request, record, state)),
-            leftover: leftover.is_some(),
+            superseded: superseded.is_some(),
             group: None,
             alone: None,
             wanted: None,
         };
         match (found, state) {
-            (Some(record), Some(state @ PlanState::Unsent { .. })) if leftover.is_none() => {
+            (Some(record), Some(state @ PlanState::Unsent { .. })) if superseded.is_none() => {
                 let look = Look { request, record, fresh: true, state, api: None, group: None };
                 next.processes[self.process].stage[self.pipeline] = Stage::Looking(look);
                 return Some(Ok(next));
@@ -82,7 +82,7 @@ impl Actor<'_> {
             _ => true,
         };
         sight.group = due.then_some((next.offsets, next.member));
-        if matches!(state, None | Some(PlanState::Absent | PlanState::Closed)) && leftover.is_none() {
+        if matches!(state, None | Some(PlanState::Absent | PlanState::Closed)) && superseded.is_none() {
             sight.alone = Some(self.alone(&mut next, request));
         }
         let act = self.decide(sight);
@@ -174,7 +174,7 @@ impl Actor<'_> {
             pipeline: world.processes[self.process].view[self.pipeline],
             name: self.pipeline as u8,
             subject: Some((look.request, look.record, look.state)),
-            leftover: false,
+            superseded: false,
             group: Some(group),
             alone: Some(alone),
             wanted: Some(wanted),
@@ -214,7 +214,7 @@ impl Actor<'_> {
             Act::Nothing => return Ok(world),
             Act::Send(parts) => return self.send(world, sight, parts),
             Act::WriteAhead(plan) => {
-                let writer = self.load(&mut world);
+                let writer = self.register_plan(&mut world);
                 match record {
                     Some(_) => What::Put { plan, writer },
                     None => What::Create(Record {
@@ -227,13 +227,13 @@ impl Actor<'_> {
                     }),
                 }
             }
-            Act::Rearm => What::Rearm { writer: self.load(&mut world) },
+            Act::Rearm => What::Rearm { writer: self.register_plan(&mut world) },
             Act::Unload => {
-                self.bury(&mut world, record);
+                self.abandon_plan(&mut world, record);
                 What::Unload
             }
             Act::Close(word) => {
-                self.bury(&mut world, record);
+                self.abandon_plan(&mut world, record);
                 What::Close(word, record.map_or(0, |r| r.attempt))
             }
         };
@@ -249,13 +249,13 @@ impl Actor<'_> {
         Ok(world)
     }
 
-    fn load(&self, world: &mut World) -> u8 {
+    fn register_plan(&self, world: &mut World) -> u8 {
         let writer = world.new_writer();
         world.processes[self.process].ours.push(Ours { writer, age: 0, sent: Sent::No });
         writer
     }
 
-    fn bury(&self, world: &mut World, record: Option<Record>) {
+    fn abandon_plan(&self, world: &mut World, record: Option<Record>) {
         let writer = record.map_or(0, |r| r.writer);
         let found = world.processes[self.process].ours.iter_mut().find(|o| o.writer == writer && o.sent == Sent::No);
         if let Some(ours) = found.filter(|_| !self.is(Break::ForgetDead)) {

@@ -13,8 +13,8 @@ use stream_pipeline_api::{
 };
 use stream_pipeline_core::decide::decide;
 use stream_pipeline_core::{
-    self, Activity, Cause, Commit, Committed, Desired, Goal, Leftover, Log, Now, Observation, Plan, Progress, Reading, RecordLook, Row,
-    Step, Switches, Timing, Topic, TopicPartition,
+    self, Activity, Cause, Commit, Committed, Desired, Goal, LogBounds, Now, Observation, Observed, Plan, PriorStatus, RecordView, Row,
+    RunStateCalls, Step, SupersededRecord, Timing, Topic, TopicPartition,
 };
 
 use crate::world::{Answer, BEFORE, END, Offsets, Parts, Pipeline, PlanState, Record, START, Word, target};
@@ -46,7 +46,7 @@ pub struct Sight {
     pub name: u8,
     pub subject: Option<(u8, Record, PlanState)>,
     /// The subject is of an earlier request of the pipeline.
-    pub leftover: bool,
+    pub superseded: bool,
     pub group: Option<(Offsets, bool)>,
     pub alone: Option<bool>,
     pub wanted: Option<bool>,
@@ -91,12 +91,12 @@ impl Mind {
         let object = pipeline(sight);
         let now = now();
         let desired = Desired::of(&object, now.wall).expect("it has a backend");
-        let decision = decide(&desired, &Progress::of(&object), &self.observation(sight), &self.timing(), now);
+        let decision = decide(&desired, &PriorStatus::of(&object), &self.observation(sight), &self.timing(), now);
         match decision.step {
             None => Act::Nothing,
             Some(Step::WriteAhead { plan, .. }) => Act::WriteAhead(self.snapshot(sight.pipeline.request, &plan)),
             Some(Step::Send { only, .. }) => Act::Send(only.iter().fold(0, |set, at| set | 1 << at.partition)),
-            Some(Step::Unload) => Act::Unload,
+            Some(Step::DropPlan) => Act::Unload,
             Some(Step::Close(status)) => Act::Close(match (status.phase, status.reason) {
                 (RecordPhase::Verified, _) => Word::Verified,
                 (RecordPhase::Held, Reason::OutcomeUnknown) => Word::OutcomeUnknown,
@@ -105,7 +105,7 @@ impl Mind {
                 (RecordPhase::Abandoned, _) => Word::Abandoned,
                 other => panic!("a close the model does not know: {other:?}"),
             }),
-            Some(Step::Rearm) => Act::Rearm,
+            Some(Step::Retry) => Act::Rearm,
             Some(other) => panic!("a step the model does not know: {other:?}"),
         }
     }
@@ -140,35 +140,37 @@ impl Mind {
     }
 
     fn observation(&self, sight: &Sight) -> Observation {
-        let log = Log { start: START.into(), end: END.into(), high_watermark: END.into(), ..Log::default() };
+        let log = LogBounds { start: START.into(), end: END.into(), high_watermark: END.into(), ..LogBounds::default() };
         let all: Vec<_> = (0..self.partitions).map(at).collect();
         let topic = Topic { id: "topic-id".to_owned(), partitions: (0..self.partitions as i32).map(|p| (p, true)).collect() };
         let committed = self.committed(sight);
         let look = sight.subject.map(|(request, record, state)| self.look(request, &record, state));
         let mut seen = Observation {
-            identity: Reading::Read(cluster()),
-            activity: sight.group.map_or(Reading::Unread, |(_, member)| Reading::Read(activity(member))),
+            identity: Observed::Read(cluster()),
+            activity: sight.group.map_or(Observed::Unread, |(_, member)| Observed::Read(activity(member))),
             committed: committed.clone(),
-            topics: Reading::Read(BTreeMap::from([("t".to_owned(), Some(topic))])),
-            log: Reading::Read(all.into_iter().map(|at| (at, log)).collect()),
-            rivals: sight.alone.map_or(Reading::Unread, |a| Reading::Read(if a { vec![] } else { vec!["n/other".to_owned()] })),
-            wanted: sight.wanted.map_or(Reading::Unread, Reading::Read),
+            topics: Observed::Read(BTreeMap::from([("t".to_owned(), Some(topic))])),
+            log: Observed::Read(all.into_iter().map(|at| (at, log)).collect()),
+            conflicting_records: sight
+                .alone
+                .map_or(Observed::Unread, |a| Observed::Read(if a { vec![] } else { vec!["n/other".to_owned()] })),
+            wanted: sight.wanted.map_or(Observed::Unread, Observed::Read),
             ..Observation::default()
         };
-        if let (true, Some(look)) = (sight.leftover, look.clone()) {
-            seen.leftover = Some(Leftover { look, committed, activity: Reading::Unread, run_state: Reading::Unread });
+        if let (true, Some(look)) = (sight.superseded, look.clone()) {
+            seen.superseded = Some(SupersededRecord { look, committed, activity: Observed::Unread, run_state: Observed::Unread });
         } else if sight.pipeline.request != 0 {
-            seen.record = Reading::Read(look);
+            seen.record = Observed::Read(look);
         }
         seen
     }
 
-    fn committed(&self, sight: &Sight) -> Reading<Committed> {
+    fn committed(&self, sight: &Sight) -> Observed<Committed> {
         let of = |offsets: Offsets| (0..self.partitions).map(|p| (at(p), commit(offsets[p]))).collect();
-        sight.group.map_or(Reading::Unread, |(offsets, _)| Reading::Read(of(offsets)))
+        sight.group.map_or(Observed::Unread, |(offsets, _)| Observed::Read(of(offsets)))
     }
 
-    fn look(&self, request: u8, record: &Record, state: PlanState) -> RecordLook {
+    fn look(&self, request: u8, record: &Record, state: PlanState) -> RecordView {
         let ago = |age: u8| now().mono.checked_sub(Duration::from_secs(age.into())).expect("after the beginning");
         let state = match state {
             PlanState::Absent => stream_pipeline_core::PlanState::Absent,
@@ -177,17 +179,18 @@ impl Mind {
             PlanState::InDoubt(age) => stream_pipeline_core::PlanState::InDoubt { since: ago(age) },
             PlanState::Sent { age, tries, answer } => {
                 let answer = match answer {
-                    Answer::Refused(parts) => stream_pipeline_core::Answer::Definite {
+                    Answer::Refused(parts) => stream_pipeline_core::SendOutcome::Answered {
                         refused: (0..self.partitions).filter(|p| parts & 1 << p != 0).map(|p| (at(p), 25)).collect(),
                     },
-                    Answer::None(age) => {
-                        stream_pipeline_core::Answer::None { ended: ago(age), cause: Cause::new(Reason::OutcomeUnknown, "no answer") }
-                    }
+                    Answer::None(age) => stream_pipeline_core::SendOutcome::Unanswered {
+                        ended: ago(age),
+                        cause: Cause::new(Reason::OutcomeUnknown, "no answer"),
+                    },
                 };
                 stream_pipeline_core::PlanState::OursSent { loaded_at: ago(age), tries: tries.into(), answer }
             }
         };
-        RecordLook { object: self.object(request, record), state, switches: Switches::default() }
+        RecordView { object: self.object(request, record), state, switches: RunStateCalls::default() }
     }
 
     fn object(&self, request: u8, record: &Record) -> OffsetResetRecord {
@@ -195,7 +198,7 @@ impl Mind {
             pipeline: Pipeline { exists: true, uid: record.uid, request, retry: false },
             name: record.pipeline,
             subject: None,
-            leftover: false,
+            superseded: false,
             group: None,
             alone: None,
             wanted: None,

@@ -10,11 +10,11 @@ use serde_json::Value;
 use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase, RecordedPlan, Stage};
 use stream_pipeline_core::decide::decide as truly;
 use stream_pipeline_core::{
-    Activity, Answer, Commit, Decision, Goal, Leftover, Observation, Plan, PlanState, Reading, RecordLook, RunState, Step, Timing, Topic,
-    Verdict,
+    Activity, Commit, Decision, Goal, Observation, Observed, Plan, PlanState, RecordView, Report, RunState, SendOutcome, Step,
+    SupersededRecord, Timing, Topic,
 };
 use stream_pipeline_operator::context::Decide;
-use stream_pipeline_operator::memory::Memory;
+use stream_pipeline_operator::process_state::ProcessState;
 use strum::EnumIter;
 
 use crate::api_server::{Key, Reply, Request};
@@ -86,7 +86,7 @@ pub fn timing(world: &Shared, process: &Process) -> Timing {
 }
 
 /// What a process knows when it starts: nothing.
-pub fn remember(world: &Shared, process: &Process, memory: &Memory) {
+pub fn remember(world: &Shared, process: &Process, process_state: &ProcessState) {
     if broken(world) != Some(Break::RestartedProcessSends) {
         return;
     }
@@ -103,7 +103,7 @@ pub fn remember(world: &Shared, process: &Process, memory: &Memory) {
     };
     let Ok(plan) = serde_json::from_value::<RecordedPlan>(plan) else { return };
     for _ in 0..number {
-        memory.load(i32::try_from(attempt).expect("one or two"), &plan, now);
+        process_state.register_plan(i32::try_from(attempt).expect("one or two"), &plan, now);
     }
 }
 
@@ -154,15 +154,15 @@ impl World {
 pub fn decide(world: &Shared) -> Decide {
     let Some(broken) = broken(world) else { return Box::new(truly) };
     let closed = Mutex::new(BTreeMap::new());
-    Box::new(move |desired, progress, seen, timing, now| {
-        let (mut seen, mut progress, mut now) = (seen.clone(), progress.clone(), now);
+    Box::new(move |desired, prior, seen, timing, now| {
+        let (mut seen, mut prior, mut now) = (seen.clone(), prior.clone(), now);
         match broken {
             Break::NoDeadline => now.wall = Timestamp::UNIX_EPOCH,
-            Break::RunsAtCreation => progress.seen_before = true,
+            Break::RunsAtCreation => prior.seen_before = true,
             Break::CloseTakenAsDone => believe(&closed, &mut seen),
             _ => lie(broken, &mut seen),
         }
-        let mut decision = truly(desired, &progress, &seen, timing, now);
+        let mut decision = truly(desired, &prior, &seen, timing, now);
         spoil(broken, &seen, &mut decision);
         if let (Some(Step::Close(status)), Some(record)) = (&decision.step, own(&mut seen)) {
             let writer = (record.object.metadata.uid.clone(), record.attempt());
@@ -184,9 +184,9 @@ fn believe(closed: &Closed, seen: &mut Observation) {
     }
 }
 
-fn own(seen: &mut Observation) -> Option<&mut RecordLook> {
+fn own(seen: &mut Observation) -> Option<&mut RecordView> {
     match &mut seen.record {
-        Reading::Read(Some(record)) => Some(record),
+        Observed::Read(Some(record)) => Some(record),
         _ => None,
     }
 }
@@ -202,14 +202,14 @@ fn there(goal: Goal) -> Commit {
 /// What `decide` is told instead of the truth.
 fn lie(broken: Break, seen: &mut Observation) {
     let record = own(seen).cloned();
-    let (state, plan) = (record.as_ref().map(|r| r.state.clone()), record.as_ref().and_then(RecordLook::plan));
+    let (state, plan) = (record.as_ref().map(|r| r.state.clone()), record.as_ref().and_then(RecordView::plan));
     let unsent = matches!(state, Some(PlanState::OursUnsent { .. }));
     match broken {
         Break::NoSecondLook if unsent => {
-            seen.committed = Reading::Read(as_before(&plan.unwrap_or_default()));
-            seen.activity = Reading::Read(Activity::Inactive(stream_pipeline_api::Phase::Stopped, "Empty".to_owned()));
+            seen.committed = Observed::Read(as_before(&plan.unwrap_or_default()));
+            seen.activity = Observed::Read(Activity::Inactive(stream_pipeline_api::Phase::Stopped, "Empty".to_owned()));
         }
-        Break::NotAskedAgain if unsent => seen.wanted = Reading::Read(true),
+        Break::NotAskedAgain if unsent => seen.wanted = Observed::Read(true),
         Break::ExchangedPlanSentAgain => {
             if let Some(record) = own(seen)
                 && let (Some(plan), Some(status)) = (&record.object.spec.plan, &mut record.object.status)
@@ -217,10 +217,10 @@ fn lie(broken: Break, seen: &mut Observation) {
                 status.plan_digest = Some(plan.digest());
             }
         }
-        Break::TwoInDoubtAtOnce => seen.rivals = Reading::Read(Vec::new()),
+        Break::TwoInDoubtAtOnce => seen.conflicting_records = Observed::Read(Vec::new()),
         Break::NoReadBack => {
-            if let (Some(PlanState::OursSent { answer: Answer::Definite { .. }, .. }), Some(plan)) = (state, plan) {
-                seen.committed = Reading::Read(plan.moves().map(|(row, goal)| (row.at.clone(), there(goal))).collect());
+            if let (Some(PlanState::OursSent { answer: SendOutcome::Answered { .. }, .. }), Some(plan)) = (state, plan) {
+                seen.committed = Observed::Read(plan.moves().map(|(row, goal)| (row.at.clone(), there(goal))).collect());
             }
         }
         Break::RestoredRecordActedUpon => {
@@ -229,21 +229,21 @@ fn lie(broken: Break, seen: &mut Observation) {
             }
         }
         Break::ChunkBeforeReadBack if unsent => {
-            if let (Reading::Read(committed), Some(plan), Some(record)) = (&mut seen.committed, plan, record) {
+            if let (Observed::Read(committed), Some(plan), Some(record)) = (&mut seen.committed, plan, record) {
                 let before = plan.moves().take(plan.rows_before(record.chunk()));
                 committed.extend(before.map(|(row, goal)| (row.at.clone(), there(goal))));
             }
         }
         Break::RecreatedTopicTakenForTheSame if unsent => {
             let topics = plan.unwrap_or_default().topic_ids.into_iter();
-            seen.topics = Reading::Read(topics.map(|(name, id)| (name, Some(Topic { id, partitions: BTreeMap::new() }))).collect());
+            seen.topics = Observed::Read(topics.map(|(name, id)| (name, Some(Topic { id, partitions: BTreeMap::new() }))).collect());
         }
         Break::HeldAndForgotten => {
-            let held = |left: &mut Leftover| left.look.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held);
-            seen.leftover.take_if(held);
+            let held = |left: &mut SupersededRecord| left.look.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held);
+            seen.superseded.take_if(held);
         }
-        Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Reading::Read(_)) => {
-            seen.run_state = Reading::Read(RunState::Changed("up".to_owned()));
+        Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Observed::Read(_)) => {
+            seen.run_state = Observed::Read(RunState::ChangedExternally("up".to_owned()));
         }
         _ => {}
     }
@@ -257,8 +257,8 @@ fn spoil(broken: Break, seen: &Observation, decision: &mut Decision) {
         }
         (Break::UnloadedInDoubt, step) => {
             let state = seen.record.get().and_then(Option::as_ref).map(|r| &r.state);
-            if matches!(state, Some(PlanState::InDoubt { .. } | PlanState::OursSent { answer: Answer::None { .. }, .. })) {
-                *step = Some(Step::Unload);
+            if matches!(state, Some(PlanState::InDoubt { .. } | PlanState::OursSent { answer: SendOutcome::Unanswered { .. }, .. })) {
+                *step = Some(Step::DropPlan);
             }
         }
         (Break::SaidDoneUncompared, Some(Step::Close(status))) if status.phase == RecordPhase::Sent => {
@@ -266,28 +266,28 @@ fn spoil(broken: Break, seen: &Observation, decision: &mut Decision) {
         }
         (Break::UnclearTakenForRefused, step) => {
             let state = seen.record.get().and_then(Option::as_ref).map(|r| &r.state);
-            if matches!(state, Some(PlanState::OursSent { answer: Answer::Unclear(_), .. })) {
-                *step = Some(Step::Unload);
+            if matches!(state, Some(PlanState::OursSent { answer: SendOutcome::Ambiguous(_), .. })) {
+                *step = Some(Step::DropPlan);
             }
         }
         (Break::RetryUnasked, step @ None) => {
             let record = seen.record.get().and_then(Option::as_ref);
             let status = record.and_then(|r| r.object.status.as_ref()).filter(|s| s.attempt == 1);
             if status.is_some_and(|s| s.phase == RecordPhase::Held && s.reason == Reason::OutcomeUnknown) {
-                *step = Some(Step::Rearm);
+                *step = Some(Step::Retry);
             }
         }
         (Break::ChunkBeforeReadBack, step) => {
             let record = seen.record.get().and_then(Option::as_ref);
-            if let Some(RecordLook { state: PlanState::OursSent { .. }, .. }) = record
-                && let Some(chunk) = record.map(RecordLook::chunk)
-                && chunk < record.and_then(RecordLook::plan).map_or(1, |plan| plan.chunks())
+            if let Some(RecordView { state: PlanState::OursSent { .. }, .. }) = record
+                && let Some(chunk) = record.map(RecordView::chunk)
+                && chunk < record.and_then(RecordView::plan).map_or(1, |plan| plan.chunks())
             {
-                *step = Some(Step::Announce { chunk: chunk + 1 });
+                *step = Some(Step::StartChunk { chunk: chunk + 1 });
             }
         }
         (Break::ToldBeforeItIsClosed, None) => {
-            if let Verdict::Request(ending) = &mut decision.verdict
+            if let Report::Request(ending) = &mut decision.report
                 && ending.stage == Stage::Sending
             {
                 ending.stage = Stage::Verified;

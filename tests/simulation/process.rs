@@ -22,10 +22,10 @@ use stream_pipeline_operator::backend::workload::Kinds;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::context::Context;
 use stream_pipeline_operator::definitions::Definitions;
-use stream_pipeline_operator::ledger::Ledger;
-use stream_pipeline_operator::memory::Memory;
 use stream_pipeline_operator::metrics::Metrics;
+use stream_pipeline_operator::process_state::ProcessState;
 use stream_pipeline_operator::reconcile::reconcile;
+use stream_pipeline_operator::record_store::RecordStore;
 use stream_pipeline_operator::secrets::Secrets;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -211,15 +211,15 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let elders = (!lock(&world).api.hides_elders).then_some(elders);
     let timing = breaks::timing(&world, &process);
     let policy = Arc::new(EndpointPolicy::parse::<&str>(&[], &[]).expect("a policy"));
-    let memory = Arc::new(Memory::new(process.incarnation.clone()));
-    breaks::remember(&world, &process, &memory);
+    let process_state = Arc::new(ProcessState::new(process.incarnation.clone()));
+    breaks::remember(&world, &process, &process_state);
     let to_brokers = link.clone();
     let to_platform = Arc::new(ToGateway(Link { connection: Arc::default(), ..link.clone() }));
     let ctx = Context {
-        ledger: Ledger::new(client.clone(), timing.call_deadline),
+        record_store: RecordStore::new(client.clone(), timing.call_deadline),
         records,
         pipelines: beside,
-        memory,
+        process_state,
         kafka: Arc::new(Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))), timing.max_backoff)),
         enos: Arc::new(Gateways::new(policy, false, timing.call_deadline, clock(&link)).carried_by(to_platform)),
         kinds: Kinds::default(),

@@ -117,7 +117,7 @@ pub struct RunStateBefore {
     pub workloads: Vec<ScaledWorkload>,
     /// Where it read before it was stopped, as far as the platform says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reading: Option<LagReading>,
+    pub reading: Option<LagSample>,
 }
 
 /// A workload and its count.
@@ -141,7 +141,7 @@ impl ScaledWorkload {
 
 /// What EnOS says of a pipeline's position: one offset and one lag over all partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LagReading {
+pub struct LagSample {
     pub offset: i64,
     pub lag: i64,
     /// When the platform took it, by its own clock.
@@ -161,7 +161,7 @@ pub struct PlatformCall {
     pub undo: bool,
     /// The last known position before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<LagReading>,
+    pub before: Option<LagSample>,
     /// true: `before` was read while the pipeline was paused or stopped, so that anything newer is from after its next start.
     #[serde(default)]
     pub before_was_read_while_inactive: bool,
@@ -306,7 +306,7 @@ pub struct OffsetResetRecordStatus {
     pub verification: Option<Verification>,
     /// Where the pipeline read after the next start, where the platform says so only then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reading: Option<LagReading>,
+    pub reading: Option<LagSample>,
     /// When the pipeline that the operator had stopped was seen running again, or was left to whoever changed it meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]

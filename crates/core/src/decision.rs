@@ -11,7 +11,7 @@ use crate::api::{OffsetResetRecordStatus, PlanTotals, RunStateBefore, Stage};
 /// The outcome of `decide`.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    pub verdict: Verdict,
+    pub report: Report,
     pub step: Option<Step>,
     /// When to look again if nothing happens before.
     pub recheck: Duration,
@@ -21,17 +21,17 @@ pub struct Decision {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Put our finalizer on the object, before anything is paused.
-    Guard,
+    AddFinalizer,
     /// Take it off again: nothing is left to bring back.
-    Unguard,
+    RemoveFinalizer,
     /// Create the record without a plan, with what the pipeline did before.
     RecordPause { before: RunStateBefore, deadline: Timestamp },
     /// Stop the pipeline.
     Stop,
     /// Start it again, as it was.
-    BringBack,
+    Resume,
     /// Note in the closed record that nothing is left to bring back.
-    NoteBroughtBack,
+    MarkResumed,
     /// Create the record with the plan, or put the plan into the record that is there without one. `before`: see RecordPause.
     WriteAhead { plan: Plan, before: Option<RunStateBefore>, deadline: Timestamp },
     /// A dry run's record: a plan that is never sent.
@@ -39,36 +39,36 @@ pub enum Step {
     /// Commit these rows of the recorded plan.
     Send { plan: Plan, only: BTreeSet<TopicPartition> },
     /// Say in the record that this chunk of the plan is sent next: those before were read back.
-    Announce { chunk: usize },
+    StartChunk { chunk: usize },
     /// Drop the plan of the record: nothing of it was sent.
-    Unload,
+    DropPlan,
     /// Close the record (the current one or the leftover, whichever the pass is about).
     Close(OffsetResetRecordStatus),
     /// Write ahead again for the one retry: same numbers, attempt 2.
-    Rearm,
+    Retry,
 }
 
 /// What to tell people.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum Report {
     /// Nothing was decided: what is told stays, and stays told of the generation it was true for.
-    Keep,
+    Unchanged,
     /// The request ended before, and nothing runs under its id: its result stays. `edited`: what it asks for now is refused.
-    Stays { edited: Option<Cause> },
+    Settled { edited: Option<Cause> },
     /// Nothing is asked for.
-    Nothing,
+    NotRequested,
     /// Nothing is asked for that could be told of yet, and something is left to do for what was asked before, such as to start what
     /// was stopped: what, and why it is not done yet.
-    Owes(Cause),
+    Outstanding(Cause),
     /// Where the request stands.
-    Request(Box<Ending>),
+    Request(Box<RequestState>),
     /// The object is deleted and goes, although its pipeline may still be paused.
     LeftPaused(Cause),
 }
 
 /// A stage of a request, with everything the status says about it.
 #[derive(Clone, Debug)]
-pub struct Ending {
+pub struct RequestState {
     pub stage: Stage,
     pub cause: Cause,
     pub accepted_at: Option<Timestamp>,
@@ -92,7 +92,7 @@ pub struct Kept {
     pub said: String,
 }
 
-impl Ending {
+impl RequestState {
     /// What is told is not what is asked for now, although it ended well.
     pub fn is_edited(&self) -> bool {
         self.edited && matches!(self.stage, Stage::Verified | Stage::Sent)
@@ -108,8 +108,8 @@ impl Ending {
     }
 }
 
-impl Verdict {
-    pub fn request(ending: Ending) -> Self {
-        Verdict::Request(Box::new(ending))
+impl Report {
+    pub fn request(ending: RequestState) -> Self {
+        Report::Request(Box::new(ending))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cause, Progress, TopicPartition, words};
+use super::{Cause, PriorStatus, TopicPartition, words};
 use crate::api::{
     self, BackendIdentity, EnosBackend, FINALIZER, MissingGroup, NoCommittedOffset, NoRecordAtTime, OffsetReset, OnUnknownOutcome,
     OutOfRange, Reason, Sasl, StreamPipeline, Tls, WhenActive, WhenCreated, WorkloadReference,
@@ -49,7 +49,7 @@ pub struct EnosPipeline {
 
 /// What a platform can do. The stages read this, never the platform's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abilities {
+pub struct Capabilities {
     /// When a new position can be read back.
     pub read_back: ReadBack,
     /// The operator can stop the pipeline and bring it back.
@@ -70,16 +70,16 @@ pub enum ReadBack {
 }
 
 impl Backend {
-    pub fn abilities(&self) -> Abilities {
+    pub fn capabilities(&self) -> Capabilities {
         match self {
-            Backend::Kafka(kafka) => Abilities {
+            Backend::Kafka(kafka) => Capabilities {
                 read_back: ReadBack::WhileInactive,
                 run_state: !kafka.workloads.is_empty(),
                 quiet: true,
                 pause_limit: None,
                 look: "Look at the group (kafka-consumer-groups --bootstrap-server … --describe --group {})",
             },
-            Backend::Enos(enos) => Abilities {
+            Backend::Enos(enos) => Capabilities {
                 read_back: ReadBack::AfterStart,
                 run_state: enos.spec.start.is_some(),
                 quiet: false,
@@ -145,7 +145,7 @@ impl Backend {
     /// Whether a pipeline's spec names this place and its status says that it was read from there: who only names what
     /// is another's stands in nobody's way.
     pub fn is_known_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
-        let pinned = || Progress::of(pipeline);
+        let pinned = || PriorStatus::of(pipeline);
         match (&pipeline.spec.kafka, &pipeline.spec.enos, place) {
             (Some(kafka), _, BackendIdentity::Kafka { cluster_id, consumer_group }) => {
                 kafka.consumer_group == *consumer_group && pinned().pinned_cluster.as_ref() == Some(cluster_id)
@@ -168,7 +168,7 @@ impl Backend {
             })));
         }
         let spec = pipeline.spec.enos.clone()?;
-        let id = spec.pipeline_id.clone().or_else(|| Progress::of(pipeline).pinned_pipeline);
+        let id = spec.pipeline_id.clone().or_else(|| PriorStatus::of(pipeline).pinned_pipeline);
         Some(Backend::Enos(Box::new(EnosPipeline { spec, id })))
     }
 }
@@ -190,7 +190,7 @@ pub struct Desired {
     /// The object is being deleted: nothing is wanted any more, what was paused is brought back.
     pub deleted: Option<Timestamp>,
     /// Whether our finalizer is on the object.
-    pub guarded: bool,
+    pub has_finalizer: bool,
 }
 
 /// A request with its defaults resolved.
@@ -251,7 +251,7 @@ impl Desired {
             request: reset.map(|r| Request::of(r, matches!(backend, Backend::Enos(_)), now)),
             backend,
             deleted,
-            guarded: pipeline.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER),
+            has_finalizer: pipeline.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER),
         })
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::{Lag, LagReading, Reason, Stage, StreamPipeline};
+use crate::api::{Lag, LagSample, Reason, Stage, StreamPipeline};
 use crate::status::{Seen, status_of};
-use crate::{Cause, Commit, Committed, Desired, Ending, Log, Observation, Reading, TopicPartition, Verdict};
+use crate::{Cause, Commit, Committed, Desired, LogBounds, Observation, Observed, Report, RequestState, TopicPartition};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + second).unwrap()
@@ -18,8 +18,8 @@ fn lag(total: i64, second: i64) -> Option<Lag> {
     Some(Lag { total, at: at(second) })
 }
 
-fn ending(stage: Stage, completed: Option<i64>) -> Verdict {
-    Verdict::request(Ending {
+fn ending(stage: Stage, completed: Option<i64>) -> Report {
+    Report::request(RequestState {
         stage,
         cause: Cause::new(Reason::ResetVerified, "so it is"),
         accepted_at: None,
@@ -35,7 +35,7 @@ fn ending(stage: Stage, completed: Option<i64>) -> Verdict {
 }
 
 /// The lag that is told at second 100, where another was told before.
-fn told(before: Option<Lag>, verdict: &Verdict, seen: &Seen) -> Option<Lag> {
+fn told(before: Option<Lag>, report: &Report, seen: &Seen) -> Option<Lag> {
     let object: StreamPipeline = serde_json::from_value(json!({
         "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
         "metadata": { "name": "p", "namespace": "n", "uid": "u", "generation": 2 },
@@ -47,17 +47,17 @@ fn told(before: Option<Lag>, verdict: &Verdict, seen: &Seen) -> Option<Lag> {
     }))
     .unwrap();
     let desired = Desired::of(&object, at(100)).unwrap();
-    status_of(&object, &desired, verdict, seen, Duration::from_secs(3600), at(100)).expect("it says something new").lag
+    status_of(&object, &desired, report, seen, Duration::from_secs(3600), at(100)).expect("it says something new").lag
 }
 
 /// Ten offsets behind, as seen at this second.
 fn seen_at(second: i64) -> Seen {
     let partition = TopicPartition::new("t", 0);
-    let (mut seen, log) = (Seen::default(), Log { start: 0, end: 17, high_watermark: 20, ..Log::default() });
+    let (mut seen, log) = (Seen::default(), LogBounds { start: 0, end: 17, high_watermark: 20, ..LogBounds::default() });
     let committed = Committed::from([(partition.clone(), Commit { offset: 7, ..Commit::default() })]);
     let look = Observation {
-        log: Reading::Read(BTreeMap::from([(partition, log)])),
-        committed: Reading::Read(committed),
+        log: Observed::Read(BTreeMap::from([(partition, log)])),
+        committed: Observed::Read(committed),
         ..Observation::default()
     };
     seen.note(&look, at(second));
@@ -83,7 +83,7 @@ fn a_lag_from_before_the_position_moved_is_told_no_more() {
 #[test]
 fn a_platforms_lag_has_the_platforms_time() {
     let mut seen = Seen::default();
-    let reading = LagReading { offset: 3, lag: 40, at: at(20) };
+    let reading = LagSample { offset: 3, lag: 40, at: at(20) };
     seen.note(&Observation { reading: Some(reading), ..Observation::default() }, at(90));
     assert_eq!(told(None, &ending(Stage::Waiting, None), &seen), lag(40, 20));
 }

@@ -4,13 +4,13 @@
 pub mod decide;
 mod decision;
 mod desired;
-mod elder;
 #[cfg(test)]
 mod lag_tests;
 pub mod numbers;
 mod observation;
+mod older_pipeline;
 mod plan;
-mod progress;
+mod prior_status;
 pub mod status;
 #[cfg(test)]
 mod status_tests;
@@ -22,15 +22,15 @@ use stream_pipeline_api as api;
 #[cfg(test)]
 extern crate self as stream_pipeline_core;
 
-pub use decision::{Decision, Ending, Kept, Step, Verdict};
-pub use desired::{Abilities, Backend, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
-pub use elder::{Elder, elsewhere};
+pub use decision::{Decision, Kept, Report, RequestState, Step};
+pub use desired::{Backend, Capabilities, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
 pub use observation::{
-    Activity, Answer, Cause, Commit, Committed, Leftover, Log, Observation, Outdated, PlanState, Quiet, Reading, RecordLook, RunState,
-    Switch, Switches, Topic, Topics, lag, retry_asked,
+    Activity, Cause, Commit, Committed, LogBounds, Observation, Observed, Outdated, PlanState, Quiet, RecordView, RunState, RunStateCall,
+    RunStateCalls, SendOutcome, SupersededRecord, Topic, Topics, lag, retry_asked,
 };
+pub use older_pipeline::{OlderPipeline, elsewhere};
 pub use plan::{Goal, Plan, Row, Standing};
-pub use progress::Progress;
+pub use prior_status::PriorStatus;
 
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
@@ -92,8 +92,8 @@ pub struct Timing {
 impl Timing {
     /// How often a pipeline of this kind is looked at when it is at rest: looks that count towards a quiet period are close together.
     #[must_use]
-    pub fn at_rest(self, abilities: Abilities) -> Self {
-        if abilities.quiet { self } else { Self { recheck_idle: self.list_interval, ..self } }
+    pub fn at_rest(self, capabilities: Capabilities) -> Self {
+        if capabilities.quiet { self } else { Self { recheck_idle: self.list_interval, ..self } }
     }
 
     /// When a call to start or stop a pipeline, made now, has surely landed.

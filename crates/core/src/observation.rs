@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Elder, Now, Plan, Request, TopicPartition, numbers, words};
+use super::{Now, OlderPipeline, Plan, Request, TopicPartition, numbers, words};
 use crate::api::{
-    BackendIdentity, LagReading, OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Phase, Reason, RecordPhase, RunStateBefore,
+    BackendIdentity, LagSample, OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Phase, Reason, RecordPhase, RunStateBefore,
 };
 
 /// Why something could not be read, done or accepted: the reason of the condition and what a person needs to know.
@@ -35,7 +35,7 @@ impl Cause {
 
 /// The result of one read.
 #[derive(Clone, Debug, Default)]
-pub enum Reading<T> {
+pub enum Observed<T> {
     /// Not needed in this pass.
     #[default]
     Unread,
@@ -43,27 +43,27 @@ pub enum Reading<T> {
     Unreadable(Cause),
 }
 
-impl<T> Reading<T> {
+impl<T> Observed<T> {
     pub fn get(&self) -> Option<&T> {
         match self {
-            Reading::Read(value) => Some(value),
+            Observed::Read(value) => Some(value),
             _ => None,
         }
     }
 
     pub fn cause(&self) -> Option<&Cause> {
         match self {
-            Reading::Unreadable(cause) => Some(cause),
+            Observed::Unreadable(cause) => Some(cause),
             _ => None,
         }
     }
 }
 
-impl<T> From<Result<T, Cause>> for Reading<T> {
+impl<T> From<Result<T, Cause>> for Observed<T> {
     fn from(result: Result<T, Cause>) -> Self {
         match result {
-            Ok(value) => Reading::Read(value),
-            Err(cause) => Reading::Unreadable(cause),
+            Ok(value) => Observed::Read(value),
+            Err(cause) => Observed::Unreadable(cause),
         }
     }
 }
@@ -75,41 +75,41 @@ const RESTORED: i64 = 60;
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
     /// Where the pipeline was found to live.
-    pub identity: Reading<BackendIdentity>,
+    pub identity: Observed<BackendIdentity>,
     /// Whom the brokers see, as far as it is known.
     pub principal: Option<String>,
-    pub activity: Reading<Activity>,
+    pub activity: Observed<Activity>,
     /// Of a record's pipeline that the operator stops.
-    pub run_state: Reading<RunState>,
+    pub run_state: Observed<RunState>,
     /// What would be recorded before it is stopped.
-    pub before: Reading<RunStateBefore>,
-    pub committed: Reading<Committed>,
+    pub before: Observed<RunStateBefore>,
+    pub committed: Observed<Committed>,
     /// The newest position as the platform reports it.
-    pub reading: Option<LagReading>,
+    pub reading: Option<LagSample>,
     /// The last reading taken while the pipeline ran.
-    pub remembered: Option<LagReading>,
+    pub remembered: Option<LagSample>,
     /// Names of this object's records that owe a start (live list); read where our finalizer is on it.
-    pub owing: Reading<Vec<String>>,
+    pub needing_resume: Observed<Vec<String>>,
     /// How long group and offsets have looked the same.
     pub quiet: Quiet,
-    pub topics: Reading<Topics>,
-    pub log: Reading<BTreeMap<TopicPartition, Log>>,
+    pub topics: Observed<Topics>,
+    pub log: Observed<BTreeMap<TopicPartition, LogBounds>>,
     /// The record of the current request.
-    pub record: Reading<Option<RecordLook>>,
+    pub record: Observed<Option<RecordView>>,
     /// Its name, also where it is not there yet.
     pub record_name: Option<String>,
     /// An open record of this pipeline that is not of its current request: dealt with first.
-    pub leftover: Option<Leftover>,
+    pub superseded: Option<SupersededRecord>,
     /// Names of other records of this group in the namespace that are not closed (live list).
-    pub rivals: Reading<Vec<String>>,
+    pub conflicting_records: Observed<Vec<String>>,
     /// Workloads of this pipeline that another record keeps stopped, in words (live list); read where it may be stopped.
-    pub sharers: Reading<Vec<String>>,
+    pub shared_workloads: Observed<Vec<String>>,
     /// A StreamPipeline of the same namespace and backend that comes before this one; not looked for once this request has a record.
-    pub elder: Option<Elder>,
+    pub older_pipeline: Option<OlderPipeline>,
     /// StreamPipelines of other namespaces that have read the same group or pipeline: told, and waited for by nobody.
     pub elsewhere: Vec<String>,
     /// Live: the StreamPipeline is the same object, not deleted, asks for the same id, and its status tells of no end of it.
-    pub wanted: Reading<bool>,
+    pub wanted: Observed<bool>,
     /// The process was asked to end: nothing new is started.
     pub draining: bool,
     /// No more than statuses may be written.
@@ -126,27 +126,27 @@ pub struct Outdated {
 
 /// An open record that nobody asks for any more.
 #[derive(Clone, Debug)]
-pub struct Leftover {
-    pub look: RecordLook,
-    pub committed: Reading<Committed>,
-    pub activity: Reading<Activity>,
-    pub run_state: Reading<RunState>,
+pub struct SupersededRecord {
+    pub look: RecordView,
+    pub committed: Observed<Committed>,
+    pub activity: Observed<Activity>,
+    pub run_state: Observed<RunState>,
 }
 
 /// A record, and what this process knows of its plan.
 #[derive(Clone, Debug)]
-pub struct RecordLook {
+pub struct RecordView {
     pub object: OffsetResetRecord,
     pub state: PlanState,
-    pub switches: Switches,
+    pub switches: RunStateCalls,
 }
 
 /// What this process did about the run state of a record's pipeline, and since when it has known the record.
 #[derive(Clone, Debug, Default)]
-pub struct Switches {
+pub struct RunStateCalls {
     pub first_seen: Option<Instant>,
-    pub stop: Option<Switch>,
-    pub start: Option<Switch>,
+    pub stop: Option<RunStateCall>,
+    pub start: Option<RunStateCall>,
     /// It was seen down since.
     pub was_down: bool,
     /// Since when it has been seen running after the record was closed, and the newest reading there was then.
@@ -155,7 +155,7 @@ pub struct Switches {
 
 /// Calls of one kind: the last one, how many, and why it failed.
 #[derive(Clone, Debug)]
-pub struct Switch {
+pub struct RunStateCall {
     pub last: Instant,
     pub tries: u32,
     /// The last one was not answered: it may land later.
@@ -179,7 +179,7 @@ pub enum PlanState {
     OursSent {
         loaded_at: Instant,
         tries: u32,
-        answer: Answer,
+        answer: SendOutcome,
     },
     /// In doubt and not ours. `since`: when this process first saw this very plan.
     InDoubt {
@@ -190,15 +190,15 @@ pub enum PlanState {
 
 /// What the backend said to what was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum SendOutcome {
     /// A definite answer for every partition; those refused, with the backend's code.
-    Definite { refused: BTreeMap<TopicPartition, i32> },
+    Answered { refused: BTreeMap<TopicPartition, i32> },
     /// Certainly nothing was done, of none of it.
-    NotDone(Cause),
+    NotApplied(Cause),
     /// An answer that does not tell, and nothing is under way any more.
-    Unclear(Cause),
+    Ambiguous(Cause),
     /// No answer, or one that does not tell while it may still be carried out. `ended`: nothing more can leave this process since then.
-    None { ended: Instant, cause: Cause },
+    Unanswered { ended: Instant, cause: Cause },
 }
 
 /// What the pipeline is doing, as far as a reset is concerned.
@@ -211,7 +211,7 @@ pub enum Activity {
     /// There is no such pipeline.
     Missing(Cause),
     /// Neither active nor to be reset; that may change.
-    Unfit(Phase, Cause),
+    NotResettable(Phase, Cause),
     /// It can never be reset here.
     Unsupported(Cause),
 }
@@ -227,7 +227,7 @@ impl Activity {
 
     pub fn phase(&self) -> Phase {
         match self {
-            Activity::Inactive(phase, _) | Activity::Unfit(phase, _) => *phase,
+            Activity::Inactive(phase, _) | Activity::NotResettable(phase, _) => *phase,
             Activity::Active(_) => Phase::Running,
             Activity::Missing(_) => Phase::NotFound,
             Activity::Unsupported(_) => Phase::Unknown,
@@ -235,15 +235,15 @@ impl Activity {
     }
 
     /// Why it is not inactive.
-    pub fn hindrance(&self) -> Option<&Cause> {
+    pub fn blocker(&self) -> Option<&Cause> {
         match self {
             Activity::Inactive(..) | Activity::Missing(_) => None,
-            Activity::Active(cause) | Activity::Unfit(_, cause) | Activity::Unsupported(cause) => Some(cause),
+            Activity::Active(cause) | Activity::NotResettable(_, cause) | Activity::Unsupported(cause) => Some(cause),
         }
     }
 }
 
-impl Switch {
+impl RunStateCall {
     /// The last call was answered with yes.
     pub fn accepted(&self) -> bool {
         !self.under_way && self.failure.is_none()
@@ -253,15 +253,15 @@ impl Switch {
 /// Whether what the operator stopped runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunState {
-    Up,
+    Running,
     /// Stopped, and to be started by whoever stopped it.
-    Down,
+    Stopped,
     /// Several, and some of them down.
-    Partly,
+    PartlyStopped,
     /// Somebody else changed it: theirs counts, in words.
-    Changed(String),
+    ChangedExternally(String),
     /// Neither: waited out.
-    Unclear(Cause),
+    Unknown(Cause),
 }
 
 /// Committed offsets of a group, by partition; a partition without a commit is not in it.
@@ -305,7 +305,7 @@ pub struct Topic {
 
 /// One partition's log, as one look at it has shown (`backend::kafka::log` says in which order).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Log {
+pub struct LogBounds {
     /// Seen after everything else: what lies before it is gone.
     pub start: i64,
     /// Last stable offset. Where nothing is found, everything before it is older than the time asked for.
@@ -323,7 +323,7 @@ pub struct Log {
     pub end_epoch: Option<i32>,
 }
 
-impl Log {
+impl LogBounds {
     /// What the look-up of the first record at or after `time` says that cannot be, in words.
     pub fn contradiction(&self, time: i64) -> Option<String> {
         let at = words::time_of;
@@ -350,12 +350,12 @@ impl Log {
 }
 
 /// How many offsets the group is behind in these logs, where it has committed any.
-pub fn lag(log: &BTreeMap<TopicPartition, Log>, committed: &Committed) -> i64 {
-    let behind = |(at, log): (&TopicPartition, &Log)| committed.get(at).map(|c| numbers::distance(c.offset.max(log.start), log.end));
+pub fn lag(log: &BTreeMap<TopicPartition, LogBounds>, committed: &Committed) -> i64 {
+    let behind = |(at, log): (&TopicPartition, &LogBounds)| committed.get(at).map(|c| numbers::distance(c.offset.max(log.start), log.end));
     numbers::total(log.iter().filter_map(behind))
 }
 
-impl RecordLook {
+impl RecordView {
     /// The plan, where there is one.
     pub fn plan(&self) -> Option<Plan> {
         self.object.spec.plan.as_ref().map(Plan::of_record)
@@ -379,20 +379,20 @@ impl RecordLook {
     }
 
     /// The run state before, where the operator stops the pipeline for this reset.
-    pub fn stops(&self) -> Option<&RunStateBefore> {
+    pub fn pauses(&self) -> Option<&RunStateBefore> {
         self.object.spec.run_state_before.as_ref().filter(|before| before.running)
     }
 
     /// Whether the operator may have stopped the pipeline and has not brought it back (promise 10).
-    pub fn owes_start(&self) -> bool {
+    pub fn needs_resume(&self) -> bool {
         // A restored record is no work: nothing is stopped or started for it.
         let due = |s: &OffsetResetRecordStatus| s.brought_back_at.is_none() && s.reason != Reason::Restored;
-        self.stops().is_some() && self.object.status.as_ref().is_none_or(due)
+        self.pauses().is_some() && self.object.status.as_ref().is_none_or(due)
     }
 
     /// Whether nothing is left to do for it but to look.
     pub fn is_over(&self) -> bool {
-        matches!(self.state, PlanState::Closed) && !self.owes_start()
+        matches!(self.state, PlanState::Closed) && !self.needs_resume()
     }
 
     /// Whether it was given up along with the object that asked, before anything was sent: to a later object that asks for the same
@@ -424,7 +424,7 @@ impl RecordLook {
 }
 
 /// Whether a held request asks to be sent once more.
-pub fn retry_asked(request: &Request, record: &RecordLook) -> bool {
+pub fn retry_asked(request: &Request, record: &RecordView) -> bool {
     let unknown = |reason| matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
     let held = |s: &OffsetResetRecordStatus| s.phase == RecordPhase::Held && unknown(s.reason);
     request.on_unknown_outcome == OnUnknownOutcome::Retry && record.attempt() == 1 && record.object.status.as_ref().is_some_and(held)

@@ -9,7 +9,7 @@ use crate::api::{
     BackendIdentity, Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline, StreamPipelineStatus,
 };
 use crate::words;
-use crate::{Activity, Backend, Cause, Desired, Ending, Observation, Reading, Verdict, lag};
+use crate::{Activity, Backend, Cause, Desired, Observation, Observed, Report, RequestState, lag};
 
 /// Offsets that moved without a member so lately, and have not rested since, mean a pipeline that runs.
 const MOVING: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ impl Seen {
             self.identity = Some(id.clone());
         }
         // Of a leftover only whether it could be looked at is told: it may be of another pipeline.
-        let activity = seen.leftover.as_ref().map_or(&seen.activity, |left| &left.activity);
+        let activity = seen.superseded.as_ref().map_or(&seen.activity, |left| &left.activity);
         let failed = [seen.identity.cause(), activity.cause(), seen.committed.cause(), seen.topics.cause(), seen.log.cause()]
             .into_iter()
             .flatten()
@@ -47,7 +47,7 @@ impl Seen {
             self.reached = Some(Ok(()));
         }
         match &seen.activity {
-            Reading::Read(found) => {
+            Observed::Read(found) => {
                 let moving = seen.quiet.moved.is_some_and(|m| m < MOVING) && !seen.quiet.is_enough(RESTING);
                 self.phase = Some(if found.is_inactive() && moving { Phase::Running } else { found.phase() });
                 self.inactive = Some(match found {
@@ -60,11 +60,11 @@ impl Seen {
                         (true, Cause::new(reason, format!("the platform reports it as {word}")))
                     }
                     Activity::Missing(cause) => (true, Cause::new(cause.reason, cause.message.clone())),
-                    other => (false, other.hindrance().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "unknown"))),
+                    other => (false, other.blocker().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "unknown"))),
                 });
             }
-            Reading::Unreadable(_) => self.phase = Some(Phase::Unknown),
-            Reading::Unread => match seen.identity.cause() {
+            Observed::Unreadable(_) => self.phase = Some(Phase::Unknown),
+            Observed::Unread => match seen.identity.cause() {
                 Some(cause) if cause.reason == Reason::PipelineNotFound => self.phase = Some(Phase::NotFound),
                 Some(_) => self.phase = Some(Phase::Unknown),
                 None => {}
@@ -83,14 +83,14 @@ impl Seen {
 pub fn status_of(
     pipeline: &StreamPipeline,
     desired: &Desired,
-    verdict: &Verdict,
+    report: &Report,
     seen: &Seen,
     pause_warning: Duration,
     now: Timestamp,
 ) -> Option<StreamPipelineStatus> {
     let uid = Some(desired.object.uid.clone());
     let before = pipeline.status.clone().filter(|s| s.observed_uid == uid);
-    if before.is_none() && !matches!(verdict, Verdict::Nothing | Verdict::Request(_)) {
+    if before.is_none() && !matches!(report, Report::NotRequested | Report::Request(_)) {
         // Without a verdict nothing is acknowledged: an object not seen before stays so.
         return None;
     }
@@ -112,9 +112,9 @@ pub fn status_of(
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), generation, now, kafka };
     // The generation that this speaks of: Git tools wait until it is the one they wrote.
     let before_edit = status.observed_generation.min(generation.map(|now| now - 1));
-    match verdict {
-        Verdict::Keep | Verdict::LeftPaused(_) => {}
-        Verdict::Stays { edited } => {
+    match report {
+        Report::Unchanged | Report::LeftPaused(_) => {}
+        Report::Settled { edited } => {
             let done = status.offset_reset.as_ref().is_some_and(|last| matches!(last.stage, Stage::Verified | Stage::Sent));
             match edited.as_ref().filter(|_| done) {
                 Some(refused) => {
@@ -127,8 +127,8 @@ pub fn status_of(
                 }
             }
         }
-        Verdict::Owes(cause) => conditions.owed(cause.reason, &conditions.message(cause)),
-        Verdict::Nothing => {
+        Report::Outstanding(cause) => conditions.owed(cause.reason, &conditions.message(cause)),
+        Report::NotRequested => {
             status.observed_generation = generation;
             status.acknowledged_id = None;
             // The last result stays readable; what came to none leaves nothing behind.
@@ -148,7 +148,7 @@ pub fn status_of(
             conditions.remove("Reconciling");
             conditions.remove("Stalled");
         }
-        Verdict::Request(ending) => {
+        Report::Request(ending) => {
             status.acknowledged_id.clone_from(&desired.id);
             let same = |last: &OffsetResetStatus| desired.id.as_ref() == Some(&last.id) && last.is_dry_run() == desired.dry_run;
             if !status.offset_reset.as_ref().is_some_and(same) {
@@ -176,9 +176,9 @@ pub fn status_of(
         None => {}
     }
     let paused = status.offset_reset.as_ref().and_then(|r| r.paused_by_operator);
-    conditions.pause_limit(paused, desired.backend.abilities().pause_limit, pause_warning);
+    conditions.pause_limit(paused, desired.backend.capabilities().pause_limit, pause_warning);
     status.conditions = conditions.list;
-    let lag = seen.lag.clone().or(status.lag.clone()).filter(|lag| !is_outdated(lag, verdict));
+    let lag = seen.lag.clone().or(status.lag.clone()).filter(|lag| !is_outdated(lag, report));
     // A lag that is not true any more is taken away; one that changes all the time is no reason to write.
     if before.as_ref() == Some(&status) && (lag.is_some() || status.lag.is_none()) {
         return None;
@@ -188,14 +188,14 @@ pub fn status_of(
 }
 
 /// Whether the position may have been moved since.
-fn is_outdated(lag: &Lag, verdict: &Verdict) -> bool {
-    let Verdict::Request(ending) = verdict else { return false };
+fn is_outdated(lag: &Lag, report: &Report) -> bool {
+    let Report::Request(ending) = report else { return false };
     let sent = matches!(ending.stage, Stage::Sending | Stage::Sent | Stage::Verified | Stage::Held);
     sent && ending.completed_at.is_none_or(|completed| lag.at <= completed)
 }
 
 /// Why it did not succeed; or why what is left to do is not done yet, where the platform says so by a code.
-fn error(ending: &Ending, conditions: &Conditions) -> Option<ResetError> {
+fn error(ending: &RequestState, conditions: &Conditions) -> Option<ResetError> {
     let failed = matches!(ending.stage, Stage::Waiting | Stage::Failed | Stage::Held) || ending.cause.code.is_some();
     let owed = ending.owed.as_ref().filter(|owed| owed.code.is_some());
     let cause = if failed { &ending.cause } else { owed? };
@@ -208,7 +208,7 @@ fn error(ending: &Ending, conditions: &Conditions) -> Option<ResetError> {
     })
 }
 
-fn reset_status(id: &str, ending: &Ending, known: Option<OffsetResetStatus>, error: Option<ResetError>) -> OffsetResetStatus {
+fn reset_status(id: &str, ending: &RequestState, known: Option<OffsetResetStatus>, error: Option<ResetError>) -> OffsetResetStatus {
     OffsetResetStatus {
         id: id.to_owned(),
         stage: ending.stage,
@@ -243,7 +243,7 @@ impl Conditions {
         }
     }
 
-    fn of_request(&mut self, ending: &Ending) {
+    fn of_request(&mut self, ending: &RequestState) {
         let (ready, reconciling, stalled, reset) = match ending.stage {
             Stage::Waiting | Stage::Pausing | Stage::Sending => ("False", true, false, "False"),
             Stage::Sent => ("True", false, false, "Unknown"),

@@ -9,8 +9,8 @@ use crate::api::{FINALIZER, OffsetResetRecord, Phase, Reason, Stage, StreamPipel
 use crate::decide::decide;
 use crate::status::{Seen, status_of};
 use crate::{
-    Activity, Cause, Commit, Committed, Desired, Now, Observation, PlanState, Progress, Reading, RecordLook, RunState, Switch, Switches,
-    Timing, TopicPartition,
+    Activity, Cause, Commit, Committed, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, RunState, RunStateCall,
+    RunStateCalls, Timing, TopicPartition,
 };
 
 fn timing() -> Timing {
@@ -59,10 +59,10 @@ fn known() -> StreamPipelineStatus {
 fn told(object: &StreamPipeline, seen: &Observation) -> StreamPipelineStatus {
     let now = Now { mono: Instant::now(), wall: wall() };
     let desired = Desired::of(object, now.wall).unwrap();
-    let decision = decide(&desired, &Progress::of(object), seen, &timing(), now);
+    let decision = decide(&desired, &PriorStatus::of(object), seen, &timing(), now);
     let mut noted = Seen::default();
     noted.note(seen, now.wall);
-    let status = status_of(object, &desired, &decision.verdict, &noted, timing().pause_warning, now.wall);
+    let status = status_of(object, &desired, &decision.report, &noted, timing().pause_warning, now.wall);
     status.unwrap_or_else(|| object.status.clone().unwrap_or_default())
 }
 
@@ -84,16 +84,16 @@ fn is_current(object: &StreamPipeline, status: &StreamPipelineStatus) -> bool {
 }
 
 /// An Empty, quiet group at its target, and this record of the request.
-fn seen(record: Option<RecordLook>) -> Observation {
+fn seen(record: Option<RecordView>) -> Observation {
     let committed: Committed = [(TopicPartition::new("t", 0), Commit::default())].into();
     Observation {
-        identity: Reading::Read(serde_json::from_value(json!({ "clusterID": "c", "consumerGroup": "g" })).unwrap()),
-        activity: Reading::Read(Activity::Inactive(Phase::Stopped, "Empty".to_owned())),
-        committed: Reading::Read(committed),
-        record: Reading::Read(record),
-        rivals: Reading::Read(vec![]),
-        owing: Reading::Read(vec![]),
-        wanted: Reading::Read(true),
+        identity: Observed::Read(serde_json::from_value(json!({ "clusterID": "c", "consumerGroup": "g" })).unwrap()),
+        activity: Observed::Read(Activity::Inactive(Phase::Stopped, "Empty".to_owned())),
+        committed: Observed::Read(committed),
+        record: Observed::Read(record),
+        conflicting_records: Observed::Read(vec![]),
+        needing_resume: Observed::Read(vec![]),
+        wanted: Observed::Read(true),
         ..Observation::default()
     }
 }
@@ -101,8 +101,8 @@ fn seen(record: Option<RecordLook>) -> Observation {
 /// The Secret is gone: nothing can be looked at.
 fn blind() -> Observation {
     Observation {
-        identity: Reading::Unreadable(Cause::new(Reason::SecretNotFound, "Secret kafka is not there")),
-        owing: Reading::Read(vec![]),
+        identity: Observed::Unreadable(Cause::new(Reason::SecretNotFound, "Secret kafka is not there")),
+        needing_resume: Observed::Read(vec![]),
         ..Observation::default()
     }
 }
@@ -112,7 +112,7 @@ fn ask(id: &str, position: &str) -> Value {
 }
 
 /// A closed record of this request; `paused`: the operator had stopped a Deployment of 2 for it.
-fn record(request: &Value, phase: &str, reason: &str, paused: bool) -> RecordLook {
+fn record(request: &Value, phase: &str, reason: &str, paused: bool) -> RecordView {
     let at = wall().to_string();
     let mut object = json!({
         "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord",
@@ -129,7 +129,7 @@ fn record(request: &Value, phase: &str, reason: &str, paused: bool) -> RecordLoo
         object["spec"]["runStateBefore"] = json!({ "running": true, "workloads": [workload] });
     }
     let object: OffsetResetRecord = serde_json::from_value(object).unwrap();
-    RecordLook { object, state: PlanState::Closed, switches: Switches::default() }
+    RecordView { object, state: PlanState::Closed, switches: RunStateCalls::default() }
 }
 
 /// Verified for the first request, which was asked for in this generation.
@@ -146,7 +146,7 @@ fn a2_success_is_not_told_of_a_generation_that_nobody_looked_at() {
     for (what, seen) in [
         ("its Secret is gone", blind()),
         ("the operator ends", Observation { draining: true, ..seen(None) }),
-        ("its record cannot be read", Observation { record: Reading::Unreadable(Cause::new(Reason::APIServerError, "no")), ..seen(None) }),
+        ("its record cannot be read", Observation { record: Observed::Unreadable(Cause::new(Reason::APIServerError, "no")), ..seen(None) }),
     ] {
         // Another id, and the same one with something else.
         for asked in [ask("b", "Latest"), ask("a", "Latest")] {
@@ -260,9 +260,9 @@ fn a14_what_is_proven_stays_told_while_what_is_owed_cannot_be_done() {
     ] {
         let mut made = record(&asked, phase, reason, true);
         let failure = Some(Cause::new(Reason::PermissionMissing, "admission webhook says no"));
-        made.switches.start = Some(Switch { last: Instant::now(), tries: 1, under_way: false, failure });
+        made.switches.start = Some(RunStateCall { last: Instant::now(), tries: 1, under_way: false, failure });
         let object = object(2, asked.clone(), Some(&known()));
-        let down = Observation { run_state: Reading::Read(RunState::Down), ..seen(Some(made.clone())) };
+        let down = Observation { run_state: Observed::Read(RunState::Stopped), ..seen(Some(made.clone())) };
         let status = told(&object, &down);
         let told_of = status.offset_reset.clone().unwrap();
         assert_eq!((told_of.stage, told_of.paused_by_operator), (stage, Some(wall())), "{phase}");
@@ -274,9 +274,9 @@ fn a14_what_is_proven_stays_told_while_what_is_owed_cannot_be_done() {
         assert!(!status.conditions.iter().any(|c| c.type_ == "Stalled") && !is_current(&object, &status), "{status:?}");
         assert_eq!(status.phase, Some(Phase::Paused));
         // It runs, and a process that was started in between watches for what may still land.
-        made.switches = Switches { first_seen: Some(Instant::now()), ..Switches::default() };
+        made.switches = RunStateCalls { first_seen: Some(Instant::now()), ..RunStateCalls::default() };
         let up = Activity::Active(Cause::new(Reason::GroupActive, "2 members"));
-        let up = Observation { run_state: Reading::Read(RunState::Up), activity: Reading::Read(up), ..seen(Some(made)) };
+        let up = Observation { run_state: Observed::Read(RunState::Running), activity: Observed::Read(up), ..seen(Some(made)) };
         let status = told(&object, &up);
         let told_of = status.offset_reset.clone().unwrap();
         assert_eq!((told_of.stage, told_of.paused_by_operator, status.phase), (stage, None, Some(Phase::Running)), "{phase}");
@@ -294,14 +294,14 @@ fn d2_what_the_operator_keeps_stopped_is_said_wherever_one_looks() {
         (Activity::Missing(Cause::new(Reason::PipelineNotFound, "no group g")), "PipelineNotFound"),
     ] {
         let seen =
-            Observation { run_state: Reading::Read(RunState::Down), activity: Reading::Read(activity), ..seen(Some(waiting.clone())) };
+            Observation { run_state: Observed::Read(RunState::Stopped), activity: Observed::Read(activity), ..seen(Some(waiting.clone())) };
         let status = told(&object, &seen);
         let (_, why, message, _) = says(&status, "Ready");
         assert_eq!((why, status.phase), (reason, Some(Phase::Paused)));
         assert!(message.ends_with("The operator keeps at 0 since 2026-01-01T12:00:00Z: Deployment d (it had 2)"), "{message}");
     }
     // Held: what starts it again is said too.
-    let seen = Observation { run_state: Reading::Read(RunState::Down), ..seen(Some(record(&asked, "Held", "OutcomeUnknown", true))) };
+    let seen = Observation { run_state: Observed::Read(RunState::Stopped), ..seen(Some(record(&asked, "Held", "OutcomeUnknown", true))) };
     let status = told(&object, &seen);
     let (_, _, message, _) = says(&status, "Ready");
     assert!(message.ends_with("Deployment d (it had 2); a new id, or removing spec.offsetReset, starts it again"), "{message}");
@@ -314,7 +314,7 @@ fn d5_of_a_deployment_that_is_kept_at_0_no_platforms_limit_is_told() {
     let asked = json!({ "id": "a", "to": { "position": "Earliest" }, "whenActive": "Pause" });
     let mut held = record(&asked, "Held", "OutcomeUnknown", true);
     held.object.spec.created_at = "2025-12-31T13:00:00Z".parse().unwrap();
-    let seen = Observation { run_state: Reading::Read(RunState::Down), ..seen(Some(held)) };
+    let seen = Observation { run_state: Observed::Read(RunState::Stopped), ..seen(Some(held)) };
     let status = told(&object(2, asked, Some(&known())), &seen);
     let since = status.offset_reset.as_ref().and_then(|r| r.paused_by_operator);
     assert!(since.is_some_and(|since| wall().duration_since(since).unsigned_abs() > timing().pause_warning), "{status:?}");
@@ -330,14 +330,14 @@ fn d2_a_wait_that_timed_out_names_one_next_step_and_a_code_of_another_platform_i
     });
     let waiting: StreamPipelineStatus = serde_json::from_value(waiting).unwrap();
     let members = Activity::Active(Cause::new(Reason::GroupActive, "2 members: a, b"));
-    let active = Observation { activity: Reading::Read(members), ..seen(None) };
+    let active = Observation { activity: Observed::Read(members), ..seen(None) };
     let status = told(&object(2, asked.clone(), Some(&waiting)), &active);
     let (_, reason, message, _) = says(&status, "Stalled");
     assert_eq!(reason, "WaitTimedOut");
     assert!(message.contains("GroupActive: 2 members: a, b. A new id asks again"), "{message}");
     assert!(!message.contains("by itself") && !message.contains("Stop"), "{message}");
     let missing = Activity::Missing(Cause::new(Reason::PipelineNotFound, "the consumer group g does not exist"));
-    let missing = Observation { activity: Reading::Read(missing), ..seen(None) };
+    let missing = Observation { activity: Observed::Read(missing), ..seen(None) };
     let status = told(&object(2, asked, Some(&known())), &missing);
     let (_, _, message, _) = says(&status, "Stalled");
     assert!(message.starts_with("61108: the consumer group g does not exist"), "{message}");
@@ -357,7 +357,7 @@ fn d3_a_status_of_nobody_counts_as_none() {
     let mut fresh = object(1, ask("a", "Earliest"), None);
     fresh.status = serde_json::from_value(json!({ "observedGeneration": -1 })).unwrap();
     assert!(!is_current(&fresh, fresh.status.as_ref().unwrap()));
-    assert!(!Progress::of(&fresh).seen_before);
+    assert!(!PriorStatus::of(&fresh).seen_before);
     let status = told(&fresh, &seen(None));
     assert_eq!(says(&status, "Ready").1, "SkippedAtCreation");
     assert!(is_current(&fresh, &status), "{status:?}");

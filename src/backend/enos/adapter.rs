@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use super::cause::cause;
 use super::starts::Starts;
 use super::{EnosClient, Failure, RunStatus, StartBody};
-use crate::api::{BackendIdentity, ExecutionMode, LagReading, Phase, Reason, StartOptions};
+use crate::api::{BackendIdentity, ExecutionMode, LagSample, Phase, Reason, StartOptions};
 use crate::clock::mono;
-use crate::domain::{Activity, Answer, Cause, EnosPipeline, RunState};
+use crate::domain::{Activity, Cause, EnosPipeline, RunState, SendOutcome};
 
 /// See the module.
 pub struct Enos {
@@ -107,7 +107,7 @@ impl Enos {
             Err(failure) => Err(self.cause(&failure)),
             Ok(_) => {
                 let text = format!("pipeline {id} exists, but the list of the organization does not show it; it is read again");
-                Ok(Activity::Unfit(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text)))
+                Ok(Activity::NotResettable(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text)))
             }
         }
     }
@@ -116,12 +116,16 @@ impl Enos {
     /// The platform does not answer or refuses.
     pub async fn run_state(&self, since: Instant) -> Result<RunState, Cause> {
         Ok(match self.activity(since).await? {
-            Activity::Active(_) => RunState::Up,
+            Activity::Active(_) => RunState::Running,
             // A start that failed is made again.
-            Activity::Inactive(Phase::Paused, _) | Activity::Unfit(Phase::Failed, _) => RunState::Down,
-            Activity::Inactive(_, word) => RunState::Changed(format!("somebody else changed it to {word} meanwhile; it is left so")),
-            Activity::Missing(why) | Activity::Unsupported(why) | Activity::Unfit(Phase::NotStarted, why) => RunState::Changed(why.message),
-            Activity::Unfit(_, why) => RunState::Unclear(why),
+            Activity::Inactive(Phase::Paused, _) | Activity::NotResettable(Phase::Failed, _) => RunState::Stopped,
+            Activity::Inactive(_, word) => {
+                RunState::ChangedExternally(format!("somebody else changed it to {word} meanwhile; it is left so"))
+            }
+            Activity::Missing(why) | Activity::Unsupported(why) | Activity::NotResettable(Phase::NotStarted, why) => {
+                RunState::ChangedExternally(why.message)
+            }
+            Activity::NotResettable(_, why) => RunState::Unknown(why),
         })
     }
 
@@ -138,46 +142,46 @@ impl Enos {
     ///
     /// # Errors
     /// The platform does not answer or refuses.
-    pub async fn reading(&self) -> Result<Option<LagReading>, Cause> {
+    pub async fn reading(&self) -> Result<Option<LagSample>, Cause> {
         let point = self.client.offset_lag(self.org(), self.id()?).await.map_err(|f| self.cause(&f))?;
-        Ok(point.and_then(|p| Some(LagReading { offset: p.offset?, lag: p.lag?, at: Timestamp::from_millisecond(p.ts).ok()? })))
+        Ok(point.and_then(|p| Some(LagSample { offset: p.offset?, lag: p.lag?, at: Timestamp::from_millisecond(p.ts).ok()? })))
     }
 
     /// Reset Pipeline Offset, once. `not_after`: checked right before the socket.
-    pub async fn reset(&self, not_after: Instant) -> Answer {
+    pub async fn reset(&self, not_after: Instant) -> SendOutcome {
         let id = match self.id() {
             Ok(id) => id,
-            Err(cause) => return Answer::NotDone(cause),
+            Err(cause) => return SendOutcome::NotApplied(cause),
         };
         self.answer(self.client.reset(self.org(), id, not_after).await)
     }
 
-    fn answer(&self, result: Result<(), Failure>) -> Answer {
+    fn answer(&self, result: Result<(), Failure>) -> SendOutcome {
         match result {
-            Ok(()) => Answer::Definite { refused: BTreeMap::new() },
-            Err(failure) if failure.certainly_not_done() => Answer::NotDone(self.cause(&failure)),
+            Ok(()) => SendOutcome::Answered { refused: BTreeMap::new() },
+            Err(failure) if failure.certainly_not_done() => SendOutcome::NotApplied(self.cause(&failure)),
             // The service itself answered, so nothing is under way any more.
-            Err(failure) if failure.code.is_some() => Answer::Unclear(self.cause(&failure)),
-            Err(failure) => Answer::None { ended: mono(), cause: self.cause(&failure) },
+            Err(failure) if failure.code.is_some() => SendOutcome::Ambiguous(self.cause(&failure)),
+            Err(failure) => SendOutcome::Unanswered { ended: mono(), cause: self.cause(&failure) },
         }
     }
 
-    pub async fn pause(&self) -> Answer {
+    pub async fn pause(&self) -> SendOutcome {
         match self.id() {
             Ok(id) => self.answer(self.client.pause(self.org(), id, mono() + self.deadline).await),
-            Err(cause) => Answer::NotDone(cause),
+            Err(cause) => SendOutcome::NotApplied(cause),
         }
     }
 
     /// One start at a time per organization (61121).
-    pub async fn start(&self, options: &StartOptions) -> Answer {
+    pub async fn start(&self, options: &StartOptions) -> SendOutcome {
         let (endpoint, id) = match self.id() {
             Ok(id) => (&self.pipeline.spec.endpoint, id),
-            Err(cause) => return Answer::NotDone(cause),
+            Err(cause) => return SendOutcome::NotApplied(cause),
         };
         if let Err(other) = self.starts.begin(endpoint, self.org(), id, mono()) {
             let text = format!("pipeline {other} of the organization is being started; one starts at a time");
-            return Answer::NotDone(Cause::new(Reason::AnotherPipelineStarting, text));
+            return SendOutcome::NotApplied(Cause::new(Reason::AnotherPipelineStarting, text));
         }
         let mode = match options.execution_mode {
             ExecutionMode::Standalone => 0,
@@ -200,16 +204,16 @@ pub(crate) fn state(status: &RunStatus) -> Activity {
         RunStatus::Stopped => Activity::Inactive(Phase::Stopped, "STOPPED".to_owned()),
         RunStatus::Published => {
             let text = "the pipeline is PUBLISHED and was never started; the platform resets only paused or stopped ones. Start and stop it, or remove spec.offsetReset";
-            Activity::Unfit(Phase::NotStarted, Cause::new(Reason::PipelineNotStartedYet, text))
+            Activity::NotResettable(Phase::NotStarted, Cause::new(Reason::PipelineNotStartedYet, text))
         }
         RunStatus::RunError => {
             let text = "the platform reports that the pipeline failed (Run Error); look into it in the console, then stop it";
-            Activity::Unfit(Phase::Failed, Cause::new(Reason::PipelineFailed, text))
+            Activity::NotResettable(Phase::Failed, Cause::new(Reason::PipelineFailed, text))
         }
         RunStatus::Other(word) => {
             let word = if word.is_empty() { "no state".to_owned() } else { format!("state {word:?}") };
             let text = format!("the platform reports {word}, which its manual does not name; nothing is called, it is looked at again");
-            Activity::Unfit(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text))
+            Activity::NotResettable(Phase::Unknown, Cause::new(Reason::PipelineStatusUnknown, text))
         }
     }
 }

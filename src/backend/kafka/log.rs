@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use super::admin_types::{IsolationLevel, KafkaCode, ListedOffset, OffsetSpec};
 use super::{Kafka, failure};
-use crate::domain::{Cause, Log, TopicPartition, numbers};
+use crate::domain::{Cause, LogBounds, TopicPartition, numbers};
 
 /// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
 const RATE_WINDOW_MS: i64 = 600_000;
@@ -42,11 +42,11 @@ impl Kafka {
         partitions: &[TopicPartition],
         time: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
+    ) -> Result<BTreeMap<TopicPartition, LogBounds>, Cause> {
         let (time, now) = (time.map(numbers::millisecond), now.as_millisecond());
         let mut logs = self.look(partitions, time, now).await?;
         for _ in 1..LOOKS {
-            let doubtful = |log: &Log| time.is_some_and(|time| log.is_gone() || log.contradiction(time).is_some());
+            let doubtful = |log: &LogBounds| time.is_some_and(|time| log.is_gone() || log.contradiction(time).is_some());
             let again: Vec<_> = logs.iter().filter(|(_, log)| doubtful(log)).map(|(at, _)| at.clone()).collect();
             if again.is_empty() {
                 break;
@@ -58,7 +58,7 @@ impl Kafka {
     }
 
     /// One look at each of these logs, in the order of the table above.
-    async fn look(&self, partitions: &[TopicPartition], time: Option<i64>, now: i64) -> Result<BTreeMap<TopicPartition, Log>, Cause> {
+    async fn look(&self, partitions: &[TopicPartition], time: Option<i64>, now: i64) -> Result<BTreeMap<TopicPartition, LogBounds>, Cause> {
         use IsolationLevel::{ReadCommitted, ReadUncommitted};
         let by_time = async |spec: OffsetSpec| match time {
             Some(_) => self.list(partitions, spec, ReadUncommitted).await,
@@ -94,7 +94,7 @@ impl Kafka {
             // Asked for together with the last stable offset, the later one alone proves nothing of a transaction.
             let held = found.as_ref().is_some_and(|found| found.offset >= end);
             let after = high_after.get(at).filter(|_| held).map_or(end, |high| high.offset);
-            let mut log = Log {
+            let mut log = LogBounds {
                 start,
                 end,
                 high_watermark: bound(high.get(at))?.0.max(end).max(after),
@@ -128,7 +128,7 @@ impl Kafka {
 }
 
 /// Thousandths of a record per second since `first`, the first record of the window.
-fn rate_milli(first: &ListedOffset, log: &Log, now: i64) -> i64 {
+fn rate_milli(first: &ListedOffset, log: &LogBounds, now: i64) -> i64 {
     let records = numbers::distance(first.offset.max(log.start), log.high_watermark);
     let whole = first.offset > log.start;
     let since = if whole { RATE_WINDOW_MS } else { now.saturating_sub(first.timestamp).clamp(1_000, RATE_WINDOW_MS) };

@@ -161,7 +161,7 @@ impl Admin for Broker {
 }
 
 /// The log as it was looked at, and as it is afterwards.
-async fn look(moving: Moving, time: Option<i64>) -> (Log, Moving) {
+async fn look(moving: Moving, time: Option<i64>) -> (LogBounds, Moving) {
     let broker = Arc::new(Broker(Mutex::new(moving)));
     let opened = Arc::clone(&broker);
     let clients = Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::clone(&opened) as Arc<dyn Admin>)), Duration::ZERO);
@@ -174,16 +174,16 @@ async fn look(moving: Moving, time: Option<i64>) -> (Log, Moving) {
 }
 
 /// What is decided on it.
-fn decided(log: Log, to: &Value, commit: i64) -> Result<Row, (Stage, Reason, String)> {
+fn decided(log: LogBounds, to: &Value, commit: i64) -> Result<Row, (Stage, Reason, String)> {
     let mut seen = ready();
-    seen.committed = Reading::Read(committed(&[commit]));
+    seen.committed = Observed::Read(committed(&[commit]));
     let topic = Topic { id: "topic-id".to_owned(), partitions: BTreeMap::from([(0, true)]) };
-    seen.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(topic))]));
-    seen.log = Reading::Read(BTreeMap::from([(at(0), log)]));
+    seen.topics = Observed::Read(BTreeMap::from([("t".to_owned(), Some(topic))]));
+    seen.log = Observed::Read(BTreeMap::from([(at(0), log)]));
     let decision = run(json!({ "id": "r1", "to": to }), known(), &seen);
-    match (decision.step, decision.verdict) {
+    match (decision.step, decision.report) {
         (Some(Step::WriteAhead { plan, .. }), _) => Ok(plan.rows[0].clone()),
-        (_, Verdict::Request(ending)) => Err((ending.stage, ending.cause.reason, ending.cause.message)),
+        (_, Report::Request(ending)) => Err((ending.stage, ending.cause.reason, ending.cause.message)),
         other => panic!("{other:?}"),
     }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::{BackendIdentity, Phase, Reason};
 use crate::clock;
-use crate::domain::{Activity, Answer, Cause, Commit, Committed, Goal, KafkaGroup, Topic, TopicPartition, Topics, words};
+use crate::domain::{Activity, Cause, Commit, Committed, Goal, KafkaGroup, SendOutcome, Topic, TopicPartition, Topics, words};
 use admin_port::Admin;
 use admin_types::{AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use clients::renewed::Renewed;
@@ -158,9 +158,9 @@ impl Kafka {
     }
 
     /// Commits these offsets, without metadata. The one call that moves a group.
-    pub async fn commit(&self, goals: &[(TopicPartition, Goal)]) -> Answer {
+    pub async fn commit(&self, goals: &[(TopicPartition, Goal)]) -> SendOutcome {
         if goals.is_empty() {
-            return Answer::Definite { refused: BTreeMap::new() };
+            return SendOutcome::Answered { refused: BTreeMap::new() };
         }
         let commits: Vec<_> = goals
             .iter()
@@ -178,13 +178,13 @@ impl Kafka {
             Ok(answers) => match answers.iter().find_map(|(_, r)| r.err().filter(|code| code.may_have_been_applied())) {
                 None => {
                     let refused = answers.into_iter().filter_map(|(at, r)| r.err().map(|code| (at, code.0))).collect();
-                    return Answer::Definite { refused };
+                    return SendOutcome::Answered { refused };
                 }
                 Some(code) => unclear(format!("the broker answered {code}, which does not say whether the offsets were written")),
             },
             Err(error) if !error.is_ambiguous() => {
                 let code = error.code().unwrap_or(KafkaCode::INVALID_ARGUMENT).0;
-                return Answer::Definite { refused: goals.iter().map(|(at, _)| (at.clone(), code)).collect() };
+                return SendOutcome::Answered { refused: goals.iter().map(|(at, _)| (at.clone(), code)).collect() };
             }
             Err(error) => {
                 // Only a destroyed client sends nothing more; the wait before judging begins then (protocol.md).
@@ -195,7 +195,7 @@ impl Kafka {
                 unclear(self.cause_about(&error, goals.iter().map(|(at, _)| at.topic.as_str())).message)
             }
         };
-        Answer::None { ended: clock::mono(), cause }
+        SendOutcome::Unanswered { ended: clock::mono(), cause }
     }
 }
 

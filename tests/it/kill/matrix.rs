@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use kube::api::ListParams;
 use stream_pipeline_api::Stage;
-use stream_pipeline_operator::memory::is_closed;
+use stream_pipeline_operator::process_state::is_closed;
 use testbed::eventually;
 use testbed::trap::Side;
 

@@ -164,7 +164,7 @@ async fn o37_of_two_plans_in_doubt_at_once_neither_is_sent_before_it_is_alone() 
     let status = wired.world.verified("p", "r2").await;
     let all = eventually("every record to be closed", LIMIT, async || {
         let all = wired.world.all_records().await;
-        if all.iter().all(stream_pipeline_operator::memory::is_closed) { Ok(all) } else { Err(format!("{all:?}")) }
+        if all.iter().all(stream_pipeline_operator::process_state::is_closed) { Ok(all) } else { Err(format!("{all:?}")) }
     })
     .await;
     assert_eq!(wired.landed().await, [[10, 10, 10]], "only the one that is wanted");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use stream_pipeline_api::{Stage, StreamPipelineStatus};
-use stream_pipeline_operator::memory::is_closed;
+use stream_pipeline_operator::process_state::is_closed;
 use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 use testbed::{Broker, Operator, eventually, kafka, offsets_topic};

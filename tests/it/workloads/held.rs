@@ -138,7 +138,7 @@ async fn o15_deleted_while_held_is_gone_only_when_it_is_scaled_back() {
     assert!(scaled.record().await.status.is_some_and(|s| s.phase == RecordPhase::Held && s.brought_back_at.is_some()));
     // The object is gone with its status; the log says what was done for it.
     let log = scaled.world.operator().log();
-    let told = |line: &str| line.contains(" INFO ") && line.contains("deleted=true") && line.contains("step=\"BringBack\"");
+    let told = |line: &str| line.contains(" INFO ") && line.contains("deleted=true") && line.contains("step=\"Resume\"");
     assert!(log.lines().any(told), "{log}");
 }
 

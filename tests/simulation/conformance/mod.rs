@@ -81,7 +81,7 @@ fn table() -> Vec<Step> {
         ("a pipeline", "POST", pipelines.clone(), parent),
         ("its status", "PUT", format!("{pipeline}/status"), parent_status),
         ("its status by a stale look", "PUT", format!("{pipeline}/status"), stale_status),
-        ("guarded", "PATCH", pipeline.clone(), at("RV", json!({ "metadata": { "finalizers": ["streampipeline.io/bring-back"] } }))),
+        ("has_finalizer", "PATCH", pipeline.clone(), at("RV", json!({ "metadata": { "finalizers": ["streampipeline.io/bring-back"] } }))),
         ("deleted, and held", "DELETE", pipeline.clone(), Value::Null),
         ("still there", "GET", pipeline.clone(), Value::Null),
         ("let go", "PATCH", pipeline.clone(), at("RV", json!({ "metadata": { "finalizers": [] } }))),

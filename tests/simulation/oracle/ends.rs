@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use stream_pipeline_api::{OffsetResetRecord, RecordPhase};
-use stream_pipeline_operator::memory::is_closed;
+use stream_pipeline_operator::process_state::is_closed;
 
 use super::{name, pipeline_key, record_of, uid};
 use crate::world::World;

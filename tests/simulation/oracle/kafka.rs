@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stream_pipeline_core::{Commit, Goal, Row};
 use stream_pipeline_operator::backend::kafka::admin_types::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
-use stream_pipeline_operator::memory::is_closed;
+use stream_pipeline_operator::process_state::is_closed;
 
 use super::{PlanWritten, RESTORED, Send, gap, name, reaches, record_of, uid};
 use crate::process::{Process, TIMING};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stream_pipeline_api::OffsetResetRecord;
-use stream_pipeline_operator::memory::is_closed;
+use stream_pipeline_operator::process_state::is_closed;
 
 use super::{counts, record_of};
 use crate::environment::Act;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::api::{Reason, RecordPhase, Stage, WhenCreated};
-use crate::{Cause, Now, Progress, RecordLook, Request, words};
+use crate::{Cause, Now, PriorStatus, RecordView, Request, words};
 
 /// What the object's past says about a request that has no open record.
 #[derive(Debug, PartialEq)]
@@ -17,11 +17,11 @@ pub enum Acceptance {
 }
 
 /// `record`: the record of this id, if there is one and it is of this very object.
-pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook>, now: Now) -> Acceptance {
+pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView>, now: Now) -> Acceptance {
     if request.dry_run {
         // It moves nothing and uses up no id: it runs once per spec, whatever became of a reset under this id.
-        return match progress.of_request(&request.id, true) {
-            Some(last) if last.stage.is_final() && !progress.spec_changed => Acceptance::Keep,
+        return match prior.of_request(&request.id, true) {
+            Some(last) if last.stage.is_final() && !prior.spec_changed => Acceptance::Keep,
             Some(last) => {
                 Acceptance::Run { accepted_at: last.accepted_at.filter(|_| !last.stage.is_final()).map_or(now.wall, |t| t.min(now.wall)) }
             }
@@ -29,8 +29,8 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
         };
     }
     // Its record may have been pruned.
-    let ended = record.is_none() && progress.has_ended(&request.id);
-    if let Some(last) = progress.of_request(&request.id, false) {
+    let ended = record.is_none() && prior.has_ended(&request.id);
+    if let Some(last) = prior.of_request(&request.id, false) {
         return match last.stage {
             Stage::Waiting if ended => over_before(),
             Stage::Waiting => Acceptance::Run { accepted_at: last.accepted_at.map_or(now.wall, |t| t.min(now.wall)) },
@@ -50,10 +50,10 @@ pub fn accept(request: &Request, progress: &Progress, record: Option<&RecordLook
         return Acceptance::Run { accepted_at: record.object.spec.created_at.min(now.wall) };
     }
     // The id of a dry run is not used up.
-    let after_dry_run = progress.of_request(&request.id, true).is_some();
-    let asked_later = progress.seen_before && (after_dry_run || progress.acknowledged_id.as_deref() != Some(request.id.as_str()));
+    let after_dry_run = prior.of_request(&request.id, true).is_some();
+    let asked_later = prior.seen_before && (after_dry_run || prior.acknowledged_id.as_deref() != Some(request.id.as_str()));
     let may_run_at_creation = request.when_created == WhenCreated::Run || request.expires_at.is_some_and(|t| t > now.wall);
-    if asked_later || (!progress.seen_before && may_run_at_creation) {
+    if asked_later || (!prior.seen_before && may_run_at_creation) {
         return Acceptance::Run { accepted_at: now.wall };
     }
     let id = words::cut(&request.id, 64);
@@ -78,7 +78,7 @@ fn over_before() -> Acceptance {
 }
 
 /// A closed record that another object made (the same id, the object deleted and created again, or restored).
-pub fn of_another_object(record: &RecordLook) -> (Stage, Cause) {
+pub fn of_another_object(record: &RecordView) -> (Stage, Cause) {
     let name = record.object.metadata.name.as_deref().unwrap_or_default();
     match record.object.status.as_ref().map(|s| s.phase) {
         Some(RecordPhase::Abandoned) if record.object.status.as_ref().is_none_or(|s| s.reason != Reason::Restored) => {

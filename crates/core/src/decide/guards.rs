@@ -1,8 +1,8 @@
 //! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
 
-use super::{Pass, judge, target};
+use super::{Pass, open_record, target};
 use crate::api::{MissingGroup, PlatformCall, Reason, WhenActive};
-use crate::{Activity, Cause, Elder, Plan, Reading, RecordLook, Request, Target, Topics, words};
+use crate::{Activity, Cause, Observed, OlderPipeline, Plan, RecordView, Request, Target, Topics, words};
 
 /// Above this a group's commit does not fit in one batch of the broker (about 1 MiB), names counted in.
 const BATCH: usize = 1_000_000;
@@ -12,41 +12,41 @@ const BATCH_ROW: usize = 72;
 const OBJECT: usize = 1_040_000;
 
 /// Why there is no plan.
-pub(super) enum Hindrance {
+pub(super) enum Blocked {
     /// Heals by itself.
-    Passes(Cause),
+    Transient(Cause),
     /// Nothing was sent; a new id asks again.
-    Ends(Cause),
+    Terminal(Cause),
 }
 
 impl Pass<'_> {
     /// The guards between a request and its plan.
-    pub(super) fn plan(&self, request: &Request) -> Result<Plan, Hindrance> {
-        use Hindrance::{Ends, Passes};
+    pub(super) fn plan(&self, request: &Request) -> Result<Plan, Blocked> {
+        use Blocked::{Terminal, Transient};
         if let Some(cause) = self.seen.identity.cause().filter(|cause| cause.reason.ends()) {
-            return Err(Ends(cause.clone()));
+            return Err(Terminal(cause.clone()));
         }
-        let (Reading::Read(identity), Reading::Read(_)) = (&self.seen.identity, &self.seen.record) else {
-            return Err(Passes(self.unread()));
+        let (Observed::Read(identity), Observed::Read(_)) = (&self.seen.identity, &self.seen.record) else {
+            return Err(Transient(self.unread()));
         };
         let own = self.seen.record.get().and_then(Option::as_ref);
         if let Some(own) = own.filter(|own| own.object.spec.backend != *identity) {
-            return Err(Passes(self.elsewhere(own)));
+            return Err(Transient(self.elsewhere(own)));
         }
-        if let Some(first) = self.progress.pinned_elsewhere(identity) {
+        if let Some(first) = self.prior.pinned_elsewhere(identity) {
             let text = format!(
                 "bootstrapServers lead to cluster {}, not to {first} as before; nothing is sent. Correct them, or delete and create this object to accept it",
                 identity.parts()[0]
             );
-            return Err(Passes(Cause::new(Reason::ClusterChanged, text)));
+            return Err(Transient(Cause::new(Reason::ClusterChanged, text)));
         }
-        self.eldest().map_err(Passes)?;
-        let (Reading::Read(activity), Reading::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
-            return Err(Passes(self.unread()));
+        self.eldest().map_err(Transient)?;
+        let (Observed::Read(activity), Observed::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
+            return Err(Transient(self.unread()));
         };
         match activity {
-            Activity::Unsupported(cause) => return Err(Ends(cause.clone())),
-            Activity::Missing(cause) if request.missing_group == MissingGroup::Fail => return Err(Ends(cause.clone())),
+            Activity::Unsupported(cause) => return Err(Terminal(cause.clone())),
+            Activity::Missing(cause) if request.missing_group == MissingGroup::Fail => return Err(Terminal(cause.clone())),
             _ => {}
         }
         if !request.dry_run {
@@ -54,19 +54,19 @@ impl Pass<'_> {
                 let active = matches!(cause.reason, Reason::GroupActive | Reason::OffsetsMoving | Reason::PipelineActive);
                 if active && request.when_active == WhenActive::Fail {
                     cause.message += ". whenActive is Fail: nothing was sent; stop it and choose a new id";
-                    return Ends(cause);
+                    return Terminal(cause);
                 }
-                Passes(cause)
+                Transient(cause)
             })?;
-            self.alone().map_err(Passes)?;
+            self.alone().map_err(Transient)?;
         }
         if request.to == Target::Platform {
             return Ok(self.warned(self.call(activity)));
         }
-        let Reading::Read(topics) = &self.seen.topics else { return Err(Passes(self.unread())) };
-        self.selection(request, topics).map_err(Ends)?;
-        let Reading::Read(log) = &self.seen.log else { return Err(Passes(self.unread())) };
-        let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Ends)?;
+        let Observed::Read(topics) = &self.seen.topics else { return Err(Transient(self.unread())) };
+        self.selection(request, topics).map_err(Terminal)?;
+        let Observed::Read(log) = &self.seen.log else { return Err(Transient(self.unread())) };
+        let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Terminal)?;
         let names = identity.parts()[1].len();
         let widest = plan.moves().map(|(row, _)| BATCH_ROW + names + row.at.topic.len()).max().unwrap_or(BATCH_ROW);
         let plan = self.warned(plan).in_chunks(self.timing.chunk_size.min(BATCH / widest));
@@ -76,13 +76,13 @@ impl Pass<'_> {
                 "the plan has {}, more than fit in one record; nothing was sent. Select fewer topics or partitions, with a new id",
                 words::partitions(plan.moves().count())
             );
-            return Err(Ends(Cause::new(Reason::PlanTooLarge, text)));
+            return Err(Terminal(Cause::new(Reason::PlanTooLarge, text)));
         }
         Ok(plan)
     }
 
     /// The record of this id is of another cluster than the one that answers.
-    pub(super) fn elsewhere(&self, record: &RecordLook) -> Cause {
+    pub(super) fn elsewhere(&self, record: &RecordView) -> Cause {
         let found = self.seen.identity.get().map_or_else(String::new, |id| id.parts().join("/"));
         let text = format!(
             "the record of this id is of {}, and {found} answers now; nothing is sent. Correct the address, or choose a new id",
@@ -108,11 +108,11 @@ impl Pass<'_> {
     fn call(&self, activity: &Activity) -> Plan {
         let state = match activity {
             Activity::Inactive(_, word) => word.clone(),
-            other => other.hindrance().map(|c| c.message.clone()).unwrap_or_default(),
+            other => other.blocker().map(|c| c.message.clone()).unwrap_or_default(),
         };
         let own = self.seen.record.get().and_then(Option::as_ref);
         let settled = self.seen.reading.filter(|_| activity.is_inactive());
-        let before = settled.or_else(|| own.and_then(|r| r.stops()).and_then(|b| b.reading)).or(self.seen.remembered);
+        let before = settled.or_else(|| own.and_then(|r| r.pauses()).and_then(|b| b.reading)).or(self.seen.remembered);
         let call = PlatformCall {
             operation: "Reset Pipeline Offset".to_owned(),
             state,
@@ -125,7 +125,7 @@ impl Pass<'_> {
 
     /// Promise 2: described Empty or Dead, no open transaction, and quiet for as long as asked.
     pub(super) fn inactive(&self, request: &Request) -> Result<(), Cause> {
-        let (Reading::Read(activity), Reading::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
+        let (Observed::Read(activity), Observed::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
             return Err(self.unread());
         };
         if let Activity::Missing(cause) = activity
@@ -133,11 +133,11 @@ impl Pass<'_> {
         {
             return Err(cause.clone());
         }
-        if let Some(cause) = activity.hindrance() {
+        if let Some(cause) = activity.blocker() {
             return Err(cause.clone());
         }
         let quiet = self.seen.quiet;
-        if self.abilities().quiet && !quiet.is_enough(request.quiet_period) {
+        if self.capabilities().quiet && !quiet.is_enough(request.quiet_period) {
             if quiet.moved.is_some_and(|m| m < request.quiet_period) {
                 let text = "committed offsets move although the group has no members: a consumer that uses assign(), or another tool";
                 return Err(Cause::new(Reason::OffsetsMoving, text));
@@ -148,25 +148,25 @@ impl Pass<'_> {
             );
             return Err(Cause::new(Reason::QuietPeriod, text));
         }
-        judge::transaction_open(committed).map_or(Ok(()), Err)
+        open_record::transaction_open(committed).map_or(Ok(()), Err)
     }
 
     /// One StreamPipeline of a namespace acts for each group, the oldest that has read it.
     fn eldest(&self) -> Result<(), Cause> {
         let what = self.desired.backend.named();
-        let text = match &self.seen.elder {
+        let text = match &self.seen.older_pipeline {
             None => return Ok(()),
-            Some(Elder::Acts(elder)) => {
+            Some(OlderPipeline::Acts(older_pipeline)) => {
                 format!(
-                    "StreamPipeline {elder} is older and names the same {what}; only the oldest resets it. Nothing was sent; this request \
+                    "StreamPipeline {older_pipeline} is older and names the same {what}; only the oldest resets it. Nothing was sent; this request \
                  starts once the older is gone"
                 )
             }
-            Some(Elder::NotLookedAt(elder)) => format!(
-                "StreamPipeline {elder} is older and names the same {what}; the operator has not looked at it yet, so it is not known which \
+            Some(OlderPipeline::NotLookedAt(older_pipeline)) => format!(
+                "StreamPipeline {older_pipeline} is older and names the same {what}; the operator has not looked at it yet, so it is not known which \
                  of them resets it. Nothing was sent; this request goes on by itself"
             ),
-            Some(Elder::MayCome(_)) => {
+            Some(OlderPipeline::MayCome(_)) => {
                 format!("this object is so new that an older one of the same {what} may still come. It goes on by itself")
             }
         };
@@ -175,27 +175,27 @@ impl Pass<'_> {
 
     pub(super) fn alone(&self) -> Result<(), Cause> {
         self.eldest()?;
-        match &self.seen.rivals {
-            Reading::Read(names) if names.is_empty() => Ok(()),
-            Reading::Read(names) => Err(judge::another_open(names)),
+        match &self.seen.conflicting_records {
+            Observed::Read(names) if names.is_empty() => Ok(()),
+            Observed::Read(names) => Err(open_record::another_open(names)),
             _ => Err(self.unread()),
         }
     }
 
     /// What another reset keeps stopped is neither stopped a second time nor taken for inactive: they take turns.
     pub(super) fn unshared(&self, request: &Request) -> Result<(), Cause> {
-        if request.when_active != WhenActive::Pause || request.dry_run || !self.abilities().run_state {
+        if request.when_active != WhenActive::Pause || request.dry_run || !self.capabilities().run_state {
             return Ok(());
         }
-        match &self.seen.sharers {
-            Reading::Read(held) if !held.is_empty() => {
+        match &self.seen.shared_workloads {
+            Observed::Read(held) if !held.is_empty() => {
                 let text = format!(
                     "another reset keeps stopped what this one would stop: {}. This one takes its turn once that is brought back",
                     words::some_of(held)
                 );
                 Err(Cause::new(Reason::AnotherResetOpen, text))
             }
-            Reading::Unreadable(cause) => Err(cause.clone()),
+            Observed::Unreadable(cause) => Err(cause.clone()),
             _ => Ok(()),
         }
     }
@@ -242,7 +242,7 @@ impl Pass<'_> {
             s.activity.cause(),
             s.committed.cause(),
             s.record.cause(),
-            s.rivals.cause(),
+            s.conflicting_records.cause(),
             s.topics.cause(),
             s.log.cause(),
         ];

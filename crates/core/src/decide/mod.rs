@@ -3,15 +3,15 @@
 //! A chain of guards, each yielding the reason that becomes the condition's, the event's and the metric's.
 
 mod accept;
-mod closed;
-mod compare;
+mod closed_record;
 mod guards;
-mod judge;
-mod landed;
+mod lag_evidence;
+mod open_record;
 mod outdated;
-mod pause;
+mod read_back;
+mod run_state;
 #[cfg(test)]
-mod pause_tests;
+mod run_state_tests;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -22,15 +22,15 @@ use jiff::Timestamp;
 
 use crate::api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, RunStateBefore, Stage, WhenActive};
 use crate::{
-    Abilities, Activity, Cause, Committed, Decision, Desired, Elder, Ending, Kept, Now, Observation, PlanState, Progress, Reading,
-    RecordLook, Request, RunState, Step, Timing, Verdict, words,
+    Activity, Capabilities, Cause, Committed, Decision, Desired, Kept, Now, Observation, Observed, OlderPipeline, PlanState, PriorStatus,
+    RecordView, Report, Request, RequestState, RunState, Step, Timing, words,
 };
 use accept::Acceptance;
-use guards::Hindrance;
-use judge::{Case, Judgement};
+use guards::Blocked;
+use open_record::{Case, Judgement};
 
-pub fn decide(desired: &Desired, progress: &Progress, seen: &Observation, timing: &Timing, now: Now) -> Decision {
-    let pass = Pass { desired, progress, seen, timing, now };
+pub fn decide(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing: &Timing, now: Now) -> Decision {
+    let pass = Pass { desired, prior, seen, timing, now };
     pass.while_outdated(pass.decide())
 }
 
@@ -42,7 +42,7 @@ pub fn next_look(period: Duration, rested: Duration, usual: Duration) -> Duratio
 
 struct Pass<'a> {
     desired: &'a Desired,
-    progress: &'a Progress,
+    prior: &'a PriorStatus,
     seen: &'a Observation,
     timing: &'a Timing,
     now: Now,
@@ -50,7 +50,7 @@ struct Pass<'a> {
 
 /// Who asked, since when, until when.
 #[derive(Clone, Copy)]
-struct Clock {
+struct Term {
     accepted_at: Timestamp,
     deadline: Timestamp,
 }
@@ -60,43 +60,43 @@ impl Pass<'_> {
         if let Some(decision) = self.let_go() {
             return decision;
         }
-        if let Some(left) = &self.seen.leftover {
+        if let Some(left) = &self.seen.superseded {
             let judged = match left.look.state {
                 // Nobody asks for it any more: what the operator stopped for it runs again first.
-                PlanState::Closed => pause::bring_back(&left.look, &left.run_state, self.timing, self.now),
+                PlanState::Closed => run_state::bring_back(&left.look, &left.run_state, self.timing, self.now),
                 _ => self.case(&left.look, &left.committed, &left.activity, None).judge(),
             };
             let accepted = self.desired.asked().and_then(|request| self.clock(request).map(|clock| (request, clock)));
-            let owes = left.look.owes_start();
+            let owes = left.look.needs_resume();
             return match accepted {
                 Some((request, clock)) => {
-                    let mut open = judge::another_open(&[name(&left.look)]);
+                    let mut open = open_record::another_open(&[name(&left.look)]);
                     if owes {
                         open.message += &format!("; {}", judged.cause.message);
                     }
                     self.waiting(request, open, Some(clock), Some(judged))
                 }
                 None if owes => {
-                    let owed = self.still(&left.look, &left.run_state, pause::owed(&left.look, &judged.cause));
-                    self.done(Verdict::Owes(owed), judged.step, judged.recheck)
+                    let owed = self.still(&left.look, &left.run_state, run_state::owed(&left.look, &judged.cause));
+                    self.done(Report::Outstanding(owed), judged.step, judged.recheck)
                 }
-                None => self.done(Verdict::Keep, judged.step, judged.recheck),
+                None => self.done(Report::Unchanged, judged.step, judged.recheck),
             };
         }
         let Some(asked) = &self.desired.request else {
             // Before what was paused is brought back, "nothing" would be untrue.
-            let owes = self.desired.guarded && !self.nothing_owed();
-            let verdict = match self.seen.identity.cause() {
+            let owes = self.desired.has_finalizer && !self.nothing_owed();
+            let report = match self.seen.identity.cause() {
                 Some(cause) if owes => {
                     let text = format!("the pipeline that the operator had stopped is to be started again: {}", cause.message);
-                    Verdict::Owes(Cause { message: text, ..cause.clone() })
+                    Report::Outstanding(Cause { message: text, ..cause.clone() })
                 }
-                _ if owes || self.desired.deleted.is_some() => Verdict::Keep,
-                _ => Verdict::Nothing,
+                _ if owes || self.desired.deleted.is_some() => Report::Unchanged,
+                _ => Report::NotRequested,
             };
-            return self.done(verdict, self.unguard(), self.timing.recheck_idle);
+            return self.done(report, self.unguard(), self.timing.recheck_idle);
         };
-        if let Reading::Read(Some(record)) = &self.seen.record
+        if let Observed::Read(Some(record)) = &self.seen.record
             && let Some(decision) = self.with_record(asked.as_ref().ok(), record)
         {
             return decision;
@@ -107,22 +107,22 @@ impl Pass<'_> {
         }
     }
 
-    fn abilities(&self) -> Abilities {
-        self.desired.backend.abilities()
+    fn capabilities(&self) -> Capabilities {
+        self.desired.backend.capabilities()
     }
 
     fn case<'b>(
         &'b self,
-        look: &'b RecordLook,
-        committed: &'b Reading<Committed>,
-        activity: &'b Reading<Activity>,
+        look: &'b RecordView,
+        committed: &'b Observed<Committed>,
+        activity: &'b Observed<Activity>,
         second_look: Option<&'b Observation>,
     ) -> Case<'b> {
         Case {
             look,
             committed,
             activity,
-            abilities: self.abilities(),
+            capabilities: self.capabilities(),
             principal: self.seen.principal.as_deref(),
             second_look,
             timing: self.timing,
@@ -132,64 +132,64 @@ impl Pass<'_> {
 
     /// Our finalizer goes when no record of this object owes a start any more.
     fn unguard(&self) -> Option<Step> {
-        (self.desired.guarded && self.nothing_owed()).then_some(Step::Unguard)
+        (self.desired.has_finalizer && self.nothing_owed()).then_some(Step::RemoveFinalizer)
     }
 
     fn nothing_owed(&self) -> bool {
         let own = self.seen.record.get().and_then(Option::as_ref);
-        self.seen.owing.get().is_some_and(Vec::is_empty) && !own.is_some_and(RecordLook::owes_start)
+        self.seen.needing_resume.get().is_some_and(Vec::is_empty) && !own.is_some_and(RecordView::needs_resume)
     }
 
     /// A record of this id: it counts from now on. None: it has no plan yet, so the spec is still looked at.
-    fn with_record(&self, request: Option<&Request>, record: &RecordLook) -> Option<Decision> {
+    fn with_record(&self, request: Option<&Request>, record: &RecordView) -> Option<Decision> {
         let own = record.object.spec.pipeline.uid == self.desired.object.uid;
         if record.object.spec.request.is_dry_run() {
-            let step = record.object.status.is_none().then(|| Step::Close(judge::planned(record, self.now)));
+            let step = record.object.status.is_none().then(|| Step::Close(open_record::planned(record, self.now)));
             return Some(self.done(
-                Verdict::request(self.ending(record, Stage::Planned, self.plan_ready(record))),
+                Report::request(self.ending(record, Stage::Planned, self.plan_ready(record))),
                 step,
                 self.timing.recheck_idle,
             ));
         }
         match (&record.state, request) {
             (PlanState::Closed, _) if record.is_left_behind(&self.desired.object.uid) => {
-                let judged = pause::bring_back(record, &self.seen.run_state, self.timing, self.now);
-                let owes = Verdict::Owes(self.still(record, &self.seen.run_state, judged.cause));
-                Some(self.done(if record.owes_start() { owes } else { Verdict::Keep }, judged.step, judged.recheck))
+                let judged = run_state::bring_back(record, &self.seen.run_state, self.timing, self.now);
+                let owes = Report::Outstanding(self.still(record, &self.seen.run_state, judged.cause));
+                Some(self.done(if record.needs_resume() { owes } else { Report::Unchanged }, judged.step, judged.recheck))
             }
             (PlanState::Closed, _) if !own => {
                 let (stage, cause) = accept::of_another_object(record);
-                let ending = Ending { record: Some(name(record)), ..self.bare(stage, cause) };
-                Some(if record.owes_start() { self.restore(record, ending) } else { self.end(ending) })
+                let ending = RequestState { record: Some(name(record)), ..self.bare(stage, cause) };
+                Some(if record.needs_resume() { self.restore(record, ending) } else { self.end(ending) })
             }
             (PlanState::Closed, _) => Some(self.closed(request, record)),
             (PlanState::Absent, _) if own && !record.is_restored() => None,
             // Nothing is told of it: whether this object's request runs is decided once it is closed.
             (PlanState::Absent, _) if !record.is_restored() => {
                 let text = "given up before anything was sent: the StreamPipeline that had asked was deleted";
-                let judged = judge::abandon(record, &Cause::new(Reason::NoLongerRequested, text), self.now);
-                Some(self.done(Verdict::Keep, judged.step, judged.recheck))
+                let judged = open_record::abandon(record, &Cause::new(Reason::NoLongerRequested, text), self.now);
+                Some(self.done(Report::Unchanged, judged.step, judged.recheck))
             }
             _ => {
                 let judged = self.case(record, &self.seen.committed, &self.seen.activity, own.then_some(self.seen)).judge();
                 let ending = self.ending(record, Stage::Sending, judged.cause);
-                Some(self.done(Verdict::request(ending), judged.step, judged.recheck))
+                Some(self.done(Report::request(ending), judged.step, judged.recheck))
             }
         }
     }
 
     fn refused(&self, cause: Cause) -> Decision {
         if self.settled() {
-            return self.done(Verdict::Stays { edited: Some(cause) }, self.unguard(), self.timing.recheck_idle);
+            return self.done(Report::Settled { edited: Some(cause) }, self.unguard(), self.timing.recheck_idle);
         }
         self.give_up(self.bare(Stage::Failed, cause))
     }
 
     /// Since when and until when a request runs; None where it does not, or where that cannot be told yet.
-    fn clock(&self, request: &Request) -> Option<Clock> {
+    fn clock(&self, request: &Request) -> Option<Term> {
         let own = self.seen.record.get().and_then(Option::as_ref);
-        match accept::accept(request, self.progress, own, self.now) {
-            Acceptance::Run { accepted_at } => Some(Clock {
+        match accept::accept(request, self.prior, own, self.now) {
+            Acceptance::Run { accepted_at } => Some(Term {
                 accepted_at,
                 deadline: own.map_or_else(|| after(accepted_at, request.wait_timeout), |r| r.object.spec.deadline),
             }),
@@ -201,39 +201,39 @@ impl Pass<'_> {
     fn without_plan(&self, request: &Request) -> Decision {
         let own = self.seen.record.get().and_then(Option::as_ref);
         let sent = self
-            .progress
+            .prior
             .of_request(&request.id, false)
             .is_some_and(|last| matches!(last.stage, Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion));
         // What is not read is not gone.
-        let unread = !request.dry_run && (sent || self.progress.has_ended(&request.id)) && self.seen.record.get().is_none();
+        let unread = !request.dry_run && (sent || self.prior.has_ended(&request.id)) && self.seen.record.get().is_none();
         // On the way out nothing new is started; the next process goes on.
         if self.seen.draining || unread {
             let illegible = self.seen.record.cause().filter(|cause| cause.reason == Reason::InvalidObject && sent);
-            if let (Some(cause), Some(last)) = (illegible, self.progress.of_request(&request.id, false)) {
+            if let (Some(cause), Some(last)) = (illegible, self.prior.of_request(&request.id, false)) {
                 let ending = self.clocked(self.bare(last.stage, cause.clone()), None);
-                return self.done(Verdict::request(ending), None, self.timing.recheck_idle);
+                return self.done(Report::request(ending), None, self.timing.recheck_idle);
             }
-            return self.done(Verdict::Keep, None, self.timing.recheck_waiting);
+            return self.done(Report::Unchanged, None, self.timing.recheck_waiting);
         }
-        match accept::accept(request, self.progress, own, self.now) {
+        match accept::accept(request, self.prior, own, self.now) {
             // Its end is told already, so nothing is planned in a record that is there all the same.
             Acceptance::Keep => match own {
                 Some(record) => {
                     let text = "given up before anything was sent: the status says that this request has ended";
-                    let judged = judge::abandon(record, &Cause::new(Reason::NoLongerRequested, text), self.now);
-                    return self.done(Verdict::Keep, judged.step, judged.recheck);
+                    let judged = open_record::abandon(record, &Cause::new(Reason::NoLongerRequested, text), self.now);
+                    return self.done(Report::Unchanged, judged.step, judged.recheck);
                 }
                 None => {
                     // Where its record was not read it is not known whether it is still what was asked for.
-                    let verdict = if self.seen.record.get().is_some() { Verdict::Stays { edited: None } } else { Verdict::Keep };
-                    return self.done(verdict, self.unguard(), self.timing.recheck_idle);
+                    let report = if self.seen.record.get().is_some() { Report::Settled { edited: None } } else { Report::Unchanged };
+                    return self.done(report, self.unguard(), self.timing.recheck_idle);
                 }
             },
             Acceptance::End { stage, cause } => return self.end(self.bare(stage, cause)),
             Acceptance::Run { .. } => {}
         }
         let clock = self.clock(request);
-        let Some(Clock { deadline, .. }) = clock else { return self.done(Verdict::Keep, None, self.timing.recheck_idle) };
+        let Some(Term { deadline, .. }) = clock else { return self.done(Report::Unchanged, None, self.timing.recheck_idle) };
         let failed = |cause| self.give_up(self.clocked(self.bare(Stage::Failed, cause), clock));
         if let Some(cause) = self.cut_short(request) {
             return failed(cause);
@@ -247,8 +247,8 @@ impl Pass<'_> {
                 "expiresAt passed before the reset could start; nothing was sent. A new id asks again",
             ));
         }
-        if let Some(Elder::MayCome(left)) = self.seen.elder {
-            return self.done(Verdict::Keep, None, left);
+        if let Some(OlderPipeline::MayCome(left)) = self.seen.older_pipeline {
+            return self.done(Report::Unchanged, None, left);
         }
         match self.plan(request) {
             Ok(_) if self.now.wall >= deadline => failed(self.timed_out(request, "it could not start")),
@@ -263,13 +263,13 @@ impl Pass<'_> {
                 let before = (request.when_active == WhenActive::Pause).then(RunStateBefore::default);
                 let step =
                     if request.dry_run { Step::RecordDryRun { plan, deadline } } else { Step::WriteAhead { plan, before, deadline } };
-                self.done(Verdict::request(ending), Some(step), Duration::ZERO)
+                self.done(Report::request(ending), Some(step), Duration::ZERO)
             }
-            Err(Hindrance::Ends(cause)) => failed(cause),
-            Err(Hindrance::Passes(cause)) if self.now.wall >= deadline => {
-                let paused = own.is_some_and(|r| r.stops().is_some()) && self.runs();
+            Err(Blocked::Terminal(cause)) => failed(cause),
+            Err(Blocked::Transient(cause)) if self.now.wall >= deadline => {
+                let paused = own.is_some_and(|r| r.pauses().is_some()) && self.runs();
                 let last = match &self.seen.run_state {
-                    Reading::Read(RunState::Changed(text)) if paused => text,
+                    Observed::Read(RunState::ChangedExternally(text)) if paused => text,
                     _ => &format!("{}: {}", cause.reason, cause.message),
                 };
                 let mut end = self.timed_out(request, last);
@@ -278,8 +278,8 @@ impl Pass<'_> {
                 }
                 failed(end)
             }
-            Err(Hindrance::Passes(cause)) if self.stops_for(request, &cause) => self.stop_first(request, own, cause, clock, deadline),
-            Err(Hindrance::Passes(cause)) => self.waiting(request, cause, clock, None),
+            Err(Blocked::Transient(cause)) if self.stops_for(request, &cause) => self.stop_first(request, own, cause, clock, deadline),
+            Err(Blocked::Transient(cause)) => self.waiting(request, cause, clock, None),
         }
     }
 
@@ -293,8 +293,8 @@ impl Pass<'_> {
     }
 
     /// `whenActive: Pause` and it runs: first the finalizer, then the record that says so, then the stop (protocol.md).
-    fn stop_first(&self, request: &Request, own: Option<&RecordLook>, cause: Cause, clock: Option<Clock>, deadline: Timestamp) -> Decision {
-        let may = own.map_or(self.abilities().run_state, |record| record.stops().is_some());
+    fn stop_first(&self, request: &Request, own: Option<&RecordView>, cause: Cause, clock: Option<Term>, deadline: Timestamp) -> Decision {
+        let may = own.map_or(self.capabilities().run_state, |record| record.pauses().is_some());
         if !may {
             return self.waiting(request, cause, clock, None);
         }
@@ -308,9 +308,9 @@ impl Pass<'_> {
                 return self.waiting(request, self.seen.before.cause().cloned().unwrap_or(cause), clock, None);
             }
             // Also where somebody took it off meanwhile: without it a deletion would leave the pipeline paused.
-            _ if !self.desired.guarded => Judgement::act(Step::Guard, to_be()),
+            _ if !self.desired.has_finalizer => Judgement::act(Step::AddFinalizer, to_be()),
             Some(record) => {
-                let mut judged = pause::stop(record, &self.seen.run_state, &cause, self.timing, self.now);
+                let mut judged = run_state::stop(record, &self.seen.run_state, &cause, self.timing, self.now);
                 let by = self.seen.before.cause().filter(|by| by.reason == Reason::AutoscalerActive);
                 if let (Reason::PauseOverridden, Some(by)) = (judged.cause.reason, by) {
                     judged.cause.message += &format!(". {}", by.message);
@@ -326,7 +326,7 @@ impl Pass<'_> {
         // Nothing of it is told before the record is there: a status without one would end the request (RecordMissing).
         let stage = if own.is_none() { Stage::Waiting } else { stage };
         let ending = self.clocked(self.bare(stage, judged.cause), clock);
-        self.done(Verdict::request(ending), judged.step, judged.recheck)
+        self.done(Report::request(ending), judged.step, judged.recheck)
     }
 
     fn timed_out(&self, request: &Request, last: &str) -> Cause {
@@ -339,14 +339,14 @@ impl Pass<'_> {
 
     /// What is told of the request that is asked for.
     fn known(&self) -> Option<&OffsetResetStatus> {
-        self.desired.id.as_deref().and_then(|id| self.progress.of_request(id, self.desired.dry_run))
+        self.desired.id.as_deref().and_then(|id| self.prior.of_request(id, self.desired.dry_run))
     }
 
     fn settled(&self) -> bool {
         self.known().is_some_and(|last| last.stage.is_final())
     }
 
-    fn waiting(&self, request: &Request, cause: Cause, clock: Option<Clock>, judged: Option<Judgement>) -> Decision {
+    fn waiting(&self, request: &Request, cause: Cause, clock: Option<Term>, judged: Option<Judgement>) -> Decision {
         let mut ending = self.clocked(self.bare(Stage::Waiting, cause), clock);
         let cause = &mut ending.cause;
         if let Some(next) = next_step(cause) {
@@ -360,21 +360,21 @@ impl Pass<'_> {
             _ => self.timing.recheck_waiting,
         };
         let (step, recheck) = judged.map_or((None, recheck), |j| (j.step, j.recheck));
-        self.done(Verdict::request(ending), step, recheck)
+        self.done(Report::request(ending), step, recheck)
     }
 
     /// Ends a request of which nothing was sent; its record, if there is one, is closed first.
-    fn give_up(&self, ending: Ending) -> Decision {
+    fn give_up(&self, ending: RequestState) -> Decision {
         match &self.seen.record {
-            Reading::Read(Some(record)) if matches!(record.state, PlanState::Absent) => {
-                let judged = judge::abandon(record, &ending.cause, self.now);
-                self.done(Verdict::request(ending), judged.step, judged.recheck)
+            Observed::Read(Some(record)) if matches!(record.state, PlanState::Absent) => {
+                let judged = open_record::abandon(record, &ending.cause, self.now);
+                self.done(Report::request(ending), judged.step, judged.recheck)
             }
             _ => self.end(ending),
         }
     }
 
-    fn plan_ready(&self, record: &RecordLook) -> Cause {
+    fn plan_ready(&self, record: &RecordView) -> Cause {
         let plan = record.object.spec.plan.as_ref();
         if let Some(call) = plan.and_then(|p| p.call.as_ref()) {
             return self.call_ready(call);
@@ -392,7 +392,7 @@ impl Pass<'_> {
 
     /// How a dry run becomes a reset.
     fn to_run_it(&self) -> &'static str {
-        if self.desired.id.as_deref().is_some_and(|id| self.progress.is_used_up(id)) {
+        if self.desired.id.as_deref().is_some_and(|id| self.prior.is_used_up(id)) {
             "This id is used up by an earlier reset: to run it, set dryRun: false together with a new id"
         } else {
             "Set dryRun: false to run it"
@@ -401,7 +401,7 @@ impl Pass<'_> {
 
     /// What can be known where the platform chooses the target.
     fn call_ready(&self, call: &PlatformCall) -> Cause {
-        let pause = self.desired.asked().is_some_and(|r| r.when_active == WhenActive::Pause) && self.abilities().run_state;
+        let pause = self.desired.asked().is_some_and(|r| r.when_active == WhenActive::Pause) && self.capabilities().run_state;
         let around = if pause { "; if it runs it would be paused before and started again after" } else { "" };
         let lag = call.before.map_or_else(
             || "its position is not known while it does not run".to_owned(),
@@ -418,10 +418,10 @@ impl Pass<'_> {
     }
 
     /// What the record says about a request.
-    fn ending(&self, record: &RecordLook, stage: Stage, cause: Cause) -> Ending {
+    fn ending(&self, record: &RecordView, stage: Stage, cause: Cause) -> RequestState {
         let spec = &record.object.spec;
-        let known = self.progress.of_request(&spec.request.id, spec.request.is_dry_run());
-        Ending {
+        let known = self.prior.of_request(&spec.request.id, spec.request.is_dry_run());
+        RequestState {
             accepted_at: known.and_then(|k| k.accepted_at).or(Some(spec.created_at)),
             deadline: Some(spec.deadline),
             totals: spec.plan.as_ref().and_then(|p| p.totals.clone()),
@@ -433,8 +433,8 @@ impl Pass<'_> {
         }
     }
 
-    fn bare(&self, stage: Stage, cause: Cause) -> Ending {
-        Ending {
+    fn bare(&self, stage: Stage, cause: Cause) -> RequestState {
+        RequestState {
             stage,
             cause,
             accepted_at: None,
@@ -449,10 +449,10 @@ impl Pass<'_> {
         }
     }
 
-    fn clocked(&self, ending: Ending, clock: Option<Clock>) -> Ending {
+    fn clocked(&self, ending: RequestState, clock: Option<Term>) -> RequestState {
         let known = self.known();
         let record = self.seen.record.get().and_then(Option::as_ref);
-        Ending {
+        RequestState {
             kept: record.and_then(|record| self.kept(record, &self.seen.run_state)),
             accepted_at: clock.map(|c| c.accepted_at).or(known.and_then(|k| k.accepted_at)),
             deadline: clock.map(|c| c.deadline).or(known.and_then(|k| k.deadline)),
@@ -462,11 +462,11 @@ impl Pass<'_> {
     }
 
     /// What the operator keeps stopped for this record, as far as that is known; None: nothing.
-    fn kept(&self, record: &RecordLook, run_state: &Reading<RunState>) -> Option<Kept> {
-        let before = record.stops().filter(|_| record.owes_start())?;
+    fn kept(&self, record: &RecordView, run_state: &Observed<RunState>) -> Option<Kept> {
+        let before = record.pauses().filter(|_| record.needs_resume())?;
         let down = match run_state {
-            Reading::Read(RunState::Down | RunState::Partly) => true,
-            Reading::Read(RunState::Up | RunState::Changed(_)) => false,
+            Observed::Read(RunState::Stopped | RunState::PartlyStopped) => true,
+            Observed::Read(RunState::Running | RunState::ChangedExternally(_)) => false,
             // Not looked at now: a plan is made only of what is stopped.
             _ => record.switches.was_down || !matches!(record.state, PlanState::Absent),
         };
@@ -477,19 +477,19 @@ impl Pass<'_> {
     }
 
     /// This cause, and what is kept stopped meanwhile.
-    fn still(&self, record: &RecordLook, run_state: &Reading<RunState>, cause: Cause) -> Cause {
+    fn still(&self, record: &RecordView, run_state: &Observed<RunState>, cause: Cause) -> Cause {
         match self.kept(record, run_state) {
             Some(kept) => Cause { message: words::and(&cause.message, &kept.said), ..cause },
             None => cause,
         }
     }
 
-    fn end(&self, ending: Ending) -> Decision {
-        self.done(Verdict::request(ending), None, self.timing.recheck_idle)
+    fn end(&self, ending: RequestState) -> Decision {
+        self.done(Report::request(ending), None, self.timing.recheck_idle)
     }
 
-    fn done(&self, verdict: Verdict, step: Option<Step>, recheck: Duration) -> Decision {
-        Decision { verdict, step, recheck }
+    fn done(&self, report: Report, step: Option<Step>, recheck: Duration) -> Decision {
+        Decision { report, step, recheck }
     }
 }
 
@@ -505,7 +505,7 @@ fn next_step(cause: &Cause) -> Option<&'static str> {
     })
 }
 
-fn name(record: &RecordLook) -> String {
+fn name(record: &RecordView) -> String {
     record.object.metadata.name.clone().unwrap_or_default()
 }
 

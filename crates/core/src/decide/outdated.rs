@@ -3,32 +3,32 @@
 
 use super::Pass;
 use crate::api::Stage;
-use crate::{Cause, Decision, RecordLook, Request, Step, Verdict};
+use crate::{Cause, Decision, RecordView, Report, Request, Step};
 
 impl Pass<'_> {
     /// What was decided, without its step, but for what ends a pause: that waits for no upgrade.
     pub(super) fn while_outdated(&self, mut decision: Decision) -> Decision {
         let Some(outdated) = &self.seen.outdated else { return decision };
         // What it owes may be what the definitions do not know.
-        let paused = self.progress.last.as_ref().is_some_and(|last| last.paused_by_operator.is_some());
-        let goes = matches!(decision.verdict, Verdict::LeftPaused(_));
-        let left = self.seen.leftover.as_ref().map(|l| &l.look).or(self.seen.record.get().and_then(Option::as_ref));
-        let stopped = left.is_some_and(RecordLook::owes_start);
+        let paused = self.prior.last.as_ref().is_some_and(|last| last.paused_by_operator.is_some());
+        let goes = matches!(decision.report, Report::LeftPaused(_));
+        let left = self.seen.superseded.as_ref().map(|l| &l.look).or(self.seen.record.get().and_then(Option::as_ref));
+        let stopped = left.is_some_and(RecordView::needs_resume);
         let may = |step: &mut Step| match step {
-            Step::Unguard => goes || !paused,
-            Step::BringBack | Step::NoteBroughtBack => true,
-            Step::Unload | Step::Close(_) => stopped,
+            Step::RemoveFinalizer => goes || !paused,
+            Step::Resume | Step::MarkResumed => true,
+            Step::DropPlan | Step::Close(_) => stopped,
             _ => false,
         };
         let undone = decision.step.take_if(|step| !may(step)).is_some();
-        if let Verdict::Request(ending) = &mut decision.verdict {
+        if let Report::Request(ending) = &mut decision.report {
             if undone && ending.owed.is_none() && matches!(ending.stage, Stage::Failed | Stage::Planned) {
                 // Its record is not closed, so it has not ended.
                 ending.stage = Stage::Waiting;
             }
             ending.hinder(&outdated.cause);
         }
-        if let (Verdict::Owes(cause), true) = (&mut decision.verdict, undone) {
+        if let (Report::Outstanding(cause), true) = (&mut decision.report, undone) {
             *cause = outdated.cause.clone();
         }
         decision.recheck = decision.recheck.max(self.timing.recheck_waiting);
@@ -38,7 +38,7 @@ impl Pass<'_> {
     /// Why a request that is taken on now ends: it was written through definitions that may have dropped part of it.
     pub(super) fn cut_short(&self, request: &Request) -> Option<Cause> {
         let outdated = self.seen.outdated.as_ref().filter(|outdated| outdated.asked)?;
-        let known = self.progress.of_request(&request.id, request.dry_run).is_some() || self.seen.record.get().is_some_and(Option::is_some);
+        let known = self.prior.of_request(&request.id, request.dry_run).is_some() || self.seen.record.get().is_some_and(Option::is_some);
         (!known).then(|| {
             let text =
                 "This request may have lost part of what was written, so it does not run then either: apply it once more, with a new id";

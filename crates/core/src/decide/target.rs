@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::{NoCommittedOffset, NoRecordAtTime, OutOfRange, Reason, Why};
-use crate::{Cause, Commit, Committed, Goal, Log, Plan, Request, Row, Target, TopicPartition, Topics, numbers, words};
+use crate::{Cause, Commit, Committed, Goal, LogBounds, Plan, Request, Row, Target, TopicPartition, Topics, numbers, words};
 
 /// A found record further from the time asked for is warned about: clocks of producers are often wrong by whole units.
 const FAR: i64 = 24 * 3600 * 1000;
@@ -16,7 +16,7 @@ const FAR: i64 = 24 * 3600 * 1000;
 pub struct Snapshot<'a> {
     pub topics: &'a Topics,
     pub committed: &'a Committed,
-    pub log: &'a BTreeMap<TopicPartition, Log>,
+    pub log: &'a BTreeMap<TopicPartition, LogBounds>,
 }
 
 /// # Errors
@@ -49,7 +49,7 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
 }
 
 /// One partition. `Err` holds the reason and what is wrong with this partition.
-fn row(request: &Request, at: &TopicPartition, from: Option<&Commit>, log: &Log) -> Result<Row, (Reason, String)> {
+fn row(request: &Request, at: &TopicPartition, from: Option<&Commit>, log: &LogBounds) -> Result<Row, (Reason, String)> {
     let mut row = Row {
         at: at.clone(),
         from: from.cloned(),

@@ -15,9 +15,9 @@ use crate::api::Stage;
 use fixtures::*;
 
 fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
-    match &decision.verdict {
-        Verdict::Request(ending) => Some((ending.stage, ending.cause.reason)),
-        Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing | Verdict::Owes(_) | Verdict::LeftPaused(_) => None,
+    match &decision.report {
+        Report::Request(ending) => Some((ending.stage, ending.cause.reason)),
+        Report::Unchanged | Report::Settled { .. } | Report::NotRequested | Report::Outstanding(_) | Report::LeftPaused(_) => None,
     }
 }
 
@@ -45,16 +45,16 @@ mod properties {
             let mut seen = ready();
             let (mut commits, mut log, mut partitions) = (Committed::new(), BTreeMap::new(), BTreeMap::new());
             for (p, (start, length, commit)) in (0..).zip(&logs) {
-                log.insert(at(p), Log { start: *start, end: start + length, high_watermark: start + length, ..Log::default() });
+                log.insert(at(p), LogBounds { start: *start, end: start + length, high_watermark: start + length, ..LogBounds::default() });
                 partitions.insert(p, true);
                 if let Some(offset) = commit {
                     commits.insert(at(p), Commit { offset: *offset, ..Commit::default() });
                 }
             }
             prop_assume!(!commits.is_empty());
-            seen.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
-            seen.committed = Reading::Read(commits);
-            seen.log = Reading::Read(log.clone());
+            seen.topics = Observed::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
+            seen.committed = Observed::Read(commits);
+            seen.log = Observed::Read(log.clone());
             let policy = if kind == 2 { "Skip" } else { "Target" };
             let decision = run(json!({ "id": "r1", "to": to, "outOfRange": "Clamp", "noCommittedOffset": policy }), known(), &seen);
             let Some(Step::WriteAhead { plan, .. }) = decision.step else { panic!("a plan: {decision:?}") };

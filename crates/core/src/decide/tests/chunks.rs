@@ -8,12 +8,12 @@ use super::*;
 
 /// A group of so many partitions, committed at 7 and to go to 0.
 fn group(partitions: i32) -> Observation {
-    let log = Log { start: 0, end: 10, high_watermark: 10, ..Log::default() };
+    let log = LogBounds { start: 0, end: 10, high_watermark: 10, ..LogBounds::default() };
     let topic = Topic { id: "topic-id".to_owned(), partitions: (0..partitions).map(|p| (p, true)).collect() };
     Observation {
-        committed: Reading::Read((0..partitions).map(|p| (at(p), Commit { offset: 7, ..Commit::default() })).collect()),
-        topics: Reading::Read(BTreeMap::from([("t".to_owned(), Some(topic))])),
-        log: Reading::Read((0..partitions).map(|p| (at(p), log)).collect()),
+        committed: Observed::Read((0..partitions).map(|p| (at(p), Commit { offset: 7, ..Commit::default() })).collect()),
+        topics: Observed::Read(BTreeMap::from([("t".to_owned(), Some(topic))])),
+        log: Observed::Read((0..partitions).map(|p| (at(p), log)).collect()),
         ..ready()
     }
 }
@@ -21,7 +21,7 @@ fn group(partitions: i32) -> Observation {
 fn decided(seen: &Observation, size: usize) -> Decision {
     let object = pipeline(earliest(), known());
     let timing = Timing { chunk_size: size, ..timing() };
-    decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), seen, &timing, now())
+    decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing, now())
 }
 
 /// What the group of three looks like with chunk `n` of three announced and these offsets, in this state.
@@ -30,8 +30,8 @@ fn at_chunk(n: i32, state: PlanState, offsets: &[i64]) -> Observation {
     let Some(Step::WriteAhead { plan, deadline, .. }) = decided(&seen, 1).step else { panic!("a plan is made") };
     let mut object = bare_record(&plan, deadline);
     object.spec.writer.as_mut().unwrap().chunk = n;
-    let look = RecordLook { object, state, switches: Switches::default() };
-    Observation { record: Reading::Read(Some(look)), committed: Reading::Read(committed(offsets)), ..seen }
+    let look = RecordView { object, state, switches: RunStateCalls::default() };
+    Observation { record: Observed::Read(Some(look)), committed: Observed::Read(committed(offsets)), ..seen }
 }
 
 fn sends(decision: &Decision) -> Vec<i32> {
@@ -47,7 +47,7 @@ fn o23_only_the_announced_chunk_is_sent_and_the_next_is_announced_when_it_is_rea
     assert_eq!(sends(&decided(&at_chunk(2, unsent(1), &[0, 7, 7]), 1)), [1]);
     assert_eq!(sends(&decided(&at_chunk(3, unsent(1), &[0, 0, 7]), 1)), [2]);
     let next = |n: i32, offsets: &[i64]| match decided(&at_chunk(n, sent(&[], 1, 1), offsets), 1).step {
-        Some(Step::Announce { chunk }) => Some(chunk),
+        Some(Step::StartChunk { chunk }) => Some(chunk),
         _ => None,
     };
     assert_eq!((next(1, &[0, 7, 7]), next(2, &[0, 0, 7])), (Some(2), Some(3)));
@@ -63,20 +63,20 @@ fn o23_only_the_announced_chunk_is_sent_and_the_next_is_announced_when_it_is_rea
 fn o23_a_later_chunk_is_never_unloaded() {
     let partly = Some((RecordPhase::Held, Reason::PartlyApplied));
     let mut member = at_chunk(2, unsent(1), &[0, 7, 7]);
-    member.activity = Reading::Read(active());
+    member.activity = Observed::Read(active());
     let decision = decided(&member, 1);
     assert_eq!(closes_as(&decision), partly, "a member joined");
     let Some(Step::Close(status)) = decision.step else { panic!("closed") };
     assert_eq!(status.verification.map(|v| (v.at_target, v.as_before, v.elsewhere)), Some((1, 2, 0)));
     assert!(status.message.contains("chunk 2 of 3 was not sent"), "{}", status.message);
     let mut unwanted = at_chunk(2, unsent(1), &[0, 7, 7]);
-    unwanted.wanted = Reading::Read(false);
+    unwanted.wanted = Observed::Read(false);
     let mut anew = at_chunk(2, unsent(1), &[0, 7, 7]);
-    anew.topics = Reading::Read(BTreeMap::from([("t".to_owned(), None)]));
+    anew.topics = Observed::Read(BTreeMap::from([("t".to_owned(), None)]));
     let gone = |n| PlanState::OursSent {
         loaded_at: now().mono,
         tries: n,
-        answer: Answer::NotDone(Cause::new(Reason::InvalidTarget, "refused before anything was done")),
+        answer: SendOutcome::NotApplied(Cause::new(Reason::InvalidTarget, "refused before anything was done")),
     };
     for (sentence, seen) in [
         ("the id changed", unwanted),
@@ -97,7 +97,7 @@ fn o23_a_later_chunk_is_never_unloaded() {
 fn o23_the_retry_sends_what_is_left_of_each_chunk() {
     let second = |n: i32, offsets: &[i64]| {
         let mut seen = at_chunk(n, unsent(1), offsets);
-        if let Reading::Read(Some(look)) = &mut seen.record {
+        if let Observed::Read(Some(look)) = &mut seen.record {
             look.object.spec.writer.as_mut().unwrap().attempt = 2;
         }
         decided(&seen, 1)
@@ -127,37 +127,37 @@ proptest! {
             if step == fault {
                 match (kind, &mut seen.record) {
                     (0, _) => {
-                        if let Reading::Read(now) = &mut seen.committed {
+                        if let Observed::Read(now) = &mut seen.committed {
                             now.insert(at(which % partitions), Commit { offset: 5, ..Commit::default() });
                         }
                     }
-                    (1, _) => seen.activity = Reading::Read(active()),
-                    (_, Reading::Read(Some(look))) => look.state = PlanState::InDoubt { since: now().mono - timing().doubt() },
+                    (1, _) => seen.activity = Observed::Read(active()),
+                    (_, Observed::Read(Some(look))) => look.state = PlanState::InDoubt { since: now().mono - timing().doubt() },
                     _ => {}
                 }
             }
             let decision = decided(&seen, size);
             match decision.step {
                 Some(Step::WriteAhead { plan, deadline, .. }) => {
-                    let look = RecordLook { object: bare_record(&plan, deadline), state: unsent(1), switches: Switches::default() };
-                    seen.record = Reading::Read(Some(look));
+                    let look = RecordView { object: bare_record(&plan, deadline), state: unsent(1), switches: RunStateCalls::default() };
+                    seen.record = Observed::Read(Some(look));
                 }
                 Some(Step::Send { plan, only }) => {
                     prop_assert!(only.len() <= size);
-                    let Reading::Read(now) = &mut seen.committed else { panic!("read") };
+                    let Observed::Read(now) = &mut seen.committed else { panic!("read") };
                     for (row, goal) in plan.moves().filter(|(row, _)| only.contains(&row.at)) {
                         prop_assert!(sent_to.insert(row.at.clone()), "{} is sent twice", row.at);
                         now.insert(row.at.clone(), Commit { offset: goal.offset, ..Commit::default() });
                     }
-                    let Reading::Read(Some(look)) = &mut seen.record else { panic!("a record") };
+                    let Observed::Read(Some(look)) = &mut seen.record else { panic!("a record") };
                     look.state = sent(&[], 1, 1);
                 }
-                Some(Step::Announce { chunk }) => {
-                    let Reading::Read(Some(look)) = &mut seen.record else { panic!("a record") };
+                Some(Step::StartChunk { chunk }) => {
+                    let Observed::Read(Some(look)) = &mut seen.record else { panic!("a record") };
                     look.object.spec.writer.as_mut().unwrap().chunk = i32::try_from(chunk).unwrap();
                     look.state = unsent(1);
                 }
-                Some(Step::Unload) => {
+                Some(Step::DropPlan) => {
                     prop_assert!(sent_to.is_empty(), "unloaded after something was sent");
                     return Ok(());
                 }

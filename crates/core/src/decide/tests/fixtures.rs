@@ -14,8 +14,8 @@ pub use stream_pipeline_api::{
 };
 pub use stream_pipeline_core::decide::decide;
 pub use stream_pipeline_core::{
-    Activity, Answer, Cause, Commit, Committed, Decision, Desired, Elder, Leftover, Log, Now, Observation, Plan, PlanState, Progress,
-    Quiet, Reading, RecordLook, Step, Switches, Timing, Topic, TopicPartition, Verdict,
+    Activity, Cause, Commit, Committed, Decision, Desired, LogBounds, Now, Observation, Observed, OlderPipeline, Plan, PlanState,
+    PriorStatus, Quiet, RecordView, Report, RunStateCalls, SendOutcome, Step, SupersededRecord, Timing, Topic, TopicPartition,
 };
 
 pub fn timing() -> Timing {
@@ -72,17 +72,17 @@ pub fn topics() -> BTreeMap<String, Option<Topic>> {
 
 /// An Empty, quiet group and everything readable.
 pub fn ready() -> Observation {
-    let log = Log { start: 0, end: 10, high_watermark: 10, ..Log::default() };
+    let log = LogBounds { start: 0, end: 10, high_watermark: 10, ..LogBounds::default() };
     Observation {
-        identity: Reading::Read(cluster("c")),
-        activity: Reading::Read(Activity::Inactive(Phase::Stopped, "Empty".to_owned())),
-        committed: Reading::Read(committed(&[7, 8])),
+        identity: Observed::Read(cluster("c")),
+        activity: Observed::Read(Activity::Inactive(Phase::Stopped, "Empty".to_owned())),
+        committed: Observed::Read(committed(&[7, 8])),
         quiet: Quiet { since: Some(Duration::from_secs(11)), moved: None },
-        topics: Reading::Read(topics()),
-        log: Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)])),
-        record: Reading::Read(None),
-        rivals: Reading::Read(vec![]),
-        wanted: Reading::Read(true),
+        topics: Observed::Read(topics()),
+        log: Observed::Read(BTreeMap::from([(at(0), log), (at(1), log)])),
+        record: Observed::Read(None),
+        conflicting_records: Observed::Read(vec![]),
+        wanted: Observed::Read(true),
         ..Observation::default()
     }
 }
@@ -105,13 +105,13 @@ pub fn earliest() -> Value {
 
 pub fn run(reset: Value, status: Value, seen: &Observation) -> Decision {
     let object = pipeline(reset, status);
-    decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), seen, &timing(), now())
+    decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now())
 }
 
 /// The recorded plan that `ready` leads to, in this state.
-pub fn record(state: PlanState) -> RecordLook {
+pub fn record(state: PlanState) -> RecordView {
     let Some(Step::WriteAhead { plan, deadline, .. }) = run(earliest(), known(), &ready()).step else { panic!("a plan is made") };
-    let mut look = RecordLook { object: bare_record(&plan, deadline), state, switches: Switches::default() };
+    let mut look = RecordView { object: bare_record(&plan, deadline), state, switches: RunStateCalls::default() };
     if matches!(look.state, PlanState::Absent) {
         (look.object.spec.plan, look.object.spec.writer) = (None, None);
     }
@@ -140,15 +140,15 @@ pub fn unsent(age: u64) -> PlanState {
 
 pub fn sent(refused: &[(i32, i32)], age: u64, tries: u32) -> PlanState {
     let refused = refused.iter().map(|(partition, code)| (at(*partition), *code)).collect();
-    PlanState::OursSent { loaded_at: now().mono - Duration::from_secs(age), tries, answer: Answer::Definite { refused } }
+    PlanState::OursSent { loaded_at: now().mono - Duration::from_secs(age), tries, answer: SendOutcome::Answered { refused } }
 }
 
-pub fn with(look: RecordLook, offsets: &[i64]) -> Observation {
-    Observation { record: Reading::Read(Some(look)), committed: Reading::Read(committed(offsets)), ..ready() }
+pub fn with(look: RecordView, offsets: &[i64]) -> Observation {
+    Observation { record: Observed::Read(Some(look)), committed: Observed::Read(committed(offsets)), ..ready() }
 }
 
 /// As the operator closes it: with what stands for the plan that is there.
-pub fn closing(look: &RecordLook, phase: RecordPhase, reason: Reason, attempt: i32) -> OffsetResetRecordStatus {
+pub fn closing(look: &RecordView, phase: RecordPhase, reason: Reason, attempt: i32) -> OffsetResetRecordStatus {
     let plan_digest = look.object.spec.plan.as_ref().map(|plan| plan.digest());
     OffsetResetRecordStatus { attempt, plan_digest, ..OffsetResetRecordStatus::new(phase, reason, now().wall) }
 }

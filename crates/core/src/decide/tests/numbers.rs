@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::LagReading;
-use crate::decide::compare::compare;
+use crate::api::LagSample;
+use crate::decide::lag_evidence::compare;
 
 /// Any number, those at the ends more often than others.
 fn any_number() -> impl Strategy<Value = i64> {
@@ -30,13 +30,13 @@ proptest! {
         for (p, (start, end, high_watermark, commit, found, time, newest)) in (0..).zip(&logs) {
             let found = (*found >= 0).then_some((*found, *time, None));
             let (start, end, high_watermark, newest) = (*start, *end, *high_watermark, Some(*newest));
-            log.insert(at(p), Log { start, end, high_watermark, found, newest, rate_milli: i64::MAX, ..Log::default() });
+            log.insert(at(p), LogBounds { start, end, high_watermark, found, newest, rate_milli: i64::MAX, ..LogBounds::default() });
             partitions.insert(p, true);
             commits.insert(at(p), Commit { offset: *commit, ..Commit::default() });
         }
         crate::lag(&log, &commits);
-        seen.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
-        (seen.committed, seen.log) = (Reading::Read(commits), Reading::Read(log));
+        seen.topics = Observed::Read(BTreeMap::from([("t".to_owned(), Some(Topic { id: "x".to_owned(), partitions }))]));
+        (seen.committed, seen.log) = (Observed::Read(commits), Observed::Read(log));
         let decision = run(json!({ "id": "r1", "to": to, "outOfRange": "Clamp" }), known(), &seen);
         if let Some(Step::WriteAhead { plan, .. }) = decision.step {
             let totals = plan.totals();
@@ -46,7 +46,7 @@ proptest! {
 
     #[test]
     fn no_number_of_a_platform_overflows(numbers in (any_number(), any_number(), any_number(), any_number()), natural in prop::option::of(any_number())) {
-        let reading = |offset, lag| LagReading { offset, lag, at: Timestamp::UNIX_EPOCH };
+        let reading = |offset, lag| LagSample { offset, lag, at: Timestamp::UNIX_EPOCH };
         compare(Some(reading(numbers.0, numbers.1)), reading(numbers.2, numbers.3), natural);
     }
 }
@@ -54,11 +54,11 @@ proptest! {
 /// The plan of one partition that comes from `commit`, in a log from `start` to `end`, of which `high` is there in all.
 fn totals(commit: i64, (start, end, high): (i64, i64, i64), to: Value) -> (i64, i64, i64) {
     let mut seen = ready();
-    let log = Log { start, end, high_watermark: high, ..Log::default() };
+    let log = LogBounds { start, end, high_watermark: high, ..LogBounds::default() };
     let topic = Topic { id: "topic-id".to_owned(), partitions: BTreeMap::from([(0, true)]) };
-    seen.topics = Reading::Read(BTreeMap::from([("t".to_owned(), Some(topic))]));
-    seen.committed = Reading::Read(committed(&[commit]));
-    seen.log = Reading::Read(BTreeMap::from([(at(0), log)]));
+    seen.topics = Observed::Read(BTreeMap::from([("t".to_owned(), Some(topic))]));
+    seen.committed = Observed::Read(committed(&[commit]));
+    seen.log = Observed::Read(BTreeMap::from([(at(0), log)]));
     let Some(Step::WriteAhead { plan, .. }) = run(json!({ "id": "r1", "to": to }), known(), &seen).step else { panic!("a plan") };
     let totals = plan.totals();
     (totals.replayed, totals.skipped, totals.lag_after)
@@ -84,11 +84,11 @@ fn totals_are_of_records_that_exist() {
 #[test]
 fn three_commits_at_the_largest_offset_are_planned_like_others() {
     let mut seen = ready();
-    seen.committed = Reading::Read(committed(&[i64::MAX, i64::MAX]));
+    seen.committed = Observed::Read(committed(&[i64::MAX, i64::MAX]));
     let Some(Step::WriteAhead { plan, .. }) = run(earliest(), known(), &seen).step else { panic!("a plan") };
     assert_eq!(plan.totals().replayed, 20);
-    let log = Log { start: 0, end: i64::MAX, high_watermark: i64::MAX, ..Log::default() };
-    seen.log = Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
+    let log = LogBounds { start: 0, end: i64::MAX, high_watermark: i64::MAX, ..LogBounds::default() };
+    seen.log = Observed::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
     let Some(Step::WriteAhead { plan, .. }) = run(earliest(), known(), &seen).step else { panic!("a plan") };
     assert_eq!((plan.totals().replayed, plan.totals().lag_after), (i64::MAX, i64::MAX));
 }

@@ -6,28 +6,28 @@ fn retry() -> Value {
     json!({ "id": "r1", "to": { "position": "Earliest" }, "onUnknownOutcome": "Retry" })
 }
 
-fn held() -> RecordLook {
+fn held() -> RecordView {
     let mut look = record(PlanState::Closed);
     look.object.status = Some(closing(&look, RecordPhase::Held, Reason::OutcomeUnknown, 1));
     look
 }
 
 fn says(decision: &Decision) -> &str {
-    match &decision.verdict {
-        Verdict::Request(ending) => &ending.cause.message,
+    match &decision.report {
+        Report::Request(ending) => &ending.cause.message,
         _ => "",
     }
 }
 
 #[test]
 fn a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
-    let retried = |change: &dyn Fn(&mut RecordLook)| {
+    let retried = |change: &dyn Fn(&mut RecordView)| {
         let mut look = held();
         change(&mut look);
         run(retry(), known(), &with(look, &[7, 8]))
     };
-    assert!(matches!(retried(&|_| ()).step, Some(Step::Rearm)));
-    type Exchange = (&'static str, fn(&mut RecordLook));
+    assert!(matches!(retried(&|_| ()).step, Some(Step::Retry)));
+    type Exchange = (&'static str, fn(&mut RecordView));
     let exchanged: [Exchange; 6] = [
         ("a target", |l| l.object.spec.plan.as_mut().unwrap().topics[0].to[0] = 9_000_000_000),
         ("the snapshot", |l| l.object.spec.plan.as_mut().unwrap().topics[0].log_end[0] = 9_000_000_000),
@@ -46,7 +46,7 @@ fn a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
         );
     }
     // What only people read of it is none of the plan.
-    assert!(matches!(retried(&|l| l.object.spec.plan.as_mut().unwrap().warnings.clear()).step, Some(Step::Rearm)));
+    assert!(matches!(retried(&|l| l.object.spec.plan.as_mut().unwrap().warnings.clear()).step, Some(Step::Retry)));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_close_says_what_stands_for_the_plan() {
 
 #[test]
 fn a_request_whose_record_is_of_one_cluster_is_not_begun_or_sent_again_on_another() {
-    let elsewhere = |look: RecordLook| Observation { identity: Reading::Read(cluster("d")), ..with(look, &[7, 8]) };
+    let elsewhere = |look: RecordView| Observation { identity: Observed::Read(cluster("d")), ..with(look, &[7, 8]) };
     // Nothing is pinned before the first status.
     let decision = run(retry(), known(), &elsewhere(record(PlanState::Absent)));
     assert_eq!((stands(&decision), decision.step.is_none()), (Some((Stage::Waiting, Reason::ClusterChanged)), true));
@@ -69,26 +69,28 @@ fn a_request_whose_record_is_of_one_cluster_is_not_begun_or_sent_again_on_anothe
     // Nor is anything stopped for it.
     let mut pausing = record(PlanState::Absent);
     pausing.object.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
-    let running = Observation { activity: Reading::Read(active()), run_state: Reading::Read(crate::RunState::Up), ..elsewhere(pausing) };
+    let running =
+        Observation { activity: Observed::Read(active()), run_state: Observed::Read(crate::RunState::Running), ..elsewhere(pausing) };
     let mut pause = earliest();
     pause["whenActive"] = json!("Pause");
     let mut object = pipeline(pause, known());
     object.metadata.finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
     object.spec.kafka.as_mut().unwrap().workloads = Some(vec![]);
-    let asked = |seen: &Observation| decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), seen, &timing(), now());
+    let asked = |seen: &Observation| decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now());
     assert!(asked(&running).step.is_none(), "{:?}", asked(&running));
-    let same = Observation { identity: Reading::Read(cluster("c")), ..running };
+    let same = Observation { identity: Observed::Read(cluster("c")), ..running };
     assert!(matches!(asked(&same).step, Some(Step::Stop)), "{:?}", asked(&same));
 }
 
 #[test]
 fn an_older_one_that_was_not_looked_at_is_waited_for_and_one_that_may_still_come_too() {
-    let with_elder = |elder: Elder| run(earliest(), known(), &Observation { elder: Some(elder), ..ready() });
-    let unseen = with_elder(Elder::NotLookedAt("n/a".to_owned()));
+    let with_elder =
+        |older_pipeline: OlderPipeline| run(earliest(), known(), &Observation { older_pipeline: Some(older_pipeline), ..ready() });
+    let unseen = with_elder(OlderPipeline::NotLookedAt("n/a".to_owned()));
     assert_eq!((stands(&unseen), unseen.step.is_none()), (Some((Stage::Waiting, Reason::DuplicateGroup)), true));
     assert!(says(&unseen).contains("n/a is older") && says(&unseen).contains("not looked at it yet"), "{}", says(&unseen));
-    let young = with_elder(Elder::MayCome(Duration::from_millis(700)));
-    assert!(matches!(young.verdict, Verdict::Keep) && young.step.is_none() && young.recheck == Duration::from_millis(700), "{young:?}");
+    let young = with_elder(OlderPipeline::MayCome(Duration::from_millis(700)));
+    assert!(matches!(young.report, Report::Unchanged) && young.step.is_none() && young.recheck == Duration::from_millis(700), "{young:?}");
 }
 
 #[test]
@@ -118,7 +120,7 @@ fn f09_what_another_version_said_of_a_request_begins_nothing_and_is_told() {
     assert_eq!((stands(&told), told.step.is_none()), (Some((Stage::Held, Reason::OfAnotherVersion)), true), "{told:?}");
     assert!(says(&told).contains("proven by a mirror") && says(&told).contains("new id"), "{}", says(&told));
     // A record that cannot be read at all is told where the status says that something was under way.
-    let unreadable = Reading::Unreadable(Cause::new(Reason::InvalidObject, "reading a record: p-1 cannot be read by this version"));
+    let unreadable = Observed::Unreadable(Cause::new(Reason::InvalidObject, "reading a record: p-1 cannot be read by this version"));
     let seen = Observation { record: unreadable, ..ready() };
     for stage in ["Sending", "Scheduled", "Waiting"] {
         let decision = run(earliest(), of_next(stage), &seen);

@@ -47,7 +47,7 @@ fn o29_what_may_have_lost_something_ends_and_what_was_taken_on_before_waits() {
     ] {
         let decision = run(earliest(), status, &outdated(ready(), asked));
         assert_eq!((stands(&decision), decision.step.is_none()), (Some((expected, Reason::CRDOutdated)), true), "{what}");
-        let Verdict::Request(ending) = decision.verdict else { panic!("{what}") };
+        let Report::Request(ending) = decision.report else { panic!("{what}") };
         assert!(ending.cause.message.contains("helm upgrade brings it"), "{}", ending.cause.message);
         assert_eq!(ending.cause.message.contains("with a new id"), expected == Stage::Failed, "{}", ending.cause.message);
     }
@@ -56,5 +56,5 @@ fn o29_what_may_have_lost_something_ends_and_what_was_taken_on_before_waits() {
     assert!(run(earliest(), failed, &ready()).step.is_none());
     // Present at creation it is skipped all the same, and without a request nothing is told.
     assert_eq!(stands(&run(earliest(), Value::Null, &outdated(ready(), true))), Some((Stage::Skipped, Reason::SkippedAtCreation)));
-    assert!(matches!(run(Value::Null, known(), &outdated(ready(), true)).verdict, Verdict::Nothing));
+    assert!(matches!(run(Value::Null, known(), &outdated(ready(), true)).report, Report::NotRequested));
 }

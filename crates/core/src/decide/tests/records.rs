@@ -15,30 +15,32 @@ fn the_second_look_sends_only_what_is_still_as_planned() {
         BTreeMap::from([("t".to_owned(), Some(Topic { id: "another".to_owned(), partitions: BTreeMap::from([(0, true), (1, true)]) }))]);
     let unloads: Vec<(&str, Decision)> = vec![
         ("the window passed", run(earliest(), known(), &with(record(unsent(6)), &[7, 8]))),
-        ("the group moved", moved(&|s| s.committed = Reading::Read(committed(&[7, 9])))),
-        ("a commit vanished", moved(&|s| s.committed = Reading::Read(committed(&[7])))),
-        ("a member joined", moved(&|s| s.activity = Reading::Read(active()))),
-        ("the id changed meanwhile", moved(&|s| s.wanted = Reading::Read(false))),
-        ("the API server does not say", moved(&|s| s.wanted = Reading::Unreadable(Cause::new(Reason::APIServerError, "no answer")))),
-        ("two in doubt at once", moved(&|s| s.rivals = Reading::Read(vec!["n/x".to_owned()]))),
-        ("another cluster", moved(&|s| s.identity = Reading::Read(cluster("d")))),
+        ("the group moved", moved(&|s| s.committed = Observed::Read(committed(&[7, 9])))),
+        ("a commit vanished", moved(&|s| s.committed = Observed::Read(committed(&[7])))),
+        ("a member joined", moved(&|s| s.activity = Observed::Read(active()))),
+        ("the id changed meanwhile", moved(&|s| s.wanted = Observed::Read(false))),
+        ("the API server does not say", moved(&|s| s.wanted = Observed::Unreadable(Cause::new(Reason::APIServerError, "no answer")))),
+        ("two in doubt at once", moved(&|s| s.conflicting_records = Observed::Read(vec!["n/x".to_owned()]))),
+        ("another cluster", moved(&|s| s.identity = Observed::Read(cluster("d")))),
         (
             "the record is not as written",
-            moved(&|s| s.record = Reading::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: false, dead: false })))),
+            moved(&|s| {
+                s.record = Observed::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: false, dead: false })))
+            }),
         ),
         (
             "given up before",
-            moved(&|s| s.record = Reading::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: true, dead: true })))),
+            moved(&|s| s.record = Observed::Read(Some(record(PlanState::OursUnsent { loaded_at: now().mono, intact: true, dead: true })))),
         ),
     ];
-    let anew = moved(&|s| s.topics = Reading::Read(other.clone()));
+    let anew = moved(&|s| s.topics = Observed::Read(other.clone()));
     assert_eq!(closes_as(&anew), Some((RecordPhase::Abandoned, Reason::TopicRecreated)), "K26");
     let mut skewed = record(unsent(1));
     skewed.object.spec.created_at = "2026-01-01T11:50:00Z".parse().unwrap();
     let skewed = run(earliest(), known(), &with(skewed, &[7, 8]));
     assert_eq!(closes_as(&skewed), Some((RecordPhase::Abandoned, Reason::ClockSkew)), "F22");
     for (sentence, decision) in unloads {
-        assert!(matches!(decision.step, Some(Step::Unload)), "{sentence}: {:?}", decision.step);
+        assert!(matches!(decision.step, Some(Step::DropPlan)), "{sentence}: {:?}", decision.step);
     }
 }
 
@@ -49,7 +51,7 @@ fn an_answer_is_read_back_and_never_believed() {
     assert_eq!(closed(sent(&[], 1, 1), &[0, 0]), Some((RecordPhase::Verified, ResetVerified)));
     assert_eq!(closed(sent(&[], 1, 1), &[0, 3]), Some((RecordPhase::Held, OffsetsMoved)), "O12");
     let all_refused = run(earliest(), known(), &with(record(sent(&[(0, 25), (1, 25)], 1, 1)), &[7, 8]));
-    assert!(matches!(all_refused.step, Some(Step::Unload)), "A10: {:?}", all_refused.step);
+    assert!(matches!(all_refused.step, Some(Step::DropPlan)), "A10: {:?}", all_refused.step);
     let some = run(earliest(), known(), &with(record(sent(&[(1, 29)], 1, 1)), &[0, 8]));
     assert!(matches!(&some.step, Some(Step::Send { only, .. }) if only.iter().eq([&at(1)])), "O13: {:?}", some.step);
     assert_eq!(closed(sent(&[(1, 29)], 1, 3), &[0, 8]), Some((RecordPhase::Held, PartlyApplied)), "twice at most");
@@ -60,26 +62,26 @@ fn an_answer_is_read_back_and_never_believed() {
 #[test]
 fn f18_a_commit_refused_on_8000_partitions_is_told_briefly() {
     let at = |partition| TopicPartition::new(&"t".repeat(20), partition);
-    let log = Log { start: 0, end: 10, high_watermark: 10, ..Log::default() };
+    let log = LogBounds { start: 0, end: 10, high_watermark: 10, ..LogBounds::default() };
     let all = |offset: i64| -> Committed { (0..8000).map(|p| (at(p), Commit { offset, ..Commit::default() })).collect() };
     let topic = Topic { id: "topic-id".to_owned(), partitions: (0..8000).map(|p| (p, true)).collect() };
     let mut seen = ready();
-    seen.topics = Reading::Read(BTreeMap::from([("t".repeat(20), Some(topic))]));
-    seen.log = Reading::Read((0..8000).map(|p| (at(p), log)).collect());
-    seen.committed = Reading::Read(all(7));
+    seen.topics = Observed::Read(BTreeMap::from([("t".repeat(20), Some(topic))]));
+    seen.log = Observed::Read((0..8000).map(|p| (at(p), log)).collect());
+    seen.committed = Observed::Read(all(7));
     let Some(Step::WriteAhead { plan, deadline, .. }) = run(earliest(), known(), &seen).step else { panic!("a plan is made") };
-    let answer = Answer::Definite { refused: (1..8000).map(|p| (at(p), 29)).collect() };
+    let answer = SendOutcome::Answered { refused: (1..8000).map(|p| (at(p), 29)).collect() };
     let state = PlanState::OursSent { loaded_at: now().mono - Duration::from_secs(1), tries: 3, answer };
-    seen.record = Reading::Read(Some(RecordLook { object: bare_record(&plan, deadline), state, switches: Switches::default() }));
+    seen.record = Observed::Read(Some(RecordView { object: bare_record(&plan, deadline), state, switches: RunStateCalls::default() }));
     let mut standing = all(7);
     standing.insert(at(0), Commit::default());
-    seen.committed = Reading::Read(standing);
+    seen.committed = Observed::Read(standing);
     let decision = run(earliest(), known(), &seen);
     let Some(Step::Close(status)) = &decision.step else { panic!("it is closed: {:?}", decision.step) };
     assert_eq!((status.phase, status.reason), (RecordPhase::Held, Reason::PartlyApplied));
     assert!(status.failures.len() == 100 && status.message.len() <= 1024, "{} failures, {:?}", status.failures.len(), status.message);
     assert_eq!(status.verification.as_ref().map(|v| (v.at_target, v.as_before, v.elsewhere)), Some((1, 7999, 0)));
-    let Verdict::Request(told) = &decision.verdict else { panic!("the request is told of: {:?}", decision.verdict) };
+    let Report::Request(told) = &decision.report else { panic!("the request is told of: {:?}", decision.report) };
     let said = &told.cause.message;
     assert!(said.len() < 8 * 1024 && said.contains("refused 7,999 partitions") && said.contains(" and 7987 more"), "{said}");
 }
@@ -106,7 +108,7 @@ fn o19_retry_sends_what_is_left_once_and_is_never_unloaded() {
         look.object.status = Some(closing(&look, RecordPhase::Held, reason, attempt));
         look
     };
-    let rearms = |look: RecordLook, offsets: &[i64]| matches!(run(retry.clone(), known(), &with(look, offsets)).step, Some(Step::Rearm));
+    let rearms = |look: RecordView, offsets: &[i64]| matches!(run(retry.clone(), known(), &with(look, offsets)).step, Some(Step::Retry));
     assert!(rearms(held(Reason::OutcomeUnknown, 1), &[0, 8]));
     assert!(!rearms(held(Reason::OutcomeUnknown, 1), &[0, 9]), "only from target or snapshot");
     assert!(!rearms(held(Reason::OutcomeUnknown, 2), &[0, 8]), "once");
@@ -120,20 +122,20 @@ fn o19_retry_sends_what_is_left_once_and_is_never_unloaded() {
 
 #[test]
 fn a_record_nobody_asks_for_is_never_sent() {
-    let leftover = |state: PlanState| Observation {
-        leftover: Some(Leftover {
+    let superseded = |state: PlanState| Observation {
+        superseded: Some(SupersededRecord {
             look: record(state),
-            committed: Reading::Read(committed(&[7, 8])),
-            activity: Reading::Unread,
-            run_state: Reading::Unread,
+            committed: Observed::Read(committed(&[7, 8])),
+            activity: Observed::Unread,
+            run_state: Observed::Unread,
         }),
         ..ready()
     };
     let asked = json!({ "id": "r2", "to": { "position": "Latest" } });
     for (state, unload) in [(unsent(1), true), (PlanState::Absent, false)] {
-        let decision = run(asked.clone(), known(), &leftover(state));
+        let decision = run(asked.clone(), known(), &superseded(state));
         let expected = if unload {
-            matches!(decision.step, Some(Step::Unload))
+            matches!(decision.step, Some(Step::DropPlan))
         } else {
             closes_as(&decision) == Some((RecordPhase::Abandoned, Reason::NoLongerRequested))
         };
@@ -141,7 +143,7 @@ fn a_record_nobody_asks_for_is_never_sent() {
         assert_eq!(stands(&decision), Some((Stage::Waiting, Reason::AnotherResetOpen)));
     }
     // First seen along with a leftover: what would be skipped must not become accepted by waiting for it.
-    let decision = run(asked, Value::Null, &leftover(unsent(1)));
+    let decision = run(asked, Value::Null, &superseded(unsent(1)));
     assert_eq!(stands(&decision), None);
 }
 
@@ -149,7 +151,7 @@ fn a_record_nobody_asks_for_is_never_sent() {
 fn a_record_without_a_plan_is_given_up_where_the_status_says_that_it_ended() {
     for stage in ["Verified", "Held", "Failed", "Skipped"] {
         let told = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": stage } });
-        let seen = Observation { record: Reading::Read(Some(record(PlanState::Absent))), ..ready() };
+        let seen = Observation { record: Observed::Read(Some(record(PlanState::Absent))), ..ready() };
         let decision = run(earliest(), told, &seen);
         assert_eq!(closes_as(&decision), Some((RecordPhase::Abandoned, Reason::NoLongerRequested)), "{stage}");
     }
@@ -159,7 +161,7 @@ fn a_record_without_a_plan_is_given_up_where_the_status_says_that_it_ended() {
 fn b12_what_was_given_up_along_with_an_earlier_object_tells_nothing_of_a_later_one() {
     let mut left = record(PlanState::Absent);
     (left.object.spec.pipeline.uid, left.object.spec.plan) = ("older".to_owned(), None);
-    let seen = |look: &RecordLook| run(earliest(), known(), &Observation { record: Reading::Read(Some(look.clone())), ..ready() });
+    let seen = |look: &RecordView| run(earliest(), known(), &Observation { record: Observed::Read(Some(look.clone())), ..ready() });
     let open = seen(&left);
     assert_eq!((closes_as(&open), stands(&open)), (Some((RecordPhase::Abandoned, Reason::NoLongerRequested)), None), "{open:?}");
     left.state = PlanState::Closed;

@@ -6,8 +6,8 @@ use super::*;
 fn what_a_request_without_a_record_comes_to() {
     use Reason::*;
     use Stage::{Failed, Skipped, Waiting};
-    let unreachable = || Reading::Unreadable(Cause::new(BrokerUnreachable, "no answer"));
-    let unread_record = || Reading::Unreadable(Cause::new(APIServerError, "no answer"));
+    let unreachable = || Observed::Unreadable(Cause::new(BrokerUnreachable, "no answer"));
+    let unread_record = || Observed::Unreadable(Cause::new(APIServerError, "no answer"));
     let ask = |extra: Value| {
         let mut reset = earliest();
         for (key, value) in extra.as_object().unwrap() {
@@ -76,7 +76,7 @@ fn what_a_request_without_a_record_comes_to() {
             known(),
             set(&|s| {
                 let missing = Activity::Missing(Cause::new(PipelineNotFound, "no such group"));
-                (s.activity, s.committed) = (Reading::Read(missing), Reading::Read(Committed::new()));
+                (s.activity, s.committed) = (Observed::Read(missing), Observed::Read(Committed::new()));
             }),
             Some((Failed, PipelineNotFound)),
         ),
@@ -84,15 +84,15 @@ fn what_a_request_without_a_record_comes_to() {
             "K27 a share group",
             earliest(),
             known(),
-            set(&|s| s.activity = Reading::Read(Activity::Unsupported(Cause::new(GroupTypeNotSupported, "a share group")))),
+            set(&|s| s.activity = Observed::Read(Activity::Unsupported(Cause::new(GroupTypeNotSupported, "a share group")))),
             Some((Failed, GroupTypeNotSupported)),
         ),
-        ("A01 members", earliest(), known(), set(&|s| s.activity = Reading::Read(active())), Some((Waiting, GroupActive))),
+        ("A01 members", earliest(), known(), set(&|s| s.activity = Observed::Read(active())), Some((Waiting, GroupActive))),
         (
             "A03 members, and Fail",
             ask(json!({ "whenActive": "Fail" })),
             known(),
-            set(&|s| s.activity = Reading::Read(active())),
+            set(&|s| s.activity = Observed::Read(active())),
             Some((Failed, GroupActive)),
         ),
         (
@@ -113,31 +113,31 @@ fn what_a_request_without_a_record_comes_to() {
             "A07 an open transaction",
             earliest(),
             known(),
-            set(&|s| s.committed = Reading::Read(pending.clone())),
+            set(&|s| s.committed = Observed::Read(pending.clone())),
             Some((Waiting, TransactionOpen)),
         ),
         (
             "O36 another reset of the group is open",
             earliest(),
             known(),
-            set(&|s| s.rivals = Reading::Read(vec!["n/other".to_owned()])),
+            set(&|s| s.conflicting_records = Observed::Read(vec!["n/other".to_owned()])),
             Some((Waiting, AnotherResetOpen)),
         ),
         (
             "O08 an older StreamPipeline names the group",
             earliest(),
             known(),
-            set(&|s| s.elder = Some(Elder::Acts("n/other".to_owned()))),
+            set(&|s| s.older_pipeline = Some(OlderPipeline::Acts("n/other".to_owned()))),
             Some((Waiting, DuplicateGroup)),
         ),
         (
             "K10 a topic that does not exist",
             earliest(),
             known(),
-            set(&|s| s.topics = Reading::Read(BTreeMap::from([("t".to_owned(), None)]))),
+            set(&|s| s.topics = Observed::Read(BTreeMap::from([("t".to_owned(), None)]))),
             Some((Failed, PartitionNotFound)),
         ),
-        ("A14 the deadline", earliest(), waiting, set(&|s| s.activity = Reading::Read(active())), Some((Failed, WaitTimedOut))),
+        ("A14 the deadline", earliest(), waiting, set(&|s| s.activity = Observed::Read(active())), Some((Failed, WaitTimedOut))),
         ("nothing new is started on the way out", earliest(), known(), set(&|s| s.draining = true), None),
         (
             "O20 sent by its status, and the record gone",
@@ -194,7 +194,7 @@ fn what_a_request_without_a_record_comes_to() {
 #[test]
 fn k21_a_log_that_cannot_be_read_is_61168_and_waits() {
     let mut seen = ready();
-    seen.log = Reading::Unreadable(Cause::new(Reason::AverageRateUnavailable, "no leader for t-1"));
+    seen.log = Observed::Unreadable(Cause::new(Reason::AverageRateUnavailable, "no leader for t-1"));
     let decision = run(earliest(), known(), &seen);
     assert_eq!(stands(&decision), Some((Stage::Waiting, Reason::AverageRateUnavailable)));
     assert_eq!(Reason::AverageRateUnavailable.code(), Some(61168));
@@ -203,8 +203,8 @@ fn k21_a_log_that_cannot_be_read_is_61168_and_waits() {
 #[test]
 fn k30_a_look_up_that_contradicts_the_newest_record_is_not_believed() {
     let mut seen = ready();
-    let log = Log { start: 0, end: 10, high_watermark: 10, newest: Some(now().wall.as_millisecond()), ..Log::default() };
-    seen.log = Reading::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
+    let log = LogBounds { start: 0, end: 10, high_watermark: 10, newest: Some(now().wall.as_millisecond()), ..LogBounds::default() };
+    seen.log = Observed::Read(BTreeMap::from([(at(0), log), (at(1), log)]));
     let decision = run(json!({ "id": "r1", "to": { "timestamp": "2026-01-01T00:00:00Z" } }), known(), &seen);
     assert_eq!(stands(&decision), Some((Stage::Failed, Reason::LookupInconsistent)));
     assert!(decision.step.is_none());
@@ -215,8 +215,8 @@ fn a_transaction_that_holds_offsets_is_told_with_its_partitions_and_the_way_out(
     let mut seen = ready();
     let pending = |n: i32| (0..n).map(|p| (at(p), Commit { pending: true, ..Commit::default() })).collect::<Committed>();
     for (n, held) in [(2, "the offset of t-0, t-1;"), (500, "t-11 and 488 more;")] {
-        seen.committed = Reading::Read(pending(n));
-        let Verdict::Request(ending) = run(earliest(), known(), &seen).verdict else { panic!("it waits") };
+        seen.committed = Observed::Read(pending(n));
+        let Report::Request(ending) = run(earliest(), known(), &seen).report else { panic!("it waits") };
         let message = ending.cause.message;
         assert!(message.contains(held) && message.contains("transaction.timeout.ms. One that is left over"), "{message}");
         assert!(message.len() < 1024, "{message}");
@@ -227,7 +227,7 @@ fn a_transaction_that_holds_offsets_is_told_with_its_partitions_and_the_way_out(
 fn k06_a_time_in_the_future_is_told_with_the_time_it_is() {
     for (time, local) in [("2026-01-01T20:00:00Z", true), ("2026-01-02T02:00:01Z", false), ("2999-01-01T00:00:00Z", false)] {
         let decision = run(json!({ "id": "r1", "to": { "timestamp": time } }), known(), &Observation::default());
-        let Verdict::Request(ending) = decision.verdict else { panic!("it ends") };
+        let Report::Request(ending) = decision.report else { panic!("it ends") };
         let message = ending.cause.message;
         assert!(message.contains(&format!("{time} is in the future, now is 2026-01-01T12:00:00Z")), "{message}");
         assert_eq!(message.contains("such as +08:00, not with Z"), local, "{message}");
@@ -245,7 +245,7 @@ fn c2_a_pause_that_could_last_for_weeks_is_given_up_and_what_is_stopped_runs_aga
     };
     for (field, value) in [("waitTimeout", "720h"), ("quietPeriod", "2h")] {
         let says = |decision: &Decision| {
-            let Verdict::Request(ending) = &decision.verdict else { panic!("{decision:?}") };
+            let Report::Request(ending) = &decision.report else { panic!("{decision:?}") };
             assert_eq!((ending.stage, ending.cause.reason.as_str()), (Stage::Failed, "PauseTooLong"), "{field}");
             let text = &ending.cause.message;
             for part in [field, "with whenActive: Pause", "nothing was sent", "Shorten it, with a new id"] {
@@ -254,7 +254,7 @@ fn c2_a_pause_that_could_last_for_weeks_is_given_up_and_what_is_stopped_runs_aga
         };
         // Before anything was stopped, also where it could be reset at once.
         for activity in [active(), Activity::Inactive(Phase::Stopped, "Empty".to_owned())] {
-            let decision = run(pause(field, value), known(), &Observation { activity: Reading::Read(activity), ..ready() });
+            let decision = run(pause(field, value), known(), &Observation { activity: Observed::Read(activity), ..ready() });
             assert!(decision.step.is_none(), "{field}: {decision:?}");
             says(&decision);
         }

@@ -1,8 +1,8 @@
 //! A platform that chooses the target and is read back only after the next start; stopping and bringing back.
 
 use super::*;
-use crate::api::{LagReading, RunStateBefore};
-use crate::{RunState, Switch, Switches};
+use crate::api::{LagSample, RunStateBefore};
+use crate::{RunState, RunStateCall, RunStateCalls};
 
 fn enos(reset: Value, status: Value, finalizer: bool) -> StreamPipeline {
     let mut object = json!({
@@ -24,49 +24,49 @@ fn enos(reset: Value, status: Value, finalizer: bool) -> StreamPipeline {
 }
 
 fn decided(object: &StreamPipeline, seen: &Observation) -> Decision {
-    decide(&Desired::of(object, now().wall).unwrap(), &Progress::of(object), seen, &timing(), now())
+    decide(&Desired::of(object, now().wall).unwrap(), &PriorStatus::of(object), seen, &timing(), now())
 }
 
 fn pause(seen: &Observation) -> Decision {
     decided(&enos(json!({ "id": "r1", "whenActive": "Pause" }), known(), true), seen)
 }
 
-fn running() -> Reading<Activity> {
-    Reading::Read(Activity::Active(Cause::new(Reason::PipelineActive, "RUNNING")))
+fn running() -> Observed<Activity> {
+    Observed::Read(Activity::Active(Cause::new(Reason::PipelineActive, "RUNNING")))
 }
 
-fn is(phase: Phase) -> Reading<Activity> {
-    Reading::Read(Activity::Inactive(phase, format!("{phase:?}")))
+fn is(phase: Phase) -> Observed<Activity> {
+    Observed::Read(Activity::Inactive(phase, format!("{phase:?}")))
 }
 
 /// As the adapter tells both from one answer.
-fn state_of(activity: &Reading<Activity>) -> Reading<RunState> {
+fn state_of(activity: &Observed<Activity>) -> Observed<RunState> {
     match activity {
-        Reading::Read(Activity::Active(_)) => Reading::Read(RunState::Up),
-        Reading::Read(Activity::Inactive(Phase::Paused, _)) => Reading::Read(RunState::Down),
-        Reading::Read(_) => Reading::Read(RunState::Changed("somebody else".to_owned())),
-        _ => Reading::Unread,
+        Observed::Read(Activity::Active(_)) => Observed::Read(RunState::Running),
+        Observed::Read(Activity::Inactive(Phase::Paused, _)) => Observed::Read(RunState::Stopped),
+        Observed::Read(_) => Observed::Read(RunState::ChangedExternally("somebody else".to_owned())),
+        _ => Observed::Unread,
     }
 }
 
-fn looked(activity: Reading<Activity>, record: Option<RecordLook>) -> Observation {
+fn looked(activity: Observed<Activity>, record: Option<RecordView>) -> Observation {
     Observation {
         run_state: state_of(&activity),
-        before: Reading::Read(RunStateBefore { running: true, ..RunStateBefore::default() }),
-        identity: Reading::Read(BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() }),
+        before: Observed::Read(RunStateBefore { running: true, ..RunStateBefore::default() }),
+        identity: Observed::Read(BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() }),
         activity,
-        committed: Reading::Read(Committed::new()),
-        topics: Reading::Read(BTreeMap::new()),
-        record: Reading::Read(record),
-        rivals: Reading::Read(vec![]),
-        wanted: Reading::Read(true),
-        owing: Reading::Read(vec![]),
+        committed: Observed::Read(Committed::new()),
+        topics: Observed::Read(BTreeMap::new()),
+        record: Observed::Read(record),
+        conflicting_records: Observed::Read(vec![]),
+        wanted: Observed::Read(true),
+        needing_resume: Observed::Read(vec![]),
         ..Observation::default()
     }
 }
 
 /// The record of `r1`, whose pipeline ran before.
-fn record(state: PlanState) -> RecordLook {
+fn record(state: PlanState) -> RecordView {
     let Some(Step::WriteAhead { plan, deadline, .. }) = pause(&looked(is(Phase::Paused), None)).step else { panic!("the call is planned") };
     let mut object = bare_record(&plan, deadline);
     object.spec.request = enos(json!({ "id": "r1", "whenActive": "Pause" }), Value::Null, false).spec.offset_reset.unwrap();
@@ -75,17 +75,17 @@ fn record(state: PlanState) -> RecordLook {
     if matches!(state, PlanState::Absent) {
         (object.spec.plan, object.spec.writer) = (None, None);
     }
-    RecordLook { object, state, switches: Switches { first_seen: Some(*BEGINNING), ..Switches::default() } }
+    RecordView { object, state, switches: RunStateCalls { first_seen: Some(*BEGINNING), ..RunStateCalls::default() } }
 }
 
-fn closed(phase: RecordPhase, reason: Reason) -> RecordLook {
+fn closed(phase: RecordPhase, reason: Reason) -> RecordView {
     let mut look = record(PlanState::Closed);
     look.object.status = Some(closing(&look, phase, reason, 1));
     look
 }
 
-fn ago(seconds: u64) -> Option<Switch> {
-    Some(Switch { last: now().mono - Duration::from_secs(seconds), tries: 1, under_way: true, failure: None })
+fn ago(seconds: u64) -> Option<RunStateCall> {
+    Some(RunStateCall { last: now().mono - Duration::from_secs(seconds), tries: 1, under_way: true, failure: None })
 }
 
 fn word(decision: &Decision) -> String {
@@ -94,8 +94,8 @@ fn word(decision: &Decision) -> String {
         Some(Step::Close(status)) => format!("close {:?} {}", status.phase, status.reason),
         Some(step) => format!("{step:?}").split([' ', '{', '(']).next().unwrap_or_default().to_owned(),
     };
-    match &decision.verdict {
-        Verdict::Request(told) => {
+    match &decision.report {
+        Report::Request(told) => {
             let cause = told.owed.as_ref().unwrap_or(&told.cause);
             format!("{step}, {:?} {}", told.stage, cause.reason)
         }
@@ -108,12 +108,12 @@ fn e02_a_running_pipeline_is_stopped_only_where_asked_and_only_by_a_record_that_
     let ask = |when: &str| decided(&enos(json!({ "id": "r1", "whenActive": when }), known(), false), &looked(running(), None));
     assert_eq!(word(&ask("Wait")), "wait, Waiting PipelineActive");
     assert_eq!(word(&ask("Fail")), "wait, Failed PipelineActive");
-    assert_eq!(word(&ask("Pause")), "Guard, Waiting Pausing");
+    assert_eq!(word(&ask("Pause")), "AddFinalizer, Waiting Pausing");
     assert_eq!(word(&pause(&looked(running(), None))), "RecordPause, Waiting Pausing");
-    let rival = Observation { rivals: Reading::Read(vec!["n/x".to_owned()]), ..looked(running(), None) };
+    let rival = Observation { conflicting_records: Observed::Read(vec!["n/x".to_owned()]), ..looked(running(), None) };
     assert_eq!(word(&pause(&rival)), "wait, Waiting AnotherResetOpen", "O36");
-    let elder = Observation { elder: Some(Elder::Acts("n/x".to_owned())), ..looked(running(), None) };
-    assert_eq!(word(&pause(&elder)), "wait, Waiting DuplicateGroup", "O08");
+    let older_pipeline = Observation { older_pipeline: Some(OlderPipeline::Acts("n/x".to_owned())), ..looked(running(), None) };
+    assert_eq!(word(&pause(&older_pipeline)), "wait, Waiting DuplicateGroup", "O08");
     assert_eq!(word(&pause(&looked(running(), Some(record(PlanState::Absent))))), "Stop, Pausing Pausing");
     let mut stopped = record(PlanState::Absent);
     stopped.switches.stop = ago(1);
@@ -124,12 +124,12 @@ fn e02_a_running_pipeline_is_stopped_only_where_asked_and_only_by_a_record_that_
     assert_eq!(word(&pause(&looked(running(), Some(stopped)))), "wait, Waiting PauseOverridden", "A13");
     assert_eq!(word(&pause(&looked(is(Phase::Paused), Some(record(PlanState::Absent))))), "WriteAhead, Waiting PlanRecorded");
     // Scaled to 0, and a member is still there.
-    let leaving = Observation { run_state: Reading::Read(RunState::Down), ..looked(running(), Some(record(PlanState::Absent))) };
+    let leaving = Observation { run_state: Observed::Read(RunState::Stopped), ..looked(running(), Some(record(PlanState::Absent))) };
     assert_eq!(word(&pause(&leaving)), "wait, Pausing Pausing");
-    let none_of_ours = Observation { before: Reading::Read(RunStateBefore::default()), ..looked(running(), None) };
+    let none_of_ours = Observation { before: Observed::Read(RunStateBefore::default()), ..looked(running(), None) };
     assert_eq!(word(&pause(&none_of_ours)), "wait, Waiting PipelineActive", "members that none of the workloads runs");
     let scaled = Cause::new(Reason::AutoscalerActive, "an HPA");
-    let scaled = Observation { before: Reading::Unreadable(scaled), ..looked(running(), None) };
+    let scaled = Observation { before: Observed::Unreadable(scaled), ..looked(running(), None) };
     assert_eq!(word(&pause(&scaled)), "wait, Waiting AutoscalerActive", "A05");
     // One that did not run when it began is never stopped.
     let mut inactive = record(PlanState::Absent);
@@ -144,7 +144,7 @@ fn e03_what_is_neither_paused_nor_stopped_waits() {
         (Phase::Failed, Reason::PipelineFailed),
         (Phase::Unknown, Reason::PipelineStatusUnknown),
     ] {
-        let seen = looked(Reading::Read(Activity::Unfit(phase, Cause::new(reason, "so"))), None);
+        let seen = looked(Observed::Read(Activity::NotResettable(phase, Cause::new(reason, "so"))), None);
         assert_eq!(word(&pause(&seen)), format!("wait, Waiting {reason}"));
     }
 }
@@ -153,29 +153,29 @@ fn e03_what_is_neither_paused_nor_stopped_waits() {
 fn the_state_right_before_and_right_after_counts() {
     let unsent = |activity| pause(&looked(activity, Some(record(unsent(1)))));
     assert_eq!(word(&unsent(is(Phase::Paused))), "Send, Sending PlanRecorded");
-    assert_eq!(word(&unsent(running())), "Unload, Sending PipelineActive");
+    assert_eq!(word(&unsent(running())), "DropPlan, Sending PipelineActive");
     let answered = |activity| pause(&looked(activity, Some(record(sent(&[], 1, 1)))));
     assert_eq!(word(&answered(is(Phase::Stopped))), "close Sent NoReadBackWhilePaused, Sending NoReadBackWhilePaused");
     assert_eq!(word(&answered(running())), "close Held OutcomeUnknown, Sending OutcomeUnknown", "E15");
-    let cannot_look = Reading::Unreadable(Cause::new(Reason::EndpointUnreachable, "no answer"));
+    let cannot_look = Observed::Unreadable(Cause::new(Reason::EndpointUnreachable, "no answer"));
     assert_eq!(word(&answered(cannot_look)), "wait, Sending EndpointUnreachable", "an answer alone is not believed");
 }
 
 #[test]
 fn what_may_have_been_carried_out_is_never_repeated() {
-    let sent = |answer: Answer| PlanState::OursSent { loaded_at: now().mono, tries: 1, answer };
+    let sent = |answer: SendOutcome| PlanState::OursSent { loaded_at: now().mono, tries: 1, answer };
     let coded = |reason, code| Cause { code: Some(code), ..Cause::new(reason, "so") };
     let judged = |state| pause(&looked(is(Phase::Paused), Some(record(state))));
-    let held = judged(sent(Answer::Unclear(coded(Reason::AverageRateUnavailable, 61168))));
+    let held = judged(sent(SendOutcome::Ambiguous(coded(Reason::AverageRateUnavailable, 61168))));
     assert_eq!(word(&held), "close Held AverageRateUnavailable, Sending AverageRateUnavailable", "E05");
     assert!(matches!(&held.step, Some(Step::Close(status)) if status.code == Some(61168)), "{held:?}");
     assert_eq!(
-        word(&judged(sent(Answer::Unclear(coded(Reason::PlatformError, 99000))))),
+        word(&judged(sent(SendOutcome::Ambiguous(coded(Reason::PlatformError, 99000))))),
         "close Held OutcomeUnknown, Sending OutcomeUnknown"
     );
     let lost = |seconds| {
         let ended = now().mono.checked_sub(Duration::from_secs(seconds)).unwrap();
-        judged(sent(Answer::None { ended, cause: Cause::new(Reason::EndpointUnreachable, "no answer") }))
+        judged(sent(SendOutcome::Unanswered { ended, cause: Cause::new(Reason::EndpointUnreachable, "no answer") }))
     };
     assert_eq!(word(&lost(1)), "wait, Sending Sent", "E06: it may still land");
     assert_eq!(word(&lost(timing().doubt().as_secs())), "close Held OutcomeUnknown, Sending OutcomeUnknown");
@@ -183,11 +183,11 @@ fn what_may_have_been_carried_out_is_never_repeated() {
     assert_eq!(word(&judged(PlanState::InDoubt { since })), "close Held OutcomeUnknown, Sending OutcomeUnknown", "O22");
     // What was certainly not done is planned anew, or ends the request.
     assert_eq!(
-        word(&judged(sent(Answer::NotDone(Cause::new(Reason::EndpointUnreachable, "refused"))))),
-        "Unload, Sending EndpointUnreachable"
+        word(&judged(sent(SendOutcome::NotApplied(Cause::new(Reason::EndpointUnreachable, "refused"))))),
+        "DropPlan, Sending EndpointUnreachable"
     );
     assert_eq!(
-        word(&judged(sent(Answer::NotDone(coded(Reason::PipelineNotFound, 61108))))),
+        word(&judged(sent(SendOutcome::NotApplied(coded(Reason::PipelineNotFound, 61108))))),
         "close Abandoned PipelineNotFound, Sending PipelineNotFound",
         "E04"
     );
@@ -196,57 +196,57 @@ fn what_may_have_been_carried_out_is_never_repeated() {
 #[test]
 fn what_was_stopped_runs_again_before_the_end_is_told() {
     let sent = || closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused);
-    let back = |look: RecordLook, activity| word(&pause(&looked(activity, Some(look))));
-    assert_eq!(back(sent(), is(Phase::Paused)), "BringBack, Sent BringingBack");
-    let partly = Observation { run_state: Reading::Read(RunState::Partly), ..looked(running(), Some(sent())) };
-    assert_eq!(word(&pause(&partly)), "BringBack, Sent BringingBack", "one of two is still down");
+    let back = |look: RecordView, activity| word(&pause(&looked(activity, Some(look))));
+    assert_eq!(back(sent(), is(Phase::Paused)), "Resume, Sent BringingBack");
+    let partly = Observation { run_state: Observed::Read(RunState::PartlyStopped), ..looked(running(), Some(sent())) };
+    assert_eq!(word(&pause(&partly)), "Resume, Sent BringingBack", "one of two is still down");
     let mut started = sent();
     started.switches.start = ago(1);
     assert_eq!(back(started.clone(), is(Phase::Paused)), "wait, Sent BringingBack");
     started.switches.stop = ago(20);
     assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "O35: a stop may still land");
     started.switches.stop = ago(41);
-    assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sent BringingBack");
-    started.switches.stop = Some(Switch { under_way: false, ..ago(1).unwrap() });
+    assert_eq!(back(started.clone(), running()), "MarkResumed, Sent BringingBack");
+    started.switches.stop = Some(RunStateCall { under_way: false, ..ago(1).unwrap() });
     assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "accepted, and not seen to have stopped it");
-    started.switches.stop = Some(Switch { under_way: false, ..ago(299).unwrap() });
+    started.switches.stop = Some(RunStateCall { under_way: false, ..ago(299).unwrap() });
     assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "a platform may take minutes");
     let refused = Some(Cause::new(Reason::StatusNotAllowed, "no"));
-    started.switches.stop = Some(Switch { under_way: false, failure: refused, ..ago(41).unwrap() });
-    assert_eq!(back(started.clone(), running()), "NoteBroughtBack, Sent BringingBack", "refused");
-    started.switches.stop = Some(Switch { under_way: false, ..ago(1).unwrap() });
+    started.switches.stop = Some(RunStateCall { under_way: false, failure: refused, ..ago(41).unwrap() });
+    assert_eq!(back(started.clone(), running()), "MarkResumed, Sent BringingBack", "refused");
+    started.switches.stop = Some(RunStateCall { under_way: false, ..ago(1).unwrap() });
     started.switches.was_down = true;
-    assert_eq!(back(started, running()), "NoteBroughtBack, Sent BringingBack");
-    assert_eq!(back(sent(), is(Phase::Stopped)), "NoteBroughtBack, Sent BringingBack", "A09: theirs counts");
-    assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "BringBack, Failed BringingBack", "A08");
+    assert_eq!(back(started, running()), "MarkResumed, Sent BringingBack");
+    assert_eq!(back(sent(), is(Phase::Stopped)), "MarkResumed, Sent BringingBack", "A09: theirs counts");
+    assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "Resume, Failed BringingBack", "A08");
     // A held one stays stopped for as long as it is asked for.
     let held = || closed(RecordPhase::Held, Reason::OutcomeUnknown);
     assert_eq!(back(held(), is(Phase::Paused)), "wait, Held OutcomeUnknown");
-    let leftover = |look: RecordLook, activity| {
-        let leftover = Some(Leftover { look, committed: Reading::Unread, run_state: state_of(&activity), activity });
-        Observation { leftover, ..looked(Reading::Unread, None) }
+    let superseded = |look: RecordView, activity| {
+        let superseded = Some(SupersededRecord { look, committed: Observed::Unread, run_state: state_of(&activity), activity });
+        Observation { superseded, ..looked(Observed::Unread, None) }
     };
-    let withdrawn = decided(&enos(Value::Null, known(), true), &leftover(held(), is(Phase::Paused)));
-    assert_eq!(word(&withdrawn), "BringBack", "O19");
-    let replaced = decided(&enos(json!({ "id": "r2" }), known(), true), &leftover(held(), is(Phase::Paused)));
-    assert_eq!(word(&replaced), "BringBack, Waiting AnotherResetOpen");
+    let withdrawn = decided(&enos(Value::Null, known(), true), &superseded(held(), is(Phase::Paused)));
+    assert_eq!(word(&withdrawn), "Resume", "O19");
+    let replaced = decided(&enos(json!({ "id": "r2" }), known(), true), &superseded(held(), is(Phase::Paused)));
+    assert_eq!(word(&replaced), "Resume, Waiting AnotherResetOpen");
     let mut restored = record(PlanState::Absent);
     restored.object.spec.created_at = "2026-01-01T11:00:00Z".parse().unwrap();
     assert_eq!(word(&pause(&looked(running(), Some(restored)))), "close Abandoned Restored, Sending Restored", "O30: nothing is stopped");
-    assert!(!closed(RecordPhase::Abandoned, Reason::Restored).owes_start());
+    assert!(!closed(RecordPhase::Abandoned, Reason::Restored).needs_resume());
 }
 
 #[test]
 fn the_finalizer_goes_when_nothing_is_owed() {
-    let nothing = |owing: Vec<String>| {
-        let seen = Observation { owing: Reading::Read(owing), ..looked(running(), None) };
+    let nothing = |needing_resume: Vec<String>| {
+        let seen = Observation { needing_resume: Observed::Read(needing_resume), ..looked(running(), None) };
         word(&decided(&enos(Value::Null, known(), true), &seen))
     };
-    assert_eq!(nothing(vec![]), "Unguard");
+    assert_eq!(nothing(vec![]), "RemoveFinalizer");
     assert_eq!(nothing(vec!["p-1".to_owned()]), "wait");
     let mut done = closed(RecordPhase::Verified, Reason::ResetVerified);
     done.object.status.as_mut().unwrap().brought_back_at = Some(now().wall);
-    assert_eq!(word(&pause(&looked(running(), Some(done)))), "Unguard, Verified ResetVerified");
+    assert_eq!(word(&pause(&looked(running(), Some(done)))), "RemoveFinalizer, Verified ResetVerified");
 }
 
 #[test]
@@ -262,11 +262,11 @@ fn e01_readings_are_compared_once_it_runs_again() {
         let mut look = closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused);
         look.object.status.as_mut().unwrap().brought_back_at = Some(now().wall);
         let call = look.object.spec.plan.as_mut().unwrap().call.as_mut().unwrap();
-        call.before = before.map(|(offset, lag)| LagReading { offset, lag, at: "2026-01-01T11:59:00Z".parse().unwrap() });
+        call.before = before.map(|(offset, lag)| LagSample { offset, lag, at: "2026-01-01T11:59:00Z".parse().unwrap() });
         call.before_was_read_while_inactive = true;
         look.switches.running = Some((now(), None));
         let mut seen = looked(running(), Some(look));
-        seen.reading = after.map(|(offset, lag, at)| LagReading { offset, lag, at: at.parse().unwrap() });
+        seen.reading = after.map(|(offset, lag, at)| LagSample { offset, lag, at: at.parse().unwrap() });
         word(&pause(&seen))
     };
     let (new, old) = ("2026-01-01T12:00:01Z", "2026-01-01T11:59:00Z");
@@ -280,14 +280,14 @@ fn e01_readings_are_compared_once_it_runs_again() {
 
 #[test]
 fn o19_a_retry_needs_the_pipeline_still_paused_or_stopped() {
-    let retried = |activity: Reading<Activity>| {
+    let retried = |activity: Observed<Activity>| {
         let mut look = closed(RecordPhase::Held, Reason::OutcomeUnknown);
         look.object.spec.run_state_before = None;
         let seen = looked(activity, Some(look));
         decided(&enos(json!({ "id": "r1", "onUnknownOutcome": "Retry" }), known(), false), &seen)
     };
-    assert_eq!(word(&retried(is(Phase::Stopped))), "Rearm, Held OutcomeUnknown");
+    assert_eq!(word(&retried(is(Phase::Stopped))), "Retry, Held OutcomeUnknown");
     assert_eq!(word(&retried(running())), "wait, Held OutcomeUnknown");
     let gone = Activity::Missing(Cause::new(Reason::PipelineNotFound, "no such pipeline"));
-    assert_eq!(word(&retried(Reading::Read(gone))), "wait, Held OutcomeUnknown");
+    assert_eq!(word(&retried(Observed::Read(gone))), "wait, Held OutcomeUnknown");
 }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::api::{FINALIZER, RunStateBefore, ScaledWorkload};
-use crate::{Outdated, RunState, Switch};
+use crate::{Outdated, RunState, RunStateCall};
 
 /// What is gone, and how that shows.
 const GONE: [(&str, Reason); 10] = [
@@ -48,7 +48,7 @@ enum Outcome {
 struct World {
     gone: (&'static str, Reason),
     way_out: WayOut,
-    look: RecordLook,
+    look: RecordView,
     up: bool,
     seconds: u64,
 }
@@ -71,8 +71,8 @@ impl World {
             When::ToBeBroughtBack => Some(closed(RecordPhase::Verified, Reason::ResetVerified)),
             _ => None,
         };
-        let stop = Some(Switch { last: now().mono, tries: 1, under_way: false, failure: None });
-        look.switches = Switches { first_seen: Some(now().mono), stop, was_down: true, ..Switches::default() };
+        let stop = Some(RunStateCall { last: now().mono, tries: 1, under_way: false, failure: None });
+        look.switches = RunStateCalls { first_seen: Some(now().mono), stop, was_down: true, ..RunStateCalls::default() };
         Self { gone, way_out, look, up: false, seconds: 0 }
     }
 
@@ -84,37 +84,37 @@ impl World {
     fn seen(&self) -> Observation {
         let platform = matches!(self.gone.0, "Secret" | "CA ConfigMap" | "password" | "broker" | "DNS name" | "allow-list after a restart");
         let rights = self.gone.0 == "rights on the workload";
-        fn or<T>(unreadable: bool, cause: Cause, value: T) -> Reading<T> {
-            if unreadable { Reading::Unreadable(cause) } else { Reading::Read(value) }
+        fn or<T>(unreadable: bool, cause: Cause, value: T) -> Observed<T> {
+            if unreadable { Observed::Unreadable(cause) } else { Observed::Read(value) }
         }
         let activity = if self.up { active() } else { Activity::Inactive(Phase::Stopped, "Empty".to_owned()) };
         let committed = or(platform || self.gone.0 == "ACL", self.cause(), committed(&[7, 8]));
-        let run_state = or(rights, self.cause(), if self.up { RunState::Up } else { RunState::Down });
+        let run_state = or(rights, self.cause(), if self.up { RunState::Running } else { RunState::Stopped });
         let reads_run_state = matches!(self.look.state, PlanState::Absent | PlanState::Closed);
         let mut seen = Observation {
             identity: or(platform, self.cause(), cluster("c")),
-            owing: Reading::Read(self.look.owes_start().then(|| "p-1".to_owned()).into_iter().collect()),
+            needing_resume: Observed::Read(self.look.needs_resume().then(|| "p-1".to_owned()).into_iter().collect()),
             outdated: (self.gone.0 == "CRD version").then(|| Outdated { cause: self.cause(), asked: false }),
             ..ready()
         };
         if self.gone.0 == "topic" {
-            seen.topics = Reading::Read(BTreeMap::from([("t".to_owned(), None)]));
+            seen.topics = Observed::Read(BTreeMap::from([("t".to_owned(), None)]));
         }
         if self.way_out == WayOut::Deadline {
             let early = platform && matches!(self.look.state, PlanState::Absent);
-            seen.activity = if early { Reading::Unread } else { or(platform || rights || self.gone.0 == "ACL", self.cause(), activity) };
-            seen.run_state = if reads_run_state && !early { run_state } else { Reading::Unread };
-            (seen.committed, seen.record) = (committed, Reading::Read(Some(self.look.clone())));
+            seen.activity = if early { Observed::Unread } else { or(platform || rights || self.gone.0 == "ACL", self.cause(), activity) };
+            seen.run_state = if reads_run_state && !early { run_state } else { Observed::Unread };
+            (seen.committed, seen.record) = (committed, Observed::Read(Some(self.look.clone())));
             return seen;
         }
         let judged = matches!(self.look.state, PlanState::InDoubt { .. });
-        let leftover = Leftover {
+        let superseded = SupersededRecord {
             look: self.look.clone(),
-            committed: if judged { committed } else { Reading::Unread },
-            activity: Reading::Unread,
-            run_state: if reads_run_state { run_state } else { Reading::Unread },
+            committed: if judged { committed } else { Observed::Unread },
+            activity: Observed::Unread,
+            run_state: if reads_run_state { run_state } else { Observed::Unread },
         };
-        Observation { owing: seen.owing, outdated: seen.outdated, leftover: Some(leftover), ..Observation::default() }
+        Observation { needing_resume: seen.needing_resume, outdated: seen.outdated, superseded: Some(superseded), ..Observation::default() }
     }
 
     fn object(&self) -> StreamPipeline {
@@ -137,23 +137,23 @@ impl World {
         while self.seconds < 1_000 {
             let (passed, object) = (Duration::from_secs(self.seconds), self.object());
             let now = Now { mono: now().mono + passed, wall: now().wall + passed };
-            let decision = decide(&Desired::of(&object, now.wall).unwrap(), &Progress::of(&object), &self.seen(), &timing(), now);
-            match &decision.verdict {
-                Verdict::LeftPaused(cause) => return Outcome::Told(cause.message.clone()),
-                Verdict::Owes(cause) => told.clone_from(&cause.message),
-                Verdict::Request(ending) => told.clone_from(&ending.owed.as_ref().unwrap_or(&ending.cause).message),
-                Verdict::Keep | Verdict::Stays { .. } | Verdict::Nothing => {}
+            let decision = decide(&Desired::of(&object, now.wall).unwrap(), &PriorStatus::of(&object), &self.seen(), &timing(), now);
+            match &decision.report {
+                Report::LeftPaused(cause) => return Outcome::Told(cause.message.clone()),
+                Report::Outstanding(cause) => told.clone_from(&cause.message),
+                Report::Request(ending) => told.clone_from(&ending.owed.as_ref().unwrap_or(&ending.cause).message),
+                Report::Unchanged | Report::Settled { .. } | Report::NotRequested => {}
             }
             match decision.step {
                 Some(Step::Close(status)) => (self.look.object.status, self.look.state) = (Some(status), PlanState::Closed),
-                Some(Step::Unload) => {
+                Some(Step::DropPlan) => {
                     (self.look.object.spec.plan, self.look.object.spec.writer, self.look.state) = (None, None, PlanState::Absent);
                 }
-                Some(Step::BringBack) => {
+                Some(Step::Resume) => {
                     self.up = true;
-                    self.look.switches.start = Some(Switch { last: now.mono, tries: 1, under_way: false, failure: None });
+                    self.look.switches.start = Some(RunStateCall { last: now.mono, tries: 1, under_way: false, failure: None });
                 }
-                Some(Step::NoteBroughtBack) => {
+                Some(Step::MarkResumed) => {
                     return if self.up { Outcome::BroughtBack } else { Outcome::Told("noted while down".to_owned()) };
                 }
                 // Nothing but what is taken away hinders it.
@@ -213,8 +213,8 @@ fn whatever_is_taken_away_at_whichever_step_of_a_pause_it_is_brought_back_or_tol
 fn a_person_who_removes_the_id_is_told_that_it_is_still_stopped_and_why() {
     let world = World::new(GONE[9], When::Held, WayOut::IdRemoved);
     let object = world.object();
-    let decision = decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), &world.seen(), &timing(), now());
-    let Verdict::Owes(cause) = &decision.verdict else { panic!("{decision:?}") };
+    let decision = decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), &world.seen(), &timing(), now());
+    let Report::Outstanding(cause) = &decision.report else { panic!("{decision:?}") };
     for part in ["request r1 is not asked for any more", "still keeps its pipeline stopped", "p-1", "to be started again"] {
         assert!(cause.message.contains(part), "{}", cause.message);
     }
@@ -225,30 +225,31 @@ fn one_that_comes_after_the_deadline_of_a_deleted_object_tries_once_before_it_le
     let mut world = World::new(GONE[0], When::ToBeBroughtBack, WayOut::Deleted);
     // The operator was away for longer than the deadline.
     world.seconds = 900;
-    world.look.switches = Switches { first_seen: Some(now().mono + Duration::from_secs(900)), ..Switches::default() };
+    world.look.switches = RunStateCalls { first_seen: Some(now().mono + Duration::from_secs(900)), ..RunStateCalls::default() };
     assert_eq!(world.play(), Outcome::BroughtBack);
 }
 
 /// Two groups whose consumers run in one Deployment.
 #[test]
 fn what_another_reset_keeps_stopped_is_waited_for_by_name_and_not_called_overridden() {
-    let held = || Reading::Read(vec!["Deployment d (record q-1 of StreamPipeline q)".to_owned()]);
-    let before = Reading::Read(RunStateBefore { running: true, ..RunStateBefore::default() });
+    let held = || Observed::Read(vec!["Deployment d (record q-1 of StreamPipeline q)".to_owned()]);
+    let before = Observed::Read(RunStateBefore { running: true, ..RunStateBefore::default() });
     let ask = json!({ "id": "r1", "to": { "position": "Earliest" }, "whenActive": "Pause" });
     let mut object = with_workload(pipeline(ask, known()));
     object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
-    let decided = |seen: &Observation| decide(&Desired::of(&object, now().wall).unwrap(), &Progress::of(&object), seen, &timing(), now());
-    let running = || Observation { activity: Reading::Read(active()), before: before.clone(), ..ready() };
+    let decided =
+        |seen: &Observation| decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now());
+    let running = || Observation { activity: Observed::Read(active()), before: before.clone(), ..ready() };
     assert!(matches!(decided(&running()).step, Some(Step::RecordPause { .. })), "nobody else keeps it");
     assert!(matches!(decided(&ready()).step, Some(Step::WriteAhead { .. })), "nobody else keeps it");
     let mut recorded = World::new(GONE[0], When::BeforePlan, WayOut::Deadline).look;
-    recorded.switches = Switches { first_seen: Some(now().mono), ..Switches::default() };
-    let stopping = Observation { record: Reading::Read(Some(recorded)), run_state: Reading::Read(RunState::Up), ..running() };
+    recorded.switches = RunStateCalls { first_seen: Some(now().mono), ..RunStateCalls::default() };
+    let stopping = Observation { record: Observed::Read(Some(recorded)), run_state: Observed::Read(RunState::Running), ..running() };
     assert!(matches!(decided(&stopping).step, Some(Step::Stop)), "nobody else keeps it: {:?}", decided(&stopping));
     for seen in [running(), ready(), stopping] {
-        let decision = decided(&Observation { sharers: held(), ..seen });
+        let decision = decided(&Observation { shared_workloads: held(), ..seen });
         assert_eq!((stands(&decision), decision.step.is_none()), (Some((Stage::Waiting, Reason::AnotherResetOpen)), true));
-        let Verdict::Request(ending) = &decision.verdict else { panic!("{decision:?}") };
+        let Report::Request(ending) = &decision.report else { panic!("{decision:?}") };
         assert!(ending.cause.message.contains("Deployment d (record q-1 of StreamPipeline q)"), "{}", ending.cause.message);
     }
 }

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::decide;
 use super::tests::fixtures::timing;
-use crate::api::{BackendIdentity, FINALIZER, LagReading, OffsetResetRecord, Reason, RecordPhase, Stage, StreamPipeline};
+use crate::api::{BackendIdentity, FINALIZER, LagSample, OffsetResetRecord, Reason, RecordPhase, Stage, StreamPipeline};
 use crate::{
-    Activity, Cause, Decision, Desired, Now, Observation, PlanState, Progress, Reading, RecordLook, RunState, Step, Switches, Verdict,
+    Activity, Cause, Decision, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Report, RunState, RunStateCalls,
+    Step,
 };
 
 /// So many seconds after the record was made.
@@ -47,7 +48,7 @@ fn told(stage: &str) -> Value {
 }
 
 /// Stopped for r1 at 0 s, when it read at offset 400,000 with a lag of 600,000.
-fn record(state: PlanState) -> RecordLook {
+fn record(state: PlanState) -> RecordView {
     let mut object: OffsetResetRecord = serde_json::from_value(json!({
         "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord", "metadata": { "name": "p-1", "namespace": "n" },
         "spec": {
@@ -62,34 +63,34 @@ fn record(state: PlanState) -> RecordLook {
     .unwrap();
     let created = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0));
     object.metadata = ObjectMeta { creation_timestamp: Some(created), ..object.metadata };
-    RecordLook { object, state, switches: Switches::default() }
+    RecordView { object, state, switches: RunStateCalls::default() }
 }
 
 fn running() -> Activity {
     Activity::Active(Cause::new(Reason::PipelineActive, "RUNNING"))
 }
 
-fn seen(record: Option<RecordLook>) -> Observation {
+fn seen(record: Option<RecordView>) -> Observation {
     Observation {
-        identity: Reading::Read(BackendIdentity::Enos { org_id: "o".to_owned(), pipeline_id: "i".to_owned() }),
-        activity: Reading::Read(running()),
-        run_state: Reading::Read(RunState::Up),
-        committed: Reading::Read(Default::default()),
-        record: Reading::Read(record),
-        rivals: Reading::Read(vec![]),
-        wanted: Reading::Read(true),
+        identity: Observed::Read(BackendIdentity::Enos { org_id: "o".to_owned(), pipeline_id: "i".to_owned() }),
+        activity: Observed::Read(running()),
+        run_state: Observed::Read(RunState::Running),
+        committed: Observed::Read(Default::default()),
+        record: Observed::Read(record),
+        conflicting_records: Observed::Read(vec![]),
+        wanted: Observed::Read(true),
         ..Observation::default()
     }
 }
 
 fn run(object: &StreamPipeline, seen: &Observation, seconds: i64) -> Decision {
     let now = Now { mono: Instant::now(), wall: at(seconds) };
-    decide(&Desired::of(object, now.wall).unwrap(), &Progress::of(object), seen, &timing(), now)
+    decide(&Desired::of(object, now.wall).unwrap(), &PriorStatus::of(object), seen, &timing(), now)
 }
 
 fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
-    match &decision.verdict {
-        Verdict::Request(ending) => Some((ending.stage, ending.cause.reason)),
+    match &decision.report {
+        Report::Request(ending) => Some((ending.stage, ending.cause.reason)),
         _ => None,
     }
 }
@@ -107,9 +108,9 @@ fn e02_a_request_that_is_told_as_pausing_goes_on_and_is_missed_without_its_recor
 #[test]
 fn a_stop_waits_for_the_finalizer_and_for_whoever_comes_before() {
     let bare = object(told("Pausing"), &json!({ "finalizers": [] }));
-    assert!(matches!(run(&bare, &seen(Some(record(PlanState::Absent))), 10).step, Some(Step::Guard)));
+    assert!(matches!(run(&bare, &seen(Some(record(PlanState::Absent))), 10).step, Some(Step::AddFinalizer)));
     let mut rival = seen(Some(record(PlanState::Absent)));
-    rival.rivals = Reading::Read(vec!["n/q-1".to_owned()]);
+    rival.conflicting_records = Observed::Read(vec!["n/q-1".to_owned()]);
     let decision = run(&object(told("Pausing"), &Value::Null), &rival, 10);
     assert_eq!((stands(&decision), decision.step.is_none()), (Some((Stage::Waiting, Reason::AnotherResetOpen)), true));
 }
@@ -117,21 +118,27 @@ fn a_stop_waits_for_the_finalizer_and_for_whoever_comes_before() {
 #[test]
 fn o33_a_deleted_object_is_let_go_at_its_deadline_and_not_before() {
     let deleted = object(told("Held"), &json!({ "deletionTimestamp": at(100).to_string() }));
-    let unreachable = |owing: &[&str]| Observation {
-        identity: Reading::Unreadable(Cause::new(Reason::SecretNotFound, "Secret app is not there")),
-        owing: Reading::Read(owing.iter().map(|name| (*name).to_owned()).collect()),
+    let unreachable = |needing_resume: &[&str]| Observation {
+        identity: Observed::Unreadable(Cause::new(Reason::SecretNotFound, "Secret app is not there")),
+        needing_resume: Observed::Read(needing_resume.iter().map(|name| (*name).to_owned()).collect()),
         ..Observation::default()
     };
     let decision = run(&deleted, &unreachable(&["p-1"]), 699);
-    assert!(decision.step.is_none() && matches!(&decision.verdict, Verdict::Owes(c) if c.message.contains("Secret app")), "{decision:?}");
+    assert!(
+        decision.step.is_none() && matches!(&decision.report, Report::Outstanding(c) if c.message.contains("Secret app")),
+        "{decision:?}"
+    );
     let decision = run(&deleted, &unreachable(&["p-1"]), 700);
-    let Verdict::LeftPaused(cause) = &decision.verdict else { panic!("{decision:?}") };
-    assert!(matches!(decision.step, Some(Step::Unguard)));
+    let Report::LeftPaused(cause) = &decision.report else { panic!("{decision:?}") };
+    assert!(matches!(decision.step, Some(Step::RemoveFinalizer)));
     assert!(
         cause.message.contains("pipeline i of organization o") && cause.message.contains("Secret app") && cause.message.contains("p-1")
     );
     let decision = run(&deleted, &unreachable(&[]), 101);
-    assert!(matches!((&decision.step, &decision.verdict), (Some(Step::Unguard), Verdict::Keep)), "nothing is owed: {decision:?}");
+    assert!(
+        matches!((&decision.step, &decision.report), (Some(Step::RemoveFinalizer), Report::Unchanged)),
+        "nothing is owed: {decision:?}"
+    );
 }
 
 #[test]
@@ -157,7 +164,7 @@ fn e01_what_it_could_have_read_by_itself_is_no_proof_also_after_a_restart() {
         // Seen running by this process for a second only.
         look.switches.running = Some((Now { mono: Instant::now(), wall: at(seconds - 1) }, Some(at(seconds - 1))));
         let mut seen = seen(Some(look));
-        seen.reading = Some(LagReading { offset: 1_000_000, lag: 0, at: at(seconds) });
+        seen.reading = Some(LagSample { offset: 1_000_000, lag: 0, at: at(seconds) });
         let mut object = object(told("Sent"), &Value::Null);
         object.spec.enos.as_mut().unwrap().start.as_mut().unwrap().kafka_rate = rate;
         let Some(Step::Close(status)) = run(&object, &seen, seconds).step else { panic!("{seconds} s at {rate}") };

@@ -2,45 +2,45 @@
 
 use std::time::Duration;
 
-use super::compare::{Comparison, compare};
-use super::{Pass, landed, next_step, pause};
-use crate::api::{LagReading, Reason, RecordPhase, Stage};
-use crate::{Cause, Decision, Ending, Goal, RecordLook, Request, Row, Step, Verdict, retry_asked, words};
+use super::lag_evidence::{Comparison, compare};
+use super::{Pass, next_step, read_back, run_state};
+use crate::api::{LagSample, Reason, RecordPhase, Stage};
+use crate::{Cause, Decision, Goal, RecordView, Report, Request, RequestState, Row, Step, retry_asked, words};
 
 /// No reading of a running pipeline for so long: the comparison ends without one. The platform samples about every four minutes.
 const NO_READING: Duration = Duration::from_secs(30 * 60);
 
 impl Pass<'_> {
-    pub(super) fn closed(&self, request: Option<&Request>, record: &RecordLook) -> Decision {
-        let Some(status) = &record.object.status else { return self.done(Verdict::Keep, None, self.timing.recheck_waiting) };
+    pub(super) fn closed(&self, request: Option<&Request>, record: &RecordView) -> Decision {
+        let Some(status) = &record.object.status else { return self.done(Report::Unchanged, None, self.timing.recheck_waiting) };
         let mut ending = self.ending_of(record);
         // What cannot be taken is not what was asked for then.
         ending.edited = request.is_none_or(|r| !r.same_as(&record.object.spec.request));
-        if record.owes_start() && !matches!(status.phase, RecordPhase::Held | RecordPhase::OfAnotherVersion) {
+        if record.needs_resume() && !matches!(status.phase, RecordPhase::Held | RecordPhase::OfAnotherVersion) {
             return self.restore(record, ending);
         }
         // A held one is left as it is; where somebody started or stopped it meanwhile, nothing is left to bring back.
-        if record.owes_start()
-            && let Some(step @ Step::NoteBroughtBack) = pause::bring_back(record, &self.seen.run_state, self.timing, self.now).step
+        if record.needs_resume()
+            && let Some(step @ Step::MarkResumed) = run_state::bring_back(record, &self.seen.run_state, self.timing, self.now).step
         {
-            return self.done(Verdict::request(ending), Some(step), Duration::ZERO);
+            return self.done(Report::request(ending), Some(step), Duration::ZERO);
         }
         if status.phase == RecordPhase::Sent && status.reason == Reason::NoReadBackWhilePaused && self.runs() {
             return self.after_start(record, ending);
         }
         let Some(request) = request.filter(|r| retry_asked(r, record)) else { return self.over(ending) };
         match self.may_retry(request, record) {
-            Ok(()) => self.done(Verdict::request(ending), Some(Step::Rearm), Duration::ZERO),
+            Ok(()) => self.done(Report::request(ending), Some(Step::Retry), Duration::ZERO),
             Err(cause) => {
                 let said = next_step(&cause).map_or_else(|| cause.message.clone(), |next| words::and(&cause.message, next));
                 ending.cause.message = format!("{} (Retry waits: {said})", ending.cause.message);
-                self.done(Verdict::request(ending), None, self.timing.recheck_waiting)
+                self.done(Report::request(ending), None, self.timing.recheck_waiting)
             }
         }
     }
 
     /// What a closed record says.
-    pub(super) fn ending_of(&self, record: &RecordLook) -> Ending {
+    pub(super) fn ending_of(&self, record: &RecordView) -> RequestState {
         let status = record.object.status.as_ref();
         let stage = match status.map(|s| s.phase) {
             Some(RecordPhase::Verified) => Stage::Verified,
@@ -65,32 +65,32 @@ impl Pass<'_> {
     }
 
     /// Nothing is left to do under this id.
-    fn over(&self, ending: Ending) -> Decision {
-        self.done(Verdict::request(ending), self.unguard(), self.timing.recheck_idle)
+    fn over(&self, ending: RequestState) -> Decision {
+        self.done(Report::request(ending), self.unguard(), self.timing.recheck_idle)
     }
 
     /// The request has ended, which is told; and the pipeline is brought back, which is told beside it.
-    pub(super) fn restore(&self, record: &RecordLook, mut ending: Ending) -> Decision {
+    pub(super) fn restore(&self, record: &RecordView, mut ending: RequestState) -> Decision {
         if let Some(cause) = self.overtaken(record) {
-            let mut status = landed::closing(record, RecordPhase::Verified, &cause, self.now, None);
+            let mut status = read_back::closing(record, RecordPhase::Verified, &cause, self.now, None);
             status.verification = record.object.status.as_ref().and_then(|s| s.verification.clone());
-            return self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO);
+            return self.done(Report::request(ending), Some(Step::Close(status)), Duration::ZERO);
         }
         let warned = ending.cause.reason == Reason::BelowLogStart;
-        let mut judged = pause::bring_back(record, &self.seen.run_state, self.timing, self.now);
-        let told = self.progress.last_reason == Some(Reason::BelowLogStart);
-        if warned && !told && matches!(judged.step, Some(Step::BringBack)) {
+        let mut judged = run_state::bring_back(record, &self.seen.run_state, self.timing, self.now);
+        let told = self.prior.last_reason == Some(Reason::BelowLogStart);
+        if warned && !told && matches!(judged.step, Some(Step::Resume)) {
             // Said before the consumers run into it.
             (judged.step, judged.recheck) = (None, self.timing.recheck_waiting);
         }
         let reason = if warned { Reason::BelowLogStart } else { judged.cause.reason };
         ending.kept = self.kept(record, &self.seen.run_state);
         ending.owed = Some(Cause { reason, ..judged.cause });
-        self.done(Verdict::request(ending), judged.step, judged.recheck)
+        self.done(Report::request(ending), judged.step, judged.recheck)
     }
 
     /// A target that was read back and has fallen below the log start since (K32).
-    fn overtaken(&self, record: &RecordLook) -> Option<Cause> {
+    fn overtaken(&self, record: &RecordView) -> Option<Cause> {
         let status = record.object.status.as_ref().filter(|s| s.reason == Reason::ResetVerified)?;
         let (plan, log) = (record.plan()?, self.seen.log.get()?);
         let below = |row: &Row, goal: Goal| {
@@ -110,8 +110,8 @@ impl Pass<'_> {
     }
 
     /// It runs again: what the platform says of its position now is compared with what it said before.
-    fn after_start(&self, record: &RecordLook, ending: Ending) -> Decision {
-        let wait = |ending: Ending| self.done(Verdict::request(ending), None, self.timing.recheck_idle);
+    fn after_start(&self, record: &RecordView, ending: RequestState) -> Decision {
+        let wait = |ending: RequestState| self.done(Report::request(ending), None, self.timing.recheck_idle);
         let (Some((since, newest)), Some(plan)) = (record.switches.running, record.plan()) else { return wait(ending) };
         let Some(call) = plan.call else { return wait(ending) };
         // Without an earlier reading any tells as much; else only one that cannot be from before the start.
@@ -124,12 +124,15 @@ impl Pass<'_> {
                 Comparison::NotTakenUp(text) => (
                     RecordPhase::Held,
                     Reason::NotTakenUp,
-                    format!("the platform accepted the reset, but after the start {text}. {}; a new id asks again", self.abilities().look),
+                    format!(
+                        "the platform accepted the reset, but after the start {text}. {}; a new id asks again",
+                        self.capabilities().look
+                    ),
                 ),
                 Comparison::Unproven(text) => (
                     RecordPhase::Sent,
                     Reason::Unproven,
-                    format!("the platform accepted the reset; {text}. {}; a new id asks again", self.abilities().look),
+                    format!("the platform accepted the reset; {text}. {}; a new id asks again", self.capabilities().look),
                 ),
             },
             None if self.now.mono.saturating_duration_since(since.mono) < NO_READING => return wait(ending),
@@ -138,23 +141,23 @@ impl Pass<'_> {
                 Reason::Unproven,
                 format!(
                     "the platform accepted the reset; the pipeline runs, and the platform says nothing of its position. {}; a new id asks again",
-                    self.abilities().look
+                    self.capabilities().look
                 ),
             ),
         };
         let cause = Cause::new(reason, text);
-        let mut status = landed::closing(record, phase, &cause, self.now, None);
+        let mut status = read_back::closing(record, phase, &cause, self.now, None);
         status.reading = after;
         // Told once the record says it.
-        self.done(Verdict::request(ending), Some(Step::Close(status)), Duration::ZERO)
+        self.done(Report::request(ending), Some(Step::Close(status)), Duration::ZERO)
     }
 
     /// Most records it could have read by itself between the two readings, where its rate is known: the operator started it.
     ///
     /// The whole time counts, also that in which it was paused: how long a pause took, and since when it runs, are not
     /// known after a restart.
-    fn natural(&self, record: &RecordLook, before: Option<LagReading>, after: LagReading) -> Option<i64> {
-        let recorded = record.stops()?.start.as_ref()?.kafka_rate;
+    fn natural(&self, record: &RecordView, before: Option<LagSample>, after: LagSample) -> Option<i64> {
+        let recorded = record.pauses()?.start.as_ref()?.kafka_rate;
         // What the spec says now is what it was started with, where that was corrected.
         let rate = self.desired.backend.read_rate().map_or(recorded, |now| now.max(recorded));
         let apart = after.at.duration_since(before?.at).as_secs().max(0);
@@ -162,7 +165,7 @@ impl Pass<'_> {
         rate.checked_mul(apart.saturating_add(60))
     }
 
-    fn may_retry(&self, request: &Request, record: &RecordLook) -> Result<(), Cause> {
+    fn may_retry(&self, request: &Request, record: &RecordView) -> Result<(), Cause> {
         if self.now.wall >= record.object.spec.deadline {
             return Err(Cause::new(Reason::WaitTimedOut, "the deadline of the request has passed; choose a new id"));
         }

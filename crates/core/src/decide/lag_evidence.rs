@@ -5,7 +5,7 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
-use crate::api::LagReading;
+use crate::api::LagSample;
 use crate::{numbers::distance, words::number};
 
 #[derive(Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub enum Comparison {
 }
 
 /// `natural`: most records it could have read by itself between the two; None: not known.
-pub fn compare(before: Option<LagReading>, after: LagReading, natural: Option<i64>) -> Comparison {
+pub fn compare(before: Option<LagSample>, after: LagSample, natural: Option<i64>) -> Comparison {
     let now = format!("offset {}, lag {}", number(after.offset), number(after.lag));
     let Some(before) = before else {
         return Comparison::Unproven(format!("it now reads at {now}; there is no earlier reading to compare with"));
@@ -45,8 +45,8 @@ pub fn compare(before: Option<LagReading>, after: LagReading, natural: Option<i6
 mod tests {
     use super::*;
 
-    fn reading(offset: i64, lag: i64) -> LagReading {
-        LagReading { offset, lag, at: jiff::Timestamp::UNIX_EPOCH }
+    fn reading(offset: i64, lag: i64) -> LagSample {
+        LagSample { offset, lag, at: jiff::Timestamp::UNIX_EPOCH }
     }
 
     #[test]

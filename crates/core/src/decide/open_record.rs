@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::landed::closing;
+use super::read_back::closing;
 use crate::api::{OffsetResetRecordStatus, Reason, RecordPhase};
 use crate::{
-    Abilities, Activity, Answer, Cause, Committed, Now, Observation, Plan, PlanState, Reading, RecordLook, Step, Timing, TopicPartition,
-    words,
+    Activity, Capabilities, Cause, Committed, Now, Observation, Observed, Plan, PlanState, RecordView, SendOutcome, Step, Timing,
+    TopicPartition, words,
 };
 
 /// What to do about an open record, what to tell, and when to look again.
@@ -30,10 +30,10 @@ impl Judgement {
 
 /// What the judge looks at: the record, the commits of its partitions, and, where it may still be sent, everything else.
 pub struct Case<'a> {
-    pub look: &'a RecordLook,
-    pub committed: &'a Reading<Committed>,
-    pub activity: &'a Reading<Activity>,
-    pub abilities: Abilities,
+    pub look: &'a RecordView,
+    pub committed: &'a Observed<Committed>,
+    pub activity: &'a Observed<Activity>,
+    pub capabilities: Capabilities,
     /// Whom the platform sees, where it is known.
     pub principal: Option<&'a str>,
     /// What else was looked at in this pass. None: nobody wants it any more, so it is never sent.
@@ -43,7 +43,7 @@ pub struct Case<'a> {
 }
 
 /// Closes a record of which nothing was sent.
-pub fn abandon(look: &RecordLook, cause: &Cause, now: Now) -> Judgement {
+pub fn abandon(look: &RecordView, cause: &Cause, now: Now) -> Judgement {
     Judgement::act(Step::Close(closing(look, RecordPhase::Abandoned, cause, now, None)), cause.clone())
 }
 
@@ -72,17 +72,17 @@ impl Case<'_> {
                     Err(cause) => self.unload(cause),
                 }
             }
-            PlanState::OursSent { loaded_at, tries, answer: Answer::Definite { refused } } => {
+            PlanState::OursSent { loaded_at, tries, answer: SendOutcome::Answered { refused } } => {
                 let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
                 self.answered(&plan, refused, *tries, in_window)
             }
             // Refused before anything was done: as if it had not been sent.
-            PlanState::OursSent { answer: Answer::NotDone(cause), .. } if cause.reason.ends() && self.look.is_first_send() => {
+            PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } if cause.reason.ends() && self.look.is_first_send() => {
                 abandon(self.look, cause, self.now)
             }
-            PlanState::OursSent { answer: Answer::NotDone(cause), .. } => self.unload(cause.clone()),
-            PlanState::OursSent { answer: Answer::Unclear(cause), .. } => self.hold_for(cause),
-            PlanState::OursSent { answer: Answer::None { ended, cause }, .. } => self.doubt(&plan, *ended, Some(cause)),
+            PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } => self.unload(cause.clone()),
+            PlanState::OursSent { answer: SendOutcome::Ambiguous(cause), .. } => self.hold_for(cause),
+            PlanState::OursSent { answer: SendOutcome::Unanswered { ended, cause }, .. } => self.doubt(&plan, *ended, Some(cause)),
             PlanState::InDoubt { since } => self.doubt(&plan, *since, None),
             PlanState::Absent | PlanState::Closed => {
                 Judgement::wait(Cause::new(Reason::PlanRecorded, "the record changed while it was read"), Duration::from_millis(200))
@@ -109,27 +109,27 @@ impl Case<'_> {
             return no(Reason::ClockSkew, &text);
         }
         match &seen.wanted {
-            Reading::Read(true) => {}
-            Reading::Unreadable(cause) => return Err(cause.clone()),
+            Observed::Read(true) => {}
+            Observed::Unreadable(cause) => return Err(cause.clone()),
             _ => return no(Reason::NoLongerRequested, "the request was withdrawn or replaced"),
         }
-        match &seen.rivals {
-            Reading::Read(names) if names.is_empty() => {}
-            Reading::Read(names) => return Err(another_open(names)),
+        match &seen.conflicting_records {
+            Observed::Read(names) if names.is_empty() => {}
+            Observed::Read(names) => return Err(another_open(names)),
             reading => return Err(unread(reading)),
         }
         if self.now.wall >= self.look.object.spec.deadline {
             return no(Reason::WaitTimedOut, "the deadline of the request passed before the plan was sent");
         }
         match &seen.identity {
-            Reading::Read(id) if *id == self.look.object.spec.backend => {}
-            Reading::Read(id) => {
+            Observed::Read(id) if *id == self.look.object.spec.backend => {}
+            Observed::Read(id) => {
                 return Err(Cause::new(Reason::ClusterChanged, format!("the backend now answers as {}", id.parts().join("/"))));
             }
             reading => return Err(unread(reading)),
         }
         let Some(activity) = self.activity.get() else { return Err(unread(self.activity)) };
-        if let Some(cause) = activity.hindrance() {
+        if let Some(cause) = activity.blocker() {
             return Err(cause.clone());
         }
         let Some(committed) = self.committed.get() else { return Err(unread(self.committed)) };
@@ -137,7 +137,7 @@ impl Case<'_> {
             return Err(cause);
         }
         match &seen.topics {
-            Reading::Read(topics) => {
+            Observed::Read(topics) => {
                 let same = |(name, id): (&String, &String)| topics.get(name).and_then(|t| t.as_ref()).is_some_and(|t| t.id == *id);
                 if let Some((name, _)) = plan.topic_ids.iter().find(|(n, id)| !same((n, id))) {
                     return Err(Cause::new(
@@ -168,7 +168,7 @@ impl Case<'_> {
             let wanted = self.second_look.is_some() && cause.reason != Reason::NoLongerRequested;
             let next = if wanted { ", and made again by itself" } else { "" };
             let message = format!("{}. Nothing was moved: the plan is dropped{next}", cause.message.trim_end_matches('.'));
-            return Judgement { step: Some(Step::Unload), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
+            return Judgement { step: Some(Step::DropPlan), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
         }
         let plan = self.look.plan().unwrap_or_default();
         let standing = self.committed.get().filter(|_| !plan.rows.is_empty()).map(|committed| plan.standing(committed));
@@ -184,7 +184,7 @@ impl Case<'_> {
 }
 
 /// The status of a dry run's record.
-pub fn planned(look: &RecordLook, now: Now) -> OffsetResetRecordStatus {
+pub fn planned(look: &RecordView, now: Now) -> OffsetResetRecordStatus {
     closing(look, RecordPhase::Planned, &Cause::new(Reason::PlanReady, "a dry run: nothing was sent"), now, None)
 }
 
@@ -212,6 +212,6 @@ fn moved(at: &TopicPartition) -> Cause {
     Cause::new(Reason::OffsetsMoving, format!("the committed offset of {at} moved after the plan was made"))
 }
 
-pub(super) fn unread<T>(reading: &Reading<T>) -> Cause {
+pub(super) fn unread<T>(reading: &Observed<T>) -> Cause {
     reading.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"))
 }

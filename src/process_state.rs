@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::{BackendIdentity, LagReading, OffsetResetRecord, RecordPhase, RecordedPlan, Writer};
-use crate::domain::{Answer, Cause, Committed, Identity, Now, PlanState, Quiet, RecordLook, Switch, Switches};
+use crate::api::{BackendIdentity, LagSample, OffsetResetRecord, RecordPhase, RecordedPlan, Writer};
+use crate::domain::{Cause, Committed, Identity, Now, PlanState, Quiet, RecordView, RunStateCall, RunStateCalls, SendOutcome};
 
 /// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
 const GAP: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ const KEPT: Duration = Duration::from_secs(3600);
 const UNSEEN: Duration = Duration::from_secs(300);
 
 /// See the module.
-pub struct Memory {
+pub struct ProcessState {
     incarnation: String,
     plans_written: AtomicI64,
     inner: Mutex<Inner>,
@@ -44,9 +44,9 @@ struct Inner {
     /// The generation that could not be reached, and how often in a row.
     failures: HashMap<Identity, (i64, u32)>,
     /// By uid of the record.
-    switches: HashMap<String, Switches>,
+    switches: HashMap<String, RunStateCalls>,
     /// When a running pipeline was last asked for its position, and the answer.
-    readings: HashMap<Identity, (Instant, LagReading)>,
+    readings: HashMap<Identity, (Instant, LagSample)>,
     refusals: HashMap<String, u32>,
     /// How often in a row the finalizer of an object could not be put on or taken off, by its uid.
     unguarded: HashMap<String, u32>,
@@ -66,7 +66,7 @@ enum Sent {
     /// On its way: counts as unanswered until the answer is noted.
     Yes {
         tries: u32,
-        answer: Answer,
+        answer: SendOutcome,
     },
     /// Given up: never sent, whatever the API server says later.
     Dead,
@@ -110,7 +110,7 @@ impl Look {
     }
 }
 
-impl Memory {
+impl ProcessState {
     pub fn new(incarnation: String) -> Self {
         Self { incarnation, plans_written: AtomicI64::new(0), inner: Mutex::default() }
     }
@@ -121,17 +121,17 @@ impl Memory {
     }
 
     /// Names the next plan of this process, and counts its window from now: call it just before the write.
-    pub fn load(&self, attempt: i32, plan: &RecordedPlan, now: Instant) -> Writer {
-        self.load_chunk(attempt, 1, Arc::new(plan.clone()), now)
+    pub fn register_plan(&self, attempt: i32, plan: &RecordedPlan, now: Instant) -> Writer {
+        self.register_chunk(attempt, 1, Arc::new(plan.clone()), now)
     }
 
     /// Names the next chunk of a plan of this process, with a window of its own. None: it is not of this process.
-    pub fn announce(&self, before: &Writer, chunk: i32, now: Instant) -> Option<Writer> {
+    pub fn start_chunk(&self, before: &Writer, chunk: i32, now: Instant) -> Option<Writer> {
         let plan = self.inner().ours.get(before).map(|ours| Arc::clone(&ours.written))?;
-        Some(self.load_chunk(before.attempt, chunk, plan, now))
+        Some(self.register_chunk(before.attempt, chunk, plan, now))
     }
 
-    fn load_chunk(&self, attempt: i32, chunk: i32, written: Arc<RecordedPlan>, now: Instant) -> Writer {
+    fn register_chunk(&self, attempt: i32, chunk: i32, written: Arc<RecordedPlan>, now: Instant) -> Writer {
         let number = self.plans_written.fetch_add(1, Ordering::Relaxed) + 1;
         let writer = Writer { incarnation: self.incarnation.clone(), number, attempt, chunk };
         let mut inner = self.inner();
@@ -142,12 +142,12 @@ impl Memory {
     }
 
     /// Takes the one right to send this plan. False: it was taken, or given up.
-    pub fn begin_send(&self, writer: &Writer, pending: Answer) -> bool {
+    pub fn begin_send(&self, writer: &Writer, pending: SendOutcome) -> bool {
         let mut inner = self.inner();
         let Some(ours) = inner.ours.get_mut(writer) else { return false };
         let tries = match &ours.sent {
             Sent::No => 1,
-            Sent::Yes { tries, answer: Answer::Definite { refused } } if !refused.is_empty() => tries + 1,
+            Sent::Yes { tries, answer: SendOutcome::Answered { refused } } if !refused.is_empty() => tries + 1,
             Sent::Yes { .. } | Sent::Dead => return false,
         };
         ours.sent = Sent::Yes { tries, answer: pending };
@@ -155,14 +155,14 @@ impl Memory {
     }
 
     /// Notes the backend's answer.
-    pub fn note_answer(&self, writer: &Writer, new: Answer) {
+    pub fn note_answer(&self, writer: &Writer, new: SendOutcome) {
         if let Some(OurPlan { sent: Sent::Yes { answer, .. }, .. }) = self.inner().ours.get_mut(writer) {
             *answer = new;
         }
     }
 
     /// A plan of which nothing was sent is dead in this process from now on.
-    pub fn bury(&self, writer: &Writer) {
+    pub fn abandon_plan(&self, writer: &Writer) {
         if let Some(ours) = self.inner().ours.get_mut(writer).filter(|o| matches!(o.sent, Sent::No)) {
             ours.sent = Sent::Dead;
         }
@@ -174,19 +174,19 @@ impl Memory {
     }
 
     /// A record, with what this process knows of it. What is over is forgotten.
-    pub fn look(&self, record: OffsetResetRecord, now: Instant) -> RecordLook {
+    pub fn look(&self, record: OffsetResetRecord, now: Instant) -> RecordView {
         let state = self.state_of(&record, now);
         let mut inner = self.inner();
         let uid = record.uid().unwrap_or_default();
         let switches = match record.spec.run_state_before {
-            None => Switches::default(),
+            None => RunStateCalls::default(),
             Some(_) => {
                 let known = inner.switches.entry(uid.clone()).or_default();
                 known.first_seen.get_or_insert(now);
                 known.clone()
             }
         };
-        let look = RecordLook { object: record, state, switches };
+        let look = RecordView { object: record, state, switches };
         if look.is_over() {
             inner.closed.insert((uid.clone(), look.object.resource_version().unwrap_or_default()));
             inner.refusals.remove(&uid);
@@ -287,7 +287,7 @@ impl Memory {
         let switch = if start { &mut known.start } else { &mut known.stop };
         let (tries, failure) = switch.as_ref().map_or((0, None), |s| (s.tries, s.failure.clone()));
         // Until its answer is noted, and for ever where an earlier one had none.
-        *switch = Some(Switch { last: now, tries: tries.saturating_add(1), under_way: true, failure });
+        *switch = Some(RunStateCall { last: now, tries: tries.saturating_add(1), under_way: true, failure });
     }
 
     /// Notes how that call ended. `under_way`: it was not answered, and may land later.
@@ -315,11 +315,11 @@ impl Memory {
         self.inner().readings.get(object).is_none_or(|(at, _)| now.saturating_duration_since(*at) >= READING)
     }
 
-    pub fn note_reading(&self, object: &Identity, reading: LagReading, now: Instant) {
+    pub fn note_reading(&self, object: &Identity, reading: LagSample, now: Instant) {
         self.inner().readings.insert(object.clone(), (now, reading));
     }
 
-    pub fn reading(&self, object: &Identity) -> Option<LagReading> {
+    pub fn reading(&self, object: &Identity) -> Option<LagSample> {
         self.inner().readings.get(object).map(|(_, reading)| *reading)
     }
 
@@ -332,7 +332,7 @@ impl Memory {
     }
 
     /// Counts how often in a row our finalizer could not be put on this object, or taken off it.
-    pub fn note_guard(&self, object: &Identity, done: bool) -> u32 {
+    pub fn note_finalizer(&self, object: &Identity, done: bool) -> u32 {
         let mut inner = self.inner();
         if done {
             inner.unguarded.remove(&object.uid);
@@ -409,11 +409,11 @@ mod tests {
 
     #[test]
     fn what_one_principal_sees_is_no_movement_to_another() {
-        let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+        let (process_state, start) = (ProcessState::new("i".to_owned()), Instant::now());
         let at = |topic: &str| (TopicPartition::new(topic, 0), Commit { offset: 7, ..Commit::default() });
         let (all, some) = (Committed::from([at("a"), at("b")]), Committed::from([at("a")]));
         let look = |name: &str, sees: &Committed, second: u64| {
-            memory.note_look(&object(name), &group(), true, sees, Duration::from_secs(10), start + Duration::from_secs(second))
+            process_state.note_look(&object(name), &group(), true, sees, Duration::from_secs(10), start + Duration::from_secs(second))
         };
         for second in (0..12).step_by(4) {
             look("p", &all, second);
@@ -423,23 +423,30 @@ mod tests {
             assert_eq!((quiet.since, quiet.moved), (Some(Duration::from_secs(12)), None));
         }
         // What was written by this operator is movement to neither.
-        memory.forget_looks("n", &group());
+        process_state.forget_looks("n", &group());
         assert_eq!((look("p", &some, 14).moved, look("q", &all, 14).moved), (None, None));
     }
 
     /// Looks at these seconds of an Empty group that never moves; how long it is known to be quiet at the last of them.
     fn quiet(period: u64, looks: &[u64]) -> u64 {
-        let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+        let (process_state, start) = (ProcessState::new("i".to_owned()), Instant::now());
         let (backend, object) = (group(), object("p"));
         let look = |at: &u64| {
-            memory.note_look(&object, &backend, true, &Committed::new(), Duration::from_secs(period), start + Duration::from_secs(*at))
+            process_state.note_look(
+                &object,
+                &backend,
+                true,
+                &Committed::new(),
+                Duration::from_secs(period),
+                start + Duration::from_secs(*at),
+            )
         };
         looks.iter().map(look).last().and_then(|q| q.since).map_or(0, |since| since.as_secs())
     }
 
     #[test]
     fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
-        let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+        let (process_state, start) = (ProcessState::new("i".to_owned()), Instant::now());
         let object = |n: usize| Identity { namespace: "n".to_owned(), name: format!("p{n}"), uid: format!("uid-{n}") };
         let closed = |n: usize| -> OffsetResetRecord {
             let record = serde_json::json!({
@@ -467,49 +474,49 @@ mod tests {
             (0..1000).map(|n| (crate::domain::TopicPartition::new("t", n), crate::domain::Commit::default())).collect();
         let look = |n: usize, at: Instant| {
             let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: format!("g{n}") };
-            memory.note_look(&object(n), &backend, true, &committed, Duration::from_secs(4), at)
+            process_state.note_look(&object(n), &backend, true, &committed, Duration::from_secs(4), at)
         };
         for n in 0..60 {
-            memory.note_reached(&object(n), 1, false);
-            memory.note_guard(&object(n), false);
-            memory.note_refusal(&open(n));
-            memory.note_switch(&open(n), false, start);
-            memory.look(open(n), start);
-            memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
-            assert!(memory.look(closed(n), start).is_over());
+            process_state.note_reached(&object(n), 1, false);
+            process_state.note_finalizer(&object(n), false);
+            process_state.note_refusal(&open(n));
+            process_state.note_switch(&open(n), false, start);
+            process_state.look(open(n), start);
+            process_state.note_reading(&object(n), LagSample { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
+            assert!(process_state.look(closed(n), start).is_over());
             look(n, start);
         }
-        let held = |memory: &Memory| {
-            let inner = memory.inner();
+        let held = |process_state: &ProcessState| {
+            let inner = process_state.inner();
             let of_objects = [inner.failures.len(), inner.readings.len(), inner.looks.len(), inner.unguarded.len()];
             let of_records = [inner.closed.len(), inner.refusals.len(), inner.switches.len(), inner.first_seen.len()];
             [of_objects, of_records]
         };
-        assert_eq!(held(&memory), [[60; 4]; 2]);
-        memory.forget(|_| true, start);
-        assert_eq!(held(&memory), [[60; 4]; 2], "what is there is remembered");
-        memory.forget(|_| false, start);
-        let of_records = held(&memory)[1];
+        assert_eq!(held(&process_state), [[60; 4]; 2]);
+        process_state.forget(|_| true, start);
+        assert_eq!(held(&process_state), [[60; 4]; 2], "what is there is remembered");
+        process_state.forget(|_| false, start);
+        let of_records = held(&process_state)[1];
         assert_eq!([of_records[2], of_records[3]], [60; 2], "a record that was made a moment ago may not be known yet");
         for n in 0..60 {
-            memory.note_reached(&object(n), 1, false);
-            memory.note_guard(&object(n), false);
-            memory.note_refusal(&open(n));
-            memory.note_reading(&object(n), LagReading { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
-            assert!(memory.look(closed(n), start).is_over());
+            process_state.note_reached(&object(n), 1, false);
+            process_state.note_finalizer(&object(n), false);
+            process_state.note_refusal(&open(n));
+            process_state.note_reading(&object(n), LagSample { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
+            assert!(process_state.look(closed(n), start).is_over());
             look(n, start);
         }
         look(7, start + Duration::from_secs(4));
         let later = start + UNSEEN;
-        memory.forget(|uid| ["uid-7", "record-7", "open-7"].contains(&uid), later);
-        assert_eq!(held(&memory), [[1; 4]; 2]);
-        assert_eq!(memory.note_guard(&object(7), false), 2, "it goes on counting");
-        assert_eq!(memory.note_guard(&object(7), true), 0);
-        assert_eq!(memory.note_guard(&object(7), false), 1);
-        assert!(memory.known_closed("record-7", "1") && !memory.known_closed("record-8", "1"));
-        assert_eq!(memory.note_reached(&object(7), 1, false), 2, "it goes on counting");
-        assert_eq!(memory.note_reached(&object(7), 2, false), 1, "an edit begins anew");
-        assert_eq!(memory.note_reached(&object(7), 2, false), 2, "and only once");
+        process_state.forget(|uid| ["uid-7", "record-7", "open-7"].contains(&uid), later);
+        assert_eq!(held(&process_state), [[1; 4]; 2]);
+        assert_eq!(process_state.note_finalizer(&object(7), false), 2, "it goes on counting");
+        assert_eq!(process_state.note_finalizer(&object(7), true), 0);
+        assert_eq!(process_state.note_finalizer(&object(7), false), 1);
+        assert!(process_state.known_closed("record-7", "1") && !process_state.known_closed("record-8", "1"));
+        assert_eq!(process_state.note_reached(&object(7), 1, false), 2, "it goes on counting");
+        assert_eq!(process_state.note_reached(&object(7), 2, false), 1, "an edit begins anew");
+        assert_eq!(process_state.note_reached(&object(7), 2, false), 2, "and only once");
     }
 
     #[test]
@@ -558,10 +565,10 @@ mod tests {
         for history in 0..2000 {
             let period = Duration::from_millis(100 + random(15_000));
             let latest = [60, 200, 1_000, 4_000, 30_000][usize::try_from(history % 5).expect("small")];
-            let (memory, start) = (Memory::new("i".to_owned()), Instant::now());
+            let (process_state, start) = (ProcessState::new("i".to_owned()), Instant::now());
             let (mut at, mut looks) = (Duration::ZERO, 0);
             loop {
-                let quiet = memory.note_look(&object, &backend, true, &Committed::new(), period, start + at);
+                let quiet = process_state.note_look(&object, &backend, true, &Committed::new(), period, start + at);
                 looks += 1;
                 if quiet.is_enough(period) {
                     break;

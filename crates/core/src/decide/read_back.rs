@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::judge::{Case, Judgement, transaction_open, unread};
+use super::open_record::{Case, Judgement, transaction_open, unread};
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 use crate::{
-    Activity, Answer, Cause, Committed, Now, Plan, PlanState, ReadBack, Reading, RecordLook, Standing, Step, TopicPartition, words,
+    Activity, Cause, Committed, Now, Observed, Plan, PlanState, ReadBack, RecordView, SendOutcome, Standing, Step, TopicPartition, words,
 };
 
 /// The refused partitions are sent again so often within the window.
@@ -18,7 +18,7 @@ const GROUP: usize = 255;
 impl Case<'_> {
     /// Step 3: a definite answer for every partition.
     pub(super) fn answered(&self, plan: &Plan, refused: &BTreeMap<TopicPartition, i32>, tries: u32, in_window: bool) -> Judgement {
-        if self.abilities.read_back == ReadBack::AfterStart {
+        if self.capabilities.read_back == ReadBack::AfterStart {
             return self.accepted();
         }
         let chunk = self.look.chunk();
@@ -46,7 +46,7 @@ impl Case<'_> {
             }
             if chunk < plan.chunks() {
                 let text = format!("{} was read back as planned; the next is announced", words::chunk(chunk, plan.chunks()));
-                return Judgement::act(Step::Announce { chunk: chunk + 1 }, Cause::new(Reason::Sent, text));
+                return Judgement::act(Step::StartChunk { chunk: chunk + 1 }, Cause::new(Reason::Sent, text));
             }
             return self.verified(&standing);
         }
@@ -69,7 +69,7 @@ impl Case<'_> {
     /// what was not seen.
     fn accepted(&self) -> Judgement {
         let activity = match self.activity {
-            Reading::Read(activity) => activity,
+            Observed::Read(activity) => activity,
             reading => return self.unreadable(unread(reading), reading.cause().is_some()),
         };
         match activity {
@@ -82,7 +82,7 @@ impl Case<'_> {
                 Judgement::act(Step::Close(closing(self.look, RecordPhase::Sent, &cause, self.now, None)), cause)
             }
             other => {
-                let seen = other.hindrance().map_or("the pipeline is gone", |c| c.message.as_str());
+                let seen = other.blocker().map_or("the pipeline is gone", |c| c.message.as_str());
                 let text = format!(
                     "the platform accepted the reset, but right after it {seen}: it is not known whether it moved. Nothing more is sent"
                 );
@@ -99,7 +99,7 @@ impl Case<'_> {
             let text = format!("{why}; what was sent may still land, so the group is looked at in {} s", left.as_secs() + 1);
             return Judgement::wait(Cause::new(Reason::Sent, text), left);
         }
-        if self.abilities.read_back == ReadBack::AfterStart {
+        if self.capabilities.read_back == ReadBack::AfterStart {
             let text = why.map_or_else(|| "the operator was ended between plan and answer".to_owned(), |c| c.message.clone());
             let text = format!("{text}. It is not known whether the reset was carried out. Nothing more is sent");
             return self.hold_with(why.and_then(|c| c.code), Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
@@ -158,12 +158,12 @@ impl Case<'_> {
     fn keeps_stopped_for_nobody(&self) -> bool {
         let since = match &self.look.state {
             PlanState::InDoubt { since } => *since + self.timing.doubt(),
-            PlanState::OursSent { answer: Answer::None { ended, .. }, .. } => *ended + self.timing.doubt(),
+            PlanState::OursSent { answer: SendOutcome::Unanswered { ended, .. }, .. } => *ended + self.timing.doubt(),
             PlanState::OursSent { loaded_at, .. } => *loaded_at + self.timing.doubt(),
             _ => return false,
         };
         let patience = self.now.mono.saturating_duration_since(since) >= self.timing.max_backoff;
-        patience && self.second_look.is_none() && self.look.stops().is_some()
+        patience && self.second_look.is_none() && self.look.pauses().is_some()
     }
 
     /// The platform's answer does not tell, and says why.
@@ -229,7 +229,7 @@ impl Case<'_> {
         let unknown = matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
         let retry = if unknown && self.look.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
         let [_, what] = self.look.object.spec.backend.parts();
-        let look = self.abilities.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
+        let look = self.capabilities.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
         let out = format!("{look}; then {retry}choose a new id, or remove spec.offsetReset to leave it");
         // Whatever else is to be said, the way out is not cut off.
         let text = words::and(&words::cut(text, MESSAGE.saturating_sub(out.len() + 2)), &out);
@@ -243,7 +243,7 @@ impl Case<'_> {
 }
 
 pub(super) fn closing(
-    look: &RecordLook,
+    look: &RecordView,
     phase: RecordPhase,
     cause: &Cause,
     now: Now,

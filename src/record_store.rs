@@ -17,13 +17,13 @@ use crate::api::{
     Reason, RecordedPlan, Stage, StreamPipeline, WorkloadReference, Writer, lenient,
 };
 use crate::clock;
-use crate::domain::{Cause, Identity, PlanState, Progress, RecordLook, Request, words};
-use crate::memory::Memory;
+use crate::domain::{Cause, Identity, PlanState, PriorStatus, RecordView, Request, words};
+use crate::process_state::ProcessState;
 use crate::refusal;
 
 /// Access to records, and the live read of their StreamPipeline.
 #[derive(Clone)]
-pub struct Ledger {
+pub struct RecordStore {
     client: Client,
     deadline: Duration,
 }
@@ -75,7 +75,7 @@ fn digest(parts: &[&str]) -> String {
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl Ledger {
+impl RecordStore {
     pub fn new(client: Client, deadline: Duration) -> Self {
         Self { client, deadline }
     }
@@ -162,24 +162,24 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::get`].
-    pub async fn rivals(
+    pub async fn conflicting_records(
         &self,
         namespace: &str,
         backend: &BackendIdentity,
         own: (&str, Option<&OffsetResetRecord>),
-        memory: &Memory,
-    ) -> Result<Vec<RecordLook>, Cause> {
+        process_state: &ProcessState,
+    ) -> Result<Vec<RecordView>, Cause> {
         let selector = ListParams::default().labels(&format!("{BACKEND_LABEL}={}", backend_label(backend)));
         let listed = self.call("listing the records of the group", self.records(namespace).list_metadata(&selector)).await?;
         let mut open = Vec::new();
         for meta in listed.items {
             let name = meta.name_any();
-            let known = memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default());
+            let known = process_state.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default());
             if name == own.0 || known {
                 continue;
             }
             let Some(record) = self.get(namespace, &name).await? else { continue };
-            let look = memory.look(record, clock::mono());
+            let look = process_state.look(record, clock::mono());
             // A restored record is no work, so it is nobody's rival either.
             if !look.is_over() && !look.is_restored() && !own.1.is_some_and(|own| goes_after(&look, own)) {
                 open.push(look);
@@ -193,12 +193,12 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::get`].
-    pub async fn sharers(
+    pub async fn shared_workloads(
         &self,
         namespace: &str,
         workloads: &[WorkloadReference],
         own: (&str, Option<&OffsetResetRecord>),
-        memory: &Memory,
+        process_state: &ProcessState,
     ) -> Result<Vec<String>, Cause> {
         if workloads.is_empty() {
             return Ok(Vec::new());
@@ -208,16 +208,16 @@ impl Ledger {
         let mut held = Vec::new();
         for meta in listed.items {
             let name = meta.name_any();
-            if name == own.0 || memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
+            if name == own.0 || process_state.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
                 continue;
             }
             let Some(record) = self.get(namespace, &name).await? else { continue };
-            let look = memory.look(record, clock::mono());
-            if !look.owes_start() || look.is_restored() || own.1.is_some_and(|own| goes_after(&look, own)) {
+            let look = process_state.look(record, clock::mono());
+            if !look.needs_resume() || look.is_restored() || own.1.is_some_and(|own| goes_after(&look, own)) {
                 continue;
             }
             let of = &look.object.spec.pipeline.name;
-            let stops = look.stops().map(|before| before.workloads.as_slice()).unwrap_or_default();
+            let stops = look.pauses().map(|before| before.workloads.as_slice()).unwrap_or_default();
             let shared = stops.iter().filter(|w| w.replicas > 0).filter(|w| workloads.iter().any(|at| at.is(&w.reference())));
             held.extend(shared.map(|w| format!("{} {} (record {name} of StreamPipeline {of})", w.kind, w.name)));
         }
@@ -238,27 +238,27 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::get`].
-    pub async fn owing(&self, object: &Identity, memory: &Memory) -> Result<Vec<String>, Cause> {
+    pub async fn needing_resume(&self, object: &Identity, process_state: &ProcessState) -> Result<Vec<String>, Cause> {
         let selector = ListParams::default().labels(&format!("{PIPELINE_LABEL}={}", object.name));
         let listed = self.call("listing the records of the pipeline", self.records(&object.namespace).list_metadata(&selector)).await?;
-        let mut owing = Vec::new();
+        let mut needing_resume = Vec::new();
         for meta in listed.items {
-            if memory.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
+            if process_state.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
                 continue;
             }
             let Some(record) = self.get(&object.namespace, &meta.name_any()).await? else { continue };
-            if memory.look(record, clock::mono()).owes_start() {
-                owing.push(meta.name_any());
+            if process_state.look(record, clock::mono()).needs_resume() {
+                needing_resume.push(meta.name_any());
             }
         }
-        Ok(owing)
+        Ok(needing_resume)
     }
 
     /// Puts our finalizer on the StreamPipeline, or takes it off. Nothing else of what a person wrote is touched.
     ///
     /// # Errors
     /// As [`Ledger::get`]; also where the object changed meanwhile.
-    pub async fn guard(&self, object: &Identity, on: bool) -> Result<(), Cause> {
+    pub async fn set_finalizer(&self, object: &Identity, on: bool) -> Result<(), Cause> {
         let pipelines = self.pipelines_of(&object.namespace);
         let what = if on { "putting the finalizer on" } else { "taking the finalizer off" };
         let live = self.call(what, pipelines.get_metadata_opt(&object.name)).await?;
@@ -274,7 +274,7 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::put_plan`].
-    pub async fn note_brought_back(&self, record: &OffsetResetRecord, at: Timestamp) -> Result<(), Cause> {
+    pub async fn mark_resumed(&self, record: &OffsetResetRecord, at: Timestamp) -> Result<(), Cause> {
         let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "broughtBackAt": at } });
         let (records, name) = (self.records(&record.namespace().unwrap_or_default()), record.name_any());
         self.call("noting in the record that the pipeline runs", records.patch_status(&name, &params(), &Patch::Merge(&patch)))
@@ -313,7 +313,7 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::put_plan`].
-    pub async fn unload(&self, record: &OffsetResetRecord) -> Result<(), Cause> {
+    pub async fn drop_plan(&self, record: &OffsetResetRecord) -> Result<(), Cause> {
         self.patch_spec(record, "dropping the plan of the record", json!({ "plan": null, "writer": null })).await
     }
 
@@ -321,7 +321,7 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::put_plan`].
-    pub async fn announce(&self, record: &OffsetResetRecord, writer: &Writer) -> Result<(), Cause> {
+    pub async fn start_chunk(&self, record: &OffsetResetRecord, writer: &Writer) -> Result<(), Cause> {
         self.patch_spec(record, "announcing in the record what is sent next", json!({ "writer": writer })).await
     }
 
@@ -365,11 +365,11 @@ fn wants(live: &StreamPipeline, object: &Identity, id: &str, again: bool) -> boo
         Stage::Held => !again,
         Stage::Verified | Stage::Sent | Stage::Skipped | Stage::Failed | Stage::OfAnotherVersion => true,
     };
-    same && asked && !Progress::of(live).of_request(id, false).is_some_and(|told| over(told.stage))
+    same && asked && !PriorStatus::of(live).of_request(id, false).is_some_and(|told| over(told.stage))
 }
 
 /// Nothing is planned in it yet, and it was made later.
-fn goes_after(look: &RecordLook, own: &OffsetResetRecord) -> bool {
+fn goes_after(look: &RecordView, own: &OffsetResetRecord) -> bool {
     let made = |r: &OffsetResetRecord| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), r.name_any());
     matches!(look.state, PlanState::Absent) && made(&look.object) > made(own)
 }

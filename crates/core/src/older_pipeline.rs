@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Backend, Identity, Progress};
+use super::{Backend, Identity, PriorStatus};
 use crate::api::{BackendIdentity, StreamPipeline};
 
 /// Why this StreamPipeline does not act, or not yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Elder {
+pub enum OlderPipeline {
     /// An older one has read the group itself.
     Acts(String),
     /// An older one has not been looked at yet, so it is not known whether it acts.
@@ -22,7 +22,7 @@ pub enum Elder {
 /// A creation time is a whole second, set a moment before the object can be seen.
 const SETTLED: Duration = Duration::from_secs(2);
 
-impl Elder {
+impl OlderPipeline {
     /// The one before `object` among these, of its own namespace.
     pub fn among<'a>(
         pipelines: impl Iterator<Item = &'a StreamPipeline> + Clone,
@@ -34,14 +34,14 @@ impl Elder {
         let oldest = |is: fn(&StreamPipeline, &BackendIdentity) -> bool| {
             beside.clone().filter(|p| age(p) < own && is(p, place)).min_by_key(|p| age(p)).map(name)
         };
-        oldest(Backend::is_known_at).map(Elder::Acts).or_else(|| oldest(not_looked_at).map(Elder::NotLookedAt))
+        oldest(Backend::is_known_at).map(OlderPipeline::Acts).or_else(|| oldest(not_looked_at).map(OlderPipeline::NotLookedAt))
     }
 
     /// Whether another one may still come that counts as older than one made at this time.
     pub fn may_come(created: Timestamp, now: Timestamp) -> Option<Self> {
         let over = created.checked_add(SETTLED).unwrap_or(created);
         let left = over.duration_since(now);
-        left.is_positive().then(|| Elder::MayCome(left.unsigned_abs()))
+        left.is_positive().then(|| OlderPipeline::MayCome(left.unsigned_abs()))
     }
 }
 
@@ -55,7 +55,7 @@ pub fn elsewhere<'a>(pipelines: impl Iterator<Item = &'a StreamPipeline>, object
 
 /// It may be of the same place, and has no status of its own yet: one that cannot be reached gets one too.
 fn not_looked_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
-    Backend::may_be_at(pipeline, place) && pipeline.metadata.deletion_timestamp.is_none() && !Progress::of(pipeline).seen_before
+    Backend::may_be_at(pipeline, place) && pipeline.metadata.deletion_timestamp.is_none() && !PriorStatus::of(pipeline).seen_before
 }
 
 fn age(pipeline: &StreamPipeline) -> (Option<Timestamp>, String) {
@@ -91,16 +91,16 @@ mod tests {
         let place = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() };
         let own = pipeline("n", "m", 5, Value::Null);
         let object = Identity { namespace: "n".to_owned(), name: "m".to_owned(), uid: "n/m".to_owned() };
-        let before = |other: StreamPipeline| Elder::among([&other, &own].into_iter(), &object, &place);
+        let before = |other: StreamPipeline| OlderPipeline::among([&other, &own].into_iter(), &object, &place);
         let older = |status: Value| before(pipeline("n", "a", 4, status));
-        assert_eq!(older(read("n/a")), Some(Elder::Acts("n/a".to_owned())));
-        assert_eq!(older(Value::Null), Some(Elder::NotLookedAt("n/a".to_owned())));
-        assert_eq!(older(read("another")), Some(Elder::NotLookedAt("n/a".to_owned())), "a copied status is none");
+        assert_eq!(older(read("n/a")), Some(OlderPipeline::Acts("n/a".to_owned())));
+        assert_eq!(older(Value::Null), Some(OlderPipeline::NotLookedAt("n/a".to_owned())));
+        assert_eq!(older(read("another")), Some(OlderPipeline::NotLookedAt("n/a".to_owned())), "a copied status is none");
         assert_eq!(older(json!({ "observedUID": "n/a" })), None, "it was looked at and could not read the group");
         assert_eq!(older(json!({ "observedUID": "n/a", "clusterID": "another" })), None, "the group of another cluster");
         assert_eq!(before(pipeline("n", "z", 6, Value::Null)), None, "a younger one");
         assert_eq!(before(pipeline("n", "z", 5, Value::Null)), None, "of the same second, and after it by name");
-        assert_eq!(before(pipeline("n", "a", 5, Value::Null)), Some(Elder::NotLookedAt("n/a".to_owned())));
+        assert_eq!(before(pipeline("n", "a", 5, Value::Null)), Some(OlderPipeline::NotLookedAt("n/a".to_owned())));
         assert_eq!(before(pipeline("else", "a", 4, read("else/a"))), None, "of another namespace");
         assert_eq!(before(pipeline("else", "a", 4, Value::Null)), None, "of another namespace");
         let apart = pipeline("else", "a", 4, read("else/a"));
@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn in_the_second_it_was_made_an_object_is_not_known_to_be_the_oldest() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let left = |now: &str| match Elder::may_come(at("2026-01-01T12:00:05Z"), at(now)) {
-            Some(Elder::MayCome(left)) => left.as_millis(),
+        let left = |now: &str| match OlderPipeline::may_come(at("2026-01-01T12:00:05Z"), at(now)) {
+            Some(OlderPipeline::MayCome(left)) => left.as_millis(),
             _ => 0,
         };
         assert_eq!([left("2026-01-01T12:00:05Z"), left("2026-01-01T12:00:06.5Z"), left("2026-01-01T12:00:07Z")], [2000, 500, 0]);

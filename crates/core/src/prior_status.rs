@@ -4,7 +4,7 @@ use crate::api::{BackendIdentity, OffsetResetStatus, Reason, StreamPipeline, Str
 
 /// The past of this very object.
 #[derive(Clone, Debug, Default)]
-pub struct Progress {
+pub struct PriorStatus {
     /// A status of this very object exists: it was seen before.
     pub seen_before: bool,
     pub acknowledged_id: Option<String>,
@@ -21,7 +21,7 @@ pub struct Progress {
     pub under_way: bool,
 }
 
-impl Progress {
+impl PriorStatus {
     /// A status of another uid (restored, copied, forged) counts as none.
     pub fn of(pipeline: &StreamPipeline) -> Self {
         let uid = pipeline.metadata.uid.as_deref();

@@ -4,28 +4,28 @@
 use std::time::{Duration, Instant};
 
 use super::Pass;
-use super::judge::Judgement;
+use super::open_record::Judgement;
 use crate::api::Reason;
-use crate::{Cause, Decision, Leftover, Now, Reading, RecordLook, RunState, Step, Switch, Timing, Verdict, words};
+use crate::{Cause, Decision, Now, Observed, RecordView, Report, RunState, RunStateCall, Step, SupersededRecord, Timing, words};
 
 /// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
-pub fn stop(look: &RecordLook, run_state: &Reading<RunState>, active: &Cause, timing: &Timing, now: Now) -> Judgement {
+pub fn stop(look: &RecordView, run_state: &Observed<RunState>, active: &Cause, timing: &Timing, now: Now) -> Judgement {
     let state = match run_state {
-        Reading::Read(state) => state,
+        Observed::Read(state) => state,
         reading => return Judgement::wait(unread(reading), timing.recheck_waiting),
     };
     match state {
-        RunState::Down => {
+        RunState::Stopped => {
             let text = format!("it is stopped; waited for until nothing of it is active: {}", active.message);
             Judgement::wait(Cause::new(Reason::Pausing, text), timing.recheck_waiting)
         }
-        RunState::Unclear(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
-        RunState::Up | RunState::Partly if look.switches.was_down => {
+        RunState::Unknown(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
+        RunState::Running | RunState::PartlyStopped if look.switches.was_down => {
             Judgement::wait(overridden("it was stopped for this reset and somebody started it again"), timing.recheck_waiting)
         }
         // Also where it was not yet stopped: what somebody set since the record was made would be lost.
-        RunState::Changed(text) => Judgement::wait(overridden(text), timing.recheck_waiting),
-        RunState::Up | RunState::Partly => {
+        RunState::ChangedExternally(text) => Judgement::wait(overridden(text), timing.recheck_waiting),
+        RunState::Running | RunState::PartlyStopped => {
             let cause = told(Reason::Pausing, "the pipeline is being paused", look.switches.stop.as_ref());
             match due(look.switches.stop.as_ref(), timing, now) {
                 None => Judgement::act(Step::Stop, cause),
@@ -36,9 +36,9 @@ pub fn stop(look: &RecordLook, run_state: &Reading<RunState>, active: &Cause, ti
 }
 
 /// The record is closed, and the pipeline is to run again.
-pub fn bring_back(look: &RecordLook, run_state: &Reading<RunState>, timing: &Timing, now: Now) -> Judgement {
+pub fn bring_back(look: &RecordView, run_state: &Observed<RunState>, timing: &Timing, now: Now) -> Judgement {
     let state = match run_state {
-        Reading::Read(state) => state,
+        Observed::Read(state) => state,
         reading => {
             let why = unread(reading);
             let text = format!("the pipeline is to be started again: {}; or {}", why.message.trim_end_matches('.'), by_hand(look));
@@ -47,29 +47,29 @@ pub fn bring_back(look: &RecordLook, run_state: &Reading<RunState>, timing: &Tim
     };
     match state {
         // A stop that timed out may land later: up is up only when that cannot happen any more.
-        RunState::Up => match landing(look, timing, now) {
-            None => Judgement::act(Step::NoteBroughtBack, Cause::new(Reason::BringingBack, "it runs again")),
+        RunState::Running => match landing(look, timing, now) {
+            None => Judgement::act(Step::MarkResumed, Cause::new(Reason::BringingBack, "it runs again")),
             Some(left) => Judgement::wait(
                 Cause::new(Reason::BringingBack, "it runs again; watched until nothing that was sent can stop it any more"),
                 left.min(timing.recheck_waiting),
             ),
         },
-        RunState::Down | RunState::Partly => {
+        RunState::Stopped | RunState::PartlyStopped => {
             let start = look.switches.start.as_ref();
             let cause = told(Reason::BringingBack, "the pipeline, which the operator had stopped, is being started again", start);
             match due(start, timing, now) {
-                None => Judgement::act(Step::BringBack, cause),
+                None => Judgement::act(Step::Resume, cause),
                 Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
             }
         }
-        RunState::Changed(text) => Judgement::act(Step::NoteBroughtBack, Cause::new(Reason::BringingBack, text.clone())),
-        RunState::Unclear(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
+        RunState::ChangedExternally(text) => Judgement::act(Step::MarkResumed, Cause::new(Reason::BringingBack, text.clone())),
+        RunState::Unknown(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
     }
 }
 
 /// What a person does instead of the operator.
-pub fn by_hand(look: &RecordLook) -> String {
-    let ran = look.stops().map(|before| before.workloads.as_slice()).unwrap_or_default().iter().filter(|w| w.replicas > 0);
+pub fn by_hand(look: &RecordView) -> String {
+    let ran = look.pauses().map(|before| before.workloads.as_slice()).unwrap_or_default().iter().filter(|w| w.replicas > 0);
     let scale: Vec<String> = ran.map(|w| format!("{} {} to {}", w.kind, w.name, w.replicas)).collect();
     if scale.is_empty() {
         let [organization, pipeline] = look.object.spec.backend.parts();
@@ -79,7 +79,7 @@ pub fn by_hand(look: &RecordLook) -> String {
 }
 
 /// Nobody asks for this record any more, and what was stopped for it does not run again yet.
-pub fn owed(look: &RecordLook, why: &Cause) -> Cause {
+pub fn owed(look: &RecordView, why: &Cause) -> Cause {
     let (id, name) = (words::cut(&look.object.spec.request.id, 64), look.object.metadata.name.as_deref().unwrap_or_default());
     let message = format!(
         "request {id} is not asked for any more, and the operator still keeps its pipeline stopped (record {name}): {}",
@@ -95,37 +95,37 @@ fn overridden(what: &str) -> Cause {
     Cause::new(Reason::PauseOverridden, text)
 }
 
-fn unread(reading: &Reading<RunState>) -> Cause {
+fn unread(reading: &Observed<RunState>) -> Cause {
     reading.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"))
 }
 
 impl Pass<'_> {
     /// A deleted object waits only so long for its pipeline: then it goes, whatever is owed (O33).
     pub(super) fn let_go(&self) -> Option<Decision> {
-        let since = self.desired.deleted.filter(|_| self.desired.guarded)?;
+        let since = self.desired.deleted.filter(|_| self.desired.has_finalizer)?;
         let waited = self.now.wall.duration_since(since);
         if waited.is_negative() || waited.unsigned_abs() < self.timing.finalizer_deadline {
             return None;
         }
-        let left = self.seen.leftover.as_ref();
+        let left = self.seen.superseded.as_ref();
         // A process that was not there before the deadline tries once all the same, where it can.
-        let fresh = |l: &Leftover| {
+        let fresh = |l: &SupersededRecord| {
             let soon = self.timing.landed() + self.timing.max_backoff;
             let known = l.look.switches.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < soon);
             known
                 && match &l.run_state {
-                    Reading::Read(RunState::Down | RunState::Partly) => l.look.switches.start.is_none(),
-                    state => matches!(state, Reading::Read(RunState::Up)),
+                    Observed::Read(RunState::Stopped | RunState::PartlyStopped) => l.look.switches.start.is_none(),
+                    state => matches!(state, Observed::Read(RunState::Running)),
                 }
         };
         if left.is_some_and(fresh) {
             return None;
         }
-        let owing = match &self.seen.owing {
-            Reading::Read(names) if names.is_empty() => {
-                return Some(self.done(Verdict::Keep, Some(Step::Unguard), self.timing.recheck_waiting));
+        let needing_resume = match &self.seen.needing_resume {
+            Observed::Read(names) if names.is_empty() => {
+                return Some(self.done(Report::Unchanged, Some(Step::RemoveFinalizer), self.timing.recheck_waiting));
             }
-            Reading::Read(names) => format!("record {}", words::some_of(names)),
+            Observed::Read(names) => format!("record {}", words::some_of(names)),
             _ => "its records could not be read".to_owned(),
         };
         let by_hand = left.map_or_else(|| "start it by hand".to_owned(), |l| by_hand(&l.look));
@@ -133,18 +133,18 @@ impl Pass<'_> {
         let why =
             refused.or(self.seen.identity.cause()).or(left.and_then(|l| l.run_state.cause())).map(|cause| format!(" ({})", cause.message));
         let text = format!(
-            "this object was deleted {} s ago, and {} was not seen to run again{}; it is waited for no longer. If it is still paused, {by_hand} ({owing})",
+            "this object was deleted {} s ago, and {} was not seen to run again{}; it is waited for no longer. If it is still paused, {by_hand} ({needing_resume})",
             waited.as_secs(),
             self.desired.backend.named(),
             why.unwrap_or_default(),
         );
-        Some(self.done(Verdict::LeftPaused(Cause::new(Reason::LeftPaused, text)), Some(Step::Unguard), self.timing.recheck_waiting))
+        Some(self.done(Report::LeftPaused(Cause::new(Reason::LeftPaused, text)), Some(Step::RemoveFinalizer), self.timing.recheck_waiting))
     }
 }
 
 /// How long until everything that could stop it has landed. A stop that was answered has, once the pipeline was seen
 /// down; of an earlier process it is only known that it is gone.
-fn landing(look: &RecordLook, timing: &Timing, now: Now) -> Option<Duration> {
+fn landing(look: &RecordView, timing: &Timing, now: Now) -> Option<Duration> {
     let last = match &look.switches.stop {
         Some(stop) if !stop.under_way && look.switches.was_down && stop.tries == 1 => return None,
         // Accepted, and not seen to have stopped it: a platform may take its time.
@@ -158,7 +158,7 @@ fn landing(look: &RecordLook, timing: &Timing, now: Now) -> Option<Duration> {
 }
 
 /// How long until the next call: at once, then after growing delays, so that a call in transition is not made twice.
-fn due(switch: Option<&Switch>, timing: &Timing, now: Now) -> Option<Duration> {
+fn due(switch: Option<&RunStateCall>, timing: &Timing, now: Now) -> Option<Duration> {
     let switch = switch?;
     // What was accepted is under way; again only where nothing comes of it.
     let first = if switch.accepted() { timing.recheck_waiting * 10 } else { timing.recheck_waiting * 2 };
@@ -170,7 +170,7 @@ fn left(end: Instant, now: Instant) -> Option<Duration> {
     Some(end.saturating_duration_since(now)).filter(|left| !left.is_zero())
 }
 
-fn told(reason: Reason, what: &str, switch: Option<&Switch>) -> Cause {
+fn told(reason: Reason, what: &str, switch: Option<&RunStateCall>) -> Cause {
     match switch.and_then(|s| s.failure.as_ref()) {
         Some(failure) => Cause { message: format!("{what}; the last try: {}", failure.message), ..failure.clone() },
         None => Cause::new(reason, what),
