@@ -10,8 +10,8 @@ use crate::api::{BackendIdentity, OffsetResetStatus, Reason, Stage};
 use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{
-    Activity, Capabilities, Cause, Desired, Now, Observation, Observed, OlderPipeline, PriorStatus, RecordView, Request, RunState,
-    SupersededRecord, Target, TopicPartition, Topics, words,
+    Activity, Cause, Desired, Now, Observation, Observed, OlderPipeline, PlatformFacts, PriorStatus, RecordView, Request, RunState,
+    SupersededRecord, TopicPartition, Topics, words,
 };
 use crate::record_store::{former_record_name, name_after, record_name};
 
@@ -23,7 +23,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
     }
     let platform = ctx.platform(desired).await;
     seen.principal = platform.principal();
-    let look = Look { ctx, desired, prior, platform, capabilities: desired.backend.capabilities(), now };
+    let look = Look { ctx, desired, prior, platform, facts: desired.facts, now };
     match look.open_records().await {
         Err(cause) => seen.record = Observed::Unreadable(cause),
         Ok((_, Some(left))) => {
@@ -42,7 +42,7 @@ struct Look<'a> {
     desired: &'a Desired,
     prior: &'a PriorStatus,
     platform: Platform,
-    capabilities: Capabilities,
+    facts: PlatformFacts,
     now: Now,
 }
 
@@ -163,7 +163,7 @@ impl Look<'_> {
     async fn activity(&self, seen: &mut Observation, since: std::time::Instant) {
         let (activity, committed) = self.platform.activity(since).await;
         if let (Ok(activity), Ok(committed), Some(identity)) = (&activity, &committed, seen.identity.get())
-            && self.capabilities.quiet
+            && self.facts.quiet
         {
             let period = self.desired.asked().map_or(Duration::MAX, |r| r.quiet_period);
             let inactive = activity.is_inactive();
@@ -187,7 +187,7 @@ impl Look<'_> {
             }
         }
         let (Some(activity), Some(committed)) = (seen.activity.get(), seen.committed.get()) else { return };
-        let quiet = !self.capabilities.quiet || seen.quiet.is_enough(request.quiet_period);
+        let quiet = !self.facts.quiet || seen.quiet.is_enough(request.quiet_period);
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
         let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
@@ -210,12 +210,12 @@ impl Look<'_> {
             }
             seen.conflicting_records = open.map(|open| open.iter().map(named).collect()).into();
         }
-        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.capabilities.run_state;
+        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.facts.run_state;
         if pauses && (ready || stops) {
             seen.shared_workloads = self.shared_workloads(seen, own).await;
         }
         // Once it was stopped: who may have started it.
-        if stops && self.capabilities.run_state && own.is_none_or(|own| own.switches.was_down) {
+        if stops && self.facts.run_state && own.is_none_or(|own| own.calls.was_down) {
             seen.before = self.platform.before().await.into();
         }
         // Stopped for this request, not for another one that comes before.
@@ -226,7 +226,7 @@ impl Look<'_> {
             }
         }
         let stops = stops && own.is_none();
-        if request.to == Target::Platform {
+        if self.facts.call.is_some() {
             return self.reading(seen, stops || request.dry_run, ready).await;
         }
         if !ready && !request.dry_run {
@@ -256,8 +256,8 @@ impl Look<'_> {
             seen.log = Observed::Unreadable(Cause::new(Reason::AverageRateUnavailable, text));
             return;
         }
-        let time = if let Target::Timestamp(time) = request.to { Some(time) } else { None };
-        let (committed, log) = tokio::join!(self.platform.committed(&selected), self.platform.log(&selected, time, self.now.wall));
+        let (committed, log) =
+            tokio::join!(self.platform.committed(&selected), self.platform.log(&selected, request.to.looks_up(), self.now.wall));
         seen.committed = committed.into();
         seen.log = log.into();
     }

@@ -137,7 +137,7 @@ impl Act<'_> {
     async fn send(&self, plan: &Plan, only: impl Fn(&TopicPartition) -> bool) -> Result<(), Cause> {
         let record = self.subject()?;
         let writer = record.object.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
-        let goals: Vec<_> = plan.moves().filter(|(row, _)| only(&row.at)).map(|(row, goal)| (row.at.clone(), goal)).collect();
+        let changes: Vec<_> = plan.changes().filter(|row| only(&row.at)).map(|row| (row.at.clone(), row.aim.clone())).collect();
         let platform = self.ctx.platform_of(self.desired, &record.object.spec.backend).await;
         let now = self.ctx.now().mono;
         let Some(closes) = self.ctx.process_state.loaded_at(writer).map(|at| at + self.ctx.timing.send_window).filter(|end| now < *end)
@@ -151,8 +151,8 @@ impl Act<'_> {
         if !self.ctx.process_state.begin_send(writer, pending) {
             return Err(gone("the plan was given up"));
         }
-        tracing::info!(record = record.object.metadata.name, partitions = goals.len(), "Sending the plan");
-        let answer = platform.send(&goals, closes).await;
+        tracing::info!(record = record.object.metadata.name, partitions = changes.len(), "Sending the plan");
+        let answer = platform.send(&changes, closes).await;
         self.ctx.process_state.note_answer(writer, answer);
         // What this operator wrote itself is no movement.
         self.ctx.process_state.forget_looks(&self.desired.object.namespace, &record.object.spec.backend);

@@ -44,7 +44,7 @@ struct Inner {
     /// The generation that could not be reached, and how often in a row.
     failures: HashMap<Identity, (i64, u32)>,
     /// By uid of the record.
-    switches: HashMap<String, RunStateCalls>,
+    calls: HashMap<String, RunStateCalls>,
     /// When a running pipeline was last asked for its position, and the answer.
     readings: HashMap<Identity, (Instant, LagSample)>,
     refusals: HashMap<String, u32>,
@@ -178,20 +178,20 @@ impl ProcessState {
         let state = self.state_of(&record, now);
         let mut inner = self.inner();
         let uid = record.uid().unwrap_or_default();
-        let switches = match record.spec.run_state_before {
+        let calls = match record.spec.run_state_before {
             None => RunStateCalls::default(),
             Some(_) => {
-                let known = inner.switches.entry(uid.clone()).or_default();
+                let known = inner.calls.entry(uid.clone()).or_default();
                 known.first_seen.get_or_insert(now);
                 known.clone()
             }
         };
-        let look = RecordView { object: record, state, switches };
+        let look = RecordView::new(record, state, calls);
         if look.is_over() {
             inner.closed.insert((uid.clone(), look.object.resource_version().unwrap_or_default()));
             inner.refusals.remove(&uid);
             if !look.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Sent) {
-                inner.switches.remove(&uid);
+                inner.calls.remove(&uid);
             }
         }
         look
@@ -283,7 +283,7 @@ impl ProcessState {
     /// Notes that the pipeline of this record is stopped (`start: false`) or started, just before the call.
     pub fn note_switch(&self, record: &OffsetResetRecord, start: bool, now: Instant) {
         let mut inner = self.inner();
-        let known = inner.switches.entry(record.uid().unwrap_or_default()).or_default();
+        let known = inner.calls.entry(record.uid().unwrap_or_default()).or_default();
         let switch = if start { &mut known.start } else { &mut known.stop };
         let (tries, failure) = switch.as_ref().map_or((0, None), |s| (s.tries, s.failure.clone()));
         // Until its answer is noted, and for ever where an earlier one had none.
@@ -293,7 +293,7 @@ impl ProcessState {
     /// Notes how that call ended. `under_way`: it was not answered, and may land later.
     pub fn note_switched(&self, record: &OffsetResetRecord, start: bool, under_way: bool, failed: Option<Cause>) {
         let mut inner = self.inner();
-        let Some(known) = inner.switches.get_mut(&record.uid().unwrap_or_default()) else { return };
+        let Some(known) = inner.calls.get_mut(&record.uid().unwrap_or_default()) else { return };
         if let Some(switch) = if start { known.start.as_mut() } else { known.stop.as_mut() } {
             switch.failure = failed;
             switch.under_way = under_way;
@@ -302,13 +302,13 @@ impl ProcessState {
 
     /// The pipeline of this record was seen down after it was to be stopped.
     pub fn note_down(&self, record: &OffsetResetRecord) {
-        self.inner().switches.entry(record.uid().unwrap_or_default()).or_default().was_down = true;
+        self.inner().calls.entry(record.uid().unwrap_or_default()).or_default().was_down = true;
     }
 
     /// Since when the pipeline of this closed record has been seen running, with the newest reading there was then.
     pub fn note_running(&self, record: &OffsetResetRecord, now: Now, newest: Option<Timestamp>) -> (Now, Option<Timestamp>) {
         let mut inner = self.inner();
-        *inner.switches.entry(record.uid().unwrap_or_default()).or_default().running.get_or_insert((now, newest))
+        *inner.calls.entry(record.uid().unwrap_or_default()).or_default().running.get_or_insert((now, newest))
     }
 
     pub fn reading_is_due(&self, object: &Identity, now: Instant) -> bool {
@@ -356,7 +356,7 @@ impl ProcessState {
         inner.refusals.retain(|record, _| alive(record));
         // A record that was just made may not be known as alive yet.
         inner.first_seen.retain(|(record, _), since| alive(record) || ago(*since) < UNSEEN);
-        inner.switches.retain(|record, known| alive(record) || known.first_seen.is_none_or(|since| ago(since) < UNSEEN));
+        inner.calls.retain(|record, known| alive(record) || known.first_seen.is_none_or(|since| ago(since) < UNSEEN));
         // The tables stay as large as they once were.
         inner.failures.shrink_to_fit();
         inner.readings.shrink_to_fit();
@@ -365,7 +365,7 @@ impl ProcessState {
         inner.told.retain(|object, _| alive(&object.uid));
         inner.told.shrink_to_fit();
         inner.first_seen.shrink_to_fit();
-        inner.switches.shrink_to_fit();
+        inner.calls.shrink_to_fit();
     }
 
     /// Whether this differs from what was last said of this object.
@@ -489,7 +489,7 @@ mod tests {
         let held = |process_state: &ProcessState| {
             let inner = process_state.inner();
             let of_objects = [inner.failures.len(), inner.readings.len(), inner.looks.len(), inner.unguarded.len()];
-            let of_records = [inner.closed.len(), inner.refusals.len(), inner.switches.len(), inner.first_seen.len()];
+            let of_records = [inner.closed.len(), inner.refusals.len(), inner.calls.len(), inner.first_seen.len()];
             [of_objects, of_records]
         };
         assert_eq!(held(&process_state), [[60; 4]; 2]);

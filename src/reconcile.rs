@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use crate::api::{Reason, Stage, StreamPipeline};
+use crate::backend;
 use crate::context::Context;
-use crate::domain::status::Seen;
+use crate::domain::status::StatusInputs;
 use crate::domain::{Decision, Desired, Observation, Observed, PriorStatus, Report, Step, Timing, words};
 use crate::observe::observe;
 use crate::perform::perform;
@@ -25,24 +26,24 @@ const NOT_FOUND: i32 = 404;
 
 /// Runs passes until nothing is left to do at once. When to look again if nothing changes before; None: only then.
 pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Duration> {
-    let mut told = Seen::default();
+    let mut told = StatusInputs::default();
     let mut left = PASSES;
     while left > 0 {
         left -= 1;
         let now = ctx.now();
-        let desired = match Desired::of(pipeline, now.wall) {
+        let desired = match Desired::of(pipeline, backend::facts, now.wall) {
             Ok(desired) => desired,
             Err(cause) => {
                 tracing::warn!(name = pipeline.metadata.name, "{}", cause.message);
                 return None;
             }
         };
-        let timing = ctx.timing.at_rest(desired.backend.capabilities());
+        let timing = ctx.timing.at_rest(desired.facts);
         let prior = PriorStatus::of(pipeline);
         let seen = observe(ctx, &desired, &prior, now).await;
         // The looks take time; the window and the waits are judged by the clock after them.
         let now = ctx.now();
-        told.note(&seen, now.wall);
+        told.note(&seen, &desired.facts, now.wall);
         let mut decision = (ctx.decide)(&desired, &prior, &seen, &timing, now);
         log(ctx, &desired, &seen, &decision);
         let failures = ctx.process_state.note_reached(&desired.object, desired.generation, !matches!(told.reached, Some(Err(_))));
@@ -206,7 +207,7 @@ mod tests {
             "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" } }
         });
         let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
-        let desired = Desired::of(&pipeline, "2026-01-01T12:00:01Z".parse().unwrap()).unwrap();
+        let desired = Desired::of(&pipeline, backend::facts, "2026-01-01T12:00:01Z".parse().unwrap()).unwrap();
         let told = |step: &Step| owed(&desired, &Observation::default(), Some(step)).unwrap_or_default();
         for (step, said) in [
             (Step::Resume, "group g is started again"),

@@ -396,7 +396,7 @@ mod tests {
                 "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" }, "offsetReset": reset }
             });
             let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
-            let desired = crate::domain::Desired::of(&pipeline, Timestamp::UNIX_EPOCH).unwrap();
+            let desired = crate::domain::Desired::of(&pipeline, crate::facts_of, Timestamp::UNIX_EPOCH).unwrap();
             record_name(&object, &place, desired.asked().unwrap())
         };
         let bare = json!({ "id": "r1", "to": { "shiftBy": -1 }, "topics": [{ "name": "t", "partitions": [0, 1] }, { "name": "u" }], "dryRun": true });
@@ -424,7 +424,7 @@ mod tests {
                 "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p", "namespace": "n" }, "spec": spec
             });
             let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
-            let desired = crate::domain::Desired::of(&pipeline, Timestamp::UNIX_EPOCH).unwrap();
+            let desired = crate::domain::Desired::of(&pipeline, crate::facts_of, Timestamp::UNIX_EPOCH).unwrap();
             record_name(&object, &serde_json::from_value(place).unwrap(), desired.asked().unwrap())
         };
         let kafka = json!({

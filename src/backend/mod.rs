@@ -15,7 +15,15 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::api::{BackendIdentity, LagSample, Reason, RunStateBefore, StartOptions};
-use crate::domain::{Activity, Cause, Committed, Goal, LogBounds, RunState, SendOutcome, TopicPartition, Topics};
+use crate::domain::{Activity, Aim, Backend, Cause, Committed, LogBounds, PlatformFacts, RunState, SendOutcome, TopicPartition, Topics};
+
+/// What holds of the platform that a StreamPipeline names.
+pub fn facts(backend: &Backend) -> PlatformFacts {
+    match backend {
+        Backend::Kafka(kafka) => kafka::facts(!kafka.workloads.is_empty()),
+        Backend::Enos(enos) => enos::facts(enos.spec.start.is_some()),
+    }
+}
 
 /// One pipeline on its platform, for one pass. That there is no client for it (a Secret is gone, an address is not allowed) is
 /// a value too: what runs the consumers of a group is read and scaled without one.
@@ -132,9 +140,9 @@ impl Platform {
     }
 
     /// The one call that moves the position. Nothing leaves after `not_after`.
-    pub async fn send(&self, goals: &[(TopicPartition, Goal)], not_after: Instant) -> SendOutcome {
+    pub async fn send(&self, changes: &[(TopicPartition, Aim)], not_after: Instant) -> SendOutcome {
         match self {
-            Platform::Kafka { kafka: Ok(kafka), .. } => kafka.commit(goals).await,
+            Platform::Kafka { kafka: Ok(kafka), .. } => kafka.commit(changes).await,
             Platform::Enos { enos: Ok(enos), .. } => enos.reset(not_after).await,
             Platform::Kafka { kafka: Err(cause), .. } | Platform::Enos { enos: Err(cause), .. } => SendOutcome::NotApplied(cause.clone()),
         }

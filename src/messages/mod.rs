@@ -7,7 +7,7 @@ use strum::IntoEnumIterator;
 
 use crate::api::{LagSample, RunStateBefore};
 use crate::backend::enos::{RunStatus, said, state};
-use crate::domain::status::{Seen, status_of};
+use crate::domain::status::{StatusInputs, status_of};
 use crate::domain::{RunState, RunStateCall};
 use crate::fixtures::*;
 
@@ -17,17 +17,18 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
 struct Row(String, String, Reason, String);
 
 fn row(input: &str, object: &StreamPipeline, seen: &Observation) -> Row {
-    let desired = Desired::of(object, now().wall).unwrap();
+    let desired = Desired::of(object, crate::facts_of, now().wall).unwrap();
     let decide = |seen: &Observation| decide(&desired, &PriorStatus::of(object), seen, &timing(), now());
     let mut decision = decide(seen);
     // What is told once the record says it.
     if let (Some(Step::Close(status)), Observed::Read(Some(look))) = (&decision.step, &seen.record) {
-        let mut look = RecordView { state: PlanState::Closed, ..look.clone() };
+        let mut look = look.clone();
+        look.state = PlanState::Closed;
         let brought_back_at = (status.phase != RecordPhase::Held).then(|| now().wall);
         look.object.status = Some(OffsetResetRecordStatus { brought_back_at, ..status.clone() });
         decision = decide(&Observation { record: Observed::Read(Some(look)), ..seen.clone() });
     }
-    let status = status_of(object, &desired, &decision.report, &Seen::default(), timing().pause_warning, now().wall);
+    let status = status_of(object, &desired, &decision.report, &StatusInputs::default(), timing().pause_warning, now().wall);
     let ready = status.iter().flat_map(|s| &s.conditions).find(|c| c.type_ == "Ready").unwrap_or_else(|| panic!("{input}: {decision:?}"));
     let reason = Reason::iter().find(|reason| reason.as_str() == ready.reason).unwrap();
     let stage = match &decision.report {
@@ -275,7 +276,7 @@ fn on_enos() -> Vec<Row> {
     };
     let planned = || {
         let decision = decide(
-            &Desired::of(&object, now().wall).unwrap(),
+            &Desired::of(&object, crate::facts_of, now().wall).unwrap(),
             &PriorStatus::of(&object),
             &looked(paused(), Observed::Read(RunState::Stopped), None),
             &timing(),
@@ -293,7 +294,7 @@ fn on_enos() -> Vec<Row> {
         if matches!(state, PlanState::Absent) {
             (record.spec.plan, record.spec.writer) = (None, None);
         }
-        RecordView { object: record, state, switches: RunStateCalls { first_seen: Some(*BEGINNING), ..RunStateCalls::default() } }
+        RecordView::new(record, state, RunStateCalls { first_seen: Some(*BEGINNING), ..RunStateCalls::default() })
     };
     let closed = |phase: RecordPhase, reason: Reason, brought_back: bool| {
         let mut look = record(PlanState::Closed);
@@ -319,15 +320,15 @@ fn on_enos() -> Vec<Row> {
         let failure = Some(if start { said("start", 61165) } else { said("pause", 61152) });
         let switch = Some(RunStateCall { last: now().mono, tries: 1, under_way: false, failure });
         if start {
-            look.switches.start = switch;
+            look.calls.start = switch;
         } else {
-            look.switches.stop = switch;
+            look.calls.stop = switch;
         }
         look
     };
     add("it is being paused, and the platform refuses", &looked(running(), up(), Some(failing(absent(), false))));
     let mut started = absent();
-    started.switches.was_down = true;
+    started.calls.was_down = true;
     add("somebody starts it while it is paused for the reset", &looked(running(), up(), Some(started)));
     let mut late = absent();
     late.object.spec.deadline = now().wall;
@@ -355,7 +356,7 @@ fn on_enos() -> Vec<Row> {
         let call = look.object.spec.plan.as_mut().unwrap().call.as_mut().unwrap();
         call.before = before.map(|(offset, lag)| LagSample { offset, lag, at: "2026-01-01T11:59:00Z".parse().unwrap() });
         call.before_was_read_while_inactive = true;
-        look.switches.running = Some((now(), None));
+        look.calls.running = Some((now(), None));
         let reading = Some(LagSample { offset: after.0, lag: after.1, at: "2026-01-01T12:00:01Z".parse().unwrap() });
         Observation { reading, ..looked(running(), up(), Some(look)) }
     };
@@ -382,10 +383,10 @@ struct Elsewhere(&'static str, &'static str, Reason, String);
 
 fn elsewhere() -> Vec<Elsewhere> {
     let mut rows = Vec::new();
-    let desired = |object: &StreamPipeline| Desired::of(object, now().wall).unwrap();
+    let desired = |object: &StreamPipeline| Desired::of(object, crate::facts_of, now().wall).unwrap();
     let condition = |object: &StreamPipeline, seen: &Observation, kind: &str| {
-        let mut told = Seen::default();
-        told.note(seen, now().wall);
+        let mut told = StatusInputs::default();
+        told.note(seen, &desired(object).facts, now().wall);
         let decision = decide(&desired(object), &PriorStatus::of(object), seen, &timing(), now());
         let status = status_of(object, &desired(object), &decision.report, &told, timing().pause_warning, now().wall);
         let found = status.into_iter().flat_map(|s| s.conditions).find(|c| c.type_ == kind).unwrap_or_else(|| panic!("{decision:?}"));

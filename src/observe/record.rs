@@ -6,8 +6,8 @@ use super::{Look, named, own_name};
 use crate::api::{Reason, RecordPhase};
 use crate::backend::Platform;
 use crate::domain::{
-    Activity, Cause, Committed, LogBounds, Observation, Observed, Plan, PlanState, ReadBack, RecordView, Request, RunState, SendOutcome,
-    TopicPartition, retry_asked,
+    Activity, Cause, Committed, LogBounds, Observation, Observed, Plan, PlanState, ReadBackTime, RecordView, Request, RunState,
+    SendOutcome, TopicPartition, retry_asked,
 };
 
 impl Look<'_> {
@@ -20,7 +20,7 @@ impl Look<'_> {
                 seen.committed = self.read_back(&self.platform, record).await;
                 if let (Some(_), Some(plan)) = (seen.committed.get(), record.plan()) {
                     // What came to them since the plan.
-                    let names: Vec<String> = plan.topic_ids.into_keys().collect();
+                    let names: Vec<String> = plan.topic_ids.keys().cloned().collect();
                     seen.topics = self.platform.topics(&names).await.into();
                 }
                 seen.activity = self.right_after(&self.platform, record).await;
@@ -44,7 +44,7 @@ impl Look<'_> {
     /// The logs of a plan that was read back, before what was stopped is started on them.
     async fn log_before_start(&self, record: &RecordView) -> Observed<BTreeMap<TopicPartition, LogBounds>> {
         let verified = record.object.status.as_ref().is_some_and(|s| s.reason == Reason::ResetVerified);
-        match record.plan().filter(|plan| verified && !plan.rows.is_empty() && record.switches.start.is_none()) {
+        match record.plan().filter(|plan| verified && !plan.rows.is_empty() && record.calls.start.is_none()) {
             Some(plan) => self.platform.log(&plan.partitions(), None, self.now.wall).await.into(),
             None => Observed::Unread,
         }
@@ -63,7 +63,7 @@ impl Look<'_> {
         }
         seen.reading = self.platform.reading().await.ok().flatten();
         let mut look = record.clone();
-        look.switches.running = Some(self.ctx.process_state.note_running(&look.object, self.now, seen.reading.map(|r| r.at)));
+        look.calls.running = Some(self.ctx.process_state.note_running(&look.object, self.now, seen.reading.map(|r| r.at)));
         seen.record = Observed::Read(Some(look));
     }
 
@@ -98,7 +98,8 @@ impl Look<'_> {
 
     /// Everything again, live (protocol.md, step 2).
     async fn second_look(&self, seen: &mut Observation, record: &RecordView) {
-        let plan = record.plan().unwrap_or_default();
+        let none = Plan::default();
+        let plan = record.plan().unwrap_or(&none);
         let (partitions, topics): (Vec<TopicPartition>, Vec<String>) = (plan.partitions(), plan.topic_ids.keys().cloned().collect());
         let id = &record.object.spec.request.id;
         let (wanted, conflicting_records, activity, committed, topics) = tokio::join!(
@@ -128,7 +129,7 @@ impl Look<'_> {
     /// The state of a pipeline right after its reset.
     pub(super) async fn right_after(&self, at: &Platform, record: &RecordView) -> Observed<Activity> {
         let accepted = matches!(&record.state, PlanState::OursSent { answer: SendOutcome::Answered { .. }, .. });
-        let counts = accepted && self.capabilities.read_back == ReadBack::AfterStart;
+        let counts = accepted && self.facts.read_back == ReadBackTime::AfterStart;
         if counts { at.activity_alone(self.now.mono).await.into() } else { Observed::Unread }
     }
 
@@ -143,11 +144,12 @@ impl Look<'_> {
             PlanState::OursUnsent { .. } if !record.is_first_send() => None,
             PlanState::OursUnsent { .. } | PlanState::Absent | PlanState::Closed => return Observed::Unread,
         };
-        let plan = record.plan().unwrap_or_default();
+        let none = Plan::default();
+        let plan = record.plan().unwrap_or(&none);
         if doubt_ends.is_some_and(|end| end > self.now.mono) || plan.rows.is_empty() {
             return Observed::Unread;
         }
-        self.where_it_hit(at, record, &plan, doubt_ends.is_some()).await.into()
+        self.where_it_hit(at, record, plan, doubt_ends.is_some()).await.into()
     }
 
     async fn where_it_hit(&self, at: &Platform, record: &RecordView, plan: &Plan, in_doubt: bool) -> Result<Committed, Cause> {

@@ -6,10 +6,10 @@ use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource};
 
-use crate::api::{OPERATOR, Reason, Stage, StreamPipeline, StreamPipelineStatus};
+use crate::api::{ConditionType, OPERATOR, Reason, Stage, StreamPipeline, StreamPipelineStatus};
 use crate::clock;
 use crate::context::Context;
-use crate::domain::status::{Seen, status_of};
+use crate::domain::status::{StatusInputs, status_of};
 use crate::domain::words;
 use crate::domain::{Cause, Desired, Report};
 use crate::refusal;
@@ -18,7 +18,13 @@ use crate::refusal;
 ///
 /// # Errors
 /// The API server did not take it; the next pass tries again.
-pub async fn report(ctx: &Context, pipeline: &StreamPipeline, desired: &Desired, report: &Report, seen: &Seen) -> Result<(), Cause> {
+pub async fn report(
+    ctx: &Context,
+    pipeline: &StreamPipeline,
+    desired: &Desired,
+    report: &Report,
+    seen: &StatusInputs,
+) -> Result<(), Cause> {
     let (now, about) = (ctx.now().wall, pipeline.object_ref(&()));
     let Some(status) = status_of(pipeline, desired, report, seen, ctx.timing.pause_warning, now) else { return Ok(()) };
     let mut next = pipeline.clone();
@@ -31,7 +37,7 @@ pub async fn report(ctx: &Context, pipeline: &StreamPipeline, desired: &Desired,
         Ok(result) => result.map_err(|error| refusal::cause("writing the status", &error, refusal::CHART))?,
         Err(_) => return Err(refusal::silent("writing the status", ctx.timing.call_deadline)),
     };
-    if let Some(limit) = newly(pipeline.status.as_ref(), written.status.as_ref(), "PauseLimitNear") {
+    if let Some(limit) = newly(pipeline.status.as_ref(), written.status.as_ref(), ConditionType::PauseLimitNear) {
         publish(
             ctx,
             &about,
@@ -94,20 +100,20 @@ pub async fn publish(ctx: &Context, about: &ObjectReference, event: &Event) {
 }
 
 fn ready_reason(status: Option<&StreamPipelineStatus>) -> Option<&str> {
-    status?.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.as_str())
+    status?.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).map(|c| c.reason.as_str())
 }
 
 /// A condition that was not there before.
-fn newly<'a>(before: Option<&StreamPipelineStatus>, after: Option<&'a StreamPipelineStatus>, kind: &str) -> Option<&'a Condition> {
-    let has = |s: &StreamPipelineStatus| s.conditions.iter().any(|c| c.type_ == kind);
-    after?.conditions.iter().find(|c| c.type_ == kind && !before.is_some_and(has))
+fn newly<'a>(before: Option<&StreamPipelineStatus>, after: Option<&'a StreamPipelineStatus>, kind: ConditionType) -> Option<&'a Condition> {
+    let has = |s: &StreamPipelineStatus| s.conditions.iter().any(|c| c.type_ == kind.as_str());
+    after?.conditions.iter().find(|c| c.type_ == kind.as_str() && !before.is_some_and(has))
 }
 
 /// One event when a request comes to another stage or reason.
 fn event(before: Option<&StreamPipelineStatus>, after: Option<&StreamPipelineStatus>, desired: &Desired) -> Option<Event> {
     let ready = |s: &StreamPipelineStatus| {
         let reset = s.offset_reset.as_ref().map(|r| (r.id.clone(), r.stage));
-        s.conditions.iter().find(|c| c.type_ == "Ready").map(|c| (reset, c.reason.clone(), c.message.clone()))
+        s.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).map(|c| (reset, c.reason.clone(), c.message.clone()))
     };
     let (reset, reason, message) = after.and_then(ready)?;
     if before.and_then(ready).is_some_and(|(r, why, _)| (r, why) == (reset.clone(), reason.clone())) {

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::json;
-use stream_pipeline_api::{Stage, Why};
+use stream_pipeline_api::{Stage, TargetReason};
 use testbed::kafka::{self, OpenTransaction};
 
 use crate::world::{FIRST, LIMIT, World, reset, says};
@@ -55,7 +55,7 @@ async fn k17_partitions_without_a_commit_follow_no_committed_offset() {
     world.apply("p", &group, ask("skip", "Skip")).await;
     let status = world.verified("p", "skip").await;
     assert_eq!(world.offsets(&group, &topic, 2).await, [Some(10), None]);
-    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].why, [Why::Target, Why::NoCommitSkipped]);
+    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].why, [TargetReason::Target, TargetReason::NoCommitSkipped]);
     world.apply("p", &group, json!({ "id": "shift", "quietPeriod": "0s", "to": { "shiftBy": -1 } })).await;
     world.reaches("p", "shift", Stage::Failed, "NoCommittedOffset").await;
     world.apply("p", &group, ask("target", "Target")).await;
@@ -112,7 +112,7 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
     assert_eq!(world.offsets(&group, &compacted, 1).await, [Some(7)]);
     let plan = world.record(&status).await.spec.plan.expect("a plan");
     let rows = plan.topics.iter().find(|t| t.name == topic).expect("the topic");
-    assert_eq!(rows.why, [Why::ClampedToStart, Why::ClampedToStart, Why::Target]);
+    assert_eq!(rows.why, [TargetReason::ClampedToStart, TargetReason::ClampedToStart, TargetReason::Target]);
     // From 2 to 6 nothing is skipped: those records were gone already.
     assert_eq!(plan.totals.as_ref().map(|t| (t.replayed, t.skipped)), Some((6, 0)));
     // Into the hole: the first record after it, and where nothing was ever deleted the log start.
@@ -214,7 +214,7 @@ async fn k28_latest_never_jumps_over_an_open_transaction() {
         ([10].as_slice(), [15].as_slice()),
         "both ends"
     );
-    assert_eq!(plan.topics[0].why, [Why::TransactionOpen]);
+    assert_eq!(plan.topics[0].why, [TargetReason::TransactionOpen]);
     open.commit().await;
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use stream_pipeline_api::{PlanTotals, Stage, Why};
+use stream_pipeline_api::{PlanTotals, Stage, TargetReason};
 use testbed::kafka::{self, Producing};
 
 use crate::world::{FIRST, World, reset, says};
@@ -31,7 +31,11 @@ async fn a_time_just_now_is_found_on_a_topic_that_is_written_to() {
         let expected = if dry_run { Stage::Planned } else { Stage::Verified };
         assert_eq!(reset(&status).stage, expected, "{}", says(&status, "Ready").2);
         let plan = world.record(&status).await.spec.plan.expect("a plan");
-        assert!(plan.warnings.is_empty() && !plan.topics[0].why.contains(&Why::TransactionOpen), "no transaction: {:?}", plan.warnings);
+        assert!(
+            plan.warnings.is_empty() && !plan.topics[0].why.contains(&TargetReason::TransactionOpen),
+            "no transaction: {:?}",
+            plan.warnings
+        );
         plans.push((time, plan));
     }
     // Later than the last of these times each partition has a record, so each time can be found.
@@ -77,7 +81,7 @@ async fn a_newest_record_that_was_deleted_proves_nothing() {
     world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "timestamp": "2026-01-01T00:00:05Z" } })).await;
     let status = world.verified("p", "r1").await;
     assert_eq!(world.offsets(&group, &topic, 2).await, [Some(10), Some(5)]);
-    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].why, [Why::NoRecordLatest; 2]);
+    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].why, [TargetReason::NoRecordLatest; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

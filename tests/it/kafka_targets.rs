@@ -1,7 +1,7 @@
 //! K01 to K08: where the position goes.
 
 use serde_json::json;
-use stream_pipeline_api::{RecordPhase, Stage, Why};
+use stream_pipeline_api::{RecordPhase, Stage, TargetReason};
 
 use crate::world::{FIRST, World, reset, says};
 
@@ -64,13 +64,13 @@ async fn k04_a_timestamp_after_the_last_record_follows_no_record_at_time() {
     let plan = world.record(&status).await.spec.plan.expect("a plan");
     assert_eq!(
         (plan.topics[0].to.as_slice(), plan.topics[0].why.as_slice()),
-        ([5, -1].as_slice(), [Why::Target, Why::NoRecordSkipped].as_slice())
+        ([5, -1].as_slice(), [TargetReason::Target, TargetReason::NoRecordSkipped].as_slice())
     );
     assert_eq!(plan.totals.as_ref().map(|t| (t.partitions, t.left_alone)), Some((1, 1)));
     world.apply("p", &group, json!({ "id": "latest", "quietPeriod": "0s", "to": to })).await;
     let status = world.verified("p", "latest").await;
     assert_eq!(world.offsets(&group, &topic, 2).await, [Some(5), Some(2)]);
-    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].why, [Why::Target, Why::NoRecordLatest]);
+    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].why, [TargetReason::Target, TargetReason::NoRecordLatest]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,5 +130,8 @@ async fn k08_a_shift_past_an_end_fails_or_is_clamped_as_asked() {
     world.apply("p", &group, json!({ "id": "on", "quietPeriod": "0s", "to": { "shiftBy": 40 }, "outOfRange": "Clamp" })).await;
     let status = world.verified("p", "on").await;
     assert_eq!(world.offsets(&group, &topic, 3).await, [Some(70), Some(40), Some(10)]);
-    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].why, [Why::Target, Why::Target, Why::ClampedToEnd]);
+    assert_eq!(
+        world.record(&status).await.spec.plan.expect("a plan").topics[0].why,
+        [TargetReason::Target, TargetReason::Target, TargetReason::ClampedToEnd]
+    );
 }

@@ -18,7 +18,7 @@ use crate::world::{World, says};
 
 async fn restore(world: &World, pipeline: &StreamPipeline, cluster_id: &str, uid: &str, plan: Option<RecordedPlan>) -> String {
     let hour_ago = Timestamp::now().checked_sub(SignedDuration::from_hours(1)).expect("a time");
-    let desired = Desired::of(pipeline, Timestamp::now()).expect("it has a backend");
+    let desired = Desired::of(pipeline, stream_pipeline_operator::backend::facts, Timestamp::now()).expect("it has a backend");
     let request = desired.request.expect("it asks").expect("a request");
     let consumer_group = pipeline.spec.kafka.as_ref().expect("a group").consumer_group.clone();
     let backend = BackendIdentity::Kafka { cluster_id: cluster_id.to_owned(), consumer_group };

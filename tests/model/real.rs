@@ -9,12 +9,12 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use stream_pipeline_api::{
     BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, Phase, PipelineRef, Reason, RecordPhase,
-    StreamPipeline, Why, Writer,
+    StreamPipeline, TargetReason, Writer,
 };
 use stream_pipeline_core::decide::decide;
 use stream_pipeline_core::{
-    self, Activity, Cause, Commit, Committed, Desired, Goal, LogBounds, Now, Observation, Observed, Plan, PriorStatus, RecordView, Row,
-    RunStateCalls, Step, SupersededRecord, Timing, Topic, TopicPartition,
+    self, Activity, Aim, Cause, Commit, Committed, Desired, LogBounds, Now, Observation, Observed, PartitionPlan, Plan, PriorStatus,
+    RecordView, RunStateCalls, Step, SupersededRecord, Timing, Topic, TopicPartition,
 };
 
 use crate::world::{Answer, BEFORE, END, Offsets, Parts, Pipeline, PlanState, Record, START, Word, target};
@@ -90,7 +90,7 @@ impl Mind {
     fn ask(&self, sight: &Sight) -> Act {
         let object = pipeline(sight);
         let now = now();
-        let desired = Desired::of(&object, now.wall).expect("it has a backend");
+        let desired = Desired::of(&object, stream_pipeline_operator::backend::facts, now.wall).expect("it has a backend");
         let decision = decide(&desired, &PriorStatus::of(&object), &self.observation(sight), &self.timing(), now);
         match decision.step {
             None => Act::Nothing,
@@ -112,11 +112,11 @@ impl Mind {
 
     fn snapshot(&self, request: u8, plan: &Plan) -> Offsets {
         let mut from = [BEFORE; 2];
-        for (row, goal) in plan.moves() {
-            assert_eq!(goal.offset, i64::from(target(request)), "the target is what was asked for");
+        for row in plan.changes() {
+            assert_eq!(row.aim.offset(), Some(target(request).into()), "the target is what was asked for");
             from[row.at.partition as usize] = row.from.as_ref().map_or(0, |c| c.offset as u8);
         }
-        assert_eq!(plan.moves().count(), self.partitions);
+        assert_eq!(plan.changes().count(), self.partitions);
         from
     }
 
@@ -190,7 +190,7 @@ impl Mind {
                 stream_pipeline_core::PlanState::OursSent { loaded_at: ago(age), tries: tries.into(), answer }
             }
         };
-        RecordView { object: self.object(request, record), state, switches: RunStateCalls::default() }
+        RecordView::new(self.object(request, record), state, RunStateCalls::default())
     }
 
     fn object(&self, request: u8, record: &Record) -> OffsetResetRecord {
@@ -205,15 +205,15 @@ impl Mind {
         };
         let plan = record.plan.map(|from| Plan {
             rows: (0..self.partitions)
-                .map(|p| Row {
+                .map(|p| PartitionPlan {
                     at: at(p),
                     from: Some(commit(from[p])),
-                    to: Some(Goal { offset: target(request).into(), leader_epoch: None }),
+                    aim: Aim::commit(target(request).into(), None),
                     found_time: None,
                     log_start: START.into(),
                     log_end: END.into(),
                     high_watermark: END.into(),
-                    why: Why::Target,
+                    why: TargetReason::Target,
                 })
                 .collect(),
             topic_ids: BTreeMap::from([("t".to_owned(), "topic-id".to_owned())]),

@@ -10,8 +10,8 @@ use serde_json::Value;
 use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase, RecordedPlan, Stage};
 use stream_pipeline_core::decide::decide as truly;
 use stream_pipeline_core::{
-    Activity, Commit, Decision, Goal, Observation, Observed, Plan, PlanState, RecordView, Report, RunState, SendOutcome, Step,
-    SupersededRecord, Timing, Topic,
+    Activity, Aim, Commit, Decision, Observation, Observed, PartitionPlan, Plan, PlanState, RecordView, Report, RunState, SendOutcome,
+    Step, SupersededRecord, Timing, Topic, TopicPartition,
 };
 use stream_pipeline_operator::context::Decide;
 use stream_pipeline_operator::process_state::ProcessState;
@@ -195,8 +195,10 @@ fn as_before(plan: &Plan) -> stream_pipeline_core::Committed {
     plan.rows.iter().filter_map(|row| Some((row.at.clone(), row.from.clone()?))).collect()
 }
 
-fn there(goal: Goal) -> Commit {
-    Commit { offset: goal.offset, leader_epoch: goal.leader_epoch, ..Commit::default() }
+/// As if what the plan says of this partition had been done.
+fn there(row: &PartitionPlan) -> Option<(TopicPartition, Commit)> {
+    let Aim::Commit(to) = row.aim.clone() else { return None };
+    Some((row.at.clone(), Commit { offset: to.offset, leader_epoch: to.leader_epoch, metadata: to.metadata, pending: false }))
 }
 
 /// What `decide` is told instead of the truth.
@@ -206,7 +208,7 @@ fn lie(broken: Break, seen: &mut Observation) {
     let unsent = matches!(state, Some(PlanState::OursUnsent { .. }));
     match broken {
         Break::NoSecondLook if unsent => {
-            seen.committed = Observed::Read(as_before(&plan.unwrap_or_default()));
+            seen.committed = Observed::Read(as_before(plan.unwrap_or(&Plan::default())));
             seen.activity = Observed::Read(Activity::Inactive(stream_pipeline_api::Phase::Stopped, "Empty".to_owned()));
         }
         Break::NotAskedAgain if unsent => seen.wanted = Observed::Read(true),
@@ -220,7 +222,7 @@ fn lie(broken: Break, seen: &mut Observation) {
         Break::TwoInDoubtAtOnce => seen.conflicting_records = Observed::Read(Vec::new()),
         Break::NoReadBack => {
             if let (Some(PlanState::OursSent { answer: SendOutcome::Answered { .. }, .. }), Some(plan)) = (state, plan) {
-                seen.committed = Observed::Read(plan.moves().map(|(row, goal)| (row.at.clone(), there(goal))).collect());
+                seen.committed = Observed::Read(plan.changes().filter_map(there).collect());
             }
         }
         Break::RestoredRecordActedUpon => {
@@ -229,13 +231,13 @@ fn lie(broken: Break, seen: &mut Observation) {
             }
         }
         Break::ChunkBeforeReadBack if unsent => {
-            if let (Observed::Read(committed), Some(plan), Some(record)) = (&mut seen.committed, plan, record) {
-                let before = plan.moves().take(plan.rows_before(record.chunk()));
-                committed.extend(before.map(|(row, goal)| (row.at.clone(), there(goal))));
+            if let (Observed::Read(committed), Some(plan), Some(record)) = (&mut seen.committed, plan, &record) {
+                let before = plan.changes().take(plan.rows_before(record.chunk()));
+                committed.extend(before.filter_map(there));
             }
         }
         Break::RecreatedTopicTakenForTheSame if unsent => {
-            let topics = plan.unwrap_or_default().topic_ids.into_iter();
+            let topics = plan.map(|plan| plan.topic_ids.clone()).unwrap_or_default().into_iter();
             seen.topics = Observed::Read(topics.map(|(name, id)| (name, Some(Topic { id, partitions: BTreeMap::new() }))).collect());
         }
         Break::HeldAndForgotten => {

@@ -3,12 +3,14 @@
 //! Nothing here reads, decides or talks to anybody.
 
 pub mod code;
+mod condition_type;
 pub mod lenient;
 mod offset_reset_record;
 mod reason;
 mod stream_pipeline;
 mod stream_pipeline_status;
 
+pub use condition_type::ConditionType;
 pub use offset_reset_record::*;
 pub use reason::{Reason, Stage};
 pub use stream_pipeline::*;

@@ -236,13 +236,21 @@ pub struct TopicPlan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "text_column")]
     pub from_metadata: Vec<String>,
-    /// Target offset; -1: left alone.
+    /// What is done to the partition. Left out when all are Commit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "action_column")]
+    pub action: Vec<Action>,
+    /// Target offset; -1 where nothing is committed (`action`).
     #[schemars(schema_with = "column")]
     pub to: Vec<i64>,
     /// Leader epoch of the target, where the look-up gave one; -1: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "column32")]
     pub to_leader_epoch: Vec<i32>,
+    /// Metadata of the target. Left out when all are empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "text_column")]
+    pub to_metadata: Vec<String>,
     /// Time of the record found (ms since 1970); -1: none. Left out unless looked up by time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "column")]
@@ -260,12 +268,24 @@ pub struct TopicPlan {
     /// Why the target is what it is. Left out when all are Target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "why_column")]
-    pub why: Vec<Why>,
+    pub why: Vec<TargetReason>,
+}
+
+/// What a reset does to a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Action {
+    /// Commits the target.
+    #[default]
+    Commit,
+    /// Leaves it alone: what is committed, or that nothing is, stays.
+    Keep,
+    /// Deletes what is committed.
+    Delete,
 }
 
 /// Why a partition's target is what it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
-pub enum Why {
+pub enum TargetReason {
     /// As asked.
     #[default]
     Target,
@@ -404,8 +424,12 @@ fn text_column(_: &mut SchemaGenerator) -> Schema {
     table(serde_json::json!({ "type": "string", "maxLength": 32768 }))
 }
 
+fn action_column(_: &mut SchemaGenerator) -> Schema {
+    table(serde_json::json!({ "type": "string", "enum": [Action::Commit, Action::Keep, Action::Delete] }))
+}
+
 fn why_column(_: &mut SchemaGenerator) -> Schema {
-    use Why::*;
+    use TargetReason::*;
     let words = [Target, ClampedToStart, ClampedToEnd, NoRecordLatest, NoRecordSkipped, NoCommitSkipped, TransactionOpen];
     table(serde_json::json!({ "type": "string", "enum": words }))
 }

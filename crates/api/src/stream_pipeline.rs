@@ -17,10 +17,12 @@ mod enos;
 mod kafka;
 mod references;
 mod rules;
+mod targets;
 
 pub use enos::{EnosBackend, ExecutionMode, StartOptions};
 pub use kafka::{KafkaBackend, Mechanism, Sasl, Tls, WorkloadReference};
 pub use references::{CaSource, KeyReference, SecretReference};
+pub use targets::{TARGETS, TargetField, exactly_one};
 
 /// A pipeline that reads from Kafka, and the request to move its read position.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +56,7 @@ pub use references::{CaSource, KeyReference, SecretReference};
 #[x_kube(
     validation = Rule::new("has(self.kafka) != has(self.enos)").message("spec: exactly one of kafka and enos is needed; keep the one the pipeline runs on"),
     validation = Rule::new("has(self.kafka) == has(oldSelf.kafka)").message("spec: the kind of backend is immutable: delete the StreamPipeline and create it anew"),
-    validation = Rule::new("!has(self.kafka) || !has(self.offsetReset) || has(self.offsetReset.to)").message("spec.offsetReset.to is needed with spec.kafka: exactly one of position, timestamp, shiftBy"),
+    validation = Rule::new("!has(self.kafka) || !has(self.offsetReset) || has(self.offsetReset.to)").message(format!("spec.offsetReset.to is needed with spec.kafka: {}", targets::exactly_one()).as_str()),
     validation = Rule::new("!has(self.enos) || !has(self.offsetReset) || !has(self.offsetReset.to)").message("spec.offsetReset.to cannot be chosen with spec.enos: the platform decides where the position goes; remove it"),
     validation = Rule::new(rules::kafka_only()).message("spec.offsetReset: topics, quietPeriod, outOfRange, noRecordAtTime, noCommittedOffset and missingGroup mean nothing with spec.enos, where the platform decides; remove them"),
     validation = Rule::new("!has(self.enos) || has(self.enos.start) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.enos.start is needed with whenActive: Pause, so that the operator can start the pipeline again: executionMode, kafkaRate, and resourceConfig where it has one"),
@@ -80,8 +82,8 @@ pub struct StreamPipelineSpec {
 #[schemars(transform = rules::null_is_absent)]
 #[x_kube(
     validation = Rule::new("!has(self.missingGroup) || self.missingGroup != 'Create' || has(self.topics)").message("spec.offsetReset.missingGroup: Create needs spec.offsetReset.topics, since a group that does not exist has no topics yet"),
-    validation = Rule::new("!has(self.to) || !has(self.to.shiftBy) || !has(self.noCommittedOffset) || self.noCommittedOffset != 'Target'").message("spec.offsetReset.noCommittedOffset: Target has no meaning with to.shiftBy, which starts from a committed offset; use Fail or Skip"),
-    validation = Rule::new("!has(self.to) || !has(self.to.shiftBy) || !has(self.missingGroup) || self.missingGroup != 'Create'").message("spec.offsetReset.missingGroup: Create has no meaning with to.shiftBy, which starts from a committed offset; use to.position or to.timestamp"),
+    validation = Rule::new(targets::needs_no_commit("noCommittedOffset", "Target")).message(format!("spec.offsetReset.noCommittedOffset: Target has no meaning with {}, which starts from a committed offset; use Fail or Skip", targets::from_commit_names()).as_str()),
+    validation = Rule::new(targets::needs_no_commit("missingGroup", "Create")).message(format!("spec.offsetReset.missingGroup: Create has no meaning with {}, which starts from a committed offset; use {}", targets::from_commit_names(), targets::other_names()).as_str()),
     validation = Rule::new(rules::quiet_fits_wait()).message("spec.offsetReset.quietPeriod (10s when omitted) is longer than waitTimeout (24h when omitted): the wait would always time out; shorten quietPeriod or lengthen waitTimeout")
 )]
 pub struct OffsetReset {
@@ -165,8 +167,8 @@ impl OffsetReset {
 #[schemars(transform = rules::null_is_absent)]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 #[x_kube(
-    validation = Rule::new("has(self.position) || has(self.timestamp) || has(self.shiftBy)").message("spec.offsetReset.to: exactly one of position, timestamp, shiftBy is needed, and none of them is there; a field of another name is not known: check its spelling"),
-    validation = Rule::new("(has(self.position) ? 1 : 0) + (has(self.timestamp) ? 1 : 0) + (has(self.shiftBy) ? 1 : 0) <= 1").message("spec.offsetReset.to: exactly one of position, timestamp, shiftBy is needed, and several are there; keep the one that is meant")
+    validation = Rule::new(targets::any()).message(format!("spec.offsetReset.to: {} is needed, and none of them is there; a field of another name is not known: check its spelling", targets::exactly_one()).as_str()),
+    validation = Rule::new(targets::at_most_one()).message(format!("spec.offsetReset.to: {} is needed, and several are there; keep the one that is meant", targets::exactly_one()).as_str())
 )]
 pub struct Target {
     /// An end of the log. Latest is the last stable offset: it never jumps over an open transaction.

@@ -1,19 +1,26 @@
 //! What is asked, what was seen, what to do next and what to tell: data and pure functions. No client, no runtime and no clock: the
 //! manifest of this crate names none.
 
+mod activity;
+mod backend;
+mod cause;
 pub mod decide;
 mod decision;
 mod desired;
-#[cfg(test)]
-mod lag_tests;
+mod facts;
 pub mod numbers;
 mod observation;
+mod observed;
 mod older_pipeline;
 mod plan;
+mod position;
 mod prior_status;
+mod read_back;
+mod record;
+mod recorded_plan;
+mod request;
 pub mod status;
-#[cfg(test)]
-mod status_tests;
+pub mod target;
 pub mod words;
 
 use stream_pipeline_api as api;
@@ -21,16 +28,38 @@ use stream_pipeline_api as api;
 // Fixtures of tests are read by this crate and by the operator, so they name it as others do.
 #[cfg(test)]
 extern crate self as stream_pipeline_core;
+#[cfg(test)]
+#[path = "../../../src/backend/enos/facts.rs"]
+mod enos_facts;
+#[cfg(test)]
+#[path = "../../../src/backend/kafka/facts.rs"]
+mod kafka_facts;
 
+/// As the operator has it.
+#[cfg(test)]
+pub(crate) fn facts_of(backend: &Backend) -> PlatformFacts {
+    match backend {
+        Backend::Kafka(kafka) => kafka_facts::facts(!kafka.workloads.is_empty()),
+        Backend::Enos(enos) => enos_facts::facts(enos.spec.start.is_some()),
+    }
+}
+
+pub use activity::{Activity, Quiet, RunState};
+pub use backend::{Backend, EnosPipeline, KafkaGroup};
+pub use cause::Cause;
 pub use decision::{Decision, Kept, Report, RequestState, Step};
-pub use desired::{Backend, Capabilities, Desired, EnosPipeline, Identity, KafkaGroup, ReadBack, Request, Selection, Target};
-pub use observation::{
-    Activity, Cause, Commit, Committed, LogBounds, Observation, Observed, Outdated, PlanState, Quiet, RecordView, RunState, RunStateCall,
-    RunStateCalls, SendOutcome, SupersededRecord, Topic, Topics, lag, retry_asked,
-};
+pub use desired::{Desired, Identity};
+pub use facts::{InternalTopics, PauseLimit, PlatformFacts, ReadBackTime, Refusal, Refused};
+pub use observation::{Observation, Outdated};
+pub use observed::Observed;
 pub use older_pipeline::{OlderPipeline, elsewhere};
-pub use plan::{Goal, Plan, Row, Standing};
+pub use plan::{Aim, OffsetAndMetadata, PartitionPlan, Plan};
+pub use position::{Commit, Committed, LogBounds, Topic, Topics, lag};
 pub use prior_status::PriorStatus;
+pub use read_back::ReadBack;
+pub use record::{PlanState, RecordView, RunStateCall, RunStateCalls, SendOutcome, SupersededRecord, retry_asked};
+pub use request::{Request, Selection};
+pub use target::Target;
 
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
@@ -92,8 +121,8 @@ pub struct Timing {
 impl Timing {
     /// How often a pipeline of this kind is looked at when it is at rest: looks that count towards a quiet period are close together.
     #[must_use]
-    pub fn at_rest(self, capabilities: Capabilities) -> Self {
-        if capabilities.quiet { self } else { Self { recheck_idle: self.list_interval, ..self } }
+    pub fn at_rest(self, facts: PlatformFacts) -> Self {
+        if facts.quiet { self } else { Self { recheck_idle: self.list_interval, ..self } }
     }
 
     /// When a call to start or stop a pipeline, made now, has surely landed.

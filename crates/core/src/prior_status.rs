@@ -1,6 +1,6 @@
 //! What the object's own status tells of the past: enough to prevent an action or to start a clock, never to cause one.
 
-use crate::api::{BackendIdentity, OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
+use crate::api::{BackendIdentity, ConditionType, OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
 
 /// The past of this very object.
 #[derive(Clone, Debug, Default)]
@@ -32,11 +32,15 @@ impl PriorStatus {
             acknowledged_id: status.acknowledged_id.clone(),
             last: status.offset_reset.clone(),
             ended_ids: status.ended_ids.clone(),
-            last_reason: status.conditions.iter().find(|c| c.type_ == "OffsetsReset").and_then(|c| c.reason.parse().ok()),
+            last_reason: status
+                .conditions
+                .iter()
+                .find(|c| c.type_ == ConditionType::OffsetsReset.as_str())
+                .and_then(|c| c.reason.parse().ok()),
             pinned_cluster: status.cluster_id.clone(),
             pinned_pipeline: status.pipeline_id.clone(),
             spec_changed: status.observed_generation != pipeline.metadata.generation,
-            under_way: status.conditions.iter().any(|c| c.type_ == "Reconciling"),
+            under_way: status.conditions.iter().any(|c| c.type_ == ConditionType::Reconciling.as_str()),
         }
     }
 

@@ -7,7 +7,7 @@ use icu_properties::CodePointMapData;
 use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, GeneralCategory};
 use jiff::Timestamp;
 
-use super::Standing;
+use super::ReadBack;
 use crate::api::{PlanTotals, RunStateBefore};
 
 /// At most this many names in one sentence, each of at most so many bytes: a topic's whole name, and what is said of it.
@@ -120,7 +120,7 @@ pub fn cut(text: &str, limit: usize) -> String {
 }
 
 /// "9 of 12 partitions at their target, 3 as before, 0 elsewhere".
-pub fn standing(s: &Standing) -> String {
+pub fn read_back(s: &ReadBack) -> String {
     let (a, b, c) = (s.at_target.len(), s.as_before.len(), s.elsewhere.len());
     format!("{a} of {} partitions at their target, {b} as before, {c} elsewhere", a + b + c)
 }

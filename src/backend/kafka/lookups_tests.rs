@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 
-use crate::api::{Stage, Why};
+use crate::api::{Stage, TargetReason};
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::admin_port::Admin;
 use crate::backend::kafka::admin_types::{
@@ -14,7 +14,7 @@ use crate::backend::kafka::admin_types::{
 };
 use crate::backend::kafka::clients::Clients;
 use crate::backend::kafka::security::Security;
-use crate::domain::{KafkaGroup, Row};
+use crate::domain::{KafkaGroup, PartitionPlan};
 use crate::fixtures::*;
 
 /// 2026-01-01T00:00:00Z; ten records a second apart are there from the beginning.
@@ -174,7 +174,7 @@ async fn look(moving: Moving, time: Option<i64>) -> (LogBounds, Moving) {
 }
 
 /// What is decided on it.
-fn decided(log: LogBounds, to: &Value, commit: i64) -> Result<Row, (Stage, Reason, String)> {
+fn decided(log: LogBounds, to: &Value, commit: i64) -> Result<PartitionPlan, (Stage, Reason, String)> {
     let mut seen = ready();
     seen.committed = Observed::Read(committed(&[commit]));
     let topic = Topic { id: "topic-id".to_owned(), partitions: BTreeMap::from([(0, true)]) };
@@ -227,9 +227,9 @@ async fn whatever_comes_or_goes_during_the_look_nothing_untrue_is_concluded() {
             let (log, after) = look(Moving { events: history.clone(), ..Moving::new() }, time).await;
             assert!(log.start <= log.end && log.end <= log.high_watermark, "{what} {history:?}: {log:?}");
             let row = decided(log, &to, 10).unwrap_or_else(|end| panic!("{what} {history:?}: {end:?} of {log:?}"));
-            let goal = row.to.expect("a target").offset;
+            let goal = row.aim.offset().expect("a target");
             let transaction = history.iter().any(|(_, event)| matches!(event, Event::Begin(_)));
-            if row.why == Why::TransactionOpen || log.high_watermark > log.end {
+            if row.why == TargetReason::TransactionOpen || log.high_watermark > log.end {
                 assert!(transaction, "{what} {history:?}: no transaction, yet {row:?}");
             }
             *told.entry((what, row.why.into())).or_insert(0) += 1;
@@ -267,7 +267,7 @@ async fn k30_a_look_up_that_cannot_be_true_is_asked_again_and_at_last_not_believ
     for lies in [vec![none()], vec![none(), none()], vec![named(3, FIRST + 3000)], vec![named(77, TIME + 9), none()]] {
         let (log, after) = look(with(lies.clone()), Some(TIME)).await;
         let row = decided(log, &by_time(), 3).unwrap_or_else(|end| panic!("{lies:?}: {end:?}"));
-        assert_eq!((row.to.map(|g| g.offset), row.why, after.looked), (Some(10), Why::Target, lies.len() + 1), "{lies:?}");
+        assert_eq!((row.aim.offset(), row.why, after.looked), (Some(10), TargetReason::Target, lies.len() + 1), "{lies:?}");
     }
     // Always, and bounded.
     for (lie, said) in [
@@ -289,11 +289,11 @@ async fn a_look_up_that_names_what_is_gone_ends_at_the_log_start() {
     // The look-up itself, always.
     let (log, after) = look(Moving { start: 5, lies: vec![gone; 50], ..Moving::new() }, Some(TIME)).await;
     let row = decided(log, &by_time(), 3).expect("a plan");
-    assert_eq!((row.to.map(|g| g.offset), row.why, row.found_time, after.looked), (Some(5), Why::ClampedToStart, None, 3));
+    assert_eq!((row.aim.offset(), row.why, row.found_time, after.looked), (Some(5), TargetReason::ClampedToStart, None, 3));
     // The newest record, as brokers answer after deletions: it was stamped after the time asked for, and nothing that is left is.
     let mut log = Moving { start: 6, ..Moving::new() };
     log.times[4] = TIME + 60_000;
     let (log, after) = look(log, Some(TIME)).await;
     let row = decided(log, &by_time(), 3).expect("a plan");
-    assert_eq!((row.to.map(|g| g.offset), row.why, after.looked), (Some(10), Why::NoRecordLatest, 1));
+    assert_eq!((row.aim.offset(), row.why, after.looked), (Some(10), TargetReason::NoRecordLatest, 1));
 }

@@ -7,6 +7,7 @@ pub mod admin_port;
 pub mod admin_types;
 pub mod clients;
 pub mod connecting;
+mod facts;
 mod failure;
 mod log;
 #[cfg(test)]
@@ -15,13 +16,15 @@ pub mod oauth;
 pub mod process;
 pub mod security;
 
+pub use facts::facts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::api::{BackendIdentity, Phase, Reason};
 use crate::clock;
-use crate::domain::{Activity, Cause, Commit, Committed, Goal, KafkaGroup, SendOutcome, Topic, TopicPartition, Topics, words};
+use crate::domain::{Activity, Aim, Cause, Commit, Committed, KafkaGroup, SendOutcome, Topic, TopicPartition, Topics, words};
 use admin_port::Admin;
 use admin_types::{AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use clients::renewed::Renewed;
@@ -157,21 +160,15 @@ impl Kafka {
         Ok(topics)
     }
 
-    /// Commits these offsets, without metadata. The one call that moves a group.
-    pub async fn commit(&self, goals: &[(TopicPartition, Goal)]) -> SendOutcome {
-        if goals.is_empty() {
+    /// Commits these offsets. The one call that moves a group.
+    pub async fn commit(&self, changes: &[(TopicPartition, Aim)]) -> SendOutcome {
+        if changes.is_empty() {
             return SendOutcome::Answered { refused: BTreeMap::new() };
         }
-        let commits: Vec<_> = goals
-            .iter()
-            .map(|(at, goal)| OffsetCommit {
-                topic: at.topic.clone(),
-                partition: at.partition,
-                offset: goal.offset,
-                leader_epoch: goal.leader_epoch,
-                metadata: None,
-            })
-            .collect();
+        let commits = match changes.iter().map(|(at, aim)| commit(at, aim)).collect::<Result<Vec<_>, _>>() {
+            Ok(commits) => commits,
+            Err(cause) => return SendOutcome::NotApplied(cause),
+        };
         let result = self.client.alter_consumer_group_offsets(&self.backend.group, &commits, self.deadline).await;
         let unclear = |text: String| Cause::new(Reason::OutcomeUnknown, text);
         let cause = match result {
@@ -184,7 +181,7 @@ impl Kafka {
             },
             Err(error) if !error.is_ambiguous() => {
                 let code = error.code().unwrap_or(KafkaCode::INVALID_ARGUMENT).0;
-                return SendOutcome::Answered { refused: goals.iter().map(|(at, _)| (at.clone(), code)).collect() };
+                return SendOutcome::Answered { refused: changes.iter().map(|(at, _)| (at.clone(), code)).collect() };
             }
             Err(error) => {
                 // Only a destroyed client sends nothing more; the wait before judging begins then (protocol.md).
@@ -192,11 +189,28 @@ impl Kafka {
                 if tokio::time::timeout(2 * self.deadline, self.client.destroyed()).await.is_err() {
                     tracing::warn!("A retired Kafka client is not destroyed yet");
                 }
-                unclear(self.cause_about(&error, goals.iter().map(|(at, _)| at.topic.as_str())).message)
+                unclear(self.cause_about(&error, changes.iter().map(|(at, _)| at.topic.as_str())).message)
             }
         };
         SendOutcome::Unanswered { ended: clock::mono(), cause }
     }
+}
+
+fn commit(at: &TopicPartition, aim: &Aim) -> Result<OffsetCommit, Cause> {
+    let Aim::Commit(to) = aim else {
+        let text = format!(
+            "the plan deletes the commit of {at}, which this version of the operator cannot do; nothing was sent. Another version may have \
+             made that plan: let that one finish"
+        );
+        return Err(Cause::new(Reason::InvalidObject, text));
+    };
+    Ok(OffsetCommit {
+        topic: at.topic.clone(),
+        partition: at.partition,
+        offset: to.offset,
+        leader_epoch: to.leader_epoch,
+        metadata: Some(to.metadata.clone()).filter(|metadata| !metadata.is_empty()),
+    })
 }
 
 /// `why`: the broker's own sentence about it, or what it is.

@@ -243,7 +243,7 @@ async fn moved(world: &World, object: &Value, topic: &str) -> bool {
     let name = object["status"]["offsetReset"]["recordRef"]["name"].as_str().unwrap_or_default();
     let Some(plan) = world.records().get(name).await.ok().and_then(|record| record.spec.plan) else { return false };
     let plan = Plan::of_record(&plan);
-    let goals: Vec<_> = plan.moves().map(|(row, goal)| (row.at.topic.as_str(), row.at.partition, goal.offset)).collect();
+    let goals: Vec<_> = plan.changes().filter_map(|row| Some((row.at.topic.as_str(), row.at.partition, row.aim.offset()?))).collect();
     let stands = world.offsets(group, topic, 1).await[0];
     !goals.is_empty() && goals.iter().all(|(on, partition, offset)| (*on, *partition, Some(*offset)) == (topic, 0, stands))
 }

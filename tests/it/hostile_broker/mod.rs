@@ -110,7 +110,7 @@ impl<'a> Pipeline<'a> {
     async fn is_true(&self, status: &StreamPipelineStatus) {
         let record = self.world.record(status).await;
         let plan = Plan::of_record(record.spec.plan.as_ref().expect("a plan"));
-        let goals: BTreeMap<_, _> = plan.moves().map(|(row, goal)| ((row.at.topic.clone(), row.at.partition), Some(goal.offset))).collect();
+        let goals: BTreeMap<_, _> = plan.changes().map(|row| ((row.at.topic.clone(), row.at.partition), row.aim.offset())).collect();
         let stands = (0..).zip(self.stands().await).map(|(partition, offset)| ((self.topic.clone(), partition), offset));
         let stands: BTreeMap<_, _> = stands.filter(|(at, _)| goals.contains_key(at)).collect();
         assert!(
@@ -152,10 +152,11 @@ impl<'a> Pipeline<'a> {
                 continue;
             }
             let plan = Plan::of_record(record.spec.plan.as_ref().expect("a plan"));
-            for (row, goal) in plan.moves() {
+            for row in plan.changes() {
+                let to = row.aim.offset().expect("a target");
                 let at = (row.at.topic.clone(), row.at.partition);
-                let found = landed.get(&at).is_some_and(|all| all.contains(&goal.offset));
-                assert!(found, "seed {seed}: {at:?} {goal:?} never landed; {record:?}");
+                let found = landed.get(&at).is_some_and(|all| all.contains(&to));
+                assert!(found, "seed {seed}: {at:?} {to:?} never landed; {record:?}");
             }
         }
         let last = self.world.pipelines().get(&self.name).await.expect("it is there").status.expect("a status");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stream_pipeline_core::{Commit, Goal, Row};
+use stream_pipeline_core::{Commit, PartitionPlan};
 use stream_pipeline_operator::backend::kafka::admin_types::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
 use stream_pipeline_operator::process_state::is_closed;
 
@@ -40,8 +40,9 @@ impl World {
         });
         let covers = |written: &PlanWritten| {
             let row = |c: &OffsetCommit| {
-                let is = |(row, goal): (&Row, Goal)| row.at.topic == c.topic && row.at.partition == c.partition && goal.offset == c.offset;
-                written.plan.moves().any(is)
+                let is =
+                    |row: &PartitionPlan| row.at.topic == c.topic && row.at.partition == c.partition && row.aim.offset() == Some(c.offset);
+                written.plan.changes().any(is)
             };
             written.writer.incarnation == process.incarnation && commits.iter().all(row)
         };
@@ -129,9 +130,9 @@ impl World {
         let again = self.oracle.sends.iter().any(|s| s.plan == plan);
         let may_be_there = again || written.writer.attempt > 1;
         let before = written.plan.rows_before(chunk);
-        for (n, (row, goal)) in written.plan.moves().enumerate() {
+        for (n, row) in written.plan.changes().enumerate() {
             let as_it_must = |value: Option<&Commit>| {
-                let reached = reaches(value, &goal, row.from.as_ref());
+                let reached = reaches(value, row);
                 if n < before { reached } else { value == row.from.as_ref() || may_be_there && !sent.contains(&row.at) && reached }
             };
             if again && !sent.contains(&row.at) {

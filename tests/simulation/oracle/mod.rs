@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stream_pipeline_api::{OffsetResetRecord, Reason, StreamPipeline, Writer};
-use stream_pipeline_core::{Commit, Goal, Plan};
+use stream_pipeline_core::{Aim, Commit, PartitionPlan, Plan};
 use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
 
 use crate::api_server::{Key, Reply, Request};
@@ -167,9 +167,15 @@ fn counts(record: &OffsetResetRecord) -> bool {
     gap(record) <= RESTORED || record.status.as_ref().is_some_and(|s| s.reason != Reason::Restored)
 }
 
-fn reaches(now: Option<&Commit>, goal: &Goal, from: Option<&Commit>) -> bool {
-    let epoch = |c: &Commit| goal.leader_epoch.is_none() || c.leader_epoch == goal.leader_epoch || now == from;
-    now.is_some_and(|c| c.offset == goal.offset && epoch(c))
+fn reaches(now: Option<&Commit>, row: &PartitionPlan) -> bool {
+    match &row.aim {
+        Aim::Keep => now == row.from.as_ref(),
+        Aim::Delete => now.is_none(),
+        Aim::Commit(to) => {
+            let epoch = |c: &Commit| to.leader_epoch.is_none() || c.leader_epoch == to.leader_epoch || now == row.from.as_ref();
+            now.is_some_and(|c| c.offset == to.offset && epoch(c))
+        }
+    }
 }
 
 fn text(value: &Value) -> Option<String> {

@@ -87,11 +87,11 @@ impl World {
         // Of a retry nothing may be left to send.
         let landed = landed.unwrap_or(Some(self.oracle.plans[before].at));
         let Some(landed) = landed else { return text("and the one before has not landed") };
-        let unread = next.plan.moves().take(next.plan.rows_before(chunk)).find(|(row, goal)| {
+        let unread = next.plan.changes().take(next.plan.rows_before(chunk)).find(|row| {
             let read = self.oracle.offset_read(process, &row.at, landed);
-            !read.is_some_and(|value| reaches(value.as_ref(), goal, row.from.as_ref()))
+            !read.is_some_and(|value| reaches(value.as_ref(), row))
         });
-        unread.and_then(|(row, _)| text(&format!("and {} was not read back after it was sent", row.at)))
+        unread.and_then(|row| text(&format!("and {} was not read back after it was sent", row.at)))
     }
 
     /// What the process acted on may be a little older than what the user wrote since.
@@ -117,11 +117,11 @@ impl World {
         }
         // The last look of a process may be another pipeline's, right after the one that this was read back by.
         let alone = self.api.count("streampipelines") < 2;
-        let wrong = written.plan.moves().find_map(|(row, goal)| {
+        let wrong = written.plan.changes().find_map(|row| {
             let read = self.oracle.offset_read(process, &row.at, written.at);
-            let reached = |value: &Option<Commit>| reaches(value.as_ref(), &goal, row.from.as_ref());
+            let reached = |value: &Option<Commit>| reaches(value.as_ref(), row);
             let good = if alone { read.is_some_and(reached) } else { self.oracle.offset_reads(process, &row.at, written.at).any(reached) };
-            (!good).then(|| format!("{} was not read back at {} (read: {read:?})", row.at, goal.offset))
+            (!good).then(|| format!("{} was not read back as planned: {:?} (read: {read:?})", row.at, row.aim))
         });
         if let Some(wrong) = wrong {
             self.violation(format!("{} is Verified by {}, but {wrong}", name(record), process.name));

@@ -5,10 +5,7 @@ use std::time::Duration;
 use super::lag_evidence::{Comparison, compare};
 use super::{Pass, next_step, read_back, run_state};
 use crate::api::{LagSample, Reason, RecordPhase, Stage};
-use crate::{Cause, Decision, Goal, RecordView, Report, Request, RequestState, Row, Step, retry_asked, words};
-
-/// No reading of a running pipeline for so long: the comparison ends without one. The platform samples about every four minutes.
-const NO_READING: Duration = Duration::from_secs(30 * 60);
+use crate::{Cause, Decision, PartitionPlan, RecordView, Report, Request, RequestState, Step, retry_asked, words};
 
 impl Pass<'_> {
     pub(super) fn closed(&self, request: Option<&Request>, record: &RecordView) -> Decision {
@@ -93,10 +90,11 @@ impl Pass<'_> {
     fn overtaken(&self, record: &RecordView) -> Option<Cause> {
         let status = record.object.status.as_ref().filter(|s| s.reason == Reason::ResetVerified)?;
         let (plan, log) = (record.plan()?, self.seen.log.get()?);
-        let below = |row: &Row, goal: Goal| {
-            log.get(&row.at).filter(|l| goal.offset < l.start).map(|l| format!("{} ({} < {})", row.at, goal.offset, l.start))
+        let below = |row: &PartitionPlan| {
+            let (to, log) = (row.aim.offset()?, log.get(&row.at)?);
+            (to < log.start).then(|| format!("{} ({to} < {})", row.at, log.start))
         };
-        let below: Vec<_> = plan.moves().filter_map(|(row, goal)| below(row, goal)).collect();
+        let below: Vec<_> = plan.changes().filter_map(below).collect();
         (!below.is_empty()).then(|| {
             let text = format!(
                 "the log start overtook the target of {} before the pipeline was started again: {}. There its consumer goes where its \
@@ -112,8 +110,8 @@ impl Pass<'_> {
     /// It runs again: what the platform says of its position now is compared with what it said before.
     fn after_start(&self, record: &RecordView, ending: RequestState) -> Decision {
         let wait = |ending: RequestState| self.done(Report::request(ending), None, self.timing.recheck_idle);
-        let (Some((since, newest)), Some(plan)) = (record.switches.running, record.plan()) else { return wait(ending) };
-        let Some(call) = plan.call else { return wait(ending) };
+        let (Some((since, newest)), Some(plan)) = (record.calls.running, record.plan()) else { return wait(ending) };
+        let Some(call) = &plan.call else { return wait(ending) };
         // Without an earlier reading any tells as much; else only one that cannot be from before the start.
         let baseline =
             if call.before_was_read_while_inactive { call.before.map(|b| b.at) } else { newest.filter(|_| call.before.is_some()) };
@@ -124,24 +122,21 @@ impl Pass<'_> {
                 Comparison::NotTakenUp(text) => (
                     RecordPhase::Held,
                     Reason::NotTakenUp,
-                    format!(
-                        "the platform accepted the reset, but after the start {text}. {}; a new id asks again",
-                        self.capabilities().look
-                    ),
+                    format!("the platform accepted the reset, but after the start {text}. {}; a new id asks again", self.facts().look),
                 ),
                 Comparison::Unproven(text) => (
                     RecordPhase::Sent,
                     Reason::Unproven,
-                    format!("the platform accepted the reset; {text}. {}; a new id asks again", self.capabilities().look),
+                    format!("the platform accepted the reset; {text}. {}; a new id asks again", self.facts().look),
                 ),
             },
-            None if self.now.mono.saturating_duration_since(since.mono) < NO_READING => return wait(ending),
+            None if self.now.mono.saturating_duration_since(since.mono) < self.facts().no_sample => return wait(ending),
             None => (
                 RecordPhase::Sent,
                 Reason::Unproven,
                 format!(
                     "the platform accepted the reset; the pipeline runs, and the platform says nothing of its position. {}; a new id asks again",
-                    self.capabilities().look
+                    self.facts().look
                 ),
             ),
         };
@@ -184,7 +179,7 @@ impl Pass<'_> {
         self.inactive(request)?;
         self.alone()?;
         let (Some(plan), Some(committed)) = (record.plan(), self.seen.committed.get()) else { return Err(self.unread()) };
-        match plan.standing(committed).elsewhere.first() {
+        match plan.read_back(committed).elsewhere.first() {
             Some(at) => Err(Cause::new(Reason::OffsetsMoved, format!("{at} is neither at its target nor as before; choose a new id"))),
             None => Ok(()),
         }

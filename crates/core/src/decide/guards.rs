@@ -1,13 +1,10 @@
 //! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
 
-use super::{Pass, open_record, target};
+use super::{Pass, open_record};
 use crate::api::{MissingGroup, PlatformCall, Reason, WhenActive};
-use crate::{Activity, Cause, Observed, OlderPipeline, Plan, RecordView, Request, Target, Topics, words};
+use crate::target::{Snapshot, resolve};
+use crate::{Activity, Cause, InternalTopics, Observed, OlderPipeline, Plan, RecordView, Request, Topics, words};
 
-/// Above this a group's commit does not fit in one batch of the broker (about 1 MiB), names counted in.
-const BATCH: usize = 1_000_000;
-/// Bytes of one partition in that batch, apart from the names of group and topic (measured: 70 with short names).
-const BATCH_ROW: usize = 72;
 /// Most bytes of plan and request as JSON, so that their record stays below 1 MiB.
 const OBJECT: usize = 1_040_000;
 
@@ -60,21 +57,21 @@ impl Pass<'_> {
             })?;
             self.alone().map_err(Transient)?;
         }
-        if request.to == Target::Platform {
-            return Ok(self.warned(self.call(activity)));
+        if let Some(operation) = self.facts().call {
+            return Ok(self.warned(self.call(operation, activity)));
         }
         let Observed::Read(topics) = &self.seen.topics else { return Err(Transient(self.unread())) };
         self.selection(request, topics).map_err(Terminal)?;
         let Observed::Read(log) = &self.seen.log else { return Err(Transient(self.unread())) };
-        let plan = target::resolve(request, &target::Snapshot { topics, committed, log }, self.now.wall).map_err(Terminal)?;
-        let names = identity.parts()[1].len();
-        let widest = plan.moves().map(|(row, _)| BATCH_ROW + names + row.at.topic.len()).max().unwrap_or(BATCH_ROW);
-        let plan = self.warned(plan).in_chunks(self.timing.chunk_size.min(BATCH / widest));
+        let plan = resolve(request, &Snapshot { topics, committed, log }, self.now.wall).map_err(Terminal)?;
+        let topic = plan.changes().map(|row| row.at.topic.len()).max().unwrap_or_default();
+        let most = (self.facts().max_rows)(identity.parts()[1].len(), topic);
+        let plan = self.warned(plan).in_chunks(self.timing.chunk_size.min(most));
         let object = serde_json::to_vec(&(&request.written, plan.to_record())).map_or(usize::MAX, |json| json.len());
         if object > OBJECT {
             let text = format!(
                 "the plan has {}, more than fit in one record; nothing was sent. Select fewer topics or partitions, with a new id",
-                words::partitions(plan.moves().count())
+                words::partitions(plan.changes().count())
             );
             return Err(Terminal(Cause::new(Reason::PlanTooLarge, text)));
         }
@@ -105,7 +102,7 @@ impl Pass<'_> {
     }
 
     /// Where the platform chooses the target, the call is the plan.
-    fn call(&self, activity: &Activity) -> Plan {
+    fn call(&self, operation: &str, activity: &Activity) -> Plan {
         let state = match activity {
             Activity::Inactive(_, word) => word.clone(),
             other => other.blocker().map(|c| c.message.clone()).unwrap_or_default(),
@@ -113,13 +110,8 @@ impl Pass<'_> {
         let own = self.seen.record.get().and_then(Option::as_ref);
         let settled = self.seen.reading.filter(|_| activity.is_inactive());
         let before = settled.or_else(|| own.and_then(|r| r.pauses()).and_then(|b| b.reading)).or(self.seen.remembered);
-        let call = PlatformCall {
-            operation: "Reset Pipeline Offset".to_owned(),
-            state,
-            undo: false,
-            before,
-            before_was_read_while_inactive: settled.is_some(),
-        };
+        let call =
+            PlatformCall { operation: operation.to_owned(), state, undo: false, before, before_was_read_while_inactive: settled.is_some() };
         Plan { call: Some(call), ..Plan::default() }
     }
 
@@ -137,7 +129,7 @@ impl Pass<'_> {
             return Err(cause.clone());
         }
         let quiet = self.seen.quiet;
-        if self.capabilities().quiet && !quiet.is_enough(request.quiet_period) {
+        if self.facts().quiet && !quiet.is_enough(request.quiet_period) {
             if quiet.moved.is_some_and(|m| m < request.quiet_period) {
                 let text = "committed offsets move although the group has no members: a consumer that uses assign(), or another tool";
                 return Err(Cause::new(Reason::OffsetsMoving, text));
@@ -184,7 +176,7 @@ impl Pass<'_> {
 
     /// What another reset keeps stopped is neither stopped a second time nor taken for inactive: they take turns.
     pub(super) fn unshared(&self, request: &Request) -> Result<(), Cause> {
-        if request.when_active != WhenActive::Pause || request.dry_run || !self.capabilities().run_state {
+        if request.when_active != WhenActive::Pause || request.dry_run || !self.facts().run_state {
             return Ok(());
         }
         match &self.seen.shared_workloads {
@@ -208,12 +200,12 @@ impl Pass<'_> {
                 "the group has no committed offsets, or none of topics that the operator may Describe, so it is not known which topics it reads; add that right, or name them in spec.offsetReset.topics, with a new id",
             ));
         }
-        let prefix = format!("{}-", self.seen.identity.get().map_or("", |id| id.parts()[1]));
-        let internal = |name: &&String| name.starts_with(&prefix) && (name.ends_with("-repartition") || name.ends_with("-changelog"));
-        let internal: Vec<_> = topics.keys().filter(internal).collect();
+        let group = self.seen.identity.get().map_or("", |id| id.parts()[1]);
+        let InternalTopics { is, of } = self.facts().internal_topics;
+        let internal: Vec<_> = topics.keys().filter(|name| is(group, name)).collect();
         if request.topics.is_none() && !internal.is_empty() {
             let text = format!(
-                "a Kafka Streams group: it also reads its internal topics ({}), which must not be moved alone. Name the input topics in spec.offsetReset.topics, with a new id",
+                "{of}: it also reads its internal topics ({}), which must not be moved alone. Name the input topics in spec.offsetReset.topics, with a new id",
                 words::some_of(&internal)
             );
             return Err(Cause::new(Reason::InvalidTarget, text));

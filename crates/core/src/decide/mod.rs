@@ -12,7 +12,6 @@ mod read_back;
 mod run_state;
 #[cfg(test)]
 mod run_state_tests;
-mod target;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +21,7 @@ use jiff::Timestamp;
 
 use crate::api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, RunStateBefore, Stage, WhenActive};
 use crate::{
-    Activity, Capabilities, Cause, Committed, Decision, Desired, Kept, Now, Observation, Observed, OlderPipeline, PlanState, PriorStatus,
+    Activity, Cause, Committed, Decision, Desired, Kept, Now, Observation, Observed, OlderPipeline, PlanState, PlatformFacts, PriorStatus,
     RecordView, Report, Request, RequestState, RunState, Step, Timing, words,
 };
 use accept::Acceptance;
@@ -107,8 +106,8 @@ impl Pass<'_> {
         }
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.desired.backend.capabilities()
+    fn facts(&self) -> PlatformFacts {
+        self.desired.facts
     }
 
     fn case<'b>(
@@ -122,7 +121,7 @@ impl Pass<'_> {
             look,
             committed,
             activity,
-            capabilities: self.capabilities(),
+            facts: self.facts(),
             principal: self.seen.principal.as_deref(),
             second_look,
             timing: self.timing,
@@ -294,7 +293,7 @@ impl Pass<'_> {
 
     /// `whenActive: Pause` and it runs: first the finalizer, then the record that says so, then the stop (protocol.md).
     fn stop_first(&self, request: &Request, own: Option<&RecordView>, cause: Cause, clock: Option<Term>, deadline: Timestamp) -> Decision {
-        let may = own.map_or(self.capabilities().run_state, |record| record.pauses().is_some());
+        let may = own.map_or(self.facts().run_state, |record| record.pauses().is_some());
         if !may {
             return self.waiting(request, cause, clock, None);
         }
@@ -401,7 +400,7 @@ impl Pass<'_> {
 
     /// What can be known where the platform chooses the target.
     fn call_ready(&self, call: &PlatformCall) -> Cause {
-        let pause = self.desired.asked().is_some_and(|r| r.when_active == WhenActive::Pause) && self.capabilities().run_state;
+        let pause = self.desired.asked().is_some_and(|r| r.when_active == WhenActive::Pause) && self.facts().run_state;
         let around = if pause { "; if it runs it would be paused before and started again after" } else { "" };
         let lag = call.before.map_or_else(
             || "its position is not known while it does not run".to_owned(),
@@ -468,7 +467,7 @@ impl Pass<'_> {
             Observed::Read(RunState::Stopped | RunState::PartlyStopped) => true,
             Observed::Read(RunState::Running | RunState::ChangedExternally(_)) => false,
             // Not looked at now: a plan is made only of what is stopped.
-            _ => record.switches.was_down || !matches!(record.state, PlanState::Absent),
+            _ => record.calls.was_down || !matches!(record.state, PlanState::Absent),
         };
         let since = record.object.spec.created_at;
         let held = record.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::read_back::closing;
 use crate::api::{OffsetResetRecordStatus, Reason, RecordPhase};
 use crate::{
-    Activity, Capabilities, Cause, Committed, Now, Observation, Observed, Plan, PlanState, RecordView, SendOutcome, Step, Timing,
+    Activity, Cause, Committed, Now, Observation, Observed, Plan, PlanState, PlatformFacts, RecordView, SendOutcome, Step, Timing,
     TopicPartition, words,
 };
 
@@ -33,7 +33,7 @@ pub struct Case<'a> {
     pub look: &'a RecordView,
     pub committed: &'a Observed<Committed>,
     pub activity: &'a Observed<Activity>,
-    pub capabilities: Capabilities,
+    pub facts: PlatformFacts,
     /// Whom the platform sees, where it is known.
     pub principal: Option<&'a str>,
     /// What else was looked at in this pass. None: nobody wants it any more, so it is never sent.
@@ -63,10 +63,11 @@ impl Case<'_> {
             }
             PlanState::OursUnsent { loaded_at, intact, .. } => {
                 let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
-                match self.may_send(&plan, in_window, *intact) {
-                    Ok(only) => {
-                        Judgement::act(Step::Send { plan, only }, Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"))
-                    }
+                match self.may_send(plan, in_window, *intact) {
+                    Ok(only) => Judgement::act(
+                        Step::Send { plan: plan.clone(), only },
+                        Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"),
+                    ),
                     // There is nothing to plan from any more, or no record that could be told from a restored one: the request ends.
                     Err(cause) if cause.reason.ends() && self.look.is_first_send() => abandon(self.look, &cause, self.now),
                     Err(cause) => self.unload(cause),
@@ -74,7 +75,7 @@ impl Case<'_> {
             }
             PlanState::OursSent { loaded_at, tries, answer: SendOutcome::Answered { refused } } => {
                 let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
-                self.answered(&plan, refused, *tries, in_window)
+                self.answered(plan, refused, *tries, in_window)
             }
             // Refused before anything was done: as if it had not been sent.
             PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } if cause.reason.ends() && self.look.is_first_send() => {
@@ -82,8 +83,8 @@ impl Case<'_> {
             }
             PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } => self.unload(cause.clone()),
             PlanState::OursSent { answer: SendOutcome::Ambiguous(cause), .. } => self.hold_for(cause),
-            PlanState::OursSent { answer: SendOutcome::Unanswered { ended, cause }, .. } => self.doubt(&plan, *ended, Some(cause)),
-            PlanState::InDoubt { since } => self.doubt(&plan, *since, None),
+            PlanState::OursSent { answer: SendOutcome::Unanswered { ended, cause }, .. } => self.doubt(plan, *ended, Some(cause)),
+            PlanState::InDoubt { since } => self.doubt(plan, *since, None),
             PlanState::Absent | PlanState::Closed => {
                 Judgement::wait(Cause::new(Reason::PlanRecorded, "the record changed while it was read"), Duration::from_millis(200))
             }
@@ -158,7 +159,7 @@ impl Case<'_> {
             return Err(moved(at));
         }
         // The retry sends only what is left.
-        let before = plan.standing(committed).as_before;
+        let before = plan.read_back(committed).as_before;
         Ok(plan.chunk(chunk).filter(|at| !retry || before.contains(at)).cloned().collect())
     }
 
@@ -170,16 +171,17 @@ impl Case<'_> {
             let message = format!("{}. Nothing was moved: the plan is dropped{next}", cause.message.trim_end_matches('.'));
             return Judgement { step: Some(Step::DropPlan), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
         }
-        let plan = self.look.plan().unwrap_or_default();
-        let standing = self.committed.get().filter(|_| !plan.rows.is_empty()).map(|committed| plan.standing(committed));
-        let seen = standing.as_ref().map(|s| format!("; {}", words::standing(s))).unwrap_or_default();
+        let none = Plan::default();
+        let plan = self.look.plan().unwrap_or(&none);
+        let found = self.committed.get().filter(|_| !plan.rows.is_empty()).map(|committed| plan.read_back(committed));
+        let seen = found.as_ref().map(|s| format!("; {}", words::read_back(s))).unwrap_or_default();
         let (reason, what) = match self.look.chunk() {
             1 => (Reason::OutcomeUnknown, "the retry was".to_owned()),
             chunk => {
                 (Reason::PartlyApplied, format!("the chunks before were read back as planned, {} was", words::chunk(chunk, plan.chunks())))
             }
         };
-        self.hold(reason, &format!("{what} not sent: {}{seen}. Nothing more is sent", cause.message), standing.as_ref(), &BTreeMap::new())
+        self.hold(reason, &format!("{what} not sent: {}{seen}. Nothing more is sent", cause.message), found.as_ref(), &BTreeMap::new())
     }
 }
 

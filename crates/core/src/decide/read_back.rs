@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::open_record::{Case, Judgement, transaction_open, unread};
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 use crate::{
-    Activity, Cause, Committed, Now, Observed, Plan, PlanState, ReadBack, RecordView, SendOutcome, Standing, Step, TopicPartition, words,
+    Activity, Cause, Committed, Now, Observed, Plan, PlanState, ReadBack, ReadBackTime, RecordView, Refusal, Refused, SendOutcome, Step,
+    TopicPartition, words,
 };
 
 /// The refused partitions are sent again so often within the window.
@@ -18,7 +19,7 @@ const GROUP: usize = 255;
 impl Case<'_> {
     /// Step 3: a definite answer for every partition.
     pub(super) fn answered(&self, plan: &Plan, refused: &BTreeMap<TopicPartition, i32>, tries: u32, in_window: bool) -> Judgement {
-        if self.capabilities.read_back == ReadBack::AfterStart {
+        if self.facts.read_back == ReadBackTime::AfterStart {
             return self.accepted();
         }
         let chunk = self.look.chunk();
@@ -28,41 +29,54 @@ impl Case<'_> {
             && tries == 1
             && self.look.is_first_send()
         {
-            let [_, group] = self.look.object.spec.backend.parts();
-            return self.unload(refusal(at, group, code, sent, self.principal));
+            return self.unload(self.all_refused(at, code, sent));
         }
         let committed = match self.stable() {
             Ok(committed) => committed,
             Err((cause, tried)) => return self.unreadable(cause, tried),
         };
-        let standing = plan.standing(committed);
+        let found = plan.read_back(committed);
         if refused.is_empty() {
             if plan.misplaced(committed, chunk + 1, self.look.attempt() > 1).is_some() {
                 let text = format!(
                     "the reset was accepted, then something else moved the group: {}. Nothing more is sent",
-                    words::standing(&standing)
+                    words::read_back(&found)
                 );
-                return self.hold(Reason::OffsetsMoved, &text, Some(&standing), refused);
+                return self.hold(Reason::OffsetsMoved, &text, Some(&found), refused);
             }
             if chunk < plan.chunks() {
                 let text = format!("{} was read back as planned; the next is announced", words::chunk(chunk, plan.chunks()));
                 return Judgement::act(Step::StartChunk { chunk: chunk + 1 }, Cause::new(Reason::Sent, text));
             }
-            return self.verified(&standing);
+            return self.verified(&found);
         }
-        let again: BTreeSet<_> = refused.keys().filter(|at| standing.as_before.contains(at)).cloned().collect();
+        let again: BTreeSet<_> = refused.keys().filter(|at| found.as_before.contains(at)).cloned().collect();
         if in_window && tries < TRIES && again.len() == refused.len() && self.second_look.is_some() {
             let text = format!("{} refused, sent again with the same numbers", words::partitions(again.len()));
             return Judgement::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
         }
-        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code}, {})", meaning(*code))).collect();
+        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code}, {})", self.refusal(at, *code).meaning)).collect();
         let text = format!(
             "the broker refused {}: {}; {}. Nothing more is sent",
             words::partitions(refused.len()),
             words::some_of(&names),
-            words::standing(&standing)
+            words::read_back(&found)
         );
-        self.hold(Reason::PartlyApplied, &text, Some(&standing), refused)
+        self.hold(Reason::PartlyApplied, &text, Some(&found), refused)
+    }
+
+    fn refusal(&self, at: &TopicPartition, code: i32) -> Refusal {
+        let [_, group] = self.look.object.spec.backend.parts();
+        (self.facts.refusal)(&Refused { at, group, principal: self.principal, code })
+    }
+
+    /// Every partition was refused; the first of them says why.
+    fn all_refused(&self, at: &TopicPartition, code: i32, sent: usize) -> Cause {
+        let refusal = self.refusal(at, code);
+        let what = refusal.remedy.as_deref().unwrap_or(refusal.meaning);
+        let text =
+            format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
+        Cause { backend_code: Some(code), ..Cause::new(refusal.reason, text) }
     }
 
     /// Accepted by a platform that cannot be read back yet: the state right after counts (promise 2), and the record says
@@ -99,7 +113,7 @@ impl Case<'_> {
             let text = format!("{why}; what was sent may still land, so the group is looked at in {} s", left.as_secs() + 1);
             return Judgement::wait(Cause::new(Reason::Sent, text), left);
         }
-        if self.capabilities.read_back == ReadBack::AfterStart {
+        if self.facts.read_back == ReadBackTime::AfterStart {
             let text = why.map_or_else(|| "the operator was ended between plan and answer".to_owned(), |c| c.message.clone());
             let text = format!("{text}. It is not known whether the reset was carried out. Nothing more is sent");
             return self.hold_with(why.and_then(|c| c.code), Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
@@ -108,15 +122,15 @@ impl Case<'_> {
             Ok(committed) => committed,
             Err((cause, tried)) => return self.unreadable(cause, tried),
         };
-        let standing = plan.standing(committed);
-        if standing.as_before.is_empty() && standing.elsewhere.is_empty() {
-            return self.verified(&standing);
+        let found = plan.read_back(committed);
+        if found.as_before.is_empty() && found.elsewhere.is_empty() {
+            return self.verified(&found);
         }
-        let mut seen = words::standing(&standing);
+        let mut seen = words::read_back(&found);
         if plan.chunks() > 1 {
             seen = format!("{} was to be sent; {seen}", words::chunk(self.look.chunk(), plan.chunks()));
         }
-        let (reason, text) = if standing.elsewhere.is_empty() {
+        let (reason, text) = if found.elsewhere.is_empty() {
             (Reason::OutcomeUnknown, format!("it is not known whether the reset was sent: {seen}. Nothing more is sent"))
         } else {
             (
@@ -124,7 +138,7 @@ impl Case<'_> {
                 format!("it is not known what the reset did before something else moved the group: {seen}. Nothing more is sent"),
             )
         };
-        self.hold(reason, &text, Some(&standing), &BTreeMap::new())
+        self.hold(reason, &text, Some(&found), &BTreeMap::new())
     }
 
     /// What is committed, once no open transaction can change it any more; or why that is not known, and whether it was tried.
@@ -173,9 +187,9 @@ impl Case<'_> {
         self.hold_with(cause.code, reason, &text, None, &BTreeMap::new())
     }
 
-    fn verified(&self, standing: &Standing) -> Judgement {
+    fn verified(&self, found: &ReadBack) -> Judgement {
         let totals = self.look.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
-        let n = standing.at_target.len();
+        let n = found.at_target.len();
         let text = format!(
             "{} of {} read back as planned; {}; lag after {}, average input {:.1} records/s",
             words::number(i64::try_from(n).unwrap_or(i64::MAX)),
@@ -194,7 +208,7 @@ impl Case<'_> {
             format!("{text}; not covered, since the topic got them after the plan: {count} ({})", words::some_of(&added))
         };
         let cause = Cause::new(Reason::ResetVerified, text);
-        Judgement::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(standing))), cause)
+        Judgement::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(found))), cause)
     }
 
     /// Partitions that would have been in the plan, had they been there when it was made.
@@ -208,14 +222,8 @@ impl Case<'_> {
         now.filter(|at| !planned.contains(at)).map(|at| at.to_string()).collect()
     }
 
-    pub(super) fn hold(
-        &self,
-        reason: Reason,
-        text: &str,
-        standing: Option<&Standing>,
-        refused: &BTreeMap<TopicPartition, i32>,
-    ) -> Judgement {
-        self.hold_with(None, reason, text, standing, refused)
+    pub(super) fn hold(&self, reason: Reason, text: &str, found: Option<&ReadBack>, refused: &BTreeMap<TopicPartition, i32>) -> Judgement {
+        self.hold_with(None, reason, text, found, refused)
     }
 
     fn hold_with(
@@ -223,18 +231,18 @@ impl Case<'_> {
         code: Option<i32>,
         reason: Reason,
         text: &str,
-        standing: Option<&Standing>,
+        found: Option<&ReadBack>,
         refused: &BTreeMap<TopicPartition, i32>,
     ) -> Judgement {
         let unknown = matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
         let retry = if unknown && self.look.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
         let [_, what] = self.look.object.spec.backend.parts();
-        let look = self.capabilities.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
+        let look = self.facts.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
         let out = format!("{look}; then {retry}choose a new id, or remove spec.offsetReset to leave it");
         // Whatever else is to be said, the way out is not cut off.
         let text = words::and(&words::cut(text, MESSAGE.saturating_sub(out.len() + 2)), &out);
         let cause = Cause { code, ..Cause::new(reason, text) };
-        let mut status = closing(self.look, RecordPhase::Held, &cause, self.now, standing);
+        let mut status = closing(self.look, RecordPhase::Held, &cause, self.now, found);
         let failure =
             |(at, code): (&TopicPartition, &i32)| PartitionFailure { topic: at.topic.clone(), partition: at.partition, code: *code };
         status.failures = refused.iter().take(100).map(failure).collect();
@@ -242,13 +250,7 @@ impl Case<'_> {
     }
 }
 
-pub(super) fn closing(
-    look: &RecordView,
-    phase: RecordPhase,
-    cause: &Cause,
-    now: Now,
-    standing: Option<&Standing>,
-) -> OffsetResetRecordStatus {
+pub(super) fn closing(look: &RecordView, phase: RecordPhase, cause: &Cause, now: Now, found: Option<&ReadBack>) -> OffsetResetRecordStatus {
     let count = |set: &BTreeSet<TopicPartition>| i64::try_from(set.len()).unwrap_or(i64::MAX);
     OffsetResetRecordStatus {
         phase,
@@ -256,7 +258,7 @@ pub(super) fn closing(
         reason: cause.reason,
         message: words::cut(&cause.message, MESSAGE),
         completed_at: now.wall,
-        verification: standing.map(|s| Verification {
+        verification: found.map(|s| Verification {
             at_target: count(&s.at_target),
             as_before: count(&s.as_before),
             elsewhere: count(&s.elsewhere),
@@ -265,28 +267,4 @@ pub(super) fn closing(
         plan_digest: look.object.spec.plan.as_ref().map(|plan| plan.digest()),
         ..look.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
     }
-}
-
-/// Kafka's error codes, as far as they are met here.
-fn meaning(code: i32) -> &'static str {
-    match code {
-        3 => "the partition does not exist",
-        22 | 25 | 27 | 113 => "a member joined",
-        29 => "no right on the topic",
-        30 => "no right on the group",
-        _ => "see Kafka's error codes",
-    }
-}
-
-/// Why the broker refused every partition (Kafka's error codes).
-fn refusal(at: &TopicPartition, group: &str, code: i32, sent: usize, principal: Option<&str>) -> Cause {
-    let (reason, what) = match code {
-        22 | 25 | 27 | 113 => (Reason::GroupActive, meaning(code).to_owned()),
-        29 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(principal, "--topic", &at.topic))),
-        30 => (Reason::PermissionMissing, format!("add the right: {}", words::acl(principal, "--group", group))),
-        3 => (Reason::PartitionNotFound, meaning(code).to_owned()),
-        _ => (Reason::BackendError, meaning(code).to_owned()),
-    };
-    let text = format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
-    Cause { backend_code: Some(code), ..Cause::new(reason, text) }
 }

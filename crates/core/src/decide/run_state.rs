@@ -20,14 +20,14 @@ pub fn stop(look: &RecordView, run_state: &Observed<RunState>, active: &Cause, t
             Judgement::wait(Cause::new(Reason::Pausing, text), timing.recheck_waiting)
         }
         RunState::Unknown(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
-        RunState::Running | RunState::PartlyStopped if look.switches.was_down => {
+        RunState::Running | RunState::PartlyStopped if look.calls.was_down => {
             Judgement::wait(overridden("it was stopped for this reset and somebody started it again"), timing.recheck_waiting)
         }
         // Also where it was not yet stopped: what somebody set since the record was made would be lost.
         RunState::ChangedExternally(text) => Judgement::wait(overridden(text), timing.recheck_waiting),
         RunState::Running | RunState::PartlyStopped => {
-            let cause = told(Reason::Pausing, "the pipeline is being paused", look.switches.stop.as_ref());
-            match due(look.switches.stop.as_ref(), timing, now) {
+            let cause = told(Reason::Pausing, "the pipeline is being paused", look.calls.stop.as_ref());
+            match due(look.calls.stop.as_ref(), timing, now) {
                 None => Judgement::act(Step::Stop, cause),
                 Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
             }
@@ -55,7 +55,7 @@ pub fn bring_back(look: &RecordView, run_state: &Observed<RunState>, timing: &Ti
             ),
         },
         RunState::Stopped | RunState::PartlyStopped => {
-            let start = look.switches.start.as_ref();
+            let start = look.calls.start.as_ref();
             let cause = told(Reason::BringingBack, "the pipeline, which the operator had stopped, is being started again", start);
             match due(start, timing, now) {
                 None => Judgement::act(Step::Resume, cause),
@@ -111,10 +111,10 @@ impl Pass<'_> {
         // A process that was not there before the deadline tries once all the same, where it can.
         let fresh = |l: &SupersededRecord| {
             let soon = self.timing.landed() + self.timing.max_backoff;
-            let known = l.look.switches.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < soon);
+            let known = l.look.calls.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < soon);
             known
                 && match &l.run_state {
-                    Observed::Read(RunState::Stopped | RunState::PartlyStopped) => l.look.switches.start.is_none(),
+                    Observed::Read(RunState::Stopped | RunState::PartlyStopped) => l.look.calls.start.is_none(),
                     state => matches!(state, Observed::Read(RunState::Running)),
                 }
         };
@@ -129,7 +129,7 @@ impl Pass<'_> {
             _ => "its records could not be read".to_owned(),
         };
         let by_hand = left.map_or_else(|| "start it by hand".to_owned(), |l| by_hand(&l.look));
-        let refused = left.and_then(|l| l.look.switches.start.as_ref()).and_then(|s| s.failure.as_ref());
+        let refused = left.and_then(|l| l.look.calls.start.as_ref()).and_then(|s| s.failure.as_ref());
         let why =
             refused.or(self.seen.identity.cause()).or(left.and_then(|l| l.run_state.cause())).map(|cause| format!(" ({})", cause.message));
         let text = format!(
@@ -145,14 +145,14 @@ impl Pass<'_> {
 /// How long until everything that could stop it has landed. A stop that was answered has, once the pipeline was seen
 /// down; of an earlier process it is only known that it is gone.
 fn landing(look: &RecordView, timing: &Timing, now: Now) -> Option<Duration> {
-    let last = match &look.switches.stop {
-        Some(stop) if !stop.under_way && look.switches.was_down && stop.tries == 1 => return None,
+    let last = match &look.calls.stop {
+        Some(stop) if !stop.under_way && look.calls.was_down && stop.tries == 1 => return None,
         // Accepted, and not seen to have stopped it: a platform may take its time.
-        Some(stop) if stop.accepted() && !look.switches.was_down => {
+        Some(stop) if stop.accepted() && !look.calls.was_down => {
             return left(stop.last + timing.landed().max(timing.slow_stop), now.mono);
         }
         Some(stop) => stop.last,
-        None => look.switches.first_seen?,
+        None => look.calls.first_seen?,
     };
     left(last + timing.landed(), now.mono)
 }

@@ -63,7 +63,7 @@ fn record(state: PlanState) -> RecordView {
     .unwrap();
     let created = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0));
     object.metadata = ObjectMeta { creation_timestamp: Some(created), ..object.metadata };
-    RecordView { object, state, switches: RunStateCalls::default() }
+    RecordView::new(object, state, RunStateCalls::default())
 }
 
 fn running() -> Activity {
@@ -85,7 +85,7 @@ fn seen(record: Option<RecordView>) -> Observation {
 
 fn run(object: &StreamPipeline, seen: &Observation, seconds: i64) -> Decision {
     let now = Now { mono: Instant::now(), wall: at(seconds) };
-    decide(&Desired::of(object, now.wall).unwrap(), &PriorStatus::of(object), seen, &timing(), now)
+    decide(&Desired::of(object, crate::facts_of, now.wall).unwrap(), &PriorStatus::of(object), seen, &timing(), now)
 }
 
 fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
@@ -162,7 +162,7 @@ fn e01_what_it_could_have_read_by_itself_is_no_proof_also_after_a_restart() {
         }))
         .unwrap();
         // Seen running by this process for a second only.
-        look.switches.running = Some((Now { mono: Instant::now(), wall: at(seconds - 1) }, Some(at(seconds - 1))));
+        look.calls.running = Some((Now { mono: Instant::now(), wall: at(seconds - 1) }, Some(at(seconds - 1))));
         let mut seen = seen(Some(look));
         seen.reading = Some(LagSample { offset: 1_000_000, lag: 0, at: at(seconds) });
         let mut object = object(told("Sent"), &Value::Null);

@@ -61,9 +61,9 @@ mod properties {
             prop_assert_eq!(&Plan::of_record(&plan.to_record()), &plan);
             let totals = plan.totals();
             prop_assert_eq!(totals.partitions + totals.left_alone, i64::try_from(logs.len()).unwrap());
-            for (row, goal) in plan.moves() {
+            for row in plan.changes() {
                 let bounds = log[&row.at];
-                prop_assert!((bounds.start..=bounds.end).contains(&goal.offset), "{:?} {:?}", row, bounds);
+                prop_assert!((bounds.start..=bounds.end).contains(&row.aim.offset().unwrap()), "{:?} {:?}", row, bounds);
             }
             prop_assert!(totals.replayed >= 0 && totals.skipped >= 0 && totals.lag_after >= 0);
         }

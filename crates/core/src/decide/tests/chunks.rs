@@ -21,7 +21,7 @@ fn group(partitions: i32) -> Observation {
 fn decided(seen: &Observation, size: usize) -> Decision {
     let object = pipeline(earliest(), known());
     let timing = Timing { chunk_size: size, ..timing() };
-    decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing, now())
+    decide(&Desired::of(&object, crate::facts_of, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing, now())
 }
 
 /// What the group of three looks like with chunk `n` of three announced and these offsets, in this state.
@@ -30,7 +30,7 @@ fn at_chunk(n: i32, state: PlanState, offsets: &[i64]) -> Observation {
     let Some(Step::WriteAhead { plan, deadline, .. }) = decided(&seen, 1).step else { panic!("a plan is made") };
     let mut object = bare_record(&plan, deadline);
     object.spec.writer.as_mut().unwrap().chunk = n;
-    let look = RecordView { object, state, switches: RunStateCalls::default() };
+    let look = RecordView::new(object, state, RunStateCalls::default());
     Observation { record: Observed::Read(Some(look)), committed: Observed::Read(committed(offsets)), ..seen }
 }
 
@@ -139,15 +139,15 @@ proptest! {
             let decision = decided(&seen, size);
             match decision.step {
                 Some(Step::WriteAhead { plan, deadline, .. }) => {
-                    let look = RecordView { object: bare_record(&plan, deadline), state: unsent(1), switches: RunStateCalls::default() };
+                    let look = RecordView::new(bare_record(&plan, deadline), unsent(1), RunStateCalls::default());
                     seen.record = Observed::Read(Some(look));
                 }
                 Some(Step::Send { plan, only }) => {
                     prop_assert!(only.len() <= size);
                     let Observed::Read(now) = &mut seen.committed else { panic!("read") };
-                    for (row, goal) in plan.moves().filter(|(row, _)| only.contains(&row.at)) {
+                    for row in plan.changes().filter(|row| only.contains(&row.at)) {
                         prop_assert!(sent_to.insert(row.at.clone()), "{} is sent twice", row.at);
-                        now.insert(row.at.clone(), Commit { offset: goal.offset, ..Commit::default() });
+                        now.insert(row.at.clone(), Commit { offset: row.aim.offset().expect("a target"), ..Commit::default() });
                     }
                     let Observed::Read(Some(look)) = &mut seen.record else { panic!("a record") };
                     look.state = sent(&[], 1, 1);

@@ -27,7 +27,7 @@ fn d4_every_example_runs_as_it_is_shipped_also_in_years() {
     for years in [0, 25] {
         let wall = Timestamp::now() + SignedDuration::from_hours(years * 365 * 24);
         for (name, _, object) in examples() {
-            let desired = Desired::of(&object, wall).unwrap();
+            let desired = Desired::of(&object, crate::facts_of, wall).unwrap();
             let request = desired.request.as_ref().unwrap_or_else(|| panic!("{name} asks for nothing"));
             let request = request.as_ref().unwrap_or_else(|cause| panic!("{name}: {cause:?}"));
             let accepted = accept(request, &PriorStatus::of(&object), None, Now { wall, ..now() });
@@ -40,7 +40,7 @@ fn d4_every_example_runs_as_it_is_shipped_also_in_years() {
 fn d4_no_example_stands_in_the_way_of_another() {
     let mut names = std::collections::BTreeSet::new();
     for (file, _, object) in examples() {
-        let what = [object.metadata.name.clone().unwrap(), Desired::of(&object, now().wall).unwrap().backend.named()];
+        let what = [object.metadata.name.clone().unwrap(), Desired::of(&object, crate::facts_of, now().wall).unwrap().backend.named()];
         for name in what {
             assert!(names.insert(name.clone()), "{file}: {name} is in another example too");
         }

@@ -105,13 +105,13 @@ pub fn earliest() -> Value {
 
 pub fn run(reset: Value, status: Value, seen: &Observation) -> Decision {
     let object = pipeline(reset, status);
-    decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now())
+    decide(&Desired::of(&object, crate::facts_of, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now())
 }
 
 /// The recorded plan that `ready` leads to, in this state.
 pub fn record(state: PlanState) -> RecordView {
     let Some(Step::WriteAhead { plan, deadline, .. }) = run(earliest(), known(), &ready()).step else { panic!("a plan is made") };
-    let mut look = RecordView { object: bare_record(&plan, deadline), state, switches: RunStateCalls::default() };
+    let mut look = RecordView::new(bare_record(&plan, deadline), state, RunStateCalls::default());
     if matches!(look.state, PlanState::Absent) {
         (look.object.spec.plan, look.object.spec.writer) = (None, None);
     }

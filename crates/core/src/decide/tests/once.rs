@@ -76,7 +76,9 @@ fn a_request_whose_record_is_of_one_cluster_is_not_begun_or_sent_again_on_anothe
     let mut object = pipeline(pause, known());
     object.metadata.finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
     object.spec.kafka.as_mut().unwrap().workloads = Some(vec![]);
-    let asked = |seen: &Observation| decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now());
+    let asked = |seen: &Observation| {
+        decide(&Desired::of(&object, crate::facts_of, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now())
+    };
     assert!(asked(&running).step.is_none(), "{:?}", asked(&running));
     let same = Observation { identity: Observed::Read(cluster("c")), ..running };
     assert!(matches!(asked(&same).step, Some(Step::Stop)), "{:?}", asked(&same));

@@ -72,7 +72,7 @@ fn f18_a_commit_refused_on_8000_partitions_is_told_briefly() {
     let Some(Step::WriteAhead { plan, deadline, .. }) = run(earliest(), known(), &seen).step else { panic!("a plan is made") };
     let answer = SendOutcome::Answered { refused: (1..8000).map(|p| (at(p), 29)).collect() };
     let state = PlanState::OursSent { loaded_at: now().mono - Duration::from_secs(1), tries: 3, answer };
-    seen.record = Observed::Read(Some(RecordView { object: bare_record(&plan, deadline), state, switches: RunStateCalls::default() }));
+    seen.record = Observed::Read(Some(RecordView::new(bare_record(&plan, deadline), state, RunStateCalls::default())));
     let mut standing = all(7);
     standing.insert(at(0), Commit::default());
     seen.committed = Observed::Read(standing);

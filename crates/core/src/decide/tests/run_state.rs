@@ -24,7 +24,7 @@ fn enos(reset: Value, status: Value, finalizer: bool) -> StreamPipeline {
 }
 
 fn decided(object: &StreamPipeline, seen: &Observation) -> Decision {
-    decide(&Desired::of(object, now().wall).unwrap(), &PriorStatus::of(object), seen, &timing(), now())
+    decide(&Desired::of(object, crate::facts_of, now().wall).unwrap(), &PriorStatus::of(object), seen, &timing(), now())
 }
 
 fn pause(seen: &Observation) -> Decision {
@@ -75,7 +75,7 @@ fn record(state: PlanState) -> RecordView {
     if matches!(state, PlanState::Absent) {
         (object.spec.plan, object.spec.writer) = (None, None);
     }
-    RecordView { object, state, switches: RunStateCalls { first_seen: Some(*BEGINNING), ..RunStateCalls::default() } }
+    RecordView::new(object, state, RunStateCalls { first_seen: Some(*BEGINNING), ..RunStateCalls::default() })
 }
 
 fn closed(phase: RecordPhase, reason: Reason) -> RecordView {
@@ -116,11 +116,11 @@ fn e02_a_running_pipeline_is_stopped_only_where_asked_and_only_by_a_record_that_
     assert_eq!(word(&pause(&older_pipeline)), "wait, Waiting DuplicateGroup", "O08");
     assert_eq!(word(&pause(&looked(running(), Some(record(PlanState::Absent))))), "Stop, Pausing Pausing");
     let mut stopped = record(PlanState::Absent);
-    stopped.switches.stop = ago(1);
+    stopped.calls.stop = ago(1);
     assert_eq!(word(&pause(&looked(running(), Some(stopped.clone())))), "wait, Pausing Pausing", "a stop takes its time");
-    stopped.switches.stop = ago(30);
+    stopped.calls.stop = ago(30);
     assert_eq!(word(&pause(&looked(running(), Some(stopped.clone())))), "Stop, Pausing Pausing");
-    stopped.switches.was_down = true;
+    stopped.calls.was_down = true;
     assert_eq!(word(&pause(&looked(running(), Some(stopped)))), "wait, Waiting PauseOverridden", "A13");
     assert_eq!(word(&pause(&looked(is(Phase::Paused), Some(record(PlanState::Absent))))), "WriteAhead, Waiting PlanRecorded");
     // Scaled to 0, and a member is still there.
@@ -201,21 +201,21 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     let partly = Observation { run_state: Observed::Read(RunState::PartlyStopped), ..looked(running(), Some(sent())) };
     assert_eq!(word(&pause(&partly)), "Resume, Sent BringingBack", "one of two is still down");
     let mut started = sent();
-    started.switches.start = ago(1);
+    started.calls.start = ago(1);
     assert_eq!(back(started.clone(), is(Phase::Paused)), "wait, Sent BringingBack");
-    started.switches.stop = ago(20);
+    started.calls.stop = ago(20);
     assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "O35: a stop may still land");
-    started.switches.stop = ago(41);
+    started.calls.stop = ago(41);
     assert_eq!(back(started.clone(), running()), "MarkResumed, Sent BringingBack");
-    started.switches.stop = Some(RunStateCall { under_way: false, ..ago(1).unwrap() });
+    started.calls.stop = Some(RunStateCall { under_way: false, ..ago(1).unwrap() });
     assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "accepted, and not seen to have stopped it");
-    started.switches.stop = Some(RunStateCall { under_way: false, ..ago(299).unwrap() });
+    started.calls.stop = Some(RunStateCall { under_way: false, ..ago(299).unwrap() });
     assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "a platform may take minutes");
     let refused = Some(Cause::new(Reason::StatusNotAllowed, "no"));
-    started.switches.stop = Some(RunStateCall { under_way: false, failure: refused, ..ago(41).unwrap() });
+    started.calls.stop = Some(RunStateCall { under_way: false, failure: refused, ..ago(41).unwrap() });
     assert_eq!(back(started.clone(), running()), "MarkResumed, Sent BringingBack", "refused");
-    started.switches.stop = Some(RunStateCall { under_way: false, ..ago(1).unwrap() });
-    started.switches.was_down = true;
+    started.calls.stop = Some(RunStateCall { under_way: false, ..ago(1).unwrap() });
+    started.calls.was_down = true;
     assert_eq!(back(started, running()), "MarkResumed, Sent BringingBack");
     assert_eq!(back(sent(), is(Phase::Stopped)), "MarkResumed, Sent BringingBack", "A09: theirs counts");
     assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "Resume, Failed BringingBack", "A08");
@@ -264,7 +264,7 @@ fn e01_readings_are_compared_once_it_runs_again() {
         let call = look.object.spec.plan.as_mut().unwrap().call.as_mut().unwrap();
         call.before = before.map(|(offset, lag)| LagSample { offset, lag, at: "2026-01-01T11:59:00Z".parse().unwrap() });
         call.before_was_read_while_inactive = true;
-        look.switches.running = Some((now(), None));
+        look.calls.running = Some((now(), None));
         let mut seen = looked(running(), Some(look));
         seen.reading = after.map(|(offset, lag, at)| LagSample { offset, lag, at: at.parse().unwrap() });
         word(&pause(&seen))

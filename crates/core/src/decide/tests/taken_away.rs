@@ -72,7 +72,7 @@ impl World {
             _ => None,
         };
         let stop = Some(RunStateCall { last: now().mono, tries: 1, under_way: false, failure: None });
-        look.switches = RunStateCalls { first_seen: Some(now().mono), stop, was_down: true, ..RunStateCalls::default() };
+        look.calls = RunStateCalls { first_seen: Some(now().mono), stop, was_down: true, ..RunStateCalls::default() };
         Self { gone, way_out, look, up: false, seconds: 0 }
     }
 
@@ -137,7 +137,8 @@ impl World {
         while self.seconds < 1_000 {
             let (passed, object) = (Duration::from_secs(self.seconds), self.object());
             let now = Now { mono: now().mono + passed, wall: now().wall + passed };
-            let decision = decide(&Desired::of(&object, now.wall).unwrap(), &PriorStatus::of(&object), &self.seen(), &timing(), now);
+            let decision =
+                decide(&Desired::of(&object, crate::facts_of, now.wall).unwrap(), &PriorStatus::of(&object), &self.seen(), &timing(), now);
             match &decision.report {
                 Report::LeftPaused(cause) => return Outcome::Told(cause.message.clone()),
                 Report::Outstanding(cause) => told.clone_from(&cause.message),
@@ -151,7 +152,7 @@ impl World {
                 }
                 Some(Step::Resume) => {
                     self.up = true;
-                    self.look.switches.start = Some(RunStateCall { last: now.mono, tries: 1, under_way: false, failure: None });
+                    self.look.calls.start = Some(RunStateCall { last: now.mono, tries: 1, under_way: false, failure: None });
                 }
                 Some(Step::MarkResumed) => {
                     return if self.up { Outcome::BroughtBack } else { Outcome::Told("noted while down".to_owned()) };
@@ -213,7 +214,8 @@ fn whatever_is_taken_away_at_whichever_step_of_a_pause_it_is_brought_back_or_tol
 fn a_person_who_removes_the_id_is_told_that_it_is_still_stopped_and_why() {
     let world = World::new(GONE[9], When::Held, WayOut::IdRemoved);
     let object = world.object();
-    let decision = decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), &world.seen(), &timing(), now());
+    let decision =
+        decide(&Desired::of(&object, crate::facts_of, now().wall).unwrap(), &PriorStatus::of(&object), &world.seen(), &timing(), now());
     let Report::Outstanding(cause) = &decision.report else { panic!("{decision:?}") };
     for part in ["request r1 is not asked for any more", "still keeps its pipeline stopped", "p-1", "to be started again"] {
         assert!(cause.message.contains(part), "{}", cause.message);
@@ -225,7 +227,7 @@ fn one_that_comes_after_the_deadline_of_a_deleted_object_tries_once_before_it_le
     let mut world = World::new(GONE[0], When::ToBeBroughtBack, WayOut::Deleted);
     // The operator was away for longer than the deadline.
     world.seconds = 900;
-    world.look.switches = RunStateCalls { first_seen: Some(now().mono + Duration::from_secs(900)), ..RunStateCalls::default() };
+    world.look.calls = RunStateCalls { first_seen: Some(now().mono + Duration::from_secs(900)), ..RunStateCalls::default() };
     assert_eq!(world.play(), Outcome::BroughtBack);
 }
 
@@ -237,13 +239,14 @@ fn what_another_reset_keeps_stopped_is_waited_for_by_name_and_not_called_overrid
     let ask = json!({ "id": "r1", "to": { "position": "Earliest" }, "whenActive": "Pause" });
     let mut object = with_workload(pipeline(ask, known()));
     object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
-    let decided =
-        |seen: &Observation| decide(&Desired::of(&object, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now());
+    let decided = |seen: &Observation| {
+        decide(&Desired::of(&object, crate::facts_of, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now())
+    };
     let running = || Observation { activity: Observed::Read(active()), before: before.clone(), ..ready() };
     assert!(matches!(decided(&running()).step, Some(Step::RecordPause { .. })), "nobody else keeps it");
     assert!(matches!(decided(&ready()).step, Some(Step::WriteAhead { .. })), "nobody else keeps it");
     let mut recorded = World::new(GONE[0], When::BeforePlan, WayOut::Deadline).look;
-    recorded.switches = RunStateCalls { first_seen: Some(now().mono), ..RunStateCalls::default() };
+    recorded.calls = RunStateCalls { first_seen: Some(now().mono), ..RunStateCalls::default() };
     let stopping = Observation { record: Observed::Read(Some(recorded)), run_state: Observed::Read(RunState::Running), ..running() };
     assert!(matches!(decided(&stopping).step, Some(Step::Stop)), "nobody else keeps it: {:?}", decided(&stopping));
     for seen in [running(), ready(), stopping] {

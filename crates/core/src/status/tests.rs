@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::{StatusInputs, status_of};
 use crate::api::{FINALIZER, OffsetResetRecord, Phase, Reason, Stage, StreamPipeline, StreamPipelineStatus};
 use crate::decide::decide;
-use crate::status::{Seen, status_of};
 use crate::{
     Activity, Cause, Commit, Committed, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, RunState, RunStateCall,
     RunStateCalls, Timing, TopicPartition,
@@ -58,10 +58,10 @@ fn known() -> StreamPipelineStatus {
 /// As it is told, or as it was told before where that says the same.
 fn told(object: &StreamPipeline, seen: &Observation) -> StreamPipelineStatus {
     let now = Now { mono: Instant::now(), wall: wall() };
-    let desired = Desired::of(object, now.wall).unwrap();
+    let desired = Desired::of(object, crate::facts_of, now.wall).unwrap();
     let decision = decide(&desired, &PriorStatus::of(object), seen, &timing(), now);
-    let mut noted = Seen::default();
-    noted.note(seen, now.wall);
+    let mut noted = StatusInputs::default();
+    noted.note(seen, &desired.facts, now.wall);
     let status = status_of(object, &desired, &decision.report, &noted, timing().pause_warning, now.wall);
     status.unwrap_or_else(|| object.status.clone().unwrap_or_default())
 }
@@ -129,7 +129,7 @@ fn record(request: &Value, phase: &str, reason: &str, paused: bool) -> RecordVie
         object["spec"]["runStateBefore"] = json!({ "running": true, "workloads": [workload] });
     }
     let object: OffsetResetRecord = serde_json::from_value(object).unwrap();
-    RecordView { object, state: PlanState::Closed, switches: RunStateCalls::default() }
+    RecordView::new(object, PlanState::Closed, RunStateCalls::default())
 }
 
 /// Verified for the first request, which was asked for in this generation.
@@ -260,7 +260,7 @@ fn a14_what_is_proven_stays_told_while_what_is_owed_cannot_be_done() {
     ] {
         let mut made = record(&asked, phase, reason, true);
         let failure = Some(Cause::new(Reason::PermissionMissing, "admission webhook says no"));
-        made.switches.start = Some(RunStateCall { last: Instant::now(), tries: 1, under_way: false, failure });
+        made.calls.start = Some(RunStateCall { last: Instant::now(), tries: 1, under_way: false, failure });
         let object = object(2, asked.clone(), Some(&known()));
         let down = Observation { run_state: Observed::Read(RunState::Stopped), ..seen(Some(made.clone())) };
         let status = told(&object, &down);
@@ -274,7 +274,7 @@ fn a14_what_is_proven_stays_told_while_what_is_owed_cannot_be_done() {
         assert!(!status.conditions.iter().any(|c| c.type_ == "Stalled") && !is_current(&object, &status), "{status:?}");
         assert_eq!(status.phase, Some(Phase::Paused));
         // It runs, and a process that was started in between watches for what may still land.
-        made.switches = RunStateCalls { first_seen: Some(Instant::now()), ..RunStateCalls::default() };
+        made.calls = RunStateCalls { first_seen: Some(Instant::now()), ..RunStateCalls::default() };
         let up = Activity::Active(Cause::new(Reason::GroupActive, "2 members"));
         let up = Observation { run_state: Observed::Read(RunState::Running), activity: Observed::Read(up), ..seen(Some(made)) };
         let status = told(&object, &up);

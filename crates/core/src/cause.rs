@@ -1,0 +1,27 @@
+//! Why something could not be read, done or accepted.
+
+use super::words;
+use crate::api::Reason;
+
+/// Why something could not be read, done or accepted: the reason of the condition and what a person needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    pub reason: Reason,
+    /// Clean: much of it may be the words of brokers, platforms and members.
+    pub message: String,
+    /// The backend's own error code (Kafka's, or the HTTP status of the API server).
+    pub backend_code: Option<i32>,
+    /// The platform's code, where it answered with one.
+    pub code: Option<i32>,
+}
+
+impl Cause {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: words::clean(&message.into()), backend_code: None, code: None }
+    }
+
+    /// The code people see: the platform's own, or the one this reason is documented under.
+    pub fn code(&self) -> Option<i32> {
+        self.code.or(self.reason.code())
+    }
+}

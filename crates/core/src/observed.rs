@@ -1,0 +1,38 @@
+//! A failed read is a value, never an early return: the status stays true.
+
+use super::Cause;
+
+/// The result of one read.
+#[derive(Clone, Debug, Default)]
+pub enum Observed<T> {
+    /// Not needed in this pass.
+    #[default]
+    Unread,
+    Read(T),
+    Unreadable(Cause),
+}
+
+impl<T> Observed<T> {
+    pub fn get(&self) -> Option<&T> {
+        match self {
+            Observed::Read(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Observed::Unreadable(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl<T> From<Result<T, Cause>> for Observed<T> {
+    fn from(result: Result<T, Cause>) -> Self {
+        match result {
+            Ok(value) => Observed::Read(value),
+            Err(cause) => Observed::Unreadable(cause),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `to.timestamp`: the first record at or after a time.
+
+#![deny(clippy::arithmetic_side_effects)]
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Aim, Found, Partition, PartitionPlan, Problem, Row, Snapshot, Target};
+use crate::api::{NoCommittedOffset, NoRecordAtTime, Reason, TargetReason};
+use crate::{Cause, numbers, words};
+
+/// A found record further from the time asked for is warned about: clocks of producers are often wrong by whole units.
+const FAR: i64 = 24 * 3600 * 1000;
+
+/// No clock on earth is further ahead of UTC.
+const FARTHEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Timestamp);
+
+pub(super) const ROW: Row = Row {
+    read: |to, now| to.timestamp.map(|time| not_in_the_future(time, now).map(|()| Target::Time(Time(time)))),
+    no_committed_offset: NoCommittedOffset::Target,
+};
+
+fn not_in_the_future(time: Timestamp, now: Timestamp) -> Result<(), Cause> {
+    if time <= now {
+        return Ok(());
+    }
+    let local = if time.duration_since(now) <= FARTHEST_ZONE {
+        ". A local time is written with its own offset, such as +08:00, not with Z"
+    } else {
+        ""
+    };
+    let text = format!(
+        "spec.offsetReset.to.timestamp {time} is in the future, now is {}; nothing was sent. Give a time that has passed, with a new id{local}",
+        words::second(now)
+    );
+    Err(Cause::new(Reason::InvalidTarget, text))
+}
+
+impl Time {
+    pub(super) fn in_partition(self, Partition { log, .. }: &Partition, no_record: NoRecordAtTime) -> Result<Found, Problem> {
+        if let Some(text) = log.contradiction(numbers::millisecond(self.0)) {
+            return Err((Reason::LookupInconsistent, text));
+        }
+        let end = || Aim::commit(log.end, log.end_epoch);
+        match (log.found, no_record) {
+            (Some(_), _) if log.is_gone() => Ok(Found::new(Aim::commit(log.start, log.start_epoch), TargetReason::ClampedToStart)),
+            (Some((offset, time, leader_epoch)), _) => {
+                let found = if offset > log.end {
+                    Found::new(end(), TargetReason::TransactionOpen)
+                } else {
+                    Found::new(Aim::commit(offset, leader_epoch), TargetReason::Target)
+                };
+                Ok(Found { found_time: Some(time), ..found })
+            }
+            (None, NoRecordAtTime::Latest) => Ok(Found::new(end(), TargetReason::NoRecordLatest)),
+            (None, NoRecordAtTime::Skip) => Ok(Found::new(Aim::Keep, TargetReason::NoRecordSkipped)),
+            (None, NoRecordAtTime::Fail) => Err((Reason::NoRecordAtTime, format!("has no record at or after {}", self.0))),
+        }
+    }
+
+    pub(super) fn warnings<'a>(
+        self,
+        rows: &'a [PartitionPlan],
+        seen: &Snapshot,
+        now: Timestamp,
+    ) -> Vec<(&'static str, Vec<&'a PartitionPlan>)> {
+        let (time, now) = (numbers::millisecond(self.0), now.as_millisecond());
+        let found = |pick: &dyn Fn(i64) -> bool| rows.iter().filter(|r| r.found_time.is_some_and(pick)).collect();
+        let newest = |r: &PartitionPlan| seen.log.get(&r.at).and_then(|l| l.newest);
+        let stale =
+            |r: &&PartitionPlan| r.why == TargetReason::NoRecordLatest && newest(r).is_some_and(|n| numbers::distance(n, time) > FAR);
+        vec![
+            ("the record found is stamped in the future (are its times in another unit than milliseconds?)", found(&|f| f > now)),
+            ("the record found is more than a day after the time asked for", found(&|f| f <= now && numbers::distance(time, f) > FAR)),
+            (
+                "the newest record is stamped more than a day before the time asked for (are its times in another unit than milliseconds?)",
+                rows.iter().filter(stale).collect(),
+            ),
+        ]
+    }
+}
