@@ -1,304 +1,156 @@
-//! Looks at what this pass needs, and at nothing else. Reads only; a failed read is a value in the `Observation`.
+//! Looks at what `decide` asks for, and at nothing else. Reads only; a failed read is a value in the `Observation`.
 
-mod record;
-
-use std::time::Duration;
-
+use futures::future::join_all;
 use kube::runtime::reflector::ObjectRef;
 
-use crate::api::{BackendIdentity, OffsetResetStatus, Reason, Stage};
+use crate::api::BackendIdentity;
 use crate::backend::Platform;
 use crate::context::Context;
-use crate::domain::{
-    Activity, Cause, Desired, Now, Observation, Observed, OlderPipeline, PlatformFacts, PriorStatus, RecordView, Request, RunState,
-    SupersededRecord, TopicPartition, Topics, words,
-};
-use crate::record_store::{former_record_name, name_after, record_name};
+use crate::decide::precedence::Names;
+use crate::decide::{Found, Look, is_seen_stopped, looks, note};
+use crate::domain::{Cause, Desired, Now, Observation, OlderPipeline, PriorStatus, RecordView};
 
 /// See the module.
 pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now: Now) -> Observation {
-    let mut seen = Observation { draining: ctx.shutdown.is_cancelled(), outdated: ctx.definitions.outdated(), ..Observation::default() };
-    if desired.has_finalizer {
-        seen.needing_resume = ctx.record_store.needing_resume(&desired.object, &ctx.process_state).await.into();
-    }
     let platform = ctx.platform(desired).await;
-    seen.principal = platform.principal();
-    let look = Look { ctx, desired, prior, platform, facts: desired.facts, now };
-    match look.open_records().await {
-        Err(cause) => seen.record = Observed::Unreadable(cause),
-        Ok((_, Some(left))) => {
-            seen.superseded = Some(look.superseded(left).await);
-            return seen;
+    let mut seen = Observation {
+        draining: ctx.shutdown.is_cancelled(),
+        outdated: ctx.definitions.outdated(),
+        principal: platform.principal(),
+        remembered: ctx.process_state.reading(&desired.object),
+        sample_is_due: ctx.process_state.reading_is_due(&desired.object, now.mono),
+        ..Observation::default()
+    };
+    let mut looking = Looking { ctx, desired, prior, platform, now };
+    let mut elsewhere = false;
+    loop {
+        let next = looks(desired, prior, &seen, &ctx.timing, now);
+        if next.is_empty() {
+            break;
         }
-        Ok((Some(own), None)) => seen.record = Observed::Read(Some(own)),
-        Ok((None, None)) => {}
+        // A record may have been carried out where an earlier object of this name had chosen.
+        if let Some(left) = seen.superseded.as_ref().filter(|_| !elsewhere) {
+            looking.platform = ctx.platform_of(desired, &left.look.object.spec.backend).await;
+            elsewhere = true;
+        }
+        let found = join_all(next.iter().map(|look| looking.look(look, &seen))).await;
+        next.iter().zip(found).for_each(|(look, found)| note(&mut seen, desired, look, found));
     }
-    look.request(&mut seen).await;
+    if let Some(record) = is_seen_stopped(&seen) {
+        ctx.process_state.note_down(&record.object);
+    }
     seen
 }
 
-struct Look<'a> {
+struct Looking<'a> {
     ctx: &'a Context,
     desired: &'a Desired,
     prior: &'a PriorStatus,
     platform: Platform,
-    facts: PlatformFacts,
     now: Now,
 }
 
-impl Look<'_> {
-    /// The record of the current request that is not over, and one that is not of it.
-    async fn open_records(&self) -> Result<(Option<RecordView>, Option<RecordView>), Cause> {
-        let object = &self.desired.object;
-        let mut own = None;
-        for name in self.ctx.open_records(object) {
-            let Some(record) = self.ctx.record_store.get(&object.namespace, &name).await? else { continue };
-            let look = self.ctx.process_state.look(record, self.now.mono);
-            if look.is_over() {
-                continue;
-            }
-            let request = &look.object.spec.request;
-            let same_kind = request.is_dry_run() == self.desired.dry_run;
-            if Some(&request.id) == self.desired.id.as_ref() && same_kind {
-                own = Some(look);
-            } else if !request.is_dry_run() {
-                return Ok((own, Some(look)));
-            }
-        }
-        Ok((own, None))
-    }
-
-    /// Looked at where the record says it was carried out, which an earlier object of this name may have chosen otherwise.
-    async fn superseded(&self, look: RecordView) -> SupersededRecord {
-        let identity = &look.object.spec.backend;
-        let at = self.ctx.platform_of(self.desired, identity).await;
-        SupersededRecord {
-            committed: self.read_back(&at, &look).await,
-            activity: self.right_after(&at, &look).await,
-            run_state: self.run_state(&at, &look).await,
-            look,
-        }
-    }
-
-    async fn request(&self, seen: &mut Observation) {
-        let Some(request) = self.desired.asked() else { return self.at_rest(seen).await };
-        if seen.record.get().is_none() && self.is_settled(request) {
-            self.at_rest(seen).await;
-            // It runs again: now the platform can say where it reads.
-            let compare = self.awaits_start() && seen.activity.get().is_some_and(Activity::is_active);
-            if !compare {
-                return;
-            }
-        } else {
-            seen.identity = self.platform.identity(self.now.mono).await.into();
-        }
-        if let (Observed::Unread, Some(identity)) = (&seen.record, self.pinned().as_ref().or(seen.identity.get())) {
-            let (name, record) = self.record(request, identity).await;
-            (seen.record_name, seen.record) = (Some(name), record.into());
-        }
-        match seen.record.get().cloned().flatten() {
-            Some(record) => self.with_record(seen, request, &record).await,
-            None => self.for_plan(seen, request, None).await,
-        }
-    }
-
-    /// The identity seen first: what records of this object are named by.
-    fn pinned(&self) -> Option<BackendIdentity> {
-        self.platform.identity_of(self.prior.pinned_cluster.as_deref())
-    }
-
-    /// The record of this request, open or closed.
-    async fn record(&self, request: &Request, identity: &BackendIdentity) -> (String, Result<Option<RecordView>, Cause>) {
-        let (object, records) = (&self.desired.object, &self.ctx.records);
-        let mut name = record_name(object, identity, request);
-        let former = former_record_name(object, identity, request);
-        if records.get(&ObjectRef::new(&former).within(&object.namespace)).is_some() {
-            name = former;
-        }
-        loop {
-            let found = match self.ctx.record_store.get(&object.namespace, &name).await {
-                // A name says nothing: the record is adopted only if the id stored in it is the same.
-                Ok(found) => found.filter(|record| record.spec.request.id == request.id),
-                Err(cause) => return (name, Err(cause)),
-            };
-            let found = found.map(|record| self.ctx.process_state.look(record, self.now.mono));
-            match found.as_ref().filter(|look| look.is_over() && look.is_left_behind(&object.uid)) {
-                Some(left) => name = name_after(&left.object),
-                None => return (name, Ok(found)),
-            }
-        }
-    }
-
-    /// It ended, and nothing was changed since: nothing needs to be known about it.
-    fn is_settled(&self, request: &Request) -> bool {
-        let retry = request.on_unknown_outcome == crate::api::OnUnknownOutcome::Retry;
-        let last = self.prior.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
-        // What is told as paused, or as still to be done, is looked at until it is not.
-        let told = |last: &OffsetResetStatus| self.prior.under_way || last.paused_by_operator.is_some();
-        last.is_some_and(|last| !(self.prior.spec_changed || told(last) || retry && last.stage == Stage::Held))
-    }
-
-    /// Its reset was accepted and cannot be proven before the pipeline's next start.
-    fn awaits_start(&self) -> bool {
-        let sent = self.prior.last.as_ref().is_some_and(|last| last.stage == Stage::Sent);
-        sent && self.prior.last_reason == Some(Reason::NoReadBackWhilePaused)
-    }
-
-    /// What the pipeline does, and the looks that count towards a later quiet period.
-    async fn at_rest(&self, seen: &mut Observation) {
-        seen.identity = match self.pinned() {
-            Some(first) => Observed::Read(first),
-            None => self.platform.identity(self.now.mono).await.into(),
-        };
-        if seen.identity.get().is_some() {
-            // Whether it runs again is not told from a look before.
-            let owes = seen.record.get().and_then(Option::as_ref).is_some_and(RecordView::needs_resume);
-            let interval = if owes { Duration::ZERO } else { self.ctx.timing.list_interval };
-            let recent = self.now.mono.checked_sub(interval).unwrap_or(self.now.mono);
-            self.activity(seen, recent).await;
-        }
-    }
-
-    /// `since`: what is remembered from before does not count.
-    async fn activity(&self, seen: &mut Observation, since: std::time::Instant) {
-        let (activity, committed) = self.platform.activity(since).await;
-        if let (Ok(activity), Ok(committed), Some(identity)) = (&activity, &committed, seen.identity.get())
-            && self.facts.quiet
-        {
-            let period = self.desired.asked().map_or(Duration::MAX, |r| r.quiet_period);
-            let inactive = activity.is_inactive();
-            seen.quiet = self.ctx.process_state.note_look(&self.desired.object, identity, inactive, committed, period, self.now.mono);
-        }
-        seen.activity = activity.into();
-        seen.committed = committed.into();
-    }
-
-    /// What a plan is made from; the costly parts only when it could be made now.
-    async fn for_plan(&self, seen: &mut Observation, request: &Request, own: Option<&RecordView>) {
-        if seen.identity.get().is_none() || seen.draining {
-            return;
-        }
-        self.activity(seen, self.now.mono).await;
-        // Whoever has begun goes on, so that no two wait for each other; who cannot reach the pipeline is told that first.
-        if own.is_none() && !request.dry_run && seen.activity.get().is_some() {
-            seen.older_pipeline = seen.identity.get().and_then(|identity| self.ctx.older_pipeline(&self.desired.object, identity));
-            if seen.older_pipeline.is_some() {
-                return;
-            }
-        }
-        let (Some(activity), Some(committed)) = (seen.activity.get(), seen.committed.get()) else { return };
-        let quiet = !self.facts.quiet || seen.quiet.is_enough(request.quiet_period);
-        let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
-        let stops = activity.is_active() && request.when_active == crate::api::WhenActive::Pause;
-        if !request.dry_run && (ready || stops) {
-            let Some(identity) = seen.identity.get() else { return };
-            if own.is_none() {
-                match self.elder_live(identity).await {
-                    Ok(None) => seen.elsewhere = self.ctx.elsewhere(&self.desired.object, identity),
-                    Ok(older_pipeline) => return seen.older_pipeline = older_pipeline,
-                    Err(cause) => return seen.conflicting_records = Observed::Unreadable(cause),
+impl Looking<'_> {
+    async fn look(&self, look: &Look, seen: &Observation) -> Found {
+        let (object, since) = (&self.desired.object, self.now.mono);
+        let (records, known) = (&self.ctx.record_store, &*self.ctx.process_state);
+        match look {
+            Look::OpenRecords => self.open_records().await,
+            Look::NeedingResume => Found::NeedingResume(records.of_pipeline(object, known).await),
+            Look::Identity { known: Some(identity) } => Found::Identity(Ok(identity.clone())),
+            Look::Identity { known: None } => Found::Identity(self.platform.identity(since).await),
+            Look::Record(names) => self.record(names).await,
+            Look::Activity { since } => self.activity(*since, seen.identity.get()).await,
+            Look::ActivityAlone => Found::ActivityAlone(self.platform.activity_alone(since).await),
+            Look::OlderPipeline => Found::OlderPipeline(Ok(seen.identity.get().and_then(|at| self.ctx.older_pipeline(object, at)))),
+            Look::OlderPipelineLive => Found::OlderPipeline(self.older_pipeline_live(seen.identity.get()).await),
+            Look::Elsewhere => Found::Elsewhere(seen.identity.get().map(|at| self.ctx.elsewhere(object, at)).unwrap_or_default()),
+            Look::GroupRecords { backend, but } => Found::GroupRecords(records.of_group(&object.namespace, backend, but, known).await),
+            Look::Orphan(others) => self.orphan(others).await,
+            Look::NamespaceRecords { .. } if self.desired.backend.workloads().is_empty() => Found::NamespaceRecords(Ok(Vec::new())),
+            Look::NamespaceRecords { but } => Found::NamespaceRecords(records.of_namespace(&object.namespace, but, known).await),
+            Look::RunStateBefore => Found::RunStateBefore(self.platform.before().await),
+            Look::RunState => self.run_state(seen).await,
+            Look::Sample { running } => {
+                let sample = self.platform.reading().await.ok().flatten();
+                if let Some(newest) = sample.filter(|_| *running) {
+                    known.note_reading(object, newest, since);
                 }
+                Found::Sample(sample)
             }
-            let name = own_name(seen, own);
-            let open = self
-                .ctx
-                .record_store
-                .conflicting_records(&self.desired.object.namespace, identity, (&name, own.map(|r| &r.object)), &self.ctx.process_state)
-                .await;
-            if let Some(orphan) = self.orphan(open.as_deref().unwrap_or_default()).await {
-                seen.superseded = Some(self.superseded(orphan).await);
-            }
-            seen.conflicting_records = open.map(|open| open.iter().map(named).collect()).into();
+            Look::SampleAfterStart => self.sample_after_start(seen).await,
+            Look::Topics(names) => Found::Topics(self.platform.topics(names).await),
+            Look::Committed(partitions) => Found::Committed(self.platform.committed(partitions).await),
+            Look::Logs { partitions, time } => Found::Logs(self.platform.log(partitions, *time, self.now.wall).await),
+            Look::Place => Found::Place(self.platform.identity(since).await),
+            Look::Live => Found::Live(records.pipeline(&object.namespace, &object.name).await),
         }
-        let pauses = request.when_active == crate::api::WhenActive::Pause && !request.dry_run && self.facts.run_state;
-        if pauses && (ready || stops) {
-            seen.shared_workloads = self.shared_workloads(seen, own).await;
-        }
-        // Once it was stopped: who may have started it.
-        if stops && self.facts.run_state && own.is_none_or(|own| own.calls.was_down) {
-            seen.before = self.platform.before().await.into();
-        }
-        // Stopped for this request, not for another one that comes before.
-        if let Some(own) = own.filter(|r| r.pauses().is_some()) {
-            seen.run_state = self.run_state(&self.platform, own).await;
-            if matches!(seen.run_state, Observed::Read(RunState::Stopped)) && seen.conflicting_records.get().is_some_and(Vec::is_empty) {
-                self.ctx.process_state.note_down(&own.object);
-            }
-        }
-        let stops = stops && own.is_none();
-        if self.facts.call.is_some() {
-            return self.reading(seen, stops || request.dry_run, ready).await;
-        }
-        if !ready && !request.dry_run {
-            return;
-        }
-        let mut names: Vec<String> = match &request.topics {
-            Some(selection) => selection.keys().cloned().collect(),
-            None => committed.keys().map(|at| at.topic.clone()).collect(),
-        };
-        names.dedup();
-        seen.topics = self.platform.topics(&names).await.into();
-        let Some(topics) = seen.topics.get() else { return };
-        let all = topics
-            .iter()
-            .flat_map(|(name, topic)| topic.iter().flat_map(move |t| t.partitions.keys().map(move |p| TopicPartition::new(name, *p))));
-        let selected: Vec<TopicPartition> = all.filter(|at| request.selects(at)).collect();
-        if selected.is_empty() {
-            return;
-        }
-        let leaderless = leaderless(topics, &selected);
-        if !leaderless.is_empty() {
-            // Asked all the same, the client would look for a leader until the deadline.
-            let text = format!(
-                "no leader for {}: its log cannot be read and the average input rate cannot be had. Nothing was written; it is tried again",
-                words::some_of(&leaderless)
-            );
-            seen.log = Observed::Unreadable(Cause::new(Reason::AverageRateUnavailable, text));
-            return;
-        }
-        let (committed, log) =
-            tokio::join!(self.platform.committed(&selected), self.platform.log(&selected, request.to.looks_up(), self.now.wall));
-        seen.committed = committed.into();
-        seen.log = log.into();
     }
 
-    /// For one that was not looked at before: the copies may not hold yet what was made along with it.
-    async fn elder_live(&self, identity: &BackendIdentity) -> Result<Option<OlderPipeline>, Cause> {
-        let Some(created) = self.desired.created.filter(|_| !self.prior.seen_before) else { return Ok(None) };
-        if let Some(older_pipeline) = OlderPipeline::may_come(created, self.now.wall) {
-            return Ok(Some(older_pipeline));
+    async fn open_records(&self) -> Found {
+        let mut found = Vec::new();
+        for name in self.ctx.open_records(&self.desired.object) {
+            match self.ctx.record_store.get(&self.desired.object.namespace, &name).await {
+                Ok(record) => found.extend(record.map(|record| self.ctx.process_state.look(record, self.now.mono))),
+                Err(cause) => return Found::OpenRecords(found, Some(cause)),
+            }
+        }
+        Found::OpenRecords(found, None)
+    }
+
+    async fn record(&self, names: &Names) -> Found {
+        let namespace = &self.desired.object.namespace;
+        let is_there = |name: &&String| self.ctx.records.get(&ObjectRef::new(name).within(namespace)).is_some();
+        let name = names.former.as_ref().filter(is_there).unwrap_or(&names.name);
+        let record = self.ctx.record_store.get(namespace, name).await;
+        let record = record.map(|found| found.map(|record| self.ctx.process_state.look(record, self.now.mono)));
+        Found::Record { name: name.clone(), record }
+    }
+
+    async fn activity(&self, since: std::time::Instant, identity: Option<&BackendIdentity>) -> Found {
+        let (activity, committed) = self.platform.activity(since).await;
+        let quiet = match (&activity, &committed, identity.filter(|_| self.desired.facts.quiet)) {
+            (Ok(activity), Ok(committed), Some(at)) => {
+                let period = self.desired.asked().map_or(std::time::Duration::MAX, |r| r.quiet_period);
+                let (object, inactive) = (&self.desired.object, activity.is_inactive());
+                Some(self.ctx.process_state.note_look(object, at, inactive, committed, period, self.now.mono))
+            }
+            _ => None,
+        };
+        Found::Activity { activity, committed, quiet }
+    }
+
+    /// The copies may not hold yet what was made along with this object.
+    async fn older_pipeline_live(&self, identity: Option<&BackendIdentity>) -> Result<Option<OlderPipeline>, Cause> {
+        let (Some(identity), Some(created)) = (identity, self.desired.created.filter(|_| !self.prior.seen_before)) else { return Ok(None) };
+        if let Some(young) = OlderPipeline::may_come(created, self.now.wall) {
+            return Ok(Some(young));
         }
         let beside = self.ctx.record_store.pipelines(&self.desired.object.namespace).await?;
         Ok(OlderPipeline::among(beside.iter(), &self.desired.object, identity))
     }
 
-    /// Where a platform says the pipeline reads: while it runs, now and then; at once before it is stopped or reset. Not
-    /// having it hinders nothing.
-    async fn reading(&self, seen: &mut Observation, at_once: bool, ready: bool) {
-        let object = &self.desired.object;
-        let active = seen.activity.get().is_some_and(Activity::is_active);
-        if ready || at_once || active && self.ctx.process_state.reading_is_due(object, self.now.mono) {
-            seen.reading = self.platform.reading().await.ok().flatten();
-            if active && let Some(newest) = seen.reading {
-                self.ctx.process_state.note_reading(object, newest, self.now.mono);
+    /// A record that stands in the way and that nobody else looks after.
+    async fn orphan(&self, others: &[RecordView]) -> Found {
+        for other in others {
+            if self.ctx.record_store.is_orphan(&other.object).await.unwrap_or(false) {
+                return Found::Orphan(Some(other.clone()));
             }
         }
-        seen.remembered = self.ctx.process_state.reading(object);
+        Found::Orphan(None)
     }
-}
 
-/// Those of these partitions that nobody leads.
-fn leaderless(topics: &Topics, of: &[TopicPartition]) -> Vec<String> {
-    let led = |at: &TopicPartition| topics.get(&at.topic)?.as_ref()?.partitions.get(&at.partition).copied();
-    of.iter().filter(|at| led(at) == Some(false)).map(ToString::to_string).collect()
-}
+    async fn run_state(&self, seen: &Observation) -> Found {
+        let gone = || Cause::new(crate::api::Reason::BackendError, "what was stopped is not recorded any more; it is looked at again");
+        Found::RunState(match seen.subject().and_then(RecordView::pauses) {
+            Some(before) => self.platform.run_state(before, self.now.mono).await,
+            None => Err(gone()),
+        })
+    }
 
-/// The name of the record of this request, also where it is not there yet.
-fn own_name(seen: &Observation, own: Option<&RecordView>) -> String {
-    own.and_then(|r| r.object.metadata.name.clone()).or_else(|| seen.record_name.clone()).unwrap_or_default()
-}
-
-fn named(look: &RecordView) -> String {
-    let meta = &look.object.metadata;
-    format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    async fn sample_after_start(&self, seen: &Observation) -> Found {
+        let sample = self.platform.reading().await.ok().flatten();
+        let running = seen.subject().map(|record| self.ctx.process_state.note_running(&record.object, self.now, sample.map(|s| s.at)));
+        Found::SampleAfterStart { sample, running: running.unwrap_or((self.now, None)) }
+    }
 }

@@ -11,7 +11,7 @@ use stream_pipeline_api::{
     RecordedPlan, Stage, StreamPipeline, TopicPlan, Writer,
 };
 use stream_pipeline_core::Desired;
-use stream_pipeline_operator::record_store::{backend_label, record_name};
+use stream_pipeline_core::names::{backend_label, record_name};
 
 use crate::watching::{ask, with};
 use crate::world::{World, says};

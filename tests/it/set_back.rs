@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use stream_pipeline_api::{BACKEND_LABEL, BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, RunStateBefore};
-use stream_pipeline_operator::record_store::backend_label;
+use stream_pipeline_core::names::backend_label;
 use testbed::Operator;
 
 use crate::watching::ask;

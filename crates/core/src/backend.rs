@@ -44,6 +44,18 @@ impl Backend {
         }
     }
 
+    /// Where the pipeline is, as far as that is known without a look: by the cluster seen first, or by its id.
+    pub fn known_identity(&self, prior: &PriorStatus) -> Option<BackendIdentity> {
+        match self {
+            Backend::Kafka(kafka) => {
+                prior.pinned_cluster.clone().map(|cluster_id| BackendIdentity::Kafka { cluster_id, consumer_group: kafka.group.clone() })
+            }
+            Backend::Enos(enos) => {
+                enos.id.clone().map(|pipeline_id| BackendIdentity::Enos { org_id: enos.spec.org_id.clone(), pipeline_id })
+            }
+        }
+    }
+
     /// What the operator scales to stop the pipeline.
     pub fn workloads(&self) -> &[WorkloadReference] {
         match self {

@@ -8,6 +8,7 @@ pub mod decide;
 mod decision;
 mod desired;
 mod facts;
+pub mod names;
 pub mod numbers;
 mod observation;
 mod observed;

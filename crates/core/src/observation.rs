@@ -1,11 +1,12 @@
 //! What was seen in one pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Activity, Cause, Committed, LogBounds, Observed, OlderPipeline, Quiet, RecordView, RunState, SupersededRecord, TopicPartition, Topics,
 };
 use crate::api::{BackendIdentity, LagSample, RunStateBefore};
+use crate::decide::LookKind;
 
 /// Everything one pass looked at.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +37,7 @@ pub struct Observation {
     pub record_name: Option<String>,
     /// An open record of this pipeline that is not of its current request: dealt with first.
     pub superseded: Option<SupersededRecord>,
-    /// Names of other records of this group in the namespace that are not closed (live list).
+    /// Names of other records of this group in the namespace that are dealt with before this request (live list).
     pub conflicting_records: Observed<Vec<String>>,
     /// Workloads of this pipeline that another record keeps stopped, in words (live list); read where it may be stopped.
     pub shared_workloads: Observed<Vec<String>>,
@@ -50,6 +51,41 @@ pub struct Observation {
     pub draining: bool,
     /// No more than statuses may be written.
     pub outdated: Option<Outdated>,
+    /// It is time to ask a running pipeline for its position once more.
+    pub sample_is_due: bool,
+    /// The records of `conflicting_records`.
+    pub conflicts: Vec<RecordView>,
+    /// What was looked at in this pass.
+    pub looked: BTreeSet<LookKind>,
+}
+
+impl Observation {
+    /// A record that nobody asks for any more is dealt with before anything else.
+    pub(crate) fn supersede(&mut self, record: RecordView) {
+        self.superseded =
+            Some(SupersededRecord { look: record, committed: Observed::Unread, activity: Observed::Unread, run_state: Observed::Unread });
+        // What was seen so far was seen of the request.
+        for kind in [LookKind::Committed, LookKind::ActivityAlone, LookKind::RunState, LookKind::Place] {
+            self.looked.remove(&kind);
+        }
+    }
+
+    pub(crate) fn subject_committed(&mut self) -> &mut Observed<Committed> {
+        self.superseded.as_mut().map_or(&mut self.committed, |left| &mut left.committed)
+    }
+
+    pub(crate) fn subject_activity(&mut self) -> &mut Observed<Activity> {
+        self.superseded.as_mut().map_or(&mut self.activity, |left| &mut left.activity)
+    }
+
+    pub(crate) fn subject_run_state(&mut self) -> &mut Observed<RunState> {
+        self.superseded.as_mut().map_or(&mut self.run_state, |left| &mut left.run_state)
+    }
+
+    /// The record that a step of this pass is about.
+    pub fn subject(&self) -> Option<&RecordView> {
+        self.superseded.as_ref().map(|left| &left.look).or(self.record.get().and_then(Option::as_ref))
+    }
 }
 
 /// The installed definitions lack something that this operator needs.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::target::{Policies, Target, default_no_committed_offset};
-use super::{Cause, TopicPartition};
+use super::{Cause, TopicPartition, Topics};
 use crate::api::{self, MissingGroup, OffsetReset, OnUnknownOutcome, Reason, WhenActive, WhenCreated};
 
 /// A request with its defaults resolved.
@@ -97,7 +97,16 @@ impl Request {
         what(&self.written)
     }
 
-    /// The selected partitions among those that exist.
+    /// The selected partitions of these topics.
+    pub fn selected(&self, topics: &Topics) -> Vec<TopicPartition> {
+        let partitions = topics.iter().flat_map(|(name, topic)| {
+            let numbers = topic.iter().flat_map(|topic| topic.partitions.keys());
+            numbers.map(|partition| TopicPartition::new(name, *partition))
+        });
+        partitions.filter(|at| self.selects(at)).collect()
+    }
+
+    /// Whether this partition is selected, if it exists.
     pub fn selects(&self, at: &TopicPartition) -> bool {
         match self.topics.as_ref().map(|t| t.get(&at.topic)) {
             None => true,

@@ -4,16 +4,22 @@
 
 mod accept;
 mod closed_record;
+mod found;
 mod guards;
 mod lag_evidence;
+mod looks;
 mod open_record;
 mod outdated;
+pub mod precedence;
 mod read_back;
 mod run_state;
 #[cfg(test)]
 mod run_state_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+
+pub use found::{Found, note};
+pub use looks::{Look, LookKind, is_seen_stopped, looks};
 
 use std::time::Duration;
 

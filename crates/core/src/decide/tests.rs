@@ -2,7 +2,7 @@
 
 mod chunks;
 mod examples;
-pub(super) mod fixtures;
+pub(crate) mod fixtures;
 mod numbers;
 mod once;
 mod outdated;

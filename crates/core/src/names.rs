@@ -1,0 +1,119 @@
+//! What records and their labels are called.
+
+use sha2::{Digest, Sha256};
+
+use super::{Identity, Request};
+use crate::api::{BackendIdentity, OffsetResetRecord};
+
+/// The record's name: the pipeline's, and a hash of everything the request is once per. Not of the cluster, or the pipeline on
+/// a platform: another one may answer tomorrow, or another process, and the request is the same.
+pub fn record_name(object: &Identity, backend: &BackendIdentity, request: &Request) -> String {
+    let lasting = match backend {
+        BackendIdentity::Kafka { consumer_group, .. } => ["kafka", consumer_group],
+        BackendIdentity::Enos { org_id, .. } => ["enos", org_id],
+    };
+    named(object, lasting, request)
+}
+
+/// Its name as versions before 0.2 made it.
+pub fn former_record_name(object: &Identity, backend: &BackendIdentity, request: &Request) -> String {
+    named(object, backend.parts(), request)
+}
+
+fn named(object: &Identity, [place, what]: [&str; 2], request: &Request) -> String {
+    let mut parts = vec![object.namespace.as_str(), &object.name, place, what, &request.id];
+    // A dry run does not use up the id: its record is named apart, once per id and what it would reset.
+    let written = request.dry_run.then(|| serde_json::to_string(&request.what()).unwrap_or_default());
+    parts.extend(written.as_deref());
+    let stem: String = object.name.chars().take(40).collect();
+    format!("{}-{}", stem.trim_end_matches(['.', '-']), digest(&parts))
+}
+
+/// Its name where the record of that name was given up along with an earlier object, before anything was sent. Closed for good and
+/// never deleted, that one leads everybody to this name.
+pub fn name_after(left: &OffsetResetRecord) -> String {
+    let (name, uid) = (left.metadata.name.as_deref().unwrap_or_default(), left.metadata.uid.as_deref().unwrap_or_default());
+    let stem = name.rsplit_once('-').map_or(name, |(stem, _)| stem);
+    format!("{stem}-{}", digest(&[name, uid]))
+}
+
+/// The label that stands for a backend's identity.
+pub fn backend_label(backend: &BackendIdentity) -> String {
+    digest(&backend.parts())
+}
+
+/// 16 hex digits; the lengths keep ("a", "bc") apart from ("ab", "c").
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::Desired;
+    use crate::api::StreamPipeline;
+
+    #[test]
+    fn b7_of_two_dry_runs_that_mean_the_same_there_is_one_record() {
+        let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
+        let place: BackendIdentity = serde_json::from_value(json!({ "clusterID": "c", "consumerGroup": "g" })).unwrap();
+        let name = |reset: serde_json::Value| {
+            let pipeline = json!({
+                "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p", "namespace": "n" },
+                "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" }, "offsetReset": reset }
+            });
+            let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
+            let desired = Desired::of(&pipeline, crate::facts_of, Timestamp::UNIX_EPOCH).unwrap();
+            record_name(&object, &place, desired.asked().unwrap())
+        };
+        let bare = json!({ "id": "r1", "to": { "shiftBy": -1 }, "topics": [{ "name": "t", "partitions": [0, 1] }, { "name": "u" }], "dryRun": true });
+        let same = json!({
+            "id": "r1", "to": { "shiftBy": -1 }, "topics": [{ "name": "u" }, { "name": "t", "partitions": [1, 0] }], "dryRun": true,
+            "outOfRange": "Fail", "noRecordAtTime": "Latest", "noCommittedOffset": "Fail", "missingGroup": "Fail", "waitTimeout": "24h",
+            "quietPeriod": "10s", "whenActive": "Wait", "whenCreated": "Skip", "onUnknownOutcome": "Hold", "note": "ticket"
+        });
+        assert_eq!(name(bare.clone()), name(same));
+        let mut other = bare.clone();
+        other["outOfRange"] = json!("Clamp");
+        assert_ne!(name(bare.clone()), name(other));
+        let mut reset = bare.clone();
+        reset["dryRun"] = json!(false);
+        let mut without = bare;
+        without.as_object_mut().unwrap().remove("dryRun");
+        assert_eq!(name(reset), name(without));
+    }
+
+    #[test]
+    fn a8_a_request_has_one_record_whatever_answers_for_its_place() {
+        let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
+        let name = |spec: serde_json::Value, place: serde_json::Value| {
+            let pipeline = json!({
+                "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p", "namespace": "n" }, "spec": spec
+            });
+            let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
+            let desired = Desired::of(&pipeline, crate::facts_of, Timestamp::UNIX_EPOCH).unwrap();
+            record_name(&object, &serde_json::from_value(place).unwrap(), desired.asked().unwrap())
+        };
+        let kafka = json!({
+            "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" }, "offsetReset": { "id": "r1", "to": { "position": "Earliest" } }
+        });
+        let group = |cluster: &str, group: &str| name(kafka.clone(), json!({ "clusterID": cluster, "consumerGroup": group }));
+        assert_eq!(group("one", "g"), group("another", "g"));
+        assert_ne!(group("one", "g"), group("one", "h"));
+        let enos = json!({
+            "enos": { "endpoint": "https://e", "orgID": "o1", "pipelineName": "p", "credentialsSecretRef": { "name": "s" } },
+            "offsetReset": { "id": "r1" }
+        });
+        let pipeline = |org: &str, id: &str| name(enos.clone(), json!({ "orgID": org, "pipelineID": id }));
+        assert_eq!(pipeline("o1", "one"), pipeline("o1", "another"));
+        assert_ne!(pipeline("o1", "one"), pipeline("o2", "one"));
+    }
+}
