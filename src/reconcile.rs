@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::api::{Reason, Stage, StreamPipeline};
+use crate::api::{Reason, StreamPipeline};
 use crate::backend;
 use crate::context::Context;
 use crate::domain::status::StatusInputs;
@@ -84,13 +84,6 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 ctx.timing.recheck_waiting,
                 ctx.timing.max_backoff,
             )));
-            if let Report::Request(ending) = &mut decision.report {
-                // An end is told only once its record is closed: what is told as ended is not looked at again.
-                let not_ended = undone.is_some() && ending.owed.is_none() && matches!(ending.stage, Stage::Failed | Stage::Planned);
-                if unload || not_ended {
-                    ending.stage = Stage::Waiting;
-                }
-            }
             if let Some(cause) = undone {
                 tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
                 match &mut decision.report {

@@ -36,7 +36,19 @@ use open_record::{Case, Judgement};
 
 pub fn decide(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing: &Timing, now: Now) -> Decision {
     let pass = Pass { desired, prior, seen, timing, now };
-    pass.while_outdated(pass.decide())
+    pass.while_outdated(until_done(pass.decide()))
+}
+
+/// What is told stands until the step is done, and after it the next pass looks again. So an end is told only once the record is closed:
+/// what is told as ended is not looked at any more. What is dropped is planned anew.
+fn until_done(mut decision: Decision) -> Decision {
+    if let (Report::Request(told), Some(step)) = (&mut decision.report, &decision.step) {
+        let ends = told.owed.is_none() && matches!(told.stage, Stage::Failed | Stage::Planned);
+        if matches!(step, Step::DropPlan) || matches!(step, Step::Close(_)) && ends {
+            told.stage = Stage::Waiting;
+        }
+    }
+    decision
 }
 
 /// When a group that is watched for rest is looked at next: well within what two looks may be apart, so that one that comes

@@ -2,7 +2,6 @@
 //! something on its way here does not run then either.
 
 use super::Pass;
-use crate::api::Stage;
 use crate::{Cause, Decision, RecordView, Report, Request, Step};
 
 impl Pass<'_> {
@@ -21,12 +20,8 @@ impl Pass<'_> {
             _ => false,
         };
         let undone = decision.step.take_if(|step| !may(step)).is_some();
-        if let Report::Request(ending) = &mut decision.report {
-            if undone && ending.owed.is_none() && matches!(ending.stage, Stage::Failed | Stage::Planned) {
-                // Its record is not closed, so it has not ended.
-                ending.stage = Stage::Waiting;
-            }
-            ending.hinder(&outdated.cause);
+        if let Report::Request(told) = &mut decision.report {
+            told.hinder(&outdated.cause);
         }
         if let (Report::Outstanding(cause), true) = (&mut decision.report, undone) {
             *cause = outdated.cause.clone();

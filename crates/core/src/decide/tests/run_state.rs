@@ -153,7 +153,7 @@ fn e03_what_is_neither_paused_nor_stopped_waits() {
 fn the_state_right_before_and_right_after_counts() {
     let unsent = |activity| pause(&looked(activity, Some(record(unsent(1)))));
     assert_eq!(word(&unsent(is(Phase::Paused))), "Send, Sending PlanRecorded");
-    assert_eq!(word(&unsent(running())), "DropPlan, Sending PipelineActive");
+    assert_eq!(word(&unsent(running())), "DropPlan, Waiting PipelineActive");
     let answered = |activity| pause(&looked(activity, Some(record(sent(&[], 1, 1)))));
     assert_eq!(word(&answered(is(Phase::Stopped))), "close Sent NoReadBackWhilePaused, Sending NoReadBackWhilePaused");
     assert_eq!(word(&answered(running())), "close Held OutcomeUnknown, Sending OutcomeUnknown", "E15");
@@ -184,7 +184,7 @@ fn what_may_have_been_carried_out_is_never_repeated() {
     // What was certainly not done is planned anew, or ends the request.
     assert_eq!(
         word(&judged(sent(SendOutcome::NotApplied(Cause::new(Reason::EndpointUnreachable, "refused"))))),
-        "DropPlan, Sending EndpointUnreachable"
+        "DropPlan, Waiting EndpointUnreachable"
     );
     assert_eq!(
         word(&judged(sent(SendOutcome::NotApplied(coded(Reason::PipelineNotFound, 61108))))),
@@ -253,7 +253,7 @@ fn the_finalizer_goes_when_nothing_is_owed() {
 fn a08_a_pause_that_never_takes_effect_ends_with_the_deadline() {
     let mut late = record(PlanState::Absent);
     late.object.spec.deadline = now().wall;
-    assert_eq!(word(&pause(&looked(running(), Some(late)))), "close Abandoned PauseTimedOut, Failed PauseTimedOut");
+    assert_eq!(word(&pause(&looked(running(), Some(late)))), "close Abandoned PauseTimedOut, Waiting PauseTimedOut");
 }
 
 #[test]
