@@ -93,6 +93,22 @@ pub struct Kept {
 }
 
 impl RequestState {
+    pub fn new(stage: Stage, cause: Cause) -> Self {
+        Self {
+            stage,
+            cause,
+            accepted_at: None,
+            deadline: None,
+            totals: None,
+            record: None,
+            attempts: None,
+            completed_at: None,
+            edited: false,
+            kept: None,
+            owed: None,
+        }
+    }
+
     /// What is told is not what is asked for now, although it ended well.
     pub fn is_edited(&self) -> bool {
         self.edited && matches!(self.stage, Stage::Verified | Stage::Sent)

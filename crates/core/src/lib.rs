@@ -22,6 +22,7 @@ mod recorded_plan;
 mod request;
 pub mod status;
 pub mod target;
+mod waiting;
 pub mod words;
 
 use stream_pipeline_api as api;
@@ -61,6 +62,7 @@ pub use read_back::ReadBack;
 pub use record::{PlanState, RecordView, RunStateCall, RunStateCalls, SendOutcome, SupersededRecord, retry_asked};
 pub use request::{Request, Selection};
 pub use target::Target;
+pub use waiting::Waiting;
 
 use jiff::Timestamp;
 use std::time::{Duration, Instant};

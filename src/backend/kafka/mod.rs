@@ -238,12 +238,12 @@ fn activity_of(described: &GroupDescription, group: &str) -> Activity {
                 words::name(group)
             ),
         )),
-        _ => Activity::Active(Cause::new(Reason::GroupActive, members(&described.members))),
+        _ => Activity::Active(active(&described.members)),
     }
 }
 
 /// "2 members: turbine-1 (10.0.3.7), turbine-2 (10.0.3.9)".
-fn members(members: &[GroupMember]) -> String {
+fn active(members: &[GroupMember]) -> Cause {
     let names: Vec<_> =
         members.iter().map(|m| format!("{} ({})", words::cut(&m.client_id, 64), words::cut(m.host.trim_start_matches('/'), 64))).collect();
     let who = match names.len() {
@@ -253,9 +253,12 @@ fn members(members: &[GroupMember]) -> String {
     };
     let fixed: Vec<_> = members.iter().filter_map(|m| m.instance_id.as_deref()).map(|id| words::cut(id, 64)).collect();
     match fixed.as_slice() {
-        [] => who,
-        // There may be no process left that could be stopped.
-        ids => format!("{who}; static members ({}) leave by themselves at their session time-out", words::some_of(ids)),
+        [] => Cause::new(Reason::GroupActive, who),
+        ids => {
+            let text = format!("{who}; static members ({}) leave by themselves at their session time-out", words::some_of(ids));
+            // There may be no process left that could be stopped.
+            Cause { remedy: Some("Stop what still runs; the reset starts by itself"), ..Cause::new(Reason::GroupActive, text) }
+        }
     }
 }
 
@@ -291,10 +294,10 @@ mod tests {
             host: format!("/10.0.0.1\u{2028}{}", "h".repeat(10_000)),
             instance_id: Some(format!("{n}\u{200d}\u{0}{}", "i".repeat(10_000))),
         };
-        let text = members(&(0..500).map(hostile).collect::<Vec<_>>());
+        let text = active(&(0..500).map(hostile).collect::<Vec<_>>()).message;
         assert!(text.starts_with("500 members: 0 [31m") && text.matches(" and 488 more").count() == 2, "{text}");
         assert!(text.len() < 8 * 1024 && !text.contains(words::is_unseen), "{} bytes", text.len());
-        let one = members(&[hostile(0)]);
+        let one = active(&[hostile(0)]).message;
         assert!(one.len() < 1024 && !one.contains(words::is_unseen), "{one}");
     }
 }

@@ -16,6 +16,13 @@ pub enum Acceptance {
     End { stage: Stage, cause: Cause },
 }
 
+impl Acceptance {
+    /// Since when it runs, if it does.
+    pub fn since(&self) -> Option<Timestamp> {
+        if let Acceptance::Run { accepted_at } = self { Some(*accepted_at) } else { None }
+    }
+}
+
 /// `record`: the record of this id, if there is one and it is of this very object.
 pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView>, now: Now) -> Acceptance {
     if request.dry_run {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::lag_evidence::{Comparison, compare};
-use super::{Pass, next_step, read_back, run_state};
+use super::{Pass, read_back, run_state};
 use crate::api::{LagSample, Reason, RecordPhase, Stage};
-use crate::{Cause, Decision, PartitionPlan, RecordView, Report, Request, RequestState, Step, retry_asked, words};
+use crate::{Cause, Decision, PartitionPlan, RecordView, Report, Request, RequestState, Step, Waiting, retry_asked, words};
 
 impl Pass<'_> {
     pub(super) fn closed(&self, request: Option<&Request>, record: &RecordView) -> Decision {
-        let Some(status) = &record.object.status else { return self.done(Report::Unchanged, None, self.timing.recheck_waiting) };
-        let mut ending = self.ending_of(record);
+        let Some(status) = &record.object.status else { return self.decision(Report::Unchanged, None, self.timing.recheck_waiting) };
+        let mut ending = self.closed_as(record);
         // What cannot be taken is not what was asked for then.
         ending.edited = request.is_none_or(|r| !r.same_as(&record.object.spec.request));
         if record.needs_resume() && !matches!(status.phase, RecordPhase::Held | RecordPhase::OfAnotherVersion) {
@@ -18,26 +18,25 @@ impl Pass<'_> {
         }
         // A held one is left as it is; where somebody started or stopped it meanwhile, nothing is left to bring back.
         if record.needs_resume()
-            && let Some(step @ Step::MarkResumed) = run_state::bring_back(record, &self.seen.run_state, self.timing, self.now).step
+            && let Some(step @ Step::MarkResumed) = run_state::resume(record, &self.seen.run_state, self.timing, self.now).step
         {
-            return self.done(Report::request(ending), Some(step), Duration::ZERO);
+            return self.decision(Report::request(ending), Some(step), Duration::ZERO);
         }
         if status.phase == RecordPhase::Sent && status.reason == Reason::NoReadBackWhilePaused && self.runs() {
             return self.after_start(record, ending);
         }
         let Some(request) = request.filter(|r| retry_asked(r, record)) else { return self.over(ending) };
         match self.may_retry(request, record) {
-            Ok(()) => self.done(Report::request(ending), Some(Step::Retry), Duration::ZERO),
+            Ok(()) => self.decision(Report::request(ending), Some(Step::Retry), Duration::ZERO),
             Err(cause) => {
-                let said = next_step(&cause).map_or_else(|| cause.message.clone(), |next| words::and(&cause.message, next));
-                ending.cause.message = format!("{} (Retry waits: {said})", ending.cause.message);
-                self.done(Report::request(ending), None, self.timing.recheck_waiting)
+                ending.cause.message = Waiting { for_what: cause, until: None }.beside(&ending.cause.message);
+                self.decision(Report::request(ending), None, self.timing.recheck_waiting)
             }
         }
     }
 
     /// What a closed record says.
-    pub(super) fn ending_of(&self, record: &RecordView) -> RequestState {
+    pub(super) fn closed_as(&self, record: &RecordView) -> RequestState {
         let status = record.object.status.as_ref();
         let stage = match status.map(|s| s.phase) {
             Some(RecordPhase::Verified) => Stage::Verified,
@@ -58,12 +57,12 @@ impl Pass<'_> {
             Some(s) if s.reason != Reason::NoLongerRequested => Cause { code: s.code, ..Cause::new(s.reason, s.message.clone()) },
             _ => Cause::new(Reason::AbandonedUnrun, "this id was given up before anything was sent; use a new id"),
         };
-        self.ending(record, stage, cause)
+        self.state_of(record, stage, cause)
     }
 
     /// Nothing is left to do under this id.
     fn over(&self, ending: RequestState) -> Decision {
-        self.done(Report::request(ending), self.unguard(), self.timing.recheck_idle)
+        self.decision(Report::request(ending), self.remove_finalizer(), self.timing.recheck_idle)
     }
 
     /// The request has ended, which is told; and the pipeline is brought back, which is told beside it.
@@ -71,19 +70,19 @@ impl Pass<'_> {
         if let Some(cause) = self.overtaken(record) {
             let mut status = read_back::closing(record, RecordPhase::Verified, &cause, self.now, None);
             status.verification = record.object.status.as_ref().and_then(|s| s.verification.clone());
-            return self.done(Report::request(ending), Some(Step::Close(status)), Duration::ZERO);
+            return self.decision(Report::request(ending), Some(Step::Close(status)), Duration::ZERO);
         }
         let warned = ending.cause.reason == Reason::BelowLogStart;
-        let mut judged = run_state::bring_back(record, &self.seen.run_state, self.timing, self.now);
+        let mut action = run_state::resume(record, &self.seen.run_state, self.timing, self.now);
         let told = self.prior.last_reason == Some(Reason::BelowLogStart);
-        if warned && !told && matches!(judged.step, Some(Step::Resume)) {
+        if warned && !told && matches!(action.step, Some(Step::Resume)) {
             // Said before the consumers run into it.
-            (judged.step, judged.recheck) = (None, self.timing.recheck_waiting);
+            (action.step, action.recheck) = (None, self.timing.recheck_waiting);
         }
-        let reason = if warned { Reason::BelowLogStart } else { judged.cause.reason };
+        let reason = if warned { Reason::BelowLogStart } else { action.cause.reason };
         ending.kept = self.kept(record, &self.seen.run_state);
-        ending.owed = Some(Cause { reason, ..judged.cause });
-        self.done(Report::request(ending), judged.step, judged.recheck)
+        ending.owed = Some(Cause { reason, ..action.cause });
+        self.decision(Report::request(ending), action.step, action.recheck)
     }
 
     /// A target that was read back and has fallen below the log start since (K32).
@@ -109,7 +108,7 @@ impl Pass<'_> {
 
     /// It runs again: what the platform says of its position now is compared with what it said before.
     fn after_start(&self, record: &RecordView, ending: RequestState) -> Decision {
-        let wait = |ending: RequestState| self.done(Report::request(ending), None, self.timing.recheck_idle);
+        let wait = |ending: RequestState| self.decision(Report::request(ending), None, self.timing.recheck_idle);
         let (Some((since, newest)), Some(plan)) = (record.calls.running, record.plan()) else { return wait(ending) };
         let Some(call) = &plan.call else { return wait(ending) };
         // Without an earlier reading any tells as much; else only one that cannot be from before the start.
@@ -144,7 +143,7 @@ impl Pass<'_> {
         let mut status = read_back::closing(record, phase, &cause, self.now, None);
         status.reading = after;
         // Told once the record says it.
-        self.done(Report::request(ending), Some(Step::Close(status)), Duration::ZERO)
+        self.decision(Report::request(ending), Some(Step::Close(status)), Duration::ZERO)
     }
 
     /// Most records it could have read by itself between the two readings, where its rate is known: the operator started it.

@@ -175,9 +175,9 @@ impl Pass<'_> {
     }
 
     /// What another reset keeps stopped is neither stopped a second time nor taken for inactive: they take turns.
-    pub(super) fn unshared(&self, request: &Request) -> Result<(), Cause> {
+    pub(super) fn unshared(&self, request: &Request) -> Option<Cause> {
         if request.when_active != WhenActive::Pause || request.dry_run || !self.facts().run_state {
-            return Ok(());
+            return None;
         }
         match &self.seen.shared_workloads {
             Observed::Read(held) if !held.is_empty() => {
@@ -185,10 +185,9 @@ impl Pass<'_> {
                     "another reset keeps stopped what this one would stop: {}. This one takes its turn once that is brought back",
                     words::some_of(held)
                 );
-                Err(Cause::new(Reason::AnotherResetOpen, text))
+                Some(Cause::new(Reason::AnotherResetOpen, text))
             }
-            Observed::Unreadable(cause) => Err(cause.clone()),
-            _ => Ok(()),
+            other => other.cause().cloned(),
         }
     }
 

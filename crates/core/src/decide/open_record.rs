@@ -1,35 +1,19 @@
-//! A record that is not closed: fire, unload, read back, wait or judge. The same for the first run, after a restart
+//! A record that is not closed: send, drop the plan, read back, wait or close. The same for the first run, after a restart
 //! and for a second replica (protocol.md, steps 2 to 5).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::read_back::closing;
+use super::{Action, Pass};
 use crate::api::{OffsetResetRecordStatus, Reason, RecordPhase};
 use crate::{
     Activity, Cause, Committed, Now, Observation, Observed, Plan, PlanState, PlatformFacts, RecordView, SendOutcome, Step, Timing,
     TopicPartition, words,
 };
 
-/// What to do about an open record, what to tell, and when to look again.
-pub struct Judgement {
-    pub step: Option<Step>,
-    pub cause: Cause,
-    pub recheck: Duration,
-}
-
-impl Judgement {
-    pub(super) fn act(step: Step, cause: Cause) -> Self {
-        Self { step: Some(step), cause, recheck: Duration::ZERO }
-    }
-
-    pub(super) fn wait(cause: Cause, recheck: Duration) -> Self {
-        Self { step: None, cause, recheck }
-    }
-}
-
-/// What the judge looks at: the record, the commits of its partitions, and, where it may still be sent, everything else.
-pub struct Case<'a> {
+/// What is looked at: the record, the commits of its partitions, and, where it may still be sent, everything else.
+pub(super) struct OpenRecord<'a> {
     pub look: &'a RecordView,
     pub committed: &'a Observed<Committed>,
     pub activity: &'a Observed<Activity>,
@@ -42,13 +26,34 @@ pub struct Case<'a> {
     pub now: Now,
 }
 
-/// Closes a record of which nothing was sent.
-pub fn abandon(look: &RecordView, cause: &Cause, now: Now) -> Judgement {
-    Judgement::act(Step::Close(closing(look, RecordPhase::Abandoned, cause, now, None)), cause.clone())
+impl<'a> Pass<'a> {
+    pub(super) fn open_record(
+        &self,
+        look: &'a RecordView,
+        committed: &'a Observed<Committed>,
+        activity: &'a Observed<Activity>,
+        second_look: Option<&'a Observation>,
+    ) -> OpenRecord<'a> {
+        OpenRecord {
+            look,
+            committed,
+            activity,
+            facts: self.facts(),
+            principal: self.seen.principal.as_deref(),
+            second_look,
+            timing: self.timing,
+            now: self.now,
+        }
+    }
 }
 
-impl Case<'_> {
-    pub fn judge(&self) -> Judgement {
+/// Closes a record of which nothing was sent.
+pub(super) fn abandon(look: &RecordView, cause: &Cause, now: Now) -> Action {
+    Action::act(Step::Close(closing(look, RecordPhase::Abandoned, cause, now, None)), cause.clone())
+}
+
+impl OpenRecord<'_> {
+    pub fn action(&self) -> Action {
         if self.look.is_restored() {
             let text = "this record was restored from a backup, not made here: nothing is sent from it. A new id asks again";
             return abandon(self.look, &Cause::new(Reason::Restored, text), self.now);
@@ -64,7 +69,7 @@ impl Case<'_> {
             PlanState::OursUnsent { loaded_at, intact, .. } => {
                 let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
                 match self.may_send(plan, in_window, *intact) {
-                    Ok(only) => Judgement::act(
+                    Ok(only) => Action::act(
                         Step::Send { plan: plan.clone(), only },
                         Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"),
                     ),
@@ -86,7 +91,7 @@ impl Case<'_> {
             PlanState::OursSent { answer: SendOutcome::Unanswered { ended, cause }, .. } => self.doubt(plan, *ended, Some(cause)),
             PlanState::InDoubt { since } => self.doubt(plan, *since, None),
             PlanState::Absent | PlanState::Closed => {
-                Judgement::wait(Cause::new(Reason::PlanRecorded, "the record changed while it was read"), Duration::from_millis(200))
+                Action::wait(Cause::new(Reason::PlanRecorded, "the record changed while it was read"), Duration::from_millis(200))
             }
         }
     }
@@ -164,12 +169,12 @@ impl Case<'_> {
     }
 
     /// Step 2': nothing of it was sent. A later chunk and the retry are never unloaded: something was sent before.
-    pub(super) fn unload(&self, cause: Cause) -> Judgement {
+    pub(super) fn unload(&self, cause: Cause) -> Action {
         if self.look.is_first_send() {
             let wanted = self.second_look.is_some() && cause.reason != Reason::NoLongerRequested;
             let next = if wanted { ", and made again by itself" } else { "" };
             let message = format!("{}. Nothing was moved: the plan is dropped{next}", cause.message.trim_end_matches('.'));
-            return Judgement { step: Some(Step::DropPlan), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
+            return Action { step: Some(Step::DropPlan), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
         }
         let none = Plan::default();
         let plan = self.look.plan().unwrap_or(&none);

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::open_record::{Case, Judgement, transaction_open, unread};
+use super::Action;
+use super::open_record::{OpenRecord, transaction_open, unread};
 use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 use crate::{
     Activity, Cause, Committed, Now, Observed, Plan, PlanState, ReadBack, ReadBackTime, RecordView, Refusal, Refused, SendOutcome, Step,
@@ -16,9 +17,9 @@ const MESSAGE: usize = 1024;
 const WARNINGS: usize = 400;
 const GROUP: usize = 255;
 
-impl Case<'_> {
+impl OpenRecord<'_> {
     /// Step 3: a definite answer for every partition.
-    pub(super) fn answered(&self, plan: &Plan, refused: &BTreeMap<TopicPartition, i32>, tries: u32, in_window: bool) -> Judgement {
+    pub(super) fn answered(&self, plan: &Plan, refused: &BTreeMap<TopicPartition, i32>, tries: u32, in_window: bool) -> Action {
         if self.facts.read_back == ReadBackTime::AfterStart {
             return self.accepted();
         }
@@ -46,14 +47,14 @@ impl Case<'_> {
             }
             if chunk < plan.chunks() {
                 let text = format!("{} was read back as planned; the next is announced", words::chunk(chunk, plan.chunks()));
-                return Judgement::act(Step::StartChunk { chunk: chunk + 1 }, Cause::new(Reason::Sent, text));
+                return Action::act(Step::StartChunk { chunk: chunk + 1 }, Cause::new(Reason::Sent, text));
             }
             return self.verified(&found);
         }
         let again: BTreeSet<_> = refused.keys().filter(|at| found.as_before.contains(at)).cloned().collect();
         if in_window && tries < TRIES && again.len() == refused.len() && self.second_look.is_some() {
             let text = format!("{} refused, sent again with the same numbers", words::partitions(again.len()));
-            return Judgement::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
+            return Action::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
         }
         let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code}, {})", self.refusal(at, *code).meaning)).collect();
         let text = format!(
@@ -81,7 +82,7 @@ impl Case<'_> {
 
     /// Accepted by a platform that cannot be read back yet: the state right after counts (promise 2), and the record says
     /// what was not seen.
-    fn accepted(&self) -> Judgement {
+    fn accepted(&self) -> Action {
         let activity = match self.activity {
             Observed::Read(activity) => activity,
             reading => return self.unreadable(unread(reading), reading.cause().is_some()),
@@ -93,7 +94,7 @@ impl Case<'_> {
                      Start it: its lag is then compared"
                 );
                 let cause = Cause::new(Reason::NoReadBackWhilePaused, text);
-                Judgement::act(Step::Close(closing(self.look, RecordPhase::Sent, &cause, self.now, None)), cause)
+                Action::act(Step::Close(closing(self.look, RecordPhase::Sent, &cause, self.now, None)), cause)
             }
             other => {
                 let seen = other.blocker().map_or("the pipeline is gone", |c| c.message.as_str());
@@ -106,12 +107,12 @@ impl Case<'_> {
     }
 
     /// Step 4: only look where it hit, and only when nothing can be on its way any more.
-    pub(super) fn doubt(&self, plan: &Plan, since: std::time::Instant, why: Option<&Cause>) -> Judgement {
+    pub(super) fn doubt(&self, plan: &Plan, since: std::time::Instant, why: Option<&Cause>) -> Action {
         let waited = self.now.mono.saturating_duration_since(since);
         if let Some(left) = self.timing.doubt().checked_sub(waited).filter(|left| !left.is_zero()) {
             let why = why.map_or_else(|| "another process wrote this plan and did not close it".to_owned(), |c| c.message.clone());
             let text = format!("{why}; what was sent may still land, so the group is looked at in {} s", left.as_secs() + 1);
-            return Judgement::wait(Cause::new(Reason::Sent, text), left);
+            return Action::wait(Cause::new(Reason::Sent, text), left);
         }
         if self.facts.read_back == ReadBackTime::AfterStart {
             let text = why.map_or_else(|| "the operator was ended between plan and answer".to_owned(), |c| c.message.clone());
@@ -150,7 +151,7 @@ impl Case<'_> {
     }
 
     /// What was sent cannot be looked at now. `failed`: it was tried.
-    fn unreadable(&self, cause: Cause, failed: bool) -> Judgement {
+    fn unreadable(&self, cause: Cause, failed: bool) -> Action {
         let until = if self.now.wall >= self.look.object.spec.deadline {
             Some("until the deadline")
         } else if self.keeps_stopped_for_nobody() {
@@ -162,7 +163,7 @@ impl Case<'_> {
             let text = format!("it could not be read back {until}: {}. Nothing more is sent", cause.message);
             return self.hold(Reason::OutcomeUnknown, &text, None, &BTreeMap::new());
         }
-        Judgement::wait(
+        Action::wait(
             Cause { message: format!("waiting to read back what was sent: {}", cause.message), ..cause },
             self.timing.recheck_waiting,
         )
@@ -181,13 +182,13 @@ impl Case<'_> {
     }
 
     /// The platform's answer does not tell, and says why.
-    pub(super) fn hold_for(&self, cause: &Cause) -> Judgement {
+    pub(super) fn hold_for(&self, cause: &Cause) -> Action {
         let reason = if cause.reason == Reason::AverageRateUnavailable { cause.reason } else { Reason::OutcomeUnknown };
         let text = format!("{}. It is not known whether the position moved. Nothing more is sent", cause.message);
         self.hold_with(cause.code, reason, &text, None, &BTreeMap::new())
     }
 
-    fn verified(&self, found: &ReadBack) -> Judgement {
+    fn verified(&self, found: &ReadBack) -> Action {
         let totals = self.look.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
         let n = found.at_target.len();
         let text = format!(
@@ -208,7 +209,7 @@ impl Case<'_> {
             format!("{text}; not covered, since the topic got them after the plan: {count} ({})", words::some_of(&added))
         };
         let cause = Cause::new(Reason::ResetVerified, text);
-        Judgement::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(found))), cause)
+        Action::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(found))), cause)
     }
 
     /// Partitions that would have been in the plan, had they been there when it was made.
@@ -222,7 +223,7 @@ impl Case<'_> {
         now.filter(|at| !planned.contains(at)).map(|at| at.to_string()).collect()
     }
 
-    pub(super) fn hold(&self, reason: Reason, text: &str, found: Option<&ReadBack>, refused: &BTreeMap<TopicPartition, i32>) -> Judgement {
+    pub(super) fn hold(&self, reason: Reason, text: &str, found: Option<&ReadBack>, refused: &BTreeMap<TopicPartition, i32>) -> Action {
         self.hold_with(None, reason, text, found, refused)
     }
 
@@ -233,7 +234,7 @@ impl Case<'_> {
         text: &str,
         found: Option<&ReadBack>,
         refused: &BTreeMap<TopicPartition, i32>,
-    ) -> Judgement {
+    ) -> Action {
         let unknown = matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
         let retry = if unknown && self.look.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
         let [_, what] = self.look.object.spec.backend.parts();
@@ -246,7 +247,7 @@ impl Case<'_> {
         let failure =
             |(at, code): (&TopicPartition, &i32)| PartitionFailure { topic: at.topic.clone(), partition: at.partition, code: *code };
         status.failures = refused.iter().take(100).map(failure).collect();
-        Judgement::act(Step::Close(status), cause)
+        Action::act(Step::Close(status), cause)
     }
 }
 

@@ -3,53 +3,53 @@
 
 use std::time::{Duration, Instant};
 
-use super::Pass;
-use super::open_record::Judgement;
+use super::Action;
+
 use crate::api::Reason;
-use crate::{Cause, Decision, Now, Observed, RecordView, Report, RunState, RunStateCall, Step, SupersededRecord, Timing, words};
+use crate::{Cause, Now, Observed, RecordView, RunState, RunStateCall, Step, Timing, words};
 
 /// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
-pub fn stop(look: &RecordView, run_state: &Observed<RunState>, active: &Cause, timing: &Timing, now: Now) -> Judgement {
+pub fn stop(look: &RecordView, run_state: &Observed<RunState>, active: &Cause, timing: &Timing, now: Now) -> Action {
     let state = match run_state {
         Observed::Read(state) => state,
-        reading => return Judgement::wait(unread(reading), timing.recheck_waiting),
+        reading => return Action::wait(unread(reading), timing.recheck_waiting),
     };
     match state {
         RunState::Stopped => {
             let text = format!("it is stopped; waited for until nothing of it is active: {}", active.message);
-            Judgement::wait(Cause::new(Reason::Pausing, text), timing.recheck_waiting)
+            Action::wait(Cause::new(Reason::Pausing, text), timing.recheck_waiting)
         }
-        RunState::Unknown(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
+        RunState::Unknown(why) => Action::wait(why.clone(), timing.recheck_waiting),
         RunState::Running | RunState::PartlyStopped if look.calls.was_down => {
-            Judgement::wait(overridden("it was stopped for this reset and somebody started it again"), timing.recheck_waiting)
+            Action::wait(overridden("it was stopped for this reset and somebody started it again"), timing.recheck_waiting)
         }
         // Also where it was not yet stopped: what somebody set since the record was made would be lost.
-        RunState::ChangedExternally(text) => Judgement::wait(overridden(text), timing.recheck_waiting),
+        RunState::ChangedExternally(text) => Action::wait(overridden(text), timing.recheck_waiting),
         RunState::Running | RunState::PartlyStopped => {
             let cause = told(Reason::Pausing, "the pipeline is being paused", look.calls.stop.as_ref());
             match due(look.calls.stop.as_ref(), timing, now) {
-                None => Judgement::act(Step::Stop, cause),
-                Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
+                None => Action::act(Step::Stop, cause),
+                Some(left) => Action::wait(cause, left.min(timing.recheck_waiting)),
             }
         }
     }
 }
 
 /// The record is closed, and the pipeline is to run again.
-pub fn bring_back(look: &RecordView, run_state: &Observed<RunState>, timing: &Timing, now: Now) -> Judgement {
+pub fn resume(look: &RecordView, run_state: &Observed<RunState>, timing: &Timing, now: Now) -> Action {
     let state = match run_state {
         Observed::Read(state) => state,
         reading => {
             let why = unread(reading);
             let text = format!("the pipeline is to be started again: {}; or {}", why.message.trim_end_matches('.'), by_hand(look));
-            return Judgement::wait(Cause { message: text, ..why }, timing.recheck_waiting);
+            return Action::wait(Cause { message: text, ..why }, timing.recheck_waiting);
         }
     };
     match state {
         // A stop that timed out may land later: up is up only when that cannot happen any more.
         RunState::Running => match landing(look, timing, now) {
-            None => Judgement::act(Step::MarkResumed, Cause::new(Reason::BringingBack, "it runs again")),
-            Some(left) => Judgement::wait(
+            None => Action::act(Step::MarkResumed, Cause::new(Reason::BringingBack, "it runs again")),
+            Some(left) => Action::wait(
                 Cause::new(Reason::BringingBack, "it runs again; watched until nothing that was sent can stop it any more"),
                 left.min(timing.recheck_waiting),
             ),
@@ -58,12 +58,12 @@ pub fn bring_back(look: &RecordView, run_state: &Observed<RunState>, timing: &Ti
             let start = look.calls.start.as_ref();
             let cause = told(Reason::BringingBack, "the pipeline, which the operator had stopped, is being started again", start);
             match due(start, timing, now) {
-                None => Judgement::act(Step::Resume, cause),
-                Some(left) => Judgement::wait(cause, left.min(timing.recheck_waiting)),
+                None => Action::act(Step::Resume, cause),
+                Some(left) => Action::wait(cause, left.min(timing.recheck_waiting)),
             }
         }
-        RunState::ChangedExternally(text) => Judgement::act(Step::MarkResumed, Cause::new(Reason::BringingBack, text.clone())),
-        RunState::Unknown(why) => Judgement::wait(why.clone(), timing.recheck_waiting),
+        RunState::ChangedExternally(text) => Action::act(Step::MarkResumed, Cause::new(Reason::BringingBack, text.clone())),
+        RunState::Unknown(why) => Action::wait(why.clone(), timing.recheck_waiting),
     }
 }
 
@@ -97,49 +97,6 @@ fn overridden(what: &str) -> Cause {
 
 fn unread(reading: &Observed<RunState>) -> Cause {
     reading.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"))
-}
-
-impl Pass<'_> {
-    /// A deleted object waits only so long for its pipeline: then it goes, whatever is owed (O33).
-    pub(super) fn let_go(&self) -> Option<Decision> {
-        let since = self.desired.deleted.filter(|_| self.desired.has_finalizer)?;
-        let waited = self.now.wall.duration_since(since);
-        if waited.is_negative() || waited.unsigned_abs() < self.timing.finalizer_deadline {
-            return None;
-        }
-        let left = self.seen.superseded.as_ref();
-        // A process that was not there before the deadline tries once all the same, where it can.
-        let fresh = |l: &SupersededRecord| {
-            let soon = self.timing.landed() + self.timing.max_backoff;
-            let known = l.look.calls.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < soon);
-            known
-                && match &l.run_state {
-                    Observed::Read(RunState::Stopped | RunState::PartlyStopped) => l.look.calls.start.is_none(),
-                    state => matches!(state, Observed::Read(RunState::Running)),
-                }
-        };
-        if left.is_some_and(fresh) {
-            return None;
-        }
-        let needing_resume = match &self.seen.needing_resume {
-            Observed::Read(names) if names.is_empty() => {
-                return Some(self.done(Report::Unchanged, Some(Step::RemoveFinalizer), self.timing.recheck_waiting));
-            }
-            Observed::Read(names) => format!("record {}", words::some_of(names)),
-            _ => "its records could not be read".to_owned(),
-        };
-        let by_hand = left.map_or_else(|| "start it by hand".to_owned(), |l| by_hand(&l.look));
-        let refused = left.and_then(|l| l.look.calls.start.as_ref()).and_then(|s| s.failure.as_ref());
-        let why =
-            refused.or(self.seen.identity.cause()).or(left.and_then(|l| l.run_state.cause())).map(|cause| format!(" ({})", cause.message));
-        let text = format!(
-            "this object was deleted {} s ago, and {} was not seen to run again{}; it is waited for no longer. If it is still paused, {by_hand} ({needing_resume})",
-            waited.as_secs(),
-            self.desired.backend.named(),
-            why.unwrap_or_default(),
-        );
-        Some(self.done(Report::LeftPaused(Cause::new(Reason::LeftPaused, text)), Some(Step::RemoveFinalizer), self.timing.recheck_waiting))
-    }
 }
 
 /// How long until everything that could stop it has landed. A stop that was answered has, once the pipeline was seen

@@ -1,0 +1,200 @@
+//! A request of which nothing is planned yet: may it run, can it run now, and what exactly would it do?
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::accept::{self, Acceptance};
+use super::guards::Blocked;
+use super::told::Term;
+use super::{Action, Pass, run_state};
+use crate::api::{Reason, RunStateBefore, Stage, WhenActive};
+use crate::{
+    Activity, Cause, Decision, Observed, OlderPipeline, Plan, PlanState, RecordView, Report, Request, RequestState, RunState, Step,
+};
+
+/// When a group that is watched for rest is looked at next: well within what two looks may be apart, so that one that comes
+/// late costs no more than itself.
+pub fn next_look(period: Duration, rested: Duration, usual: Duration) -> Duration {
+    period.saturating_sub(rested).min(period / 4).max(Duration::from_millis(100)).min(usual)
+}
+
+impl Pass<'_> {
+    /// What is asked for cannot be taken.
+    pub(super) fn refused(&self, cause: &Cause) -> Decision {
+        if self.known().is_some_and(|last| last.stage.is_final()) {
+            return self.at_rest(Report::Settled { edited: Some(cause.clone()) }, self.remove_finalizer());
+        }
+        self.give_up(RequestState::new(Stage::Failed, cause.clone()))
+    }
+
+    pub(super) fn accept(&self, request: &Request) -> Acceptance {
+        accept::accept(request, self.prior, self.own(), self.now)
+    }
+
+    /// Until when a request runs that was taken on then.
+    pub(super) fn term(&self, request: &Request, accepted_at: Timestamp) -> Term {
+        let timeout = SignedDuration::try_from(request.wait_timeout).ok();
+        let end = || timeout.and_then(|d| accepted_at.checked_add(d).ok()).unwrap_or(Timestamp::MAX);
+        Term { accepted_at, deadline: self.own().map_or_else(end, |record| record.object.spec.deadline) }
+    }
+
+    pub(super) fn unplanned(&self, request: &Request) -> Decision {
+        // On the way out nothing new is started; the next process goes on.
+        if self.seen.draining || self.is_unread(request) {
+            return self.as_it_was(request);
+        }
+        match self.accept(request) {
+            Acceptance::Keep => self.ended_before(),
+            Acceptance::End { stage, cause } => self.at_rest(Report::request(RequestState::new(stage, cause)), None),
+            Acceptance::Run { accepted_at } => self.taken_on(request, self.term(request, accepted_at)),
+        }
+    }
+
+    /// Whether it was sent, or ended, by the status, and its record could not be read: what is not read is not gone.
+    fn is_unread(&self, request: &Request) -> bool {
+        let known = self.prior.has_ended(&request.id) || self.was_begun(request);
+        !request.dry_run && known && self.seen.record.get().is_none()
+    }
+
+    fn was_begun(&self, request: &Request) -> bool {
+        let begun = |stage| matches!(stage, Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion);
+        self.prior.of_request(&request.id, false).is_some_and(|last| begun(last.stage))
+    }
+
+    fn as_it_was(&self, request: &Request) -> Decision {
+        let illegible = self.seen.record.cause().filter(|cause| cause.reason == Reason::InvalidObject && self.was_begun(request));
+        match (illegible, self.prior.of_request(&request.id, false)) {
+            (Some(cause), Some(last)) => self.at_rest(Report::request(self.as_known(RequestState::new(last.stage, cause.clone()))), None),
+            _ => self.decision(Report::Unchanged, None, self.timing.recheck_waiting),
+        }
+    }
+
+    /// Its end is told already, so nothing is planned in a record that is there all the same.
+    fn ended_before(&self) -> Decision {
+        if let Some(record) = self.own() {
+            let text = "given up before anything was sent: the status says that this request has ended";
+            return self.abandon(record, &Cause::new(Reason::NoLongerRequested, text)).told(Report::Unchanged);
+        }
+        // Where its record was not read it is not known whether it is still what was asked for.
+        let report = if self.seen.record.get().is_some() { Report::Settled { edited: None } } else { Report::Unchanged };
+        self.at_rest(report, self.remove_finalizer())
+    }
+
+    fn taken_on(&self, request: &Request, term: Term) -> Decision {
+        let own = self.own();
+        let failed = |cause| self.give_up(self.within(term, RequestState::new(Stage::Failed, cause)));
+        if let Some(cause) = self.cut_short(request).or_else(|| request.pauses_too_long()).or_else(|| self.expired(request)) {
+            return failed(cause);
+        }
+        if let Some(OlderPipeline::MayCome(left)) = self.seen.older_pipeline {
+            return self.decision(Report::Unchanged, None, left);
+        }
+        let over = self.now.wall >= term.deadline;
+        match self.plan(request) {
+            Ok(_) if over => failed(timed_out(request, "it could not start")),
+            // Begun while somebody else keeps them stopped, it could not stop them once they run again.
+            Ok(plan) => match self.unshared(request).filter(|_| own.is_none()) {
+                Some(cause) => self.waiting(request, cause, term, None),
+                None => self.write_ahead(request, plan, term),
+            },
+            Err(Blocked::Terminal(cause)) => failed(cause),
+            Err(Blocked::Transient(cause)) if over => failed(self.waited_in_vain(request, &cause)),
+            Err(Blocked::Transient(cause)) if self.stops_for(request, &cause) => self.stop_first(request, cause, term),
+            Err(Blocked::Transient(cause)) => self.waiting(request, cause, term, None),
+        }
+    }
+
+    fn expired(&self, request: &Request) -> Option<Cause> {
+        let expired = request.expires_at.is_some_and(|t| t <= self.now.wall) && self.own().is_none();
+        let text = "expiresAt passed before the reset could start; nothing was sent. A new id asks again";
+        expired.then(|| Cause::new(Reason::Expired, text))
+    }
+
+    fn write_ahead(&self, request: &Request, plan: Plan, term: Term) -> Decision {
+        let cause = Cause::new(Reason::PlanRecorded, "the plan is being recorded");
+        let told = self.within(term, RequestState::new(Stage::Waiting, cause));
+        let deadline = term.deadline;
+        let step = if request.dry_run {
+            Step::RecordDryRun { plan, deadline }
+        } else {
+            // With Pause the record says what the pipeline did before, also where it happens to be inactive.
+            let before = (request.when_active == WhenActive::Pause).then(RunStateBefore::default);
+            Step::WriteAhead { plan, before, deadline }
+        };
+        self.decision(Report::request(told), Some(step), Duration::ZERO)
+    }
+
+    /// The deadline has passed, and this was in the way last.
+    fn waited_in_vain(&self, request: &Request, cause: &Cause) -> Cause {
+        let last = format!("{}: {}", cause.reason, cause.message);
+        if !(self.own().is_some_and(|r| r.pauses().is_some()) && self.runs()) {
+            return timed_out(request, &last);
+        }
+        let last = if let Observed::Read(RunState::ChangedExternally(text)) = &self.seen.run_state { text } else { &last };
+        Cause { reason: Reason::PauseTimedOut, ..timed_out(request, last) }
+    }
+
+    /// Whether it is to be stopped first: not on a cluster where nothing would be sent.
+    fn stops_for(&self, request: &Request, cause: &Cause) -> bool {
+        self.runs() && request.when_active == WhenActive::Pause && !request.dry_run && cause.reason != Reason::ClusterChanged
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        self.seen.activity.get().is_some_and(Activity::is_active)
+    }
+
+    /// `whenActive: Pause` and it runs: first the finalizer, then the record that says so, then the stop (docs/design/protocol.md).
+    fn stop_first(&self, request: &Request, cause: Cause, term: Term) -> Decision {
+        let own = self.own();
+        let may = own.map_or(self.facts().run_state, |record| record.pauses().is_some());
+        if !may {
+            return self.waiting(request, cause, term, None);
+        }
+        if let Some(cause) = self.alone().err().or_else(|| self.unshared(request)) {
+            return self.waiting(request, cause, term, None);
+        }
+        let to_be = || Cause::new(Reason::Pausing, "the pipeline is to be paused");
+        let action = match own {
+            None if !self.seen.before.get().is_some_and(|b| b.running) => {
+                // What is active is none of what could be stopped, or an autoscaler is in the way.
+                return self.waiting(request, self.seen.before.cause().cloned().unwrap_or(cause), term, None);
+            }
+            // Also where somebody took it off meanwhile: without it a deletion would leave the pipeline paused.
+            _ if !self.desired.has_finalizer => Action::act(Step::AddFinalizer, to_be()),
+            Some(record) => self.stop(record, &cause),
+            None => {
+                let before = RunStateBefore { reading: self.seen.remembered, ..self.seen.before.get().cloned().unwrap_or_default() };
+                Action::act(Step::RecordPause { before, deadline: term.deadline }, to_be())
+            }
+        };
+        // Nothing of it is told before the record is there: a status without one would end the request (RecordMissing).
+        let pausing = own.is_some() && action.cause.reason != Reason::PauseOverridden;
+        let stage = if pausing { Stage::Pausing } else { Stage::Waiting };
+        let told = self.within(term, RequestState::new(stage, action.cause.clone()));
+        action.told(Report::request(told))
+    }
+
+    fn stop(&self, record: &RecordView, active: &Cause) -> Action {
+        let mut action = run_state::stop(record, &self.seen.run_state, active, self.timing, self.now);
+        let by = self.seen.before.cause().filter(|by| by.reason == Reason::AutoscalerActive);
+        if let (Reason::PauseOverridden, Some(by)) = (action.cause.reason, by) {
+            action.cause.message += &format!(". {}", by.message);
+        }
+        action
+    }
+
+    /// Ends a request of which nothing was sent; its record, if there is one, is closed first.
+    fn give_up(&self, told: RequestState) -> Decision {
+        match self.own().filter(|record| matches!(record.state, PlanState::Absent)) {
+            Some(record) => self.abandon(record, &told.cause).told(Report::request(told)),
+            None => self.at_rest(Report::request(told), None),
+        }
+    }
+}
+
+fn timed_out(request: &Request, last: &str) -> Cause {
+    let (timeout, last) = (request.wait_timeout.as_secs(), last.trim_end_matches('.'));
+    let text = format!("waitTimeout ({timeout} s) passed; nothing was sent. Last seen: {last}. A new id asks again");
+    Cause::new(Reason::WaitTimedOut, text)
+}
