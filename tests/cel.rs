@@ -8,6 +8,7 @@ use stream_pipeline_operator::api::{BackendIdentity, OffsetReset, OffsetResetRec
 
 use manifests::{By, table};
 
+#[path = "support/manifests/mod.rs"]
 mod manifests;
 
 /// What the rules say about JSON as it was sent, each with the path of its field.

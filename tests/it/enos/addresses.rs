@@ -11,8 +11,8 @@ use testbed::enos::{Certificate, Options, Simulator};
 use tokio::net::TcpListener;
 
 use super::transport::{message, paused};
-use super::{Enos, ID, id};
-use crate::world::World;
+use crate::support::enos::{Enos, ID, id};
+use crate::support::world::World;
 
 /// Counts those who connect, and answers nobody.
 struct Trap {
@@ -160,7 +160,7 @@ async fn f14_plain_http_is_refused_unless_the_operator_allows_it() {
         assert!(message(&waits).contains(part), "{}", message(&waits));
     }
     assert!(enos.sim.calls().is_empty());
-    let flag = format!("--{}", crate::advice::word_after(message(&waits), "the operator started with --"));
+    let flag = format!("--{}", crate::messages::advice::word_after(message(&waits), "the operator started with --"));
     enos.world.kill_operator();
     enos.world.start_operator_with(&[flag.trim_end_matches('.'), "--allowed-endpoints=127.0.0.1,::1"]);
     enos.sent("p", "r1").await;

@@ -7,8 +7,8 @@ use stream_pipeline_operator::api::code::{CODES, Code, Done, Retry, Source};
 use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
 
-use super::Enos;
-use crate::world::{is_over, reset, says};
+use crate::support::enos::Enos;
+use crate::support::world::{is_over, reset, says};
 
 const FLAGS: [&str; 3] = ["--concurrency=32", "--call-deadline=5s", "--late-bound=500ms"];
 

@@ -6,8 +6,8 @@ use kube::api::{Api, DeleteParams};
 use testbed::enos::{Call, Fault, Kind, When};
 use testbed::eventually;
 
-use super::{Enos, ID, pause};
-use crate::world::LIMIT;
+use crate::support::enos::{Enos, ID, pause};
+use crate::support::world::LIMIT;
 
 impl Enos {
     async fn ask_to_delete(&self) {

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use stream_pipeline_operator::api::{RecordPhase, Stage};
 use testbed::enos::{Call, Fault, Kind, When};
 
-use super::{Enos, ID, pause};
-use crate::watching::with;
-use crate::world::{condition, reset, says};
+use crate::support::enos::{Enos, ID, pause};
+use crate::support::observing::with;
+use crate::support::world::{condition, reset, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o19_held_stays_paused_over_a_restart_and_is_brought_back_when_the_id_is_removed() {

@@ -9,9 +9,9 @@ use stream_pipeline_operator::api::{RecordPhase, Stage};
 use testbed::enos::{ACCESS_KEY, Call, Fault, Kind, ORGANISATION, Options, Pipeline, ResetTo, SECRET_KEY, When};
 use testbed::{eventually, kafka};
 
-use super::{Enos, ID, QUICK, pause};
-use crate::watching::with;
-use crate::world::{LIMIT, World, condition, reset, says};
+use crate::support::enos::{Enos, ID, QUICK, pause};
+use crate::support::observing::with;
+use crate::support::world::{LIMIT, World, condition, reset, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e02_a12_running_with_wait_is_named_left_alone_and_reset_when_somebody_pauses_it() {

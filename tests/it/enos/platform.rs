@@ -9,9 +9,9 @@ use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, When};
 use testbed::eventually;
 use tokio::task::JoinSet;
 
-use super::{Enos, ID, id};
-use crate::watching::CHATTY;
-use crate::world::{LIMIT, condition, reset, says};
+use crate::support::enos::{Enos, ID, id};
+use crate::support::observing::CHATTY;
+use crate::support::world::{LIMIT, condition, reset, says};
 
 fn pipeline(n: usize, name: &str, status: &str) -> Pipeline {
     Pipeline::new(ORGANISATION, &id(n), name, status).series(400_000, 1_000_000)

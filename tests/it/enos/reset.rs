@@ -4,8 +4,8 @@ use serde_json::json;
 use stream_pipeline_operator::api::{Phase, RecordPhase, Stage};
 use testbed::enos::{Call, NotRunning, ORGANISATION, Options, Pipeline, ResetTo};
 
-use super::{Enos, ID};
-use crate::world::{condition, is_over, reset, says};
+use crate::support::enos::{Enos, ID};
+use crate::support::world::{condition, is_over, reset, says};
 
 /// Reset once, told what was not seen, and what moved after the next start.
 async fn reset_while(test: &str, status: &str, to: ResetTo) -> (Enos, String) {

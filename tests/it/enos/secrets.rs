@@ -10,9 +10,9 @@ use testbed::enos::{
 };
 use testbed::http_get;
 
-use super::{Enos, ID, id};
-use crate::watching::{base64, percent};
-use crate::world::{is_over, reset, says};
+use crate::support::enos::{Enos, ID, id};
+use crate::support::observing::{base64, percent};
+use crate::support::world::{is_over, reset, says};
 
 fn pipeline(n: usize, status: &str) -> Pipeline {
     Pipeline::new(ORGANISATION, &id(n), &format!("p{n}"), status).series(400_000, 1_000_000)
@@ -93,11 +93,9 @@ async fn f05_a_rotated_secret_is_used_without_a_restart_and_a_deleted_one_is_mis
     let with_second = || enos.sim.calls().iter().filter(|c| c.call == Call::TokenGet && c.body.contains("second-key")).count();
     assert_eq!(with_second(), 0);
     enos.secret("app", json!({ "accessKey": "second-key", "secretKey": "second-secret" })).await;
-    testbed::eventually(
-        "the new key to be used",
-        crate::world::LIMIT,
-        async || if with_second() > 0 { Ok(()) } else { Err("not yet".to_owned()) },
-    )
+    testbed::eventually("the new key to be used", crate::support::world::LIMIT, async || {
+        if with_second() > 0 { Ok(()) } else { Err("not yet".to_owned()) }
+    })
     .await;
     enos.apply("p", ID, json!({ "id": "r2" })).await;
     enos.sent("p", "r2").await;

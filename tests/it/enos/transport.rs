@@ -10,8 +10,8 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{Enos, ID, id};
-use crate::world::{LIMIT, is_over, reset, says};
+use crate::support::enos::{Enos, ID, id};
+use crate::support::world::{LIMIT, is_over, reset, says};
 
 /// Short enough that a test need not wait long until what is in doubt is judged.
 const SOON: [&str; 3] = ["--send-window=3s", "--call-deadline=2s", "--concurrency=16"];

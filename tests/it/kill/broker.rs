@@ -7,8 +7,8 @@ use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 use testbed::{Broker, eventually};
 
-use crate::wired::Wired;
-use crate::world::{LIMIT, condition, says};
+use crate::support::proxied::Wired;
+use crate::support::world::{LIMIT, condition, says};
 
 pub async fn restart(broker: &Arc<Broker>) {
     let broker = Arc::clone(broker);

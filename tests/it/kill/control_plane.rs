@@ -11,8 +11,8 @@ use testbed::wire::{Fate, Passing, Wire};
 use testbed::{Operator, Testbed, eventually};
 
 use super::long;
-use crate::wired::{Wired, sockets};
-use crate::world::{EXE, LIMIT, Own, World, flags};
+use crate::support::proxied::{Wired, sockets};
+use crate::support::world::{EXE, LIMIT, Own, World, flags};
 
 /// The n-th request of this API key: ConsumerGroupDescribe is made once at each look.
 const MOMENTS: [(&str, &str, usize, Side); 4] = [

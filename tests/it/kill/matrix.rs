@@ -10,9 +10,9 @@ use stream_pipeline_operator::memory::is_closed;
 use testbed::eventually;
 use testbed::trap::Side;
 
-use crate::cells::{counts, work_off};
-use crate::wired::Wired;
-use crate::world::LIMIT;
+use crate::support::matrix::{counts, work_off};
+use crate::support::proxied::Wired;
+use crate::support::world::LIMIT;
 
 /// So many resets at once.
 const WORKERS: usize = 12;

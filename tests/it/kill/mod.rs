@@ -5,9 +5,9 @@ pub mod broker;
 mod control_plane;
 mod matrix;
 mod replicas;
-mod still;
-pub mod three;
-mod width;
+mod slow_broker;
+pub mod three_brokers;
+mod window_of_doubt;
 
 /// Whether the long variants are to run (`make endure`).
 pub fn long() -> bool {

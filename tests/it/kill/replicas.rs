@@ -9,10 +9,10 @@ use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 
 use super::long;
-use crate::cells::work_off;
-use crate::watching::CHATTY;
-use crate::wired::{Replica, Wired, records};
-use crate::world::LIMIT;
+use crate::support::matrix::work_off;
+use crate::support::observing::CHATTY;
+use crate::support::proxied::{Replica, Wired, records};
+use crate::support::world::LIMIT;
 
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;

@@ -7,10 +7,10 @@ use stream_pipeline_operator::api::StreamPipelineStatus;
 use testbed::kafka;
 use testbed::secured::{Acl, Operation, Resource};
 
-use super::{Locked, Way, login, run, tls, with_certificate};
-use crate::advice::{command, done, shell, word_after};
-use crate::watching::with;
-use crate::world::{condition, says};
+use crate::messages::advice::{command, done, shell, word_after};
+use crate::support::observing::with;
+use crate::support::secured::{Locked, Way, login, run, tls, with_certificate};
+use crate::support::world::{condition, says};
 
 fn lacks(part: &str) -> impl Fn(&StreamPipelineStatus) -> bool + use<'_> {
     move |s| condition(s, "Ready").is_some_and(|c| c.reason == "PermissionMissing" && c.message.contains(part))

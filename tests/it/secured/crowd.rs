@@ -11,9 +11,9 @@ use testbed::http_get;
 use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_SECRET};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Locked, Way, login, oauth, run, tls, with_certificate};
-use crate::watching::{base64, percent};
-use crate::world::LIMIT;
+use crate::support::observing::{base64, percent};
+use crate::support::secured::{Locked, Way, login, oauth, run, tls, with_certificate};
+use crate::support::world::LIMIT;
 
 /// Counts the connections to a listener. A client that is refused knows no other address than this one.
 async fn counted(to: String) -> (String, Arc<AtomicUsize>) {

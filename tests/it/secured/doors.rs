@@ -15,9 +15,9 @@ use testbed::{Operator, Scratch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Locked, Way, login, oauth, run, tls, with_certificate};
-use crate::watching::base64;
-use crate::world::{EXE, condition, flags, says};
+use crate::support::observing::base64;
+use crate::support::secured::{Locked, Way, login, oauth, run, tls, with_certificate};
+use crate::support::world::{EXE, condition, flags, says};
 
 /// Counts those who connect, and says nothing.
 async fn trap() -> (String, Arc<AtomicUsize>) {
@@ -73,10 +73,10 @@ async fn bytes(locked: &Locked, kind: &str, name: &str, values: &[(&str, &[u8])]
     let params = PatchParams::apply("bytes").force();
     let object = json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name } });
     if kind == "Secret" {
-        let object = crate::watching::with(object, "data", json!(data));
+        let object = crate::support::observing::with(object, "data", json!(data));
         Api::<Secret>::namespaced(client, namespace).patch(name, &params, &Patch::Apply(object)).await.expect("the Secret is taken");
     } else {
-        let object = crate::watching::with(object, "binaryData", json!(data));
+        let object = crate::support::observing::with(object, "binaryData", json!(data));
         Api::<ConfigMap>::namespaced(client, namespace).patch(name, &params, &Patch::Apply(object)).await.expect("the ConfigMap is taken");
     }
 }
@@ -327,7 +327,7 @@ async fn f20_a_quota_that_throttles_is_said_and_a_reset_goes_through_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b10_a_secret_that_appears_late_is_seen_within_ten_seconds() {
-    let mut locked = Locked::new("sb10", &[crate::watching::CHATTY, "--recheck-waiting=2s", "--max-backoff=10m"]).await;
+    let mut locked = Locked::new("sb10", &[crate::support::observing::CHATTY, "--recheck-waiting=2s", "--max-backoff=10m"]).await;
     locked.let_in();
     let topic = locked.world.topic(&[10]).await;
     let group = locked.world.group(&topic, &[7]).await;

@@ -5,9 +5,9 @@ use stream_pipeline_operator::api::Stage;
 use testbed::consumer::Consumer;
 use testbed::kafka;
 
-use super::{Locked, Way, run};
-use crate::watching::CHATTY;
-use crate::world::{condition, reset, says};
+use crate::support::observing::CHATTY;
+use crate::support::secured::{Locked, Way, run};
+use crate::support::world::{condition, reset, says};
 
 /// One way in, with a topic of ten records and a group that is at 7.
 struct Door {
@@ -51,7 +51,7 @@ async fn k03_a_time_is_found_by_every_way_in() {
     for Door { way, group, .. } in &doors {
         // Between the fourth and the fifth record, in a time zone of its own.
         let to = json!({ "timestamp": "2026-01-01T05:30:03.500+05:30" });
-        locked.apply(&way.name, way, group, crate::watching::with(run("r1"), "to", to)).await;
+        locked.apply(&way.name, way, group, crate::support::observing::with(run("r1"), "to", to)).await;
     }
     for Door { way, topic, group } in &doors {
         locked.world.verified(&way.name, "r1").await;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
 use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_ID, CLIENT_SECRET, TokenFault, TokenService};
 
-use super::{Locked, Way, login, mint, oauth, run, tls, with_certificate};
-use crate::world::{condition, reset, says};
+use crate::support::secured::{Locked, Way, login, mint, oauth, run, tls, with_certificate};
+use crate::support::world::{condition, reset, says};
 
 /// A mistake, what is told of it, and what the person corrects.
 struct Case {

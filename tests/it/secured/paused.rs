@@ -11,9 +11,9 @@ use testbed::secured::{Acl, Operation, Resource};
 use testbed::trap::Side;
 use testbed::{Operator, eventually, kafka};
 
-use super::{Locked, login};
-use crate::watching::{ask, with};
-use crate::world::{EXE, LIMIT, World, condition, says};
+use crate::support::observing::{ask, with};
+use crate::support::secured::{Locked, login};
+use crate::support::world::{EXE, LIMIT, World, condition, says};
 
 /// At 0 for the request `r1`, whose pods do not stop, so that it stays there.
 struct Paused {
@@ -175,8 +175,8 @@ async fn namespace_goes(locked: Locked, group: &str, topic: &str, test: &str) {
     .await;
     drop(locked);
     let other = Locked::new(test, &[]).await;
-    let way = super::Way::new("p", other.secured.ssl(), super::tls(), Value::Null);
-    other.apply("p", &way, group, super::run("r1")).await;
+    let way = crate::support::secured::Way::new("p", other.secured.ssl(), crate::support::secured::tls(), Value::Null);
+    other.apply("p", &way, group, crate::support::secured::run("r1")).await;
     other.world.verified("p", "r1").await;
     assert_eq!(other.offsets(group, topic).await, [Some(0), Some(0)]);
 }
@@ -235,7 +235,7 @@ async fn o33_a_namespace_that_is_deleted_while_a_plan_is_in_doubt_or_held_and_it
         paused.locked.world.kill_operator();
         let api = ApiProxy::start(&paused.world().testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
         api.traps.arm(Side::After, |call| call.starts_with("PATCH") && call.contains("/offsetresetrecords/") && !call.ends_with("/status"));
-        let flags = crate::world::flags(&[&super::LOCAL[..], &LONG[..]].concat());
+        let flags = crate::support::world::flags(&[&crate::support::secured::LOCAL[..], &LONG[..]].concat());
         let mut first = Operator::start_with(&api.kubeconfig(), Path::new(EXE), paused.world().namespace.name(), &flags);
         paused.pods.hang(false);
         api.traps.sprung().await;

@@ -3,9 +3,9 @@
 use stream_pipeline_operator::api::Stage;
 use testbed::secured::{Acl, Operation, Resource};
 
-use super::{Locked, Way, login, run, tls};
-use crate::watching::with;
-use crate::world::{condition, says};
+use crate::support::observing::with;
+use crate::support::secured::{Locked, Way, login, run, tls};
+use crate::support::world::{condition, says};
 
 /// What it takes, as the documentation has it.
 fn rights(user: &str, group: &str, topic: &str) -> [Acl; 4] {

@@ -9,8 +9,8 @@ use testbed::consumer::{Consumer, Member};
 use testbed::eventually;
 use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, CLIENT_ID, Operation, Resource};
 
-use super::{Locked, Way, login, mint, oauth, run, tls};
-use crate::world::{LIMIT, condition, says};
+use crate::support::secured::{Locked, Way, login, mint, oauth, run, tls};
+use crate::support::world::{LIMIT, condition, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f05_a_password_that_is_changed_is_picked_up_without_a_restart() {

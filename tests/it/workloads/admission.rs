@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
 use testbed::eventually;
 
-use super::{Scaled, pause};
-use crate::watching::ask;
-use crate::world::{LIMIT, World, says};
+use crate::support::observing::ask;
+use crate::support::workloads::{Scaled, pause};
+use crate::support::world::{LIMIT, World, says};
 
 /// Stamps a label that is another one at each update of this namespace's objects of ours, their statuses included.
 fn stamps(world: &World) -> String {
@@ -43,7 +43,7 @@ fn apply(world: &World, name: &str, items: &[Value]) {
     let dir = testbed::Scratch::new("manifests").expect("a directory");
     let file = dir.path().join(format!("{name}.json"));
     std::fs::write(&file, json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()).expect("a file");
-    crate::advice::done(&world.testbed.kubectl(&["apply", "-f", file.to_str().expect("a path")]));
+    crate::messages::advice::done(&world.testbed.kubectl(&["apply", "-f", file.to_str().expect("a path")]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn b2_labels_that_somebody_stamps_at_each_update_hinder_nothing() {
     assert_eq!(scaled.counts().await, [2]);
     scaled.pods.hang(false);
     for kind in ["mutatingadmissionpolicybinding", "mutatingadmissionpolicy"] {
-        crate::advice::done(&scaled.world.testbed.kubectl(&["delete", kind, &name]));
+        crate::messages::advice::done(&scaled.world.testbed.kubectl(&["delete", kind, &name]));
     }
 }
 

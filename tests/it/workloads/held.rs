@@ -11,9 +11,9 @@ use testbed::proxy::ApiProxy;
 use testbed::trap::Side;
 use testbed::{Operator, eventually, pods};
 
-use super::{QUICK, Scaled, pause};
-use crate::watching::with;
-use crate::world::{EXE, LIMIT, condition, flags, reset, says};
+use crate::support::observing::with;
+use crate::support::workloads::{QUICK, Scaled, pause};
+use crate::support::world::{EXE, LIMIT, condition, flags, reset, says};
 
 /// Nobody is to do anything for so many looks; the operator looks twice a second and oftener.
 async fn stays(scaled: &Scaled, count: i64) {

@@ -14,9 +14,9 @@ use testbed::trap::Side;
 use testbed::wire::{Fate, Passing, Wire};
 use testbed::{Broker, Operator, eventually, kafka, pods};
 
-use super::{QUICK, pause, reference};
-use crate::cells::{counts, work_off};
-use crate::world::{EXE, LIMIT, World, flags, is_over};
+use crate::support::matrix::{counts, work_off};
+use crate::support::workloads::{QUICK, pause, reference};
+use crate::support::world::{EXE, LIMIT, World, flags, is_over};
 
 /// So many resets at once.
 const WORKERS: usize = 6;

@@ -10,9 +10,9 @@ use testbed::proxy::ApiProxy;
 use testbed::trap::Side;
 use testbed::{Operator, Testbed, eventually, kafka};
 
-use super::{QUICK, Scaled, pause, wait};
-use crate::watching::with;
-use crate::world::{EXE, LIMIT, flags, reset, says};
+use crate::support::observing::with;
+use crate::support::workloads::{QUICK, Scaled, pause, wait};
+use crate::support::world::{EXE, LIMIT, flags, reset, says};
 
 /// Down, reset, verified, up: whatever runs the consumers.
 async fn a04(scaled: &Scaled, expected: &[i64]) {
@@ -63,7 +63,7 @@ async fn a04_a_custom_resource_with_a_scale_subresource_is_scaled_with_the_right
     pods::install_crds(&testbed.client().await).await;
     let mut scaled = Scaled::without_operator("a04c", |group, topic| vec![pods::worker("w", 2, group, topic)]).await;
     scaled.grant_workers().await;
-    scaled.world.start_operator_with(&super::QUICK);
+    scaled.world.start_operator_with(&crate::support::workloads::QUICK);
     scaled.known("p").await;
     a04(&scaled, &[2]).await;
 }
@@ -183,7 +183,7 @@ async fn a17_pods_that_crash_are_not_inactive_and_are_named_and_pause_stops_them
     let mut scaled = Scaled::without_operator("a17", crash).await;
     let (topic, group) = (scaled.topic.clone(), scaled.group.clone());
     testbed::kafka::commit(&scaled.world.bootstrap, &group, &[(&topic, 0, 7, ""), (&topic, 1, 7, "")]).await;
-    scaled.world.start_operator_with(&super::QUICK);
+    scaled.world.start_operator_with(&crate::support::workloads::QUICK);
     scaled.apply("p", Value::Null).await;
     scaled.world.wait("p", "the operator to see the object", |s| s.observed_uid.is_some()).await;
     scaled.apply("p", wait("r1")).await;

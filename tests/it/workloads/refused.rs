@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
 use testbed::pods;
 
-use super::{Scaled, pause};
-use crate::watching::with;
-use crate::world::says;
+use crate::support::observing::with;
+use crate::support::workloads::{Scaled, pause};
+use crate::support::world::says;
 
 async fn autoscaled(test: &str, scaler: impl Fn(&Value) -> Value, named: &str) {
     pods::install_crds(&testbed::start().await.client().await).await;
@@ -53,7 +53,7 @@ async fn a05_a_scaled_object_that_is_paused_is_not_in_the_way() {
 async fn a_kind_without_rights_is_told_with_the_rule_to_add() {
     pods::install_crds(&testbed::start().await.client().await).await;
     let mut scaled = Scaled::without_operator("rights", |group, topic| vec![pods::worker("w", 1, group, topic)]).await;
-    scaled.world.start_operator_with(&super::QUICK);
+    scaled.world.start_operator_with(&crate::support::workloads::QUICK);
     scaled.known("p").await;
     scaled.apply("p", pause("r1")).await;
     let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PermissionMissing").await;
@@ -73,7 +73,7 @@ async fn a_kind_without_rights_is_told_with_the_rule_to_add() {
 async fn d1_the_value_of_the_chart_that_a_message_names_gives_the_right() {
     pods::install_crds(&testbed::start().await.client().await).await;
     let mut scaled = Scaled::without_operator("d1w", |group, topic| vec![pods::worker("w", 1, group, topic)]).await;
-    scaled.world.start_operator_with(&super::QUICK);
+    scaled.world.start_operator_with(&crate::support::workloads::QUICK);
     scaled.known("p").await;
     scaled.apply("p", pause("r1")).await;
     let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PermissionMissing").await;
@@ -112,11 +112,11 @@ async fn d1_a_scaler_is_paused_by_the_annotation_that_the_message_names() {
     let message = says(&status, "Ready").2;
     let annotation = message.split_once("(annotation ").and_then(|(_, rest)| rest.split_once(')')).unwrap_or_else(|| panic!("{message}")).0;
     let (key, value) = annotation.split_once(": ").expect("a value");
-    let what = crate::advice::word_after(message, "");
-    crate::advice::done(&scaled.world.testbed.kubectl(&[
+    let what = crate::messages::advice::word_after(message, "");
+    crate::messages::advice::done(&scaled.world.testbed.kubectl(&[
         "annotate",
         what,
-        crate::advice::word_after(message, "ScaledObject "),
+        crate::messages::advice::word_after(message, "ScaledObject "),
         &format!("{key}={}", value.trim_matches('"')),
         "-n",
         namespace,
@@ -132,7 +132,7 @@ async fn d1_what_is_left_stopped_is_scaled_by_hand_as_the_message_says() {
     pods::install_crds(&testbed::start().await.client().await).await;
     let mut scaled = Scaled::without_operator("d1l", |group, topic| vec![pods::worker("w", 1, group, topic)]).await;
     scaled.grant_workers().await;
-    let flags = [&super::QUICK[..], &["--finalizer-deadline=5s"]].concat();
+    let flags = [&crate::support::workloads::QUICK[..], &["--finalizer-deadline=5s"]].concat();
     scaled.world.start_operator_with(&flags);
     scaled.known("p").await;
     scaled.pods.hang(true);
@@ -145,7 +145,7 @@ async fn d1_what_is_left_stopped_is_scaled_by_hand_as_the_message_says() {
         message.split_once("scale it by hand: ").and_then(|(_, rest)| rest.split_once(" (")).unwrap_or_else(|| panic!("{message}")).0;
     let [kind, name, "to", count] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
     let args = ["scale", &format!("{kind}/{name}"), &format!("--replicas={count}"), "-n", scaled.world.namespace.name()];
-    crate::advice::done(&scaled.world.testbed.kubectl(&args));
+    crate::messages::advice::done(&scaled.world.testbed.kubectl(&args));
     assert_eq!(scaled.counts().await, [1]);
     scaled.pods.hang(false);
 }
@@ -183,7 +183,7 @@ async fn a_right_that_is_lost_while_it_is_at_0_is_told_and_heals() {
     pods::install_crds(&testbed::start().await.client().await).await;
     let mut scaled = Scaled::without_operator("revoked", |group, topic| vec![pods::worker("w", 1, group, topic)]).await;
     scaled.grant_workers().await;
-    scaled.world.start_operator_with(&super::QUICK);
+    scaled.world.start_operator_with(&crate::support::workloads::QUICK);
     scaled.known("p").await;
     scaled.pods.hang(true);
     scaled.apply("p", with(pause("r1"), "waitTimeout", json!("4s"))).await;

@@ -6,9 +6,9 @@ use stream_pipeline_operator::api::{RecordPhase, Stage};
 use testbed::pods;
 
 use super::held::held;
-use super::{QUICK, Scaled, pause};
-use crate::watching::with;
-use crate::world::{World, condition, says};
+use crate::support::observing::with;
+use crate::support::workloads::{QUICK, Scaled, pause};
+use crate::support::world::{World, condition, says};
 
 impl Scaled {
     /// Its CA is in a Secret that is not there: nothing can be connected to.
@@ -186,7 +186,7 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
         ];
         String::from_utf8_lossy(&scaled.world.testbed.kubectl(&patch).stderr).into_owned()
     };
-    testbed::eventually("the policy to count", crate::world::LIMIT, async || match dry().await {
+    testbed::eventually("the policy to count", crate::support::world::LIMIT, async || match dry().await {
         said if said.contains("a freeze until Monday") => Ok(()),
         said => Err(said),
     })
@@ -224,7 +224,7 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
         ];
         String::from_utf8_lossy(&scaled.world.testbed.kubectl(&patch).stderr).into_owned()
     };
-    testbed::eventually("the policy to count", crate::world::LIMIT, async || match unguard().await {
+    testbed::eventually("the policy to count", crate::support::world::LIMIT, async || match unguard().await {
         said if said.contains("a freeze until Monday") => Ok(()),
         said => Err(said),
     })
@@ -238,7 +238,7 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     assert!(scaled.world.warned("p", "AdmissionRefused").await.contains("a freeze until Monday"));
     // Refused for good, it is tried again after growing delays, as all else is: otherwise once in two seconds at most.
     let refused = || scaled.world.refused_at("/streampipelines/p");
-    testbed::eventually("more tries", crate::world::LIMIT, async || match refused().len() {
+    testbed::eventually("more tries", crate::support::world::LIMIT, async || match refused().len() {
         n if n >= 8 => Ok(()),
         n => Err(format!("{n} tries")),
     })
@@ -247,9 +247,11 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     let apart = tries[7].duration_since(tries[6]).as_secs_f64();
     assert!(apart > 4.0, "{apart} s between the seventh and the eighth: {tries:?}");
     lifted(&scaled.world, &name);
-    testbed::eventually("the object to be gone", crate::world::LIMIT, async || match scaled.world.pipelines().get_opt("p").await {
-        Ok(None) => Ok(()),
-        other => Err(format!("{:?}", other.map(|p| p.map(|p| p.metadata)))),
+    testbed::eventually("the object to be gone", crate::support::world::LIMIT, async || {
+        match scaled.world.pipelines().get_opt("p").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{:?}", other.map(|p| p.map(|p| p.metadata)))),
+        }
     })
     .await;
     scaled.pods.hang(false);

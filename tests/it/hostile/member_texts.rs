@@ -1,0 +1,64 @@
+//! Text that members give, in everything people read (F18).
+
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::Stage;
+use stream_pipeline_operator::domain::words::is_unseen;
+use testbed::consumer::{Consumer, Member};
+use testbed::eventually;
+
+use crate::support::world::{LIMIT, World, condition};
+
+/// The texts in a JSON value that are not clean.
+fn unclean(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.contains(is_unseen) => found.push(text.clone()),
+        Value::Array(all) => all.iter().for_each(|v| unclean(v, found)),
+        Value::Object(all) => all.values().for_each(|v| unclean(v, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f18_hostile_client_ids_are_told_cut_and_clean() {
+    let mut world = World::new("f18").await;
+    let topic = world.topic(&[10, 10, 10, 10]).await;
+    let group = world.group(&topic, &[7, 7, 7, 7]).await;
+    let long = format!("long-{}", "x".repeat(10_000));
+    let ids = ["red-\u{1b}[31m", "forged\n2026-01-01 ERROR all is lost", "\u{202e}gnp.exe\u{2028}\u{200d}", long.as_str()];
+    let mut members = Vec::new();
+    for client_id in ids {
+        let member = Member { group: &group, topic: &topic, client_id, kip848: false, instance_id: None };
+        members.push(Consumer::member(&world.bootstrap, &member));
+    }
+    for member in &members {
+        member.wait().await;
+    }
+    world.known("p", &group).await;
+    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "1s", "to": { "position": "Earliest" } })).await;
+    let status = world
+        .wait("p", "all members to be told", |s| {
+            let waits = s.offset_reset.as_ref().is_some_and(|r| r.stage == Stage::Waiting);
+            waits && condition(s, "Ready").is_some_and(|c| c.reason == "GroupActive" && c.message.contains("4 members: "))
+        })
+        .await;
+    let message = &condition(&status, "Ready").expect("it is there").message;
+    assert!(message.contains("red- [31m (127.0.0.1)") && message.contains("forged 2026-01-01") && message.contains("gnp.exe"), "{message}");
+    assert!(message.contains("long-xxx") && message.len() < 2100, "{message}");
+    let mut found = Vec::new();
+    unclean(&json!(status), &mut found);
+    let events: Api<Event> = Api::namespaced(world.client.clone(), world.namespace.name());
+    let told = eventually("an event that tells of it", LIMIT, async || {
+        let all = events.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+        all.into_iter().find(|e| e.reason.as_deref() == Some("GroupActive")).ok_or_else(|| "none yet".to_owned())
+    })
+    .await;
+    let note = told.note.as_deref().unwrap_or_default();
+    assert!(note.contains("members: ") && note.len() <= 1024, "{note}");
+    unclean(&json!(note), &mut found);
+    assert!(found.is_empty(), "{found:?}");
+    let log = world.operator().log();
+    assert!(log.contains("red- [31m"), "the log tells of them");
+    assert!(!log.replace('\n', "").contains(is_unseen) && !log.contains("\n2026-01-01 ERROR"), "the log is clean");
+}

@@ -1,0 +1,65 @@
+//! F09: what another version of the operator left: a word that this one does not know, a value that it cannot read.
+
+use kube::ResourceExt;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use serde_json::json;
+use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, Stage};
+use testbed::eventually;
+
+use crate::support::observing::{ask, with};
+use crate::support::world::{LIMIT, World, says};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f09_a_record_closed_for_a_reason_of_the_next_version_blocks_nobody_and_keeps_its_id_used_up() {
+    let mut world = World::new("f09r").await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.known("p", &group).await;
+    world.apply("p", &group, ask("r1", "Earliest")).await;
+    let record = world.record(&world.verified("p", "r1").await).await;
+    world.kill_operator();
+    let records: Api<DynamicObject> =
+        Api::namespaced_with(world.client.clone(), world.namespace.name(), &ApiResource::erase::<OffsetResetRecord>(&()));
+    let params = PatchParams::default();
+    let of_next = json!({ "status": { "reason": "ResetProven", "message": "proven by a mirror" } });
+    records.patch_status(&record.name_any(), &params, &Patch::Merge(of_next)).await.expect("the API server takes it");
+    let told = json!({ "status": { "offsetReset": { "error": { "reason": "LinkDown", "message": "m", "retryable": true } } } });
+    world.untyped().patch_status("p", &params, &Patch::Merge(told)).await.expect("the API server takes it");
+    world.start_operator();
+    // Neither another object of the group, nor this one.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    world.apply("p", &group, ask("r2", "Latest")).await;
+    world.verified("p", "r2").await;
+    assert_eq!(world.at(&group, &topic).await, Some(10));
+    world.delete("p").await;
+    world.known("q", &group).await;
+    world.apply("q", &group, ask("q1", "Earliest")).await;
+    world.verified("q", "q1").await;
+    world.delete("q").await;
+    world.moved(&group, &topic, 5).await;
+    world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
+    let status = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
+    assert!(says(&status, "Ready").2.contains(&record.name_any()), "{status:?}");
+    assert_eq!(world.at(&group, &topic).await, Some(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f09_a_deleted_object_whose_status_cannot_be_read_goes() {
+    let mut world = World::new("f09d").await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.known("p", &group).await;
+    world.kill_operator();
+    let params = PatchParams::default();
+    let odd = json!({ "status": { "offsetReset": { "id": "r0", "stage": "Waiting", "acceptedAt": "2026-01-01T00:00:00+99:99" } } });
+    world.untyped().patch_status("p", &params, &Patch::Merge(odd)).await.expect("the API server takes it");
+    let held = json!({ "metadata": { "finalizers": [FINALIZER] } });
+    world.untyped().patch("p", &params, &Patch::Merge(held)).await.expect("it can be held");
+    world.untyped().delete("p", &kube::api::DeleteParams::default()).await.expect("it can be deleted");
+    world.start_operator();
+    eventually("the object to be gone", LIMIT, async || match world.untyped().get_opt("p").await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{:?}", other.map(|o| o.map(|o| (o.metadata, o.data))))),
+    })
+    .await;
+}

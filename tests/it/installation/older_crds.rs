@@ -1,0 +1,139 @@
+//! O29: an operator on an API server whose CRDs are older than it is.
+
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use stream_pipeline_operator::api::Stage;
+use testbed::consumer::Consumer;
+use testbed::eventually;
+
+use crate::support::observing::{ask, with};
+use crate::support::world::{LIMIT, Own, World, reset, says};
+
+pub const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties";
+
+fn kubectl(world: &World, args: &[&str]) {
+    let output = world.testbed.kubectl(args);
+    assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes a CRD one that does not have these yet.
+fn older(world: &World, plural: &str, without: &[&str]) {
+    let gone: Vec<_> = without.iter().map(|path| json!({ "op": "remove", "path": format!("{SCHEMA}/{path}") })).collect();
+    kubectl(world, &["patch", "crd", &format!("{plural}.streampipeline.io"), "--type=json", "-p", &json!(gone).to_string()]);
+}
+
+fn upgraded(world: &World) {
+    kubectl(world, &["apply", "--server-side", "--force-conflicts", "-f", CRDS]);
+}
+
+/// Put there by a client that does not validate strictly; the others are told which field is not known.
+async fn put(world: &World, name: &str, group: &str, request: &Value, dry_run: bool) -> Value {
+    let spec = json!({ "kafka": { "bootstrapServers": [world.bootstrap], "consumerGroup": group }, "offsetReset": request });
+    let object =
+        json!({ "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": name }, "spec": spec });
+    let api = world.untyped();
+    let there = api.get_opt(name).await.expect("it can be read").is_some();
+    let found = if there {
+        api.patch(name, &PatchParams { dry_run, ..PatchParams::default() }, &Patch::Merge(object)).await
+    } else {
+        let object = serde_json::from_value(object).expect("an object");
+        api.create(&PostParams { dry_run, ..PostParams::default() }, &object).await
+    };
+    found.expect("it is taken").data["spec"]["offsetReset"].clone()
+}
+
+/// As the API server would keep it.
+async fn kept(world: &World, group: &str, request: &Value) -> Value {
+    put(world, "probe", group, request, true).await
+}
+
+async fn has_all(world: &mut World) {
+    let operator = &*world.operator();
+    eventually("the operator to see the upgrade", LIMIT, async || match operator.log() {
+        log if log.contains("The installed CRDs have all that this operator needs now") => Ok(()),
+        log => Err(log.lines().last().unwrap_or_default().to_owned()),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgrade_them() {
+    let own = Own::start(Vec::new()).await;
+    let mut world = World::on(own.0, "o29").await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.restart();
+    world.known("p", &group).await;
+    world.kill_operator();
+
+    // What people ask for is cut short by the API server: a dry run would be a real reset.
+    let offset_reset = "spec/properties/offsetReset";
+    let gone = [format!("{offset_reset}/properties/dryRun"), format!("{offset_reset}/x-kubernetes-preserve-unknown-fields")];
+    older(&world, "streampipelines", &[&gone[0], &gone[1]]);
+    let dry = |id: &str| with(ask(id, "Earliest"), "dryRun", json!(true));
+    eventually("the API server to drop what it does not know", LIMIT, async || match kept(&world, &group, &dry("r1")).await {
+        request if request["dryRun"].is_null() => Ok(()),
+        request => Err(request.to_string()),
+    })
+    .await;
+    world.restart();
+    let before = world.writes().len();
+    let stored = put(&world, "p", &group, &dry("r1"), false).await;
+    assert!(stored["dryRun"].is_null() && stored["id"] == "r1", "as it is stored it is a real one: {stored}");
+    put(&world, "created", &group, &with(dry("r1"), "whenCreated", json!("Run")), false).await;
+    for name in ["p", "created"] {
+        let status = world.reaches(name, "r1", Stage::Failed, "CRDOutdated").await;
+        let (stalled, _, message) = says(&status, "Stalled");
+        assert_eq!((stalled, says(&status, "OffsetsReset").0), ("True", "False"));
+        for part in [
+            "streampipelines.streampipeline.io is older",
+            "spec.offsetReset.",
+            "helm upgrade",
+            "kubectl apply --server-side -f crds/",
+            "a new id",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        world.passes(name).await;
+    }
+    let writes = world.writes().split_off(before);
+    assert!(writes.iter().all(|w| w.contains("/status") || w.contains("/events")), "{writes:#?}");
+    assert!(!writes.is_empty() && world.all_records().await.is_empty());
+    // Upgraded under it: what was cut short does not run by itself, what is asked anew is what was meant.
+    upgraded(&world);
+    has_all(&mut world).await;
+    for name in ["p", "created"] {
+        world.passes(name).await;
+        world.reaches(name, "r1", Stage::Failed, "CRDOutdated").await;
+    }
+    assert_eq!(world.at(&group, &topic).await, Some(7));
+    world.delete("created").await;
+    eventually("the API server to keep it", LIMIT, async || match kept(&world, &group, &dry("r2")).await {
+        request if request["dryRun"] == json!(true) => Ok(()),
+        request => Err(request.to_string()),
+    })
+    .await;
+    world.apply("p", &group, dry("r2")).await;
+    world.reaches("p", "r2", Stage::Planned, "PlanReady").await;
+    assert_eq!(world.at(&group, &topic).await, Some(7));
+
+    // Only the record is cut short: a request waits, and starts by itself after the upgrade.
+    let member = Consumer::classic(&world.bootstrap, &group, &topic, "o29-member");
+    member.wait().await;
+    world.apply("p", &group, ask("r3", "Earliest")).await;
+    let waits = world.reaches("p", "r3", Stage::Waiting, "GroupActive").await;
+    world.kill_operator();
+    older(&world, "offsetresetrecords", &["spec/properties/plan/properties/chunkSize"]);
+    world.restart();
+    let status = world.reaches("p", "r3", Stage::Waiting, "CRDOutdated").await;
+    assert!(says(&status, "Ready").2.contains("offsetresetrecords.streampipeline.io is older"), "{status:?}");
+    assert!(says(&status, "Ready").2.contains("spec.plan.chunkSize"), "{status:?}");
+    member.stop().await;
+    world.passes("p").await;
+    assert_eq!((world.at(&group, &topic).await, world.all_records().await.len()), (Some(7), 1), "the dry run's");
+    upgraded(&world);
+    let done = world.verified("p", "r3").await;
+    assert_eq!(reset(&done).deadline, reset(&waits).deadline, "the clock went on");
+    assert_eq!(world.at(&group, &topic).await, Some(0));
+}

@@ -1,0 +1,52 @@
+//! A broker that stands still for about as long as a call may take, under many that ask: its answers come when nobody waits for them any
+//! more, or just not yet. librdkafka ended the operator so, without any malice.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stream_pipeline_operator::api::Stage;
+
+use super::long;
+use crate::support::proxied::Wired;
+use crate::support::world::LIMIT;
+
+const PIPELINES: usize = 50;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f26_a_broker_that_stands_still_about_the_deadline_ends_nobody() {
+    let (mut wired, broker) = Wired::with_broker("f26").await;
+    // Without the proxy: as it is used.
+    wired.world.named = None;
+    let (stops, deadline, flags): (u64, u64, &[&str]) = if long() { (20, 10_000, &["--max-backoff=3s"]) } else { (4, 1_500, &[]) };
+    let by = format!("--call-deadline={deadline}ms");
+    let flags: Vec<_> = flags.iter().copied().chain([by.as_str()]).collect();
+    wired.restart_with(&flags);
+    wired.fresh("p").await;
+    let operator = wired.operator.as_ref().expect("an operator").pid();
+    let world = &wired.world;
+    for n in 0..PIPELINES {
+        world.known(&format!("p{n}"), &wired.group).await;
+    }
+    for stop in 0..stops {
+        let id = format!("r{stop}");
+        for n in 0..PIPELINES {
+            let ask = json!({ "id": id, "dryRun": true, "quietPeriod": "0s", "to": { "position": "Earliest" } });
+            world.apply(&format!("p{n}"), &wired.group, ask).await;
+        }
+        broker.pause();
+        // From a little under the deadline to over it; it is the thing tried, not a wait for something.
+        tokio::time::sleep(Duration::from_millis(deadline * (98 + 12 * stop / stops) / 100)).await;
+        broker.resume();
+        for n in 0..PIPELINES {
+            world.reaches(&format!("p{n}"), &id, Stage::Planned, "PlanReady").await;
+        }
+    }
+    let running = wired.operator.as_mut().expect("an operator");
+    assert!(running.is_running() && running.pid() == operator, "the same process");
+    let address = running.log();
+    let address = address.lines().find_map(|l| l.split("probes and metrics address=").nth(1)).expect("the address of /metrics").trim();
+    let metrics = tokio::time::timeout(LIMIT, testbed::http_get(address, "/metrics")).await.expect("an answer");
+    let ends: Vec<_> = metrics.lines().filter(|l| l.contains("kafka_client_ends_total{")).collect();
+    println!("f26: {stops} stops of about {deadline} ms under {PIPELINES} that ask; ends of clients that nobody wanted: {ends:?}");
+    assert!(ends.is_empty(), "{ends:?}");
+}

@@ -1,0 +1,183 @@
+//! The rows about secured connections, on one broker with TLS, SASL, OAuth and ACLs that all tests share; each has its own
+//! topics, groups, Secrets, namespace and operator.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, CLIENT_ID, CLIENT_SECRET, Issued, Operation, Resource, Secured};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::world::World;
+
+/// Lets the operator reach the token service of this machine.
+pub const LOCAL: [&str; 2] = ["--allow-plain-http", "--allowed-endpoints=127.0.0.1,::1"];
+
+fn start() -> &'static Secured {
+    static SECURED: OnceLock<Result<Secured, String>> = OnceLock::new();
+    // A failure is kept too: it is tried once, not once a test.
+    let started = SECURED.get_or_init(|| testbed::ensure().and_then(|parts| Secured::start(&parts)).map_err(|e| format!("{e:#}")));
+    started.as_ref().unwrap_or_else(|error| panic!("the broker did not start: {error}"))
+}
+
+/// A way in: the listener, and `spec.kafka.tls` and `.sasl` for it.
+#[derive(Clone)]
+pub struct Way {
+    pub name: String,
+    pub at: String,
+    pub tls: Value,
+    pub sasl: Value,
+}
+
+impl Way {
+    pub fn new(name: &str, at: String, tls: Value, sasl: Value) -> Self {
+        Self { name: name.to_owned(), at, tls, sasl }
+    }
+}
+
+/// Trusting the CA of the Secret `ca`.
+pub fn tls() -> Value {
+    json!({ "ca": { "secretKeyRef": { "name": "ca" } } })
+}
+
+pub fn with_certificate(secret: &str) -> Value {
+    json!({ "ca": { "secretKeyRef": { "name": "ca" } }, "clientCertificateSecretRef": { "name": secret } })
+}
+
+pub fn login(mechanism: &str, secret: &str) -> Value {
+    json!({ "mechanism": mechanism, "credentialsSecretRef": { "name": secret } })
+}
+
+pub fn oauth(endpoint: &str, secret: &str) -> Value {
+    json!({ "mechanism": "OAUTHBEARER", "credentialsSecretRef": { "name": secret }, "tokenEndpoint": endpoint, "clientID": CLIENT_ID })
+}
+
+/// A namespace with the Secrets of alice and of the client of the token service, and the broker.
+pub struct Locked {
+    pub world: World,
+    pub secured: &'static Secured,
+    test: String,
+}
+
+impl Locked {
+    /// With an operator.
+    pub async fn new(test: &str, extra: &[&str]) -> Self {
+        let mut locked = Self::without_operator(test).await;
+        locked.start(extra);
+        locked
+    }
+
+    pub async fn without_operator(test: &str) -> Self {
+        let secured = tokio::task::spawn_blocking(start).await.expect("the start does not panic");
+        let mut world = World::without_operator(test).await;
+        world.bootstrap = secured.plaintext();
+        let locked = Self { world, secured, test: test.to_owned() };
+        locked.secret("ca", json!({ "ca.crt": secured.ca_pem() })).await;
+        locked.secret("login", json!({ "username": ALICE, "password": ALICE_PASSWORD })).await;
+        locked.secret("token-client", json!({ "clientSecret": CLIENT_SECRET })).await;
+        locked.certificate("user", secured.client_certificate(ALICE)).await;
+        locked
+    }
+
+    pub fn start(&mut self, extra: &[&str]) {
+        let flags = [&LOCAL, extra].concat();
+        self.world.start_operator_with(&flags);
+    }
+
+    /// Creates or replaces a Secret.
+    pub async fn secret(&self, name: &str, values: Value) {
+        let api: Api<Secret> = Api::namespaced(self.world.client.clone(), self.world.namespace.name());
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": values });
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(secret)).await.expect("the Secret is taken");
+    }
+
+    /// A Secret of type `kubernetes.io/tls`, as to its keys.
+    pub async fn certificate(&self, name: &str, made: anyhow::Result<(String, String)>) {
+        let (certificate, key) = made.expect("a certificate");
+        self.secret(name, json!({ "tls.crt": certificate, "tls.key": key })).await;
+    }
+
+    /// Work that blocks.
+    pub fn block<T>(&self, work: impl FnOnce(&Secured) -> anyhow::Result<T>) -> T {
+        tokio::task::block_in_place(|| work(self.secured)).expect("the broker does it")
+    }
+
+    /// All that a reset needs, to everybody of [`Locked::ways`], on the topics and groups of this test.
+    pub fn let_in(&self) {
+        let of = |user| {
+            [Resource::Topic, Resource::Group].map(|kind| Acl::allow(user, Operation::Read, kind, &format!("{}-", self.test)).prefixed())
+        };
+        let acls = [ALICE, CLIENT_ID].map(of).concat();
+        self.block(|s| s.grant(&acls));
+    }
+
+    /// Every way in that is right.
+    pub fn ways(&self) -> Vec<Way> {
+        let s = self.secured;
+        vec![
+            Way::new("tls", s.ssl(), tls(), Value::Null),
+            Way::new("mtls", s.mtls(), with_certificate("user"), Value::Null),
+            Way::new("scram-512", s.scram(), tls(), login("SCRAM-SHA-512", "login")),
+            Way::new("scram-256", s.scram(), tls(), login("SCRAM-SHA-256", "login")),
+            Way::new("plain", s.scram(), tls(), login("PLAIN", "login")),
+            Way::new("sasl-plaintext", s.sasl_plaintext(), Value::Null, login("SCRAM-SHA-512", "login")),
+            Way::new("oauth", s.oauth(), tls(), oauth(&s.tokens().url(), "token-client")),
+        ]
+    }
+
+    pub async fn apply(&self, name: &str, way: &Way, group: &str, reset: Value) {
+        let mut kafka = json!({ "bootstrapServers": [way.at], "consumerGroup": group });
+        for (field, value) in [("tls", &way.tls), ("sasl", &way.sasl)] {
+            if !value.is_null() {
+                kafka[field] = value.clone();
+            }
+        }
+        let mut spec = json!({ "kafka": kafka });
+        if !reset.is_null() {
+            spec["offsetReset"] = reset;
+        }
+        self.world.apply_spec(name, spec).await.unwrap_or_else(|e| panic!("{name}: the API server takes it: {e}"));
+    }
+}
+
+/// A request that runs at once.
+pub fn run(id: &str) -> Value {
+    json!({ "id": id, "quietPeriod": "0s", "whenCreated": "Run", "to": { "position": "Earliest" } })
+}
+
+/// A token service of a test's own, with tokens that are signed like those of the shared one; and how many it gave.
+pub async fn mint(secured: &'static Secured, make: fn(&Secured) -> anyhow::Result<Issued>) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/token", listener.local_addr().expect("an address"));
+    let given = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&given);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                // All of the request, as far as the secret, which is last in it.
+                let (mut request, mut part) = (Vec::new(), [0; 4096]);
+                while !String::from_utf8_lossy(&request).contains("client_secret=") {
+                    match stream.read(&mut part).await {
+                        Ok(n) if n > 0 => request.extend_from_slice(&part[..n]),
+                        _ => return,
+                    }
+                }
+                let issued = make(secured).expect("a token");
+                let life = issued.expires.duration_since(SystemTime::now()).unwrap_or_default().as_secs().max(1);
+                let body = json!({ "access_token": issued.token, "token_type": "Bearer", "expires_in": life }).to_string();
+                let length = body.len();
+                let head =
+                    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                // Fails only where the operator has gone.
+                let _ = stream.write_all((head + &body).as_bytes()).await;
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+    (url, given)
+}
