@@ -5,45 +5,43 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use serde_json::json;
-use stream_pipeline_operator::api::{OffsetResetRecord, RecordPhase, Stage, StreamPipelineStatus};
-use testbed::proxy::{ApiProxy, KafkaProxy, OFFSET_COMMIT};
+use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
+use testbed::proxy::{ApiProxy, KafkaProxy};
 use testbed::trap::{Side, Traps};
 use testbed::{Broker, Operator, kafka, offsets_topic};
 
-use crate::support::world::{EXE, World, flags, says};
+use crate::support::brokers;
+use crate::support::calls::is_commit;
+use crate::support::requests::ask;
+use crate::support::sockets::ports;
+use crate::support::status::{assert_has, says};
+use crate::support::world::{EXE, World, flags};
 
-/// So many tests, all told, can stop calls to the one broker that they share: none gives its line back.
-const LINES: usize = 64;
-/// Where the group of a [`Wired`] stands at first.
+/// So many tests, all told, can stop calls to the one broker that they share: none gives its listener back.
+const LISTENERS: usize = 64;
+/// Where the group of a [`ProxiedWorld`] stands at first.
 pub const START: [i64; 3] = [7, 8, 9];
 
-/// A broker with many listeners; in front of each a socket that is one test's proxy.
-struct Lines {
+/// A broker that all tests share, with a listener for each; in front of each listener a socket for that test's proxy.
+struct SharedBroker {
     broker: Broker,
     free: Mutex<Vec<(TcpListener, String)>>,
 }
 
-pub fn sockets(count: usize) -> (Vec<TcpListener>, Vec<String>) {
-    let sockets: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    let addresses = sockets.iter().map(|s| s.local_addr().expect("an address").to_string()).collect();
-    (sockets, addresses)
-}
-
-async fn lines() -> &'static Lines {
-    static ONCE: OnceLock<Lines> = OnceLock::new();
+async fn shared_broker() -> &'static SharedBroker {
+    static ONCE: OnceLock<SharedBroker> = OnceLock::new();
     let testbed = testbed::start().await;
     let start = || {
-        let (sockets, addresses) = sockets(LINES);
+        let (sockets, addresses) = ports(LISTENERS);
         let broker = Broker::start_behind(&testbed.parts, &addresses).expect("a broker starts");
         let free = sockets.into_iter().enumerate().map(|(n, socket)| (socket, broker.behind(n))).collect();
-        Lines { broker, free: Mutex::new(free) }
+        SharedBroker { broker, free: Mutex::new(free) }
     };
     tokio::task::spawn_blocking(move || ONCE.get_or_init(start)).await.expect("the broker starts")
 }
 
 /// A world whose calls to broker and API server go through proxies.
-pub struct Wired {
+pub struct ProxiedWorld {
     pub world: World,
     pub traps: Arc<Traps>,
     pub api: ApiProxy,
@@ -54,43 +52,47 @@ pub struct Wired {
     pub operator: Option<Operator>,
 }
 
-impl Wired {
+impl ProxiedWorld {
     /// With an operator that knows the pipeline `p`.
     pub async fn new(test: &str) -> Self {
-        let mut wired = Self::without_operator(test).await;
-        wired.restart_with(&[]);
-        wired.fresh("p").await;
-        wired
+        Self::with_flags(test, &[]).await
+    }
+
+    /// The same, whose operator has these flags too.
+    pub async fn with_flags(test: &str, extra: &[&str]) -> Self {
+        let mut proxied = Self::without_operator(test).await;
+        proxied.restart_with(extra);
+        proxied.fresh("p").await;
+        proxied
     }
 
     pub async fn without_operator(test: &str) -> Self {
-        let lines = lines().await;
-        let (socket, behind) = lines.free.lock().expect("no panic under this lock").pop().expect("enough lines");
+        let shared = shared_broker().await;
+        let listener = shared.free.lock().expect("no panic under this lock").pop().expect("LISTENERS are enough for all tests");
         let mut world = World::without_operator(test).await;
-        world.bootstrap = lines.broker.bootstrap();
-        Self::between(world, vec![(socket, behind)]).await
+        world.bootstrap = shared.broker.bootstrap();
+        Self::behind(world, vec![listener]).await
     }
 
     /// On a broker of its own, which may end and come back.
     pub async fn with_broker(test: &str) -> (Self, Arc<Broker>) {
         let mut world = World::without_operator(test).await;
-        let (mut socket, addresses) = sockets(1);
+        let (mut socket, addresses) = ports(1);
         let parts = &world.testbed.parts;
-        let start = move || Broker::start_behind(parts, &addresses);
-        let broker = tokio::task::spawn_blocking(start).await.expect("no panic").expect("a broker starts");
+        let broker = brokers::start(move || Broker::start_behind(parts, &addresses)).await;
         world.bootstrap = broker.bootstrap();
-        let wired = Self::between(world, vec![(socket.remove(0), broker.second())]).await;
-        (wired, Arc::new(broker))
+        let proxied = Self::behind(world, vec![(socket.remove(0), broker.second())]).await;
+        (proxied, Arc::new(broker))
     }
 
-    /// With a socket in front of each of these listeners.
-    pub async fn between(mut world: World, lines: Vec<(TcpListener, String)>) -> Self {
+    /// With a proxy on each of these sockets, in front of the listener beside it.
+    pub async fn behind(mut world: World, listeners: Vec<(TcpListener, String)>) -> Self {
         let traps: Arc<Traps> = Arc::default();
         let mut named = Vec::new();
-        for (socket, behind) in lines {
-            let (proxy, listener) = KafkaProxy::on(socket, Arc::clone(&traps)).expect("a proxy listens");
+        for (socket, listener) in listeners {
+            let (proxy, accepts) = KafkaProxy::on(socket, Arc::clone(&traps)).expect("a proxy listens");
             named.push(proxy.address.clone());
-            proxy.serve(listener, behind);
+            proxy.serve(accepts, listener);
         }
         world.named = Some(named);
         let operator = world.testbed.cluster.operator_kubeconfig();
@@ -117,10 +119,17 @@ impl Wired {
     }
 
     pub async fn ask_for(&self, id: &str, position: &str) {
-        self.world.apply(&self.name, &self.group, json!({ "id": id, "quietPeriod": "0s", "to": { "position": position } })).await;
+        self.world.apply(&self.name, &self.group, ask(id, position)).await;
     }
 
-    /// Kills the operator where it stands; what was stopped stays so.
+    /// Asks for a reset, and waits until a call of it is stopped: before the server gets it, or before its answer comes back.
+    pub async fn ask_and_stop(&self, side: Side, call: impl Fn(&str) -> bool + Send + 'static) {
+        self.traps.arm(side, call);
+        self.ask().await;
+        self.traps.sprung().await;
+    }
+
+    /// Kills the operator where it stands; calls that were stopped stay so.
     pub fn kill(&mut self) {
         self.operator.as_mut().expect("an operator").kill();
         self.traps.disarm();
@@ -129,7 +138,7 @@ impl Wired {
     /// Kills the processes of the operator's Kafka clients where they stand.
     pub fn kill_clients(&mut self) {
         let operator = self.operator.as_ref().expect("an operator");
-        assert!(operator.kill_children() > 0, "it has a Kafka client");
+        assert!(operator.kill_children() > 0, "expected the operator to have a Kafka client");
         self.traps.disarm();
     }
 
@@ -141,12 +150,12 @@ impl Wired {
 
     /// Commits that left an operator.
     pub fn commits(&self) -> usize {
-        self.traps.seen().iter().filter(|call| *call == OFFSET_COMMIT).count()
+        self.traps.seen().iter().filter(|call| is_commit(call)).count()
     }
 
     /// Commits that a broker answered.
     pub fn answered(&self) -> usize {
-        self.traps.log().iter().filter(|p| p.side == Side::After && p.call == OFFSET_COMMIT).count()
+        self.traps.log().iter().filter(|p| p.side == Side::After && is_commit(&p.call)).count()
     }
 
     pub async fn offsets(&self) -> Vec<Option<i64>> {
@@ -157,49 +166,61 @@ impl Wired {
     pub async fn landed(&self) -> Vec<Vec<i64>> {
         let all = offsets_topic::landed(&self.world.bootstrap, &self.group).await;
         let by_partition: BTreeMap<i32, Vec<i64>> = all.into_iter().map(|((_, partition), offsets)| (partition, offsets)).collect();
-        assert!(by_partition.values().zip(START).all(|(offsets, first)| offsets[0] == first), "{by_partition:?}");
+        let begins = by_partition.values().zip(START).all(|(offsets, first)| offsets[0] == first);
+        assert!(begins, "expected each partition to begin at {START:?}: {by_partition:?}");
         let count = by_partition.values().map(Vec::len).max().unwrap_or_default();
         (1..count).map(|n| by_partition.values().filter_map(|offsets| offsets.get(n)).copied().collect()).collect()
     }
 
+    /// Waits until `r1` is held, of which nothing landed.
     pub async fn held(&self) -> StreamPipelineStatus {
         let status = self.world.reaches(&self.name, "r1", Stage::Held, "OutcomeUnknown").await;
-        assert_eq!(says(&status, "OffsetsReset").0, "Unknown");
-        assert_eq!(says(&status, "Stalled").0, "True");
-        let message = says(&status, "Ready").2;
-        assert!(
-            message.contains("0 of 3 partitions at their target, 3 as before, 0 elsewhere") && message.contains("onUnknownOutcome: Retry"),
-            "{message}"
-        );
-        assert!(self.landed().await.is_empty(), "nothing was sent");
+        assert_eq!((says(&status, "OffsetsReset").0, says(&status, "Stalled").0), ("Unknown", "True"), "OffsetsReset and Stalled");
+        let counts = "0 of 3 partitions at their target, 3 as before, 0 elsewhere";
+        assert_has(says(&status, "Ready").2, &[counts, "onUnknownOutcome: Retry"]);
+        assert_eq!(self.landed().await, Vec::<Vec<i64>>::new(), "commits that landed, where nothing was sent");
         status
     }
 
-    /// Verified, by one commit.
+    /// Waits until `r1` is verified, by one commit and under one record.
     pub async fn verified(&self) {
         let status = self.world.verified(&self.name, "r1").await;
-        assert_eq!(self.landed().await, [[0, 0, 0]], "sent once");
-        assert_eq!(self.world.record(&status).await.status.map(|s| s.phase), Some(RecordPhase::Verified));
-        let of_pipeline = |r: &OffsetResetRecord| r.spec.pipeline.name == self.name;
-        assert_eq!(self.world.all_records().await.into_iter().filter(of_pipeline).count(), 1);
+        assert_eq!(self.landed().await, [[0, 0, 0]], "commits that landed, where one was sent");
+        assert_eq!(self.world.record(&status).await.status.map(|s| s.phase), Some(RecordPhase::Verified), "the phase of the record");
+        let count = self.world.all_records().await.into_iter().filter(|r| r.spec.pipeline.name == self.name).count();
+        assert_eq!(count, 1, "records of {}", self.name);
+    }
+
+    /// Waits for the end, which must be what the broker's log says: verified by one commit, or held with at most one.
+    pub async fn honest_end(&self) -> Stage {
+        let over = |s: &StreamPipelineStatus| s.offset_reset.as_ref().is_some_and(|r| matches!(r.stage, Stage::Verified | Stage::Held));
+        let status = self.world.wait(&self.name, "the reset to end", over).await;
+        let stage = status.offset_reset.as_ref().expect("it has ended").stage;
+        let (landed, reason) = (self.landed().await, says(&status, "Ready").1);
+        match stage {
+            Stage::Verified => assert_eq!((landed.as_slice(), reason), (&[vec![0; 3]][..], "ResetVerified"), "what landed, and the reason"),
+            _ => assert!(
+                landed.len() <= 1 && reason == "OutcomeUnknown",
+                "expected at most one commit and OutcomeUnknown: {landed:?} {status:?}"
+            ),
+        }
+        let phase = if stage == Stage::Verified { RecordPhase::Verified } else { RecordPhase::Held };
+        assert_eq!(self.world.record(&status).await.status.map(|s| s.phase), Some(phase), "the phase of the record");
+        stage
     }
 }
 
-/// A second operator, with a way of its own to the API server.
-pub struct Replica {
+/// An operator whose calls to the API server alone go through a proxy, one of its own.
+pub struct ProxiedOperator {
     pub traps: Arc<Traps>,
     pub operator: Operator,
     _api: ApiProxy,
 }
 
-impl Replica {
-    pub async fn start(wired: &Wired, extra: &[&str]) -> Self {
-        let api = ApiProxy::start(&wired.world.testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
-        let operator = Operator::start_with(&api.kubeconfig(), Path::new(EXE), wired.world.namespace.name(), &flags(extra));
+impl ProxiedOperator {
+    pub async fn start(world: &World, extra: &[&str]) -> Self {
+        let api = ApiProxy::start(&world.testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
+        let operator = Operator::start_with(&api.kubeconfig(), Path::new(EXE), world.namespace.name(), &flags(extra));
         Self { traps: Arc::clone(&api.traps), operator, _api: api }
     }
-}
-
-pub fn records(call: &str, method: &str) -> bool {
-    call.starts_with(method) && call.contains("/offsetresetrecords")
 }

@@ -1,12 +1,9 @@
-//! The rows about secured connections, on one broker with TLS, SASL, OAuth and ACLs that all tests share; each has its own
-//! topics, groups, Secrets, namespace and operator.
+//! A world on the broker with TLS, SASL, OAuth and ACLs, which all tests share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use testbed::secured::{ALICE, ALICE_PASSWORD, Acl, CLIENT_ID, CLIENT_SECRET, Issued, Operation, Resource, Secured};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,13 +54,13 @@ pub fn oauth(endpoint: &str, secret: &str) -> Value {
 }
 
 /// A namespace with the Secrets of alice and of the client of the token service, and the broker.
-pub struct Locked {
+pub struct SecuredWorld {
     pub world: World,
     pub secured: &'static Secured,
     test: String,
 }
 
-impl Locked {
+impl SecuredWorld {
     /// With an operator.
     pub async fn new(test: &str, extra: &[&str]) -> Self {
         let mut locked = Self::without_operator(test).await;
@@ -76,9 +73,9 @@ impl Locked {
         let mut world = World::without_operator(test).await;
         world.bootstrap = secured.plaintext();
         let locked = Self { world, secured, test: test.to_owned() };
-        locked.secret("ca", json!({ "ca.crt": secured.ca_pem() })).await;
-        locked.secret("login", json!({ "username": ALICE, "password": ALICE_PASSWORD })).await;
-        locked.secret("token-client", json!({ "clientSecret": CLIENT_SECRET })).await;
+        locked.world.secret("ca", json!({ "ca.crt": secured.ca_pem() })).await;
+        locked.world.secret("login", json!({ "username": ALICE, "password": ALICE_PASSWORD })).await;
+        locked.world.secret("token-client", json!({ "clientSecret": CLIENT_SECRET })).await;
         locked.certificate("user", secured.client_certificate(ALICE)).await;
         locked
     }
@@ -88,17 +85,10 @@ impl Locked {
         self.world.start_operator_with(&flags);
     }
 
-    /// Creates or replaces a Secret.
-    pub async fn secret(&self, name: &str, values: Value) {
-        let api: Api<Secret> = Api::namespaced(self.world.client.clone(), self.world.namespace.name());
-        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": values });
-        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(secret)).await.expect("the Secret is taken");
-    }
-
     /// A Secret of type `kubernetes.io/tls`, as to its keys.
     pub async fn certificate(&self, name: &str, made: anyhow::Result<(String, String)>) {
         let (certificate, key) = made.expect("a certificate");
-        self.secret(name, json!({ "tls.crt": certificate, "tls.key": key })).await;
+        self.world.secret(name, json!({ "tls.crt": certificate, "tls.key": key })).await;
     }
 
     /// Work that blocks.
@@ -106,13 +96,11 @@ impl Locked {
         tokio::task::block_in_place(|| work(self.secured)).expect("the broker does it")
     }
 
-    /// All that a reset needs, to everybody of [`Locked::ways`], on the topics and groups of this test.
+    /// All that a reset needs, to everybody of [`SecuredWorld::ways`], on the topics and groups of this test.
     pub fn let_in(&self) {
-        let of = |user| {
-            [Resource::Topic, Resource::Group].map(|kind| Acl::allow(user, Operation::Read, kind, &format!("{}-", self.test)).prefixed())
-        };
-        let acls = [ALICE, CLIENT_ID].map(of).concat();
-        self.block(|s| s.grant(&acls));
+        for user in [ALICE, CLIENT_ID] {
+            self.let_user_in(user, &format!("{}-", self.test));
+        }
     }
 
     /// Every way in that is right.
@@ -129,6 +117,25 @@ impl Locked {
         ]
     }
 
+    /// A user of SCRAM with this password, and the Secret of that name for the log-in.
+    pub async fn user(&self, user: &str, password: &str, secret: &str) {
+        self.block(|s| s.set_scram_password(user, password));
+        self.world.secret(secret, json!({ "username": user, "password": password })).await;
+    }
+
+    /// All that a reset needs, to this user, on the topics and groups whose names begin so.
+    pub fn let_user_in(&self, user: &str, prefix: &str) {
+        let acls = [Resource::Topic, Resource::Group].map(|kind| Acl::allow(user, Operation::Read, kind, prefix).prefixed());
+        self.block(|s| s.grant(&acls));
+    }
+
+    /// A topic of ten records, and a group that is at 7.
+    pub async fn topic_and_group(&self) -> (String, String) {
+        let topic = self.world.topic(&[10]).await;
+        let group = self.world.group(&topic, &[7]).await;
+        (topic, group)
+    }
+
     pub async fn apply(&self, name: &str, way: &Way, group: &str, reset: Value) {
         let mut kafka = json!({ "bootstrapServers": [way.at], "consumerGroup": group });
         for (field, value) in [("tls", &way.tls), ("sasl", &way.sasl)] {
@@ -136,11 +143,7 @@ impl Locked {
                 kafka[field] = value.clone();
             }
         }
-        let mut spec = json!({ "kafka": kafka });
-        if !reset.is_null() {
-            spec["offsetReset"] = reset;
-        }
-        self.world.apply_spec(name, spec).await.unwrap_or_else(|e| panic!("{name}: the API server takes it: {e}"));
+        self.world.apply_with(name, json!({ "kafka": kafka }), reset).await;
     }
 }
 

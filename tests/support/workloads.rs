@@ -1,21 +1,26 @@
-//! The rows about `spec.kafka.workloads`: real controllers, and a real consumer per pod.
+//! A world with workloads (`spec.kafka.workloads`): real controllers, and a real consumer for each pod.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipelineStatus};
+use stream_pipeline_operator::api::{OffsetResetRecord, Phase, Stage, StreamPipelineStatus};
 use testbed::pods::{self, Pods};
+use testbed::trap::Side;
 use testbed::{RELEASE, SYSTEM_NAMESPACE, eventually, kafka};
 
-use crate::support::observing::{ask, with};
+use crate::support::calls::changes_record;
+use crate::support::proxied::ProxiedOperator;
+use crate::support::requests::{ask, with};
+use crate::support::status::{reset, says};
 use crate::support::world::{LIMIT, World};
 
 /// Shorter waits for what may still land: 6.5 s.
 pub const QUICK: [&str; 3] = ["--send-window=2s", "--call-deadline=2s", "--late-bound=500ms"];
 
 /// A namespace whose pods run, an operator, a topic with ten records in each of two partitions, and the name of a group.
-pub struct Scaled {
+pub struct WorkloadWorld {
     // Its consumers end before their namespace.
     pub pods: Pods,
     pub world: World,
@@ -24,7 +29,41 @@ pub struct Scaled {
     pub workloads: Vec<Value>,
 }
 
-impl Scaled {
+impl WorkloadWorld {
+    /// With one Deployment of two pods, and an operator whose calls to the API server go through a proxy.
+    pub async fn proxied(test: &str) -> (Self, ProxiedOperator) {
+        let scaled = Self::without_operator(test, |group, topic| vec![pods::deployment("d", 2, group, topic)]).await;
+        let proxied = ProxiedOperator::start(&scaled.world, &QUICK).await;
+        scaled.known("p").await;
+        (scaled, proxied)
+    }
+
+    /// At 0 and held: the operator was killed when it had written the plan, and nobody else may send it.
+    pub async fn held(test: &str) -> Self {
+        let (mut scaled, mut proxied) = Self::proxied(test).await;
+        proxied.traps.arm(Side::After, changes_record);
+        scaled.apply("p", pause("r1")).await;
+        proxied.traps.sprung().await;
+        proxied.operator.kill();
+        scaled.world.start_operator_with(&QUICK);
+        let status = scaled.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
+        assert!(reset(&status).paused_by_operator.is_some(), "{status:?}");
+        // Each of these is done to the letter by one of the tests below.
+        let (_, _, message) = says(&status, "Ready");
+        for told in [
+            "set onUnknownOutcome: Retry to send the same once more, or choose a new id, or remove spec.offsetReset to leave it",
+            &format!("kafka-consumer-groups --bootstrap-server … --describe --group {}", scaled.group),
+            "The operator keeps at 0 since ",
+            ": Deployment d (it had 2); a new id, or removing spec.offsetReset, starts it again",
+        ] {
+            assert!(message.contains(told), "{told}: {message}");
+        }
+        assert_eq!(status.phase, Some(Phase::Paused), "{status:?}");
+        assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![0], vec![Some(10), Some(10)]));
+        assert_eq!((scaled.scalings(), scaled.world.finalizers("p").await.len()), (1, 1));
+        scaled
+    }
+
     /// These workloads run, their consumers have read everything, and the operator knows the pipeline `p` of them.
     pub async fn new(test: &str, workloads: impl Fn(&str, &str) -> Vec<Value>) -> Self {
         let mut scaled = Self::without_operator(test, workloads).await;
@@ -33,7 +72,7 @@ impl Scaled {
         scaled
     }
 
-    /// One Deployment of two.
+    /// With one Deployment of two pods.
     pub async fn one(test: &str) -> Self {
         Self::new(test, |group, topic| vec![pods::deployment("d", 2, group, topic)]).await
     }
@@ -51,7 +90,7 @@ impl Scaled {
         scaled
     }
 
-    /// As its owner, who has not forced anything.
+    /// Applies the manifest as its owner, who forces nothing.
     pub async fn owner_applies(&self, manifest: &Value) -> kube::Result<()> {
         pods::apply(&self.world.client, self.world.namespace.name(), "owner", manifest).await.map(drop)
     }
@@ -59,7 +98,7 @@ impl Scaled {
     /// The operator has seen the object, and the consumers have read everything.
     pub async fn known(&self, name: &str) {
         self.apply(name, Value::Null).await;
-        self.world.wait(name, "the operator to see the object", |s| s.observed_uid.is_some()).await;
+        self.world.is_seen(name).await;
         self.read().await;
     }
 
@@ -72,11 +111,8 @@ impl Scaled {
         self.apply_spec(name, self.spec(), reset).await;
     }
 
-    pub async fn apply_spec(&self, name: &str, mut spec: Value, reset: Value) {
-        if !reset.is_null() {
-            spec["offsetReset"] = reset;
-        }
-        self.world.apply_spec(name, spec).await.expect("the API server takes it");
+    pub async fn apply_spec(&self, name: &str, spec: Value, reset: Value) {
+        self.world.apply_with(name, spec, reset).await;
     }
 
     /// Members of the group, by the names of their pods.
@@ -88,6 +124,7 @@ impl Scaled {
         self.world.offsets(&self.group, &self.topic, 2).await
     }
 
+    /// Waits until both partitions are at this offset.
     pub async fn is_at(&self, what: &str, offset: i64) {
         eventually(what, LIMIT, async || match self.offsets().await {
             all if all == [Some(offset); 2] => Ok(()),
@@ -96,7 +133,7 @@ impl Scaled {
         .await;
     }
 
-    /// The consumers have read everything, and all of them are there.
+    /// Waits until the consumers have read everything, and all of them are members.
     pub async fn read(&self) {
         let count = self.counts().await.iter().sum::<i64>();
         self.is_at("everything to be read", 10).await;
@@ -107,6 +144,7 @@ impl Scaled {
         .await;
     }
 
+    /// `spec.replicas` of this workload.
     pub async fn count(&self, workload: &Value) -> i64 {
         let found = pods::get(&self.world.client, self.world.namespace.name(), workload).await.expect("the workload is there");
         found.data["spec"]["replicas"].as_i64().expect("a count")
@@ -121,6 +159,7 @@ impl Scaled {
         counts
     }
 
+    /// Waits for these counts.
     pub async fn counted(&self, counts: &[i64]) {
         eventually(&format!("counts of {counts:?}"), LIMIT, async || match self.counts().await {
             seen if seen == counts => Ok(()),
@@ -133,34 +172,21 @@ impl Scaled {
         pods::scale(&self.world.client, self.world.namespace.name(), workload, count).await.expect("it can be scaled");
     }
 
-    /// Counts that the operator has written, oldest first: by the audit log.
+    /// How often the operator has written a count, by the audit log.
     pub fn scalings(&self) -> usize {
         self.world.writes().iter().filter(|w| w.starts_with("\"patch\"") && w.contains("/scale?")).count()
     }
 
-    pub async fn record(&self) -> OffsetResetRecord {
-        let mut all = self.world.all_records().await;
-        assert_eq!(all.len(), 1, "one record: {all:?}");
-        all.remove(0)
-    }
-
-    pub async fn finalizers(&self, name: &str) -> Vec<String> {
-        self.world.pipelines().get(name).await.expect("the object is there").finalizers().to_vec()
-    }
-
-    /// The record says so, and nothing is left to do for it.
+    /// Waits until the one record says that what was stopped runs again, and nothing is left to do for it.
     pub async fn brought_back(&self, name: &str) -> OffsetResetRecord {
-        let record = self.world.brought_back(&self.record().await.name_any()).await;
+        let record = self.world.brought_back(&self.world.only_record().await.name_any()).await;
         self.at_rest(name).await;
         record
     }
 
+    /// Waits until no finalizer holds the object, and its status calls nothing paused.
     pub async fn at_rest(&self, name: &str) -> StreamPipelineStatus {
-        eventually("the finalizer to go", LIMIT, async || match self.finalizers(name).await {
-            none if none.is_empty() => Ok(()),
-            some => Err(format!("{some:?}")),
-        })
-        .await;
+        self.world.is_let_go(name).await;
         self.world.wait(name, "the pause to be over", |s| s.offset_reset.as_ref().is_none_or(|r| r.paused_by_operator.is_none())).await
     }
 
@@ -174,11 +200,15 @@ impl Scaled {
     /// These rules, for this namespace only.
     pub async fn grant(&self, rules: &Value) {
         let role = json!({ "metadata": { "name": "workers" }, "rules": rules });
-        let roles: Api<Role> = Api::namespaced(self.world.client.clone(), self.world.namespace.name());
-        roles.create(&PostParams::default(), &serde_json::from_value(role).expect("a Role")).await.expect("the Role is taken");
+        self.world
+            .api::<Role>()
+            .create(&PostParams::default(), &serde_json::from_value(role).expect("a Role"))
+            .await
+            .expect("the Role is taken");
         self.give_workers().await;
     }
 
+    /// Binds the Role of [`WorkloadWorld::grant`] to the operator.
     pub async fn give_workers(&self) {
         let binding = json!({
             "metadata": { "name": "workers" },
@@ -189,24 +219,26 @@ impl Scaled {
         self.bindings().create(&PostParams::default(), &binding).await.expect("the RoleBinding is taken");
     }
 
+    /// Takes the rights of that Role from the operator.
     pub async fn take_workers(&self) {
         self.bindings().delete("workers", &DeleteParams::default()).await.expect("it can be deleted");
     }
 
     fn bindings(&self) -> Api<RoleBinding> {
-        Api::namespaced(self.world.client.clone(), self.world.namespace.name())
+        self.world.api()
     }
 
     /// Another field manager sets this count, by force: as a Git tool does that heals.
     pub async fn heal(&self, workload: &Value, count: i64) {
         let mut manifest = workload.clone();
         manifest["spec"]["replicas"] = json!(count);
-        let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(self.world.client.clone(), self.world.namespace.name());
+        let api: Api<Deployment> = self.world.api();
         let name = manifest["metadata"]["name"].as_str().expect("a name").to_owned();
         api.patch(&name, &PatchParams::apply("git").force(), &Patch::Apply(manifest)).await.expect("it is taken");
     }
 }
 
+/// How `spec.kafka.workloads` names a workload.
 pub fn reference(workload: &Value) -> Value {
     json!({ "apiVersion": workload["apiVersion"], "kind": workload["kind"], "name": workload["metadata"]["name"] })
 }

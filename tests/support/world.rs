@@ -1,20 +1,24 @@
-//! What a test needs: a namespace of its own, an operator that watches it, topics and groups, and waits for conditions.
+//! Where a scenario runs: a namespace of its own, an operator that watches it, topics and groups, and what people do there.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Secret};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Client, Resource};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{OffsetResetRecord, OffsetResetStatus, Stage, StreamPipeline, StreamPipelineStatus};
+use stream_pipeline_operator::api::{OffsetResetRecord, StreamPipeline};
 use testbed::{Namespace, Operator, Testbed, eventually, kafka};
+
+use crate::support::brokers;
 
 /// The operator under test.
 pub const EXE: &str = env!("CARGO_BIN_EXE_stream-pipeline-operator");
 /// Long enough for a busy machine; a test that needs it fails.
 pub const LIMIT: Duration = Duration::from_secs(90);
+/// Time stamp of the first record of a test topic: 2026-01-01T00:00:00Z.
+pub const FIRST_RECORD_TIME: i64 = 1_767_225_600_000;
 /// Short waits, the protocol's proportions kept.
 pub const FAST: [&str; 8] = [
     "--send-window=5s",
@@ -26,19 +30,33 @@ pub const FAST: [&str; 8] = [
     "--concurrency=4",
     "--log-filter=info,kube_runtime::controller=warn",
 ];
+/// Neither call nor window ends while a test stops a call, however slow the machine is.
+pub const PATIENT: [&str; 2] = ["--call-deadline=60s", "--send-window=60s"];
+/// One line of the log for each look, also where nothing is new.
+pub const LOG_EVERY_LOOK: &str = "--log-filter=info,stream_pipeline_operator=debug";
+
+/// [`FAST`], and these instead of the same ones there.
+pub fn flags<'a>(extra: &[&'a str]) -> Vec<&'a str> {
+    instead(&FAST, extra)
+}
+
+/// The first flags, and the second instead of the same ones there: the operator takes none twice.
+pub fn instead<'a>(flags: &[&'a str], extra: &[&'a str]) -> Vec<&'a str> {
+    let known = |flag: &&&str| !extra.iter().any(|e| e.split('=').next() == flag.split('=').next());
+    flags.iter().filter(known).copied().chain(extra.iter().copied()).collect()
+}
 
 /// Servers of a test's own, which end with it.
-pub struct Own(pub &'static Testbed);
+pub struct OwnServers(pub &'static Testbed);
 
-impl Own {
+impl OwnServers {
     /// With a broker that has a listener behind each of these addresses.
     pub async fn start(addresses: Vec<String>) -> Self {
-        let begin = move || Testbed::start_behind(&addresses).expect("servers start");
-        Self(Box::leak(Box::new(tokio::task::spawn_blocking(begin).await.expect("no panic"))))
+        Self(Box::leak(Box::new(brokers::start(move || Testbed::start_behind(&addresses)).await)))
     }
 }
 
-impl Drop for Own {
+impl Drop for OwnServers {
     fn drop(&mut self) {
         self.0.stop();
     }
@@ -93,17 +111,32 @@ impl World {
         self.operator = None;
     }
 
-    pub fn pipelines(&self) -> Api<StreamPipeline> {
+    /// Kills the operator and starts another, which logs each look.
+    pub fn restart(&mut self) {
+        self.kill_operator();
+        self.start_operator_with(&[LOG_EVERY_LOOK]);
+    }
+
+    /// The objects of a type in this namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
         Api::namespaced(self.client.clone(), self.namespace.name())
+    }
+
+    pub fn pipelines(&self) -> Api<StreamPipeline> {
+        self.api()
+    }
+
+    pub fn records(&self) -> Api<OffsetResetRecord> {
+        self.api()
     }
 
     /// StreamPipelines as the API server has them, decoded or not.
     pub fn untyped(&self) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), self.namespace.name(), &ApiResource::erase::<StreamPipeline>(&()))
-    }
-
-    pub fn records(&self) -> Api<OffsetResetRecord> {
-        Api::namespaced(self.client.clone(), self.namespace.name())
     }
 
     /// A name that no other test uses.
@@ -112,12 +145,12 @@ impl World {
         format!("{}-{what}-{}", self.test.replace('_', "-"), COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A topic with so many records, a second apart, in each partition; the first is stamped `FIRST`.
+    /// A topic with so many records, a second apart, in each partition; the first is stamped [`FIRST_RECORD_TIME`].
     pub async fn topic(&self, records: &[i64]) -> String {
         let topic = self.unique("t");
         kafka::create_topic(&self.bootstrap, &topic, i32::try_from(records.len()).expect("few partitions"), &[]).await;
         for (partition, count) in (0..).zip(records) {
-            kafka::produce(&self.bootstrap, &topic, partition, *count, |n| FIRST + n * 1000).await;
+            kafka::produce(&self.bootstrap, &topic, partition, *count, |n| FIRST_RECORD_TIME + n * 1000).await;
         }
         topic
     }
@@ -130,21 +163,34 @@ impl World {
         group
     }
 
-    pub async fn offsets(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
-        kafka::offsets(&self.bootstrap, group, topic, partitions).await
+    /// Someone else moves the group, on partition 0.
+    pub async fn moved(&self, group: &str, topic: &str, offset: i64) {
+        kafka::commit(&self.bootstrap, group, &[(topic, 0, offset, "")]).await;
+    }
+
+    /// Creates or replaces a Secret.
+    pub async fn secret(&self, name: &str, values: Value) {
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": values });
+        let api: Api<Secret> = self.api();
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(secret)).await.expect("the Secret is taken");
+    }
+
+    pub async fn delete_secret(&self, name: &str) {
+        self.api::<Secret>().delete(name, &DeleteParams::default()).await.expect("the Secret can be deleted");
     }
 
     /// Applies a StreamPipeline, as `kubectl apply` does.
     pub async fn apply(&self, name: &str, group: &str, reset: Value) -> StreamPipeline {
-        self.try_apply(name, group, reset).await.expect("the API server takes it")
+        let spec = json!({ "kafka": { "bootstrapServers": self.servers(), "consumerGroup": group } });
+        self.apply_with(name, spec, reset).await
     }
 
-    pub async fn try_apply(&self, name: &str, group: &str, reset: Value) -> kube::Result<StreamPipeline> {
-        let mut spec = json!({ "kafka": { "bootstrapServers": self.servers(), "consumerGroup": group } });
+    /// The same with any other spec, to which the request is added; null is none.
+    pub async fn apply_with(&self, name: &str, mut spec: Value, reset: Value) -> StreamPipeline {
         if !reset.is_null() {
             spec["offsetReset"] = reset;
         }
-        self.apply_spec(name, spec).await
+        self.apply_spec(name, spec).await.unwrap_or_else(|e| panic!("the API server must take {name}: {e}"))
     }
 
     pub async fn apply_spec(&self, name: &str, spec: Value) -> kube::Result<StreamPipeline> {
@@ -156,95 +202,38 @@ impl World {
     /// Created without a request and seen by the operator: what is asked from now on is new.
     pub async fn known(&self, name: &str, group: &str) {
         self.apply(name, group, Value::Null).await;
-        self.wait(name, "the operator to see the object", |s| s.observed_uid.is_some()).await;
+        self.is_seen(name).await;
     }
 
-    /// Waits for a state of the status.
-    pub async fn wait(&self, name: &str, what: &str, done: impl Fn(&StreamPipelineStatus) -> bool) -> StreamPipelineStatus {
-        let api = self.pipelines();
-        eventually(&format!("{what} ({name})"), LIMIT, async || {
-            let status = api.get(name).await.map_err(|e| e.to_string())?.status.unwrap_or_default();
-            if done(&status) { Ok(status) } else { Err(serde_json::to_string(&status).unwrap_or_default()) }
+    /// Asks for the object's deletion, which its finalizer may hold up.
+    pub async fn ask_to_delete(&self, name: &str) {
+        self.pipelines().delete(name, &DeleteParams::default()).await.expect("the object can be deleted");
+    }
+
+    /// Deletes the object, and waits until it is gone.
+    pub async fn delete(&self, name: &str) {
+        self.ask_to_delete(name).await;
+        self.is_gone(name).await;
+    }
+
+    /// Deletes the namespace, and waits until it is gone.
+    pub async fn delete_namespace(&self) {
+        let (all, name): (Api<NamespaceObject>, _) = (Api::all(self.client.clone()), self.namespace.name());
+        all.delete(name, &DeleteParams::default()).await.expect("the namespace can be deleted");
+        eventually("the namespace to be gone", LIMIT, async || match all.get_opt(name).await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
         })
-        .await
-    }
-
-    /// Waits until a request stands at this stage for this reason.
-    pub async fn reaches(&self, name: &str, id: &str, stage: Stage, reason: &str) -> StreamPipelineStatus {
-        self.wait(name, &format!("request {id} to be {stage:?}/{reason}"), |s| {
-            let at = s.offset_reset.as_ref().is_some_and(|r| r.id == id && r.stage == stage);
-            at && condition(s, "Ready").is_some_and(|c| c.reason == reason)
-        })
-        .await
-    }
-
-    pub async fn verified(&self, name: &str, id: &str) -> StreamPipelineStatus {
-        self.reaches(name, id, Stage::Verified, "ResetVerified").await
-    }
-
-    /// The record the status points to.
-    pub async fn record(&self, status: &StreamPipelineStatus) -> OffsetResetRecord {
-        let name = &reset(status).record_ref.as_ref().expect("the status names a record").name;
-        self.records().get(name).await.expect("the record is there")
-    }
-
-    pub async fn all_records(&self) -> Vec<OffsetResetRecord> {
-        self.records().list(&kube::api::ListParams::default()).await.expect("records can be listed").items
+        .await;
     }
 
     /// Where the objects say that the brokers are.
-    fn servers(&self) -> &[String] {
+    pub fn servers(&self) -> &[String] {
         self.named.as_deref().unwrap_or(std::slice::from_ref(&self.bootstrap))
     }
-
-    /// Waits until the operator has decided anew, twice, since now: then what it did not do it does not do.
-    pub async fn passes(&self, name: &str) {
-        let (touch, servers) = (self.unique("touch"), self.servers());
-        let port = servers[0].rsplit(':').next().expect("an address has a port");
-        let another = servers.iter().cloned().chain([format!("localhost:{port}")]).collect::<Vec<_>>();
-        for servers in [another.as_slice(), servers] {
-            let patch =
-                json!({ "metadata": { "annotations": { "test/touch": touch } }, "spec": { "kafka": { "bootstrapServers": servers } } });
-            let touched =
-                self.pipelines().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the object can be edited");
-            // Also where the status as a whole stays told of an earlier one.
-            self.wait(name, "the operator to look at an edit", |s| {
-                s.conditions.iter().any(|c| c.observed_generation == touched.metadata.generation)
-            })
-            .await;
-        }
-    }
 }
 
-/// [`FAST`], and these instead of the same ones there.
-pub fn flags<'a>(extra: &[&'a str]) -> Vec<&'a str> {
-    instead(&FAST, extra)
-}
-
-/// The first flags, and the second instead of the same ones there: the operator takes none twice.
-pub fn instead<'a>(flags: &[&'a str], extra: &[&'a str]) -> Vec<&'a str> {
-    let known = |flag: &&&str| !extra.iter().any(|e| e.split('=').next() == flag.split('=').next());
-    flags.iter().filter(known).copied().chain(extra.iter().copied()).collect()
-}
-
-/// Time stamp of the first record of a test topic: 2026-01-01T00:00:00Z.
-pub const FIRST: i64 = 1_767_225_600_000;
-
-pub fn condition<'a>(status: &'a StreamPipelineStatus, kind: &str) -> Option<&'a Condition> {
-    status.conditions.iter().find(|c| c.type_ == kind)
-}
-
-/// The request has ended, and nothing is left to do for it.
-pub fn is_over(status: &StreamPipelineStatus) -> bool {
-    status.offset_reset.as_ref().is_some_and(|r| r.stage.is_final()) && condition(status, "Reconciling").is_none()
-}
-
-/// Status, reason and message of a condition that must be there.
-pub fn says<'a>(status: &'a StreamPipelineStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
-    let c = condition(status, kind).unwrap_or_else(|| panic!("no condition {kind} in {status:?}"));
-    (&c.status, &c.reason, &c.message)
-}
-
-pub fn reset(status: &StreamPipelineStatus) -> &OffsetResetStatus {
-    status.offset_reset.as_ref().expect("the status speaks of a request")
+/// Kubernetes knows the age of an object to the second: what is created from now on is younger than what is there.
+pub async fn a_second_passes() {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
 }

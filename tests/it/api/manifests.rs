@@ -3,28 +3,20 @@
 use std::fs;
 use std::process::Output;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, Status};
 use kube::{Api, Client, CustomResourceExt};
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, StreamPipeline};
-use testbed::{Testbed, eventually};
+use stream_pipeline_operator::api::StreamPipeline;
+use testbed::Testbed;
 
 use crate::support::manifests::{Acceptance, By, Refusal, Row, table};
-use crate::support::world::LIMIT;
+use crate::support::status::assert_has;
 
-fn untyped(client: Client, namespace: &str) -> Api<DynamicObject> {
+/// StreamPipelines as the API server has them, decoded or not.
+pub fn untyped(client: Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client, namespace, &ApiResource::erase::<StreamPipeline>(&()))
-}
-
-/// The operator's own account, with the rights of the chart.
-pub async fn operator_client(testbed: &Testbed) -> Client {
-    let config = kube::config::Kubeconfig::read_from(testbed.cluster.operator_kubeconfig()).expect("the kubeconfig was written");
-    let config =
-        kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default()).await.expect("the kubeconfig is whole");
-    Client::try_from(config).expect("a client is made")
 }
 
 /// Creates the object of a row, and updates it where the row is about an update.
@@ -196,7 +188,7 @@ async fn f08_a_floating_number_for_an_integer_is_refused_by_name() {
     let api = untyped(testbed.client().await, namespace.name());
     let answer = api.create(&PostParams::default(), &serde_json::from_value(object).expect("an object")).await;
     let answer = answer.expect_err("a floating number").to_string();
-    assert!(answer.contains("spec.offsetReset.to.shiftBy") && answer.contains("expected int, got float64"), "{answer}");
+    assert_has(answer, &["spec.offsetReset.to.shiftBy", "expected int, got float64"]);
 }
 
 /// As `kubectl create -f` does by default.
@@ -258,75 +250,4 @@ async fn f08_the_api_server_takes_the_definitions_without_a_remark() {
         assert!(states.contains(&("Established", "True")), "{name}: {states:?}");
         assert!(!states.iter().any(|s| s.0 == "NonStructuralSchema"), "{name}: {states:?}");
     }
-}
-
-#[tokio::test]
-async fn f08_the_operator_may_write_neither_requests_nor_other_things() {
-    let testbed = testbed::start().await;
-    let namespace = testbed.namespace("f08-rights");
-    let row = table().remove(0);
-    untyped(testbed.client().await, namespace.name())
-        .create(&PostParams::default(), &serde_json::from_value(row.manifest("p")).expect("an object"))
-        .await
-        .expect("an admin creates a StreamPipeline");
-    let client = operator_client(testbed).await;
-    let pipelines: Api<StreamPipeline> = Api::namespaced(client.clone(), namespace.name());
-    let records: Api<OffsetResetRecord> = Api::namespaced(client.clone(), namespace.name());
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace.name());
-    let config_maps: Api<ConfigMap> = Api::namespaced(client, namespace.name());
-    let params = PatchParams::default();
-    let forbidden = |what: &str, answer: Option<kube::Error>| {
-        let answer = answer.map(|e| e.to_string()).unwrap_or_default();
-        assert!(answer.contains("is forbidden") && answer.contains("system:serviceaccount:stream-pipeline-system:"), "{what}: {answer}");
-    };
-    pipelines.get("p").await.expect("the operator reads");
-    let patch = Patch::Merge(json!({ "status": { "observedUID": "0815" } }));
-    pipelines.patch_status("p", &params, &patch).await.expect("the operator writes the status");
-    let patch = Patch::Merge(json!({ "spec": { "offsetReset": { "id": "another" } } }));
-    let own = "may change the finalizer streampipeline.io/bring-back of a StreamPipeline, and nothing else";
-    let spared = [patch, Patch::Merge(json!({ "metadata": { "finalizers": ["example.com/other"] } }))];
-    for patch in spared {
-        let answer = pipelines.patch("p", &params, &patch).await.err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(answer.contains(own), "{patch:?}: {answer}");
-    }
-    for finalizers in [json!([FINALIZER]), json!(null)] {
-        // With what other policies of the cluster stamp on every update.
-        let stamped = json!({ "stamped": finalizers.to_string().len().to_string() });
-        let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers, "labels": stamped, "annotations": stamped } }));
-        pipelines.patch("p", &params, &patch).await.expect("its own finalizer the operator may put there and take away");
-    }
-    let other = serde_json::from_value(row.manifest("other")).expect("a StreamPipeline");
-    forbidden("create", pipelines.create(&PostParams::default(), &other).await.err());
-    forbidden("delete", pipelines.delete("p", &DeleteParams::default()).await.err());
-    forbidden("delete a record", records.delete("r", &DeleteParams::default()).await.err());
-    forbidden("delete all records", records.delete_collection(&DeleteParams::default(), &ListParams::default()).await.err());
-    assert!(secrets.get_opt("s").await.expect("the operator may look a Secret up").is_none());
-    forbidden("write a Secret", secrets.create(&PostParams::default(), &Secret::default()).await.err());
-    forbidden("list Secrets", secrets.list(&ListParams::default()).await.err());
-    forbidden("list ConfigMaps", config_maps.list(&ListParams::default()).await.err());
-}
-
-#[tokio::test]
-async fn f08_people_with_the_edit_role_write_requests_and_only_read_records() {
-    let testbed = testbed::start().await;
-    let namespace = testbed.namespace("f08-people");
-    let made = testbed.kubectl(&["create", "rolebinding", "alice", "--clusterrole=edit", "--user=alice", "-n", namespace.name()]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let may = |verb: &str, what: &str| {
-        let output = testbed.kubectl(&["auth", "can-i", verb, what, "--as=alice", "-n", namespace.name()]);
-        String::from_utf8_lossy(&output.stdout).trim() == "yes"
-    };
-    // The controller puts the chart's rights into the cluster's own roles.
-    eventually("alice to be allowed to create StreamPipelines", LIMIT, async || {
-        if may("create", "streampipelines.streampipeline.io") { Ok(()) } else { Err("no".to_owned()) }
-    })
-    .await;
-    assert!(may("patch", "streampipelines.streampipeline.io") && may("delete", "streampipelines.streampipeline.io"));
-    assert!(may("list", "offsetresetrecords.streampipeline.io"));
-    for verb in ["create", "patch", "update", "delete"] {
-        assert!(!may(verb, "offsetresetrecords.streampipeline.io"), "{verb} a record");
-    }
-    let status =
-        ["auth", "can-i", "patch", "streampipelines.streampipeline.io", "--subresource=status", "--as=alice", "-n", namespace.name()];
-    assert!(!testbed.kubectl(&status).status.success(), "patch a status");
 }

@@ -11,7 +11,7 @@ use stream_pipeline_operator::api::{
     BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, PlanTotals, RecordedPlan, TopicPlan, Writer,
 };
 
-use crate::api::manifests::operator_client;
+use crate::support::accounts::operator_client;
 
 const ROWS: usize = 15_000;
 const MIB: usize = 1024 * 1024;

@@ -7,8 +7,8 @@ use stream_pipeline_operator::api::code::{CODES, Code, Done, Retry, Source};
 use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
 
-use crate::support::enos::Enos;
-use crate::support::world::{is_over, reset, says};
+use crate::support::enos::EnosWorld;
+use crate::support::status::{assert_has, is_over, reset, says};
 
 const FLAGS: [&str; 3] = ["--concurrency=32", "--call-deadline=5s", "--late-bound=500ms"];
 
@@ -55,7 +55,7 @@ impl Case {
         self.row.is_some_and(|row| row.done == Done::No)
     }
 
-    fn spec(&self, enos: &Enos) -> Value {
+    fn spec(&self, enos: &EnosWorld) -> Value {
         let mut spec = enos.spec(&self.id);
         spec["endpoint"] = json!(self.sim.endpoint());
         spec
@@ -69,7 +69,7 @@ impl Case {
         if !gateway {
             assert_eq!(error.code, Some(self.number), "{}", error.message);
             assert!(error.message.starts_with(&format!("{}: ", self.number)), "{}", error.message);
-            assert!(error.message.contains("The platform's own words"), "{}", error.message);
+            assert_has(&error.message, &["The platform's own words"]);
         }
         assert_eq!(error.retryable, retryable, "{}: {}", self.name, error.message);
         assert!(!error.message.contains("..") && !error.message.contains("  "), "{}", error.message);
@@ -101,7 +101,7 @@ async fn cases(status: &str, listed: bool) -> Vec<Case> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e08_every_code_of_the_reset_has_its_reason_and_is_never_carried_out_twice() {
-    let enos = Enos::with_flags("e08r", Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags("e08r", Options::default(), &FLAGS).await;
     let cases = cases("PAUSED", true).await;
     for case in &cases {
         case.fail(Call::Reset);
@@ -116,7 +116,7 @@ async fn e08_every_code_of_the_reset_has_its_reason_and_is_never_carried_out_twi
             let held = enos.world.reaches(name, "r1", Stage::Held, reason.as_str()).await;
             case.is_told(&held, false);
             let message = says(&held, "Ready").2;
-            assert!(message.contains("It is not known whether") && message.contains("onUnknownOutcome: Retry"), "{message}");
+            assert_has(message, &["It is not known whether", "onUnknownOutcome: Retry"]);
             assert_eq!(case.sim.count(Call::Reset), 1, "{name}");
             assert_eq!(enos.world.record(&held).await.status.map(|s| (s.phase, s.code)), Some((RecordPhase::Held, Some(case.number))));
         } else if last {
@@ -148,7 +148,7 @@ async fn e08_every_code_of_the_reset_has_its_reason_and_is_never_carried_out_twi
 
 /// What the looks are answered with: waited for, and healed; but for what says that the pipeline is not there.
 async fn looked_at(test: &str, call: Call, listed: bool) {
-    let enos = Enos::with_flags(test, Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags(test, Options::default(), &FLAGS).await;
     let cases = cases("PAUSED", listed).await;
     for case in &cases {
         case.fail(call);
@@ -185,7 +185,7 @@ impl Case {
     fn is_missing(&self, status: &StreamPipelineStatus) {
         let error = reset(status).error.as_ref().expect("an error");
         assert_eq!((error.code, error.retryable), (Some(self.number), false));
-        assert!(error.message.contains("has no released pipeline"), "{}", error.message);
+        assert_has(&error.message, &["has no released pipeline"]);
     }
 }
 
@@ -201,7 +201,7 @@ async fn e08_every_code_of_the_details_has_its_reason_and_is_waited_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e08_every_code_of_offset_and_lag_hinders_nothing() {
-    let enos = Enos::with_flags("e08o", Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags("e08o", Options::default(), &FLAGS).await;
     let cases = cases("PAUSED", true).await;
     for case in &cases {
         case.fail(Call::Lag);
@@ -215,7 +215,7 @@ async fn e08_every_code_of_offset_and_lag_hinders_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e08_every_code_of_the_token_service_has_its_reason_and_is_waited_out() {
-    let enos = Enos::with_flags("e08t", Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags("e08t", Options::default(), &FLAGS).await;
     let mut cases = cases("PAUSED", true).await;
     // `apim_status` is of business calls.
     cases.retain(|case| !matches!(case.number, 4011 | 4012));
@@ -240,7 +240,7 @@ async fn e08_every_code_of_the_token_service_has_its_reason_and_is_waited_out() 
 
 /// The calls before and after a reset with `whenActive: Pause`: told, tried again, and gone through when they are taken.
 async fn switched(test: &str, call: Call, stage: Stage) {
-    let enos = Enos::with_flags(test, Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags(test, Options::default(), &FLAGS).await;
     let cases = cases("RUNNING", true).await;
     for case in &cases {
         case.fail(call);

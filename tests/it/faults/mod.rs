@@ -2,4 +2,6 @@
 
 mod brokers;
 mod clocks;
-pub mod endpoints;
+mod endpoints;
+mod objects;
+mod termination;

@@ -19,8 +19,10 @@ use tokio::time::{sleep, timeout};
 
 use super::broker_report::{attacks, client_ends, listed, median_and_most, unfit};
 use crate::support::process::{Memory, ended};
-use crate::support::proxied::sockets;
-use crate::support::world::{EXE, Own, World, condition, flags, reset};
+use crate::support::settings;
+use crate::support::sockets::ports;
+use crate::support::status::{condition, is, reset};
+use crate::support::world::{EXE, OwnServers, World, flags};
 
 /// So many pipelines are attacked, each by a hostile broker of its own.
 const ATTACKED: usize = 3;
@@ -33,14 +35,10 @@ const HEALTHY: Duration = Duration::from_secs(20);
 /// remembered for six minutes (`kube`'s recorder).
 const GROWTH_KIB: u64 = 32 * 1024;
 const OF_A_RESET_KIB: u64 = 24;
-/// As of [`crate::support::world::FAST`].
+/// As of [`FAST`].
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Partitions of a topic, first to be kept and end: no target is 0, and none is another's.
 const LOGS: [(i64, i64); 3] = [(10, 40), (11, 50), (12, 60)];
-
-fn setting(name: &str, or: u64) -> u64 {
-    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or)
-}
 
 struct Pipeline<'a> {
     world: &'a World,
@@ -59,7 +57,7 @@ impl<'a> Pipeline<'a> {
         let group = world.group(&topic, &[20, 21, 22]).await;
         let new = Self { world, name: name.to_owned(), servers: servers.to_owned(), topic, group };
         new.apply(Value::Null).await;
-        world.wait(name, "the operator to see the object", |s| s.observed_uid.is_some()).await;
+        world.is_seen(name).await;
         new
     }
 
@@ -124,7 +122,7 @@ impl<'a> Pipeline<'a> {
             let end = loop {
                 let status = self.world.pipelines().get(&self.name).await.expect("it is there").status.unwrap_or_default();
                 let of_this = status.offset_reset.as_ref().filter(|r| r.id == id);
-                if of_this.is_some() && condition(&status, "OffsetsReset").is_some_and(|c| c.status == "True") {
+                if of_this.is_some() && is(&status, "OffsetsReset", "True") {
                     self.is_true(&status).await;
                 }
                 let over = of_this.is_some_and(|r| r.stage.is_final());
@@ -177,12 +175,12 @@ impl<'a> Pipeline<'a> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f25_a_hostile_broker_ends_nobody_elses_work() {
-    let (seed, seconds) = (setting("HOSTILE_SEED", 1), setting("HOSTILE_SECONDS", 60));
+    let (seed, seconds) = (settings::number("HOSTILE_SEED", 1), settings::number("HOSTILE_SECONDS", 60));
     let only = std::env::var("HOSTILE_ONLY").unwrap_or_default();
     let named = |name: &str| Attack::named(name).unwrap_or_else(|| panic!("no attack is named {name}: {:?}", Attack::ALL));
     let only: Vec<_> = only.split(',').filter(|name| !name.is_empty()).map(named).collect();
-    let (sockets, addresses) = sockets(ATTACKED);
-    let own = Own::start(addresses.clone()).await;
+    let (sockets, addresses) = ports(ATTACKED);
+    let own = OwnServers::start(addresses.clone()).await;
     let (a, b) = (World::on(own.0, "f25-a").await, World::on(own.0, "f25-b").await);
     let mut operator = Operator::start_everywhere(own.0, Path::new(EXE), &flags(&[]));
     let pid = operator.pid();
@@ -227,9 +225,7 @@ async fn f25_a_hostile_broker_ends_nobody_elses_work() {
             median_and_most(&usual),
         );
         println!("{text}");
-        if let Ok(file) = std::env::var("HOSTILE_COUNTS") {
-            std::fs::write(file, &text).expect("the counts are written");
-        }
+        settings::write_counts(&text);
     };
     let (same, other, back) = tokio::select! {
         (status, after) = ended(&mut operator, begun, first, &rss) => {

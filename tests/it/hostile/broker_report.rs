@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use stream_pipeline_operator::api::{Reason, StreamPipelineStatus};
 use stream_pipeline_operator::domain::words::is_unseen;
+use testbed::Operator;
 use testbed::hostile_broker::HostileBroker;
-use testbed::{Operator, http_get};
-use tokio::time::timeout;
 
-use crate::support::world::LIMIT;
+use crate::support::metrics::metrics;
 
 /// What is wrong with the words of a status.
 pub fn unfit(status: &StreamPipelineStatus) -> Option<String> {
@@ -52,9 +51,7 @@ pub fn attacks(hostile: &[HostileBroker]) -> String {
 
 /// How client processes ended, where clients are processes.
 pub async fn client_ends(operator: &Operator) -> String {
-    let log = operator.log();
-    let Some(address) = log.lines().find_map(|l| l.split("probes and metrics address=").nth(1)) else { return "not told".to_owned() };
-    let metrics = timeout(LIMIT, http_get(address.trim(), "/metrics")).await.expect("an answer");
+    let metrics = metrics(operator).await;
     let ends: Vec<_> = metrics.lines().filter(|l| l.contains("kafka_client_ends") && !l.starts_with('#')).collect();
     if ends.is_empty() { "not counted".to_owned() } else { ends.join(", ") }
 }

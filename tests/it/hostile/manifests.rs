@@ -11,6 +11,9 @@ use stream_pipeline_operator::domain::words::is_unseen;
 use testbed::eventually;
 
 use super::mutations::{Case, case, schema};
+use crate::support::process;
+use crate::support::requests::ask;
+use crate::support::settings;
 use crate::support::world::{LIMIT, World};
 
 /// So many objects are there at once.
@@ -18,20 +21,6 @@ const BATCH: usize = 60;
 /// Memory at the end, more than that after the first cases, and after half of them.
 const GROWTH_KIB: u64 = 48 * 1024;
 const SECOND_HALF_KIB: u64 = 16 * 1024;
-
-fn setting(name: &str, or: u64) -> u64 {
-    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or)
-}
-
-/// A field of /proc/<pid>/status, such as VmRSS (KiB) or Threads.
-pub fn process(pid: u32, name: &str) -> u64 {
-    field(&std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the operator runs"), name)
-}
-
-pub fn field(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).expect("a known field");
-    line.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
-}
 
 fn bases(bootstrap: &str, topic: &str) -> Vec<Value> {
     let whole = |spec: Value| json!({ "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "spec": spec });
@@ -247,7 +236,7 @@ async fn moved(world: &World, object: &Value, topic: &str) -> bool {
 /// Every healthy pipeline takes a fresh request to its end.
 async fn all_healthy(world: &World, healthy: &[(String, String)], topic: &str, id: &str, position: &str, expected: i64) {
     for (name, group) in healthy {
-        world.apply(name, group, json!({ "id": id, "quietPeriod": "0s", "to": { "position": position } })).await;
+        world.apply(name, group, ask(id, position)).await;
     }
     for (name, group) in healthy {
         world.verified(name, id).await;
@@ -257,7 +246,7 @@ async fn all_healthy(world: &World, healthy: &[(String, String)], topic: &str, i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f08_hostile_manifests_are_refused_by_field_or_served_truthfully() {
-    let (seed, cases) = (setting("SEED", 1), usize::try_from(setting("CASES", 120)).expect("a number of cases"));
+    let (seed, cases) = (settings::number("SEED", 1), usize::try_from(settings::number("CASES", 120)).expect("a number of cases"));
     let mut world = World::new("hostile").await;
     let topic = world.topic(&[10]).await;
     let bystander = world.group(&topic, &[5]).await;
@@ -280,10 +269,10 @@ async fn f08_hostile_manifests_are_refused_by_field_or_served_truthfully() {
         let (position, expected) = if next % (2 * BATCH) == 0 { ("Latest", 10) } else { ("Earliest", 0) };
         tokio::join!(batch(&world, seed, made, &topic, &mut outcome), all_healthy(&world, &healthy, &topic, &during, position, expected));
         if before == 0 {
-            before = process(pid, "VmRSS");
+            before = process::memory(pid);
         }
         if middle == 0 && 2 * end >= cases {
-            middle = process(pid, "VmRSS");
+            middle = process::memory(pid);
         }
         next = end;
     }
@@ -300,12 +289,13 @@ async fn f08_hostile_manifests_are_refused_by_field_or_served_truthfully() {
     let log = world.operator().log();
     assert!(!log.contains("panicked"), "a panic");
     assert!(!log.replace('\n', "").contains(is_unseen), "characters in the log that nobody sees");
-    let after = process(pid, "VmRSS");
+    let after = process::memory(pid);
     let line = outcome.line(seed, before, middle, after);
     println!("{line}");
-    if let Ok(file) = std::env::var("HOSTILE_COUNTS") {
-        std::fs::write(file, format!("{line}\n")).expect("the counts are written");
-    }
+    settings::write_counts(&format!(
+        "{line}
+"
+    ));
     assert_eq!(outcome.cases, cases);
     assert!(outcome.failures.is_empty(), "{}", outcome.failures.join("\n"));
     assert!(after < before + GROWTH_KIB && after < middle + SECOND_HALF_KIB, "{line}");

@@ -1,14 +1,12 @@
 //! Text that members give, in everything people read (F18).
 
-use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
 use stream_pipeline_operator::domain::words::is_unseen;
 use testbed::consumer::{Consumer, Member};
-use testbed::eventually;
 
-use crate::support::world::{LIMIT, World, condition};
+use crate::support::status::{assert_has, condition};
+use crate::support::world::World;
 
 /// The texts in a JSON value that are not clean.
 fn unclean(value: &Value, found: &mut Vec<String>) {
@@ -44,17 +42,11 @@ async fn f18_hostile_client_ids_are_told_cut_and_clean() {
         })
         .await;
     let message = &condition(&status, "Ready").expect("it is there").message;
-    assert!(message.contains("red- [31m (127.0.0.1)") && message.contains("forged 2026-01-01") && message.contains("gnp.exe"), "{message}");
+    assert_has(message, &["red- [31m (127.0.0.1)", "forged 2026-01-01", "gnp.exe"]);
     assert!(message.contains("long-xxx") && message.len() < 2100, "{message}");
     let mut found = Vec::new();
     unclean(&json!(status), &mut found);
-    let events: Api<Event> = Api::namespaced(world.client.clone(), world.namespace.name());
-    let told = eventually("an event that tells of it", LIMIT, async || {
-        let all = events.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
-        all.into_iter().find(|e| e.reason.as_deref() == Some("GroupActive")).ok_or_else(|| "none yet".to_owned())
-    })
-    .await;
-    let note = told.note.as_deref().unwrap_or_default();
+    let note = world.event("p", "GroupActive").await;
     assert!(note.contains("members: ") && note.len() <= 1024, "{note}");
     unclean(&json!(note), &mut found);
     assert!(found.is_empty(), "{found:?}");

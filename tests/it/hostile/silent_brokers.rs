@@ -14,8 +14,9 @@ use stream_pipeline_operator::config::Config;
 use testbed::{Operator, eventually};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::manifests::{field, process};
-use crate::support::world::{LIMIT, World, condition};
+use crate::support::process;
+use crate::support::status::condition;
+use crate::support::world::{LIMIT, World};
 
 const PIPELINES: usize = 200;
 
@@ -63,14 +64,11 @@ impl Peak {
         let (seen, pid, children) = (peak.clone(), operator.pid(), operator.children_of());
         tokio::spawn(async move {
             // Ends with the operator.
-            while let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) {
-                if !text.contains("VmRSS") {
-                    break;
-                }
+            while let (Some(threads), Some(memory)) = (process::field(pid, "Threads"), process::field(pid, "VmRSS")) {
                 let children = children();
-                let theirs = children.iter().map(|child| private(*child)).sum();
+                let theirs = children.iter().map(|child| process::private_memory(*child)).sum();
                 let clients = children.len() as u64;
-                seen.add(Seen { threads: field(&text, "Threads"), memory: field(&text, "VmRSS"), clients, theirs });
+                seen.add(Seen { threads, memory, clients, theirs });
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
@@ -90,13 +88,6 @@ impl Peak {
     fn read(&self) -> Seen {
         *self.0.lock().expect("no panic under this lock")
     }
-}
-
-/// KiB; 0 where it is gone.
-fn private(pid: u32) -> u64 {
-    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages: Vec<u64> = pages.split(' ').filter_map(|field| field.parse().ok()).collect();
-    pages.get(1..3).map_or(0, |of| of[0].saturating_sub(of[1]) * 4)
 }
 
 /// Waits until every pipeline of a silent broker has said so. Where there are more of them than Kafka clients, they take turns.
@@ -128,7 +119,7 @@ async fn beside_silent_brokers(test: &str, brokers: usize) {
     let group = world.group(&topic, &[7]).await;
     world.known("right", &group).await;
     let pid = world.operator().pid();
-    let (threads, memory) = (process(pid, "Threads"), process(pid, "VmRSS"));
+    let (threads, memory) = (process::threads(pid), process::memory(pid));
     let peak = Peak::watch(world.operator());
     let back = Arc::new(AtomicBool::new(false));
     let addresses = silent(brokers, &world.bootstrap, &back).await;

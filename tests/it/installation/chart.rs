@@ -1,6 +1,6 @@
 //! The chart: linted, rendered, installed and uninstalled on the real API server.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
@@ -11,26 +11,12 @@ use serde_json::json;
 use stream_pipeline_operator::api::{FINALIZER, StreamPipeline};
 use testbed::{RELEASE, SYSTEM_NAMESPACE, Testbed, eventually};
 
+use crate::support::commands::{helm, succeeded};
+use crate::support::status::assert_has;
 use crate::support::world::LIMIT;
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/stream-pipeline-operator");
 const CRDS: [&str; 2] = ["streampipelines.streampipeline.io", "offsetresetrecords.streampipeline.io"];
-
-fn helm(testbed: &Testbed, args: &[&str]) -> Output {
-    let mut command = Command::new(testbed.parts.bin.join("helm"));
-    // Nothing of the person's own helm is read or written.
-    for name in ["HELM_CONFIG_HOME", "HELM_CACHE_HOME", "HELM_DATA_HOME"] {
-        command.env(name, std::env::temp_dir().join("no-helm"));
-    }
-    command.env("KUBECONFIG", testbed.cluster.kubeconfig()).args(args).output().expect("helm is there")
-}
-
-/// Both streams of a call that must succeed.
-fn ok(output: &Output) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{text}");
-    text
-}
 
 fn kept(rendered: &str, crd: &str) -> bool {
     rendered.contains(&format!("helm.sh/resource-policy: keep\n  name: {crd}\n"))
@@ -39,9 +25,9 @@ fn kept(rendered: &str, crd: &str) -> bool {
 #[tokio::test]
 async fn chart_is_clean_and_refuses_values_that_it_does_not_have() {
     let testbed = testbed::start().await;
-    ok(&helm(testbed, &["lint", "--strict", CHART]));
+    succeeded(&helm(testbed, &["lint", "--strict", CHART]));
     let template = |set: &[&str]| helm(testbed, &[&["template", RELEASE, CHART, "-n", SYSTEM_NAMESPACE], set].concat());
-    let rendered = ok(&template(&[]));
+    let rendered = succeeded(&template(&[]));
     for crd in CRDS {
         assert!(kept(&rendered, crd), "{crd} is not kept");
         // Helm changes some texts that it only passes on.
@@ -50,14 +36,14 @@ async fn chart_is_clean_and_refuses_values_that_it_does_not_have() {
             assert!(rendered.contains(line), "{crd}: not rendered as it is: {line}");
         }
     }
-    assert!(ok(&template(&["--set=image.repository=r.example.com/o,image.tag=1.2"])).contains("image: \"r.example.com/o:1.2\""));
+    assert!(succeeded(&template(&["--set=image.repository=r.example.com/o,image.tag=1.2"])).contains("image: \"r.example.com/o:1.2\""));
     assert!(!rendered.contains("- --allow"), "by default nothing more is allowed");
-    let open = ok(&template(&["--set=allowPlainHTTP=true,allowPlainSASL=true,allowedEndpoints={10.0.0.0/8,apigw.example.com}"]));
+    let open = succeeded(&template(&["--set=allowPlainHTTP=true,allowPlainSASL=true,allowedEndpoints={10.0.0.0/8,apigw.example.com}"]));
     let flags = ["- --allowed-endpoints=10.0.0.0/8,apigw.example.com", "- --allow-plain-http", "- --allow-plain-sasl"];
     assert!(flags.iter().all(|flag| open.contains(flag)), "{open}");
-    let bare = ok(&template(&["--set=crds=never,uninstallCheck=false"]));
+    let bare = succeeded(&template(&["--set=crds=never,uninstallCheck=false"]));
     assert!(!bare.contains("CustomResourceDefinition") && !bare.contains("kind: Job") && rendered.contains("kind: Job"), "{bare}");
-    let more = ok(&template(&["--set=workloads[0].apiGroups={example.com},workloads[0].resources={workers,jobs}"]));
+    let more = succeeded(&template(&["--set=workloads[0].apiGroups={example.com},workloads[0].resources={workers,jobs}"]));
     let rules = [
         "apiGroups: [\"example.com\"]\n    resources: [\"workers\",\"jobs\"]\n    verbs: [get]\n",
         "apiGroups: [\"example.com\"]\n    resources: [\"workers/scale\", \"jobs/scale\"]\n    verbs: [get, patch]\n",
@@ -87,7 +73,7 @@ fn restricted(pod: &PodSpec) {
 /// The notes of a release that found the definitions there.
 fn left(notes: &str) {
     assert!(notes.contains("were there before") && CRDS.iter().all(|crd| notes.contains(crd)), "{notes}");
-    assert!(notes.contains("kubectl apply --server-side --force-conflicts -f crds/") && notes.contains("--take-ownership"), "{notes}");
+    assert_has(notes, &["kubectl apply --server-side --force-conflicts -f crds/", "--take-ownership"]);
 }
 
 /// Uninstalls while the pod of its Job is played: there is no kubelet. `phase`: how it ends, None: as the operator itself says; and
@@ -104,7 +90,7 @@ async fn uninstall(testbed: &'static Testbed, name: &str, phase: Option<&str>) -
         all.into_iter().find(fresh).and_then(|p| p.metadata.name).ok_or_else(|| "none".to_owned())
     })
     .await;
-    let checked = crate::faults::endpoints::check(testbed);
+    let checked = super::uninstall::check(testbed);
     let own = if checked.status.success() { "Succeeded" } else { "Failed" };
     let patch = Patch::Merge(json!({ "status": { "phase": phase.unwrap_or(own) } }));
     pods.patch_status(&pod, &PatchParams::default(), &patch).await.expect("the pod is played");
@@ -121,12 +107,15 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
     let testbed = testbed::start().await;
     let namespace = testbed.namespace("chart");
     let name = namespace.name();
-    ok(&testbed.kubectl(&["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"]));
+    succeeded(&testbed.kubectl(&["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"]));
     // A release of its own name. The definitions are there already, applied by hand: it leaves them, and says how they are upgraded.
-    let installed = ok(&helm(testbed, &["install", name, CHART, "-n", name]));
+    let installed = succeeded(&helm(testbed, &["install", name, CHART, "-n", name]));
     assert!(installed.contains("kubectl get offsetresetrecords"), "no notes: {installed}");
     left(&installed);
-    assert!(!ok(&helm(testbed, &["get", "manifest", name, "-n", name])).contains("CustomResourceDefinition"), "they are not its own");
+    assert!(
+        !succeeded(&helm(testbed, &["get", "manifest", name, "-n", name])).contains("CustomResourceDefinition"),
+        "they are not its own"
+    );
 
     let client = testbed.client().await;
     let deployment = Api::<Deployment>::namespaced(client.clone(), name).get(name).await.expect("the Deployment");
@@ -170,12 +159,13 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
     Api::<ClusterRoleBinding>::all(client.clone()).get(name).await.expect("the ClusterRoleBinding");
 
     // It takes them, as its notes say; from then on an upgrade brings them by itself.
-    let upgrade = |more: &[&str]| ok(&helm(testbed, &[&["upgrade", name, CHART, "-n", name, "--set", "image.tag=other"], more].concat()));
+    let upgrade =
+        |more: &[&str]| succeeded(&helm(testbed, &[&["upgrade", name, CHART, "-n", name, "--set", "image.tag=other"], more].concat()));
     let taken = upgrade(&["--take-ownership", "--force-conflicts", "--set", "crds=always"]);
     assert!(!taken.contains("were there before"), "{taken}");
     upgrade(&["--set", "crds=auto"]);
     // Other tests are served by the same definitions: no uninstall unless helm has been told to keep them.
-    let manifest = ok(&helm(testbed, &["get", "manifest", name, "-n", name]));
+    let manifest = succeeded(&helm(testbed, &["get", "manifest", name, "-n", name]));
     for crd in CRDS {
         assert!(kept(&manifest, crd), "{crd} would be deleted");
     }
@@ -194,7 +184,7 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
     pipelines.patch("kept", &PatchParams::default(), &done).await.expect("it is brought back");
     // Other tests keep theirs stopped meanwhile.
     let (uninstalled, _) = uninstall(testbed, name, Some("Succeeded")).await;
-    ok(&uninstalled);
+    succeeded(&uninstalled);
     let gone = Api::<Deployment>::namespaced(client.clone(), name).get_opt(name).await.expect("the API server answers");
     assert!(gone.is_none_or(|d| d.metadata.deletion_timestamp.is_some()), "the Deployment is still there");
     for crd in CRDS {
@@ -203,8 +193,8 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
     }
     // Under another name, in another namespace: what the first has left is left again.
     let second = testbed.namespace("chart2");
-    left(&ok(&helm(testbed, &["install", second.name(), CHART, "-n", second.name()])));
-    ok(&helm(testbed, &["uninstall", second.name(), "-n", second.name(), "--no-hooks"]));
+    left(&succeeded(&helm(testbed, &["install", second.name(), CHART, "-n", second.name()])));
+    succeeded(&helm(testbed, &["uninstall", second.name(), "-n", second.name(), "--no-hooks"]));
     // Whoever serves the testbed's own release is not disturbed.
     let own = Api::<ClusterRole>::all(client).get(RELEASE).await.expect("the testbed's own rights");
     assert!(own.rules.is_some_and(|r| r.len() == expected.len()));

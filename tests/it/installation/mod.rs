@@ -4,3 +4,4 @@ mod chart;
 mod examples;
 mod newer_version;
 pub mod older_crds;
+mod uninstall;

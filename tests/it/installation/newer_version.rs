@@ -4,10 +4,10 @@ use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 use stream_pipeline_operator::api::{FINALIZER, OffsetResetRecord, Stage};
-use testbed::eventually;
 
-use crate::support::observing::{ask, with};
-use crate::support::world::{LIMIT, World, says};
+use crate::support::requests::{ask, with};
+use crate::support::status::{assert_has, says};
+use crate::support::world::{World, a_second_passes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f09_a_record_closed_for_a_reason_of_the_next_version_blocks_nobody_and_keeps_its_id_used_up() {
@@ -27,10 +27,10 @@ async fn f09_a_record_closed_for_a_reason_of_the_next_version_blocks_nobody_and_
     world.untyped().patch_status("p", &params, &Patch::Merge(told)).await.expect("the API server takes it");
     world.start_operator();
     // Neither another object of the group, nor this one.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    a_second_passes().await;
     world.apply("p", &group, ask("r2", "Latest")).await;
     world.verified("p", "r2").await;
-    assert_eq!(world.at(&group, &topic).await, Some(10));
+    assert_eq!(world.offset(&group, &topic).await, Some(10));
     world.delete("p").await;
     world.known("q", &group).await;
     world.apply("q", &group, ask("q1", "Earliest")).await;
@@ -39,8 +39,8 @@ async fn f09_a_record_closed_for_a_reason_of_the_next_version_blocks_nobody_and_
     world.moved(&group, &topic, 5).await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
     let status = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
-    assert!(says(&status, "Ready").2.contains(&record.name_any()), "{status:?}");
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    assert_has(says(&status, "Ready").2, &[&record.name_any()]);
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,9 +57,5 @@ async fn f09_a_deleted_object_whose_status_cannot_be_read_goes() {
     world.untyped().patch("p", &params, &Patch::Merge(held)).await.expect("it can be held");
     world.untyped().delete("p", &kube::api::DeleteParams::default()).await.expect("it can be deleted");
     world.start_operator();
-    eventually("the object to be gone", LIMIT, async || match world.untyped().get_opt("p").await {
-        Ok(None) => Ok(()),
-        other => Err(format!("{:?}", other.map(|o| o.map(|o| (o.metadata, o.data))))),
-    })
-    .await;
+    world.is_gone("p").await;
 }

@@ -6,25 +6,29 @@ use stream_pipeline_operator::api::Stage;
 use testbed::consumer::Consumer;
 use testbed::eventually;
 
-use crate::support::observing::{ask, with};
-use crate::support::world::{LIMIT, Own, World, reset, says};
+use crate::support::commands::succeeded;
+use crate::support::requests::{ask, with};
+use crate::support::status::{assert_has, reset, says};
+use crate::support::world::{LIMIT, OwnServers, World};
 
 pub const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
 const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties";
 
-fn kubectl(world: &World, args: &[&str]) {
-    let output = world.testbed.kubectl(args);
-    assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// Makes a CRD one that does not have these yet.
 fn older(world: &World, plural: &str, without: &[&str]) {
     let gone: Vec<_> = without.iter().map(|path| json!({ "op": "remove", "path": format!("{SCHEMA}/{path}") })).collect();
-    kubectl(world, &["patch", "crd", &format!("{plural}.streampipeline.io"), "--type=json", "-p", &json!(gone).to_string()]);
+    succeeded(&world.testbed.kubectl(&[
+        "patch",
+        "crd",
+        &format!("{plural}.streampipeline.io"),
+        "--type=json",
+        "-p",
+        &json!(gone).to_string(),
+    ]));
 }
 
 fn upgraded(world: &World) {
-    kubectl(world, &["apply", "--server-side", "--force-conflicts", "-f", CRDS]);
+    succeeded(&world.testbed.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", CRDS]));
 }
 
 /// Put there by a client that does not validate strictly; the others are told which field is not known.
@@ -59,7 +63,7 @@ async fn has_all(world: &mut World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgrade_them() {
-    let own = Own::start(Vec::new()).await;
+    let own = OwnServers::start(Vec::new()).await;
     let mut world = World::on(own.0, "o29").await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
@@ -86,16 +90,17 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
         let status = world.reaches(name, "r1", Stage::Failed, "CRDOutdated").await;
         let (stalled, _, message) = says(&status, "Stalled");
         assert_eq!((stalled, says(&status, "OffsetsReset").0), ("True", "False"));
-        for part in [
-            "streampipelines.streampipeline.io is older",
-            "spec.offsetReset.",
-            "helm upgrade",
-            "kubectl apply --server-side -f crds/",
-            "a new id",
-        ] {
-            assert!(message.contains(part), "{part}: {message}");
-        }
-        world.passes(name).await;
+        assert_has(
+            message,
+            &[
+                "streampipelines.streampipeline.io is older",
+                "spec.offsetReset.",
+                "helm upgrade",
+                "kubectl apply --server-side -f crds/",
+                "a new id",
+            ],
+        );
+        world.decides_twice(name).await;
     }
     let writes = world.writes().split_off(before);
     assert!(writes.iter().all(|w| w.contains("/status") || w.contains("/events")), "{writes:#?}");
@@ -104,10 +109,10 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     upgraded(&world);
     has_all(&mut world).await;
     for name in ["p", "created"] {
-        world.passes(name).await;
+        world.decides_twice(name).await;
         world.reaches(name, "r1", Stage::Failed, "CRDOutdated").await;
     }
-    assert_eq!(world.at(&group, &topic).await, Some(7));
+    assert_eq!(world.offset(&group, &topic).await, Some(7));
     world.delete("created").await;
     eventually("the API server to keep it", LIMIT, async || match kept(&world, &group, &dry("r2")).await {
         request if request["dryRun"] == json!(true) => Ok(()),
@@ -116,7 +121,7 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     .await;
     world.apply("p", &group, dry("r2")).await;
     world.reaches("p", "r2", Stage::Planned, "PlanReady").await;
-    assert_eq!(world.at(&group, &topic).await, Some(7));
+    assert_eq!(world.offset(&group, &topic).await, Some(7));
 
     // Only the record is cut short: a request waits, and starts by itself after the upgrade.
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "o29-member");
@@ -127,13 +132,13 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     older(&world, "offsetresetrecords", &["spec/properties/plan/properties/chunkSize"]);
     world.restart();
     let status = world.reaches("p", "r3", Stage::Waiting, "CRDOutdated").await;
-    assert!(says(&status, "Ready").2.contains("offsetresetrecords.streampipeline.io is older"), "{status:?}");
-    assert!(says(&status, "Ready").2.contains("spec.plan.chunkSize"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["offsetresetrecords.streampipeline.io is older"]);
+    assert_has(says(&status, "Ready").2, &["spec.plan.chunkSize"]);
     member.stop().await;
-    world.passes("p").await;
-    assert_eq!((world.at(&group, &topic).await, world.all_records().await.len()), (Some(7), 1), "the dry run's");
+    world.decides_twice("p").await;
+    assert_eq!((world.offset(&group, &topic).await, world.all_records().await.len()), (Some(7), 1), "the dry run's");
     upgraded(&world);
     let done = world.verified("p", "r3").await;
     assert_eq!(reset(&done).deadline, reset(&waits).deadline, "the clock went on");
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
 }

@@ -6,7 +6,9 @@ use serde_json::json;
 use stream_pipeline_operator::api::{Stage, Why};
 use testbed::kafka::{self, OpenTransaction};
 
-use crate::support::world::{FIRST, LIMIT, World, reset, says};
+use crate::support::requests::ask;
+use crate::support::status::{assert_has, reset, says};
+use crate::support::world::{FIRST_RECORD_TIME, LIMIT, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k16_topics_selects_and_the_others_stay_byte_for_byte() {
@@ -36,7 +38,7 @@ async fn k16_topics_selects_and_the_others_stay_byte_for_byte() {
     world.apply("p", &group, json!({ "id": "r2", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": one, "partitions": [1, 7] }, { "name": "k16-none" }] })).await;
     let status = world.reaches("p", "r2", Stage::Failed, "PartitionNotFound").await;
     let message = says(&status, "Stalled").2;
-    assert!(message.contains(&format!("{one}-7")) && message.contains("k16-none"), "{message}");
+    assert_has(message, &[&format!("{one}-7"), "k16-none"]);
     assert_eq!(world.offsets(&group, &one, 3).await, [Some(0), Some(5), Some(0)]);
 }
 
@@ -92,10 +94,10 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
     let settings = [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")];
     kafka::create_topic(&world.bootstrap, &compacted, 1, &settings).await;
     let keys = ["a", "b", "c", "a", "b", "c", "a", "b", "c", "last"];
-    let records: Vec<_> = keys.into_iter().zip((0..).map(|n| FIRST + n * 1000)).collect();
+    let records: Vec<_> = keys.into_iter().zip((0..).map(|n| FIRST_RECORD_TIME + n * 1000)).collect();
     kafka::produce_keyed(&world.bootstrap, &compacted, 0, &records).await;
     testbed::eventually("the broker to compact the topic", LIMIT, async || {
-        match kafka::offsets_at(&world.bootstrap, &compacted, 1, FIRST).await[0] {
+        match kafka::offsets_at(&world.bootstrap, &compacted, 1, FIRST_RECORD_TIME).await[0] {
             Some(6) => Ok(()),
             first => Err(format!("its first record is {first:?}")),
         }
@@ -121,7 +123,10 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
     let status = world.verified("p", "r2").await;
     assert_eq!(world.offsets(&group, &compacted, 1).await, [Some(6)]);
     let plan = world.record(&status).await.spec.plan.expect("a plan");
-    assert_eq!((plan.topics[0].found_time.as_slice(), plan.topics[0].why.as_slice()), ([FIRST + 6000].as_slice(), [].as_slice()));
+    assert_eq!(
+        (plan.topics[0].found_time.as_slice(), plan.topics[0].why.as_slice()),
+        ([FIRST_RECORD_TIME + 6000].as_slice(), [].as_slice())
+    );
     world.apply("p", &group, json!({ "id": "r3", "quietPeriod": "0s", "to": { "shiftBy": -4 }, "topics": [{ "name": compacted }] })).await;
     let status = world.verified("p", "r3").await;
     assert_eq!(world.offsets(&group, &compacted, 1).await, [Some(2)], "an offset without a record is one all the same");
@@ -135,7 +140,7 @@ async fn k24_metadata_of_the_commits_is_kept_in_the_record_and_none_of_ours_is_l
     let group = world.unique("g");
     kafka::commit(&world.bootstrap, &group, &[(&topic, 0, 5, "AgAAAAF2 größe")]).await;
     world.known("p", &group).await;
-    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+    world.apply("p", &group, ask("r1", "Earliest")).await;
     let status = world.verified("p", "r1").await;
     assert_eq!(kafka::committed(&world.bootstrap, &group, &topic, 1).await[&0], (0, String::new()));
     let plan = world.record(&status).await.spec.plan.expect("a plan");
@@ -169,12 +174,12 @@ async fn k27_share_and_streams_groups_are_refused_and_a_classic_streams_group_ne
         world.apply(name, group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" }, "topics": [{ "name": topic }], "missingGroup": "Create" })).await;
         let status = world.reaches(name, "r1", Stage::Failed, "GroupTypeNotSupported").await;
         let message = says(&status, "Stalled").2;
-        assert!(message.contains("Nothing was sent") && message.contains("delete the StreamPipeline and create it anew"), "{message}");
+        assert_has(message, &["Nothing was sent", "delete the StreamPipeline and create it anew"]);
         // Which is done, with the name of a group.
         let right = world.group(&topic, &[7]).await;
         world.delete(name).await;
         world.known(name, &right).await;
-        world.apply(name, &right, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+        world.apply(name, &right, ask("r1", "Earliest")).await;
         world.verified(name, "r1").await;
     }
     // Kafka Streams on the classic protocol: its internal topics are never chosen by default.
@@ -183,7 +188,7 @@ async fn k27_share_and_streams_groups_are_refused_and_a_classic_streams_group_ne
     kafka::create_topic(&world.bootstrap, &internal, 1, &[]).await;
     kafka::commit(&world.bootstrap, &classic, &[(&topic, 0, 5, ""), (&internal, 0, 0, "")]).await;
     world.known("classic", &classic).await;
-    world.apply("classic", &classic, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+    world.apply("classic", &classic, ask("r1", "Earliest")).await;
     let status = world.reaches("classic", "r1", Stage::Failed, "InvalidTarget").await;
     assert!(says(&status, "Stalled").2.contains(&internal));
     world
@@ -205,7 +210,7 @@ async fn k28_latest_never_jumps_over_an_open_transaction() {
     let group = world.group(&topic, &[2]).await;
     let open = OpenTransaction::begin(&world.bootstrap, &topic, 0, 5).await;
     world.known("p", &group).await;
-    world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Latest" } })).await;
+    world.apply("p", &group, ask("r1", "Latest")).await;
     let status = world.verified("p", "r1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(10)], "the last stable offset");
     let plan = world.record(&status).await.spec.plan.expect("a plan");
@@ -223,17 +228,20 @@ async fn k31_record_times_in_other_units_are_warned_about_and_shown() {
     let world = World::new("k31").await;
     let topic = world.topic(&[0, 0, 0]).await;
     // Seconds, microseconds, and out of order.
-    kafka::produce(&world.bootstrap, &topic, 0, 5, |n| FIRST / 1000 + n).await;
-    kafka::produce(&world.bootstrap, &topic, 1, 5, |n| FIRST * 1000 + n).await;
-    kafka::produce(&world.bootstrap, &topic, 2, 5, |n| FIRST + [9000, 1000, 5000, 2000, 8000][usize::try_from(n).expect("small")]).await;
+    kafka::produce(&world.bootstrap, &topic, 0, 5, |n| FIRST_RECORD_TIME / 1000 + n).await;
+    kafka::produce(&world.bootstrap, &topic, 1, 5, |n| FIRST_RECORD_TIME * 1000 + n).await;
+    kafka::produce(&world.bootstrap, &topic, 2, 5, |n| {
+        FIRST_RECORD_TIME + [9000, 1000, 5000, 2000, 8000][usize::try_from(n).expect("small")]
+    })
+    .await;
     let group = world.group(&topic, &[5, 5, 5]).await;
     world.known("p", &group).await;
     world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "timestamp": "2026-01-01T00:00:04Z" } })).await;
     let status = world.verified("p", "r1").await;
     let plan = world.record(&status).await.spec.plan.expect("a plan");
-    assert_eq!(plan.topics[0].found_time, [-1, FIRST * 1000, FIRST + 9000]);
+    assert_eq!(plan.topics[0].found_time, [-1, FIRST_RECORD_TIME * 1000, FIRST_RECORD_TIME + 9000]);
     assert_eq!(world.offsets(&group, &topic, 3).await, [Some(5), Some(0), Some(0)]);
     let warned = |what: &str, partition: i32| plan.warnings.iter().any(|w| w.contains(what) && w.contains(&format!("{topic}-{partition}")));
     assert!(warned("more than a day before", 0) && warned("in the future", 1), "{:?}", plan.warnings);
-    assert!(says(&status, "Ready").2.contains("Mind: "), "{}", says(&status, "Ready").2);
+    assert_has(says(&status, "Ready").2, &["Mind: "]);
 }

@@ -5,7 +5,9 @@ use serde_json::json;
 use stream_pipeline_operator::api::{PlanTotals, Stage, Why};
 use testbed::kafka::{self, Producing};
 
-use crate::support::world::{FIRST, World, reset, says};
+use crate::support::requests::ask;
+use crate::support::status::{reset, says};
+use crate::support::world::{FIRST_RECORD_TIME, LIMIT, World};
 
 /// As many as one broker sees written at once in an ordinary place.
 const PARTITIONS: i32 = 200;
@@ -36,7 +38,7 @@ async fn a_time_just_now_is_found_on_a_topic_that_is_written_to() {
     }
     // Later than the last of these times each partition has a record, so each time can be found.
     let last = plans.last().expect("plans").0.as_millisecond();
-    testbed::eventually("a record in each partition", crate::support::world::LIMIT, async || {
+    testbed::eventually("a record in each partition", LIMIT, async || {
         let found = kafka::offsets_at(&world.bootstrap, &topic, PARTITIONS, last).await;
         if found.iter().all(Option::is_some) { Ok(()) } else { Err(format!("{found:?}")) }
     })
@@ -54,7 +56,7 @@ async fn a_time_below_the_millisecond_is_at_or_after_it() {
     let world = World::new("below").await;
     let topic = world.unique("t");
     kafka::create_topic(&world.bootstrap, &topic, 1, &[]).await;
-    kafka::produce(&world.bootstrap, &topic, 0, 4, |n| FIRST + n).await;
+    kafka::produce(&world.bootstrap, &topic, 0, 4, |n| FIRST_RECORD_TIME + n).await;
     let group = world.group(&topic, &[4]).await;
     world.known("p", &group).await;
     for (id, time, expected) in [("a", "00.0005Z", 1), ("b", "00.001Z", 1), ("c", "00.001000001Z", 2), ("d", "00.003000001Z", 4)] {
@@ -70,7 +72,10 @@ async fn a_newest_record_that_was_deleted_proves_nothing() {
     let world = World::new("gone").await;
     // All of one partition is deleted; of the other what was stamped last, since its times are out of order.
     let topic = world.topic(&[10, 0]).await;
-    kafka::produce(&world.bootstrap, &topic, 1, 5, |n| FIRST + [9000, 9500, 1000, 2000, 3000][usize::try_from(n).expect("small")]).await;
+    kafka::produce(&world.bootstrap, &topic, 1, 5, |n| {
+        FIRST_RECORD_TIME + [9000, 9500, 1000, 2000, 3000][usize::try_from(n).expect("small")]
+    })
+    .await;
     kafka::delete_records(&world.bootstrap, &[(&topic, 0, 10), (&topic, 1, 2)]).await;
     let group = world.group(&topic, &[10, 5]).await;
     world.known("p", &group).await;
@@ -98,7 +103,7 @@ async fn commits_beyond_the_log_are_not_counted_and_huge_ones_end_nothing() {
         // No record of the log is still to be read from there.
         assert_eq!(status.lag.map(|lag| lag.total), Some(0));
     }
-    world.apply("huge", &huge, json!({ "id": "r1", "quietPeriod": "0s", "to": { "position": "Earliest" } })).await;
+    world.apply("huge", &huge, ask("r1", "Earliest")).await;
     let status = world.verified("huge", "r1").await;
     assert_eq!(world.offsets(&huge, &topic, 3).await, [Some(0); 3]);
     assert_eq!(reset(&status).plan.as_ref().map(|p| (p.replayed, p.skipped)), Some((30, 0)));
@@ -118,7 +123,7 @@ async fn a_lag_is_that_of_the_time_beside_it_or_is_not_shown() {
     assert!(lag.at > begun && lag.at <= Timestamp::now(), "{lag:?}");
     for (n, id) in ["r1", "r2", "r3"].into_iter().enumerate() {
         let position = ["Latest", "Earliest", "Latest"][n];
-        world.apply("p", &group, json!({ "id": id, "quietPeriod": "0s", "to": { "position": position } })).await;
+        world.apply("p", &group, ask(id, position)).await;
         let status = world.verified("p", id).await;
         assert_eq!(status.lag, None, "{position}: it is from before the reset");
     }

@@ -3,7 +3,8 @@
 use serde_json::json;
 use stream_pipeline_operator::api::{RecordPhase, Stage, Why};
 
-use crate::support::world::{FIRST, World, reset, says};
+use crate::support::status::{assert_has, reset, says};
+use crate::support::world::{FIRST_RECORD_TIME, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k01_earliest_puts_every_partition_at_its_log_start() {
@@ -38,7 +39,10 @@ async fn k03_a_timestamp_between_records_finds_the_first_at_or_after_it_in_any_z
     world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "timestamp": "2026-01-01T08:00:01.500+08:00" } })).await;
     let status = world.verified("p", "r1").await;
     assert_eq!(world.offsets(&group, &topic, 2).await, [Some(2), Some(2)]);
-    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].found_time, [FIRST + 2000, FIRST + 2000]);
+    assert_eq!(
+        world.record(&status).await.spec.plan.expect("a plan").topics[0].found_time,
+        [FIRST_RECORD_TIME + 2000, FIRST_RECORD_TIME + 2000]
+    );
     // Exactly on a record, in UTC.
     world.apply("p", &group, json!({ "id": "r2", "quietPeriod": "0s", "to": { "timestamp": "2026-01-01T00:00:01Z" } })).await;
     world.verified("p", "r2").await;
@@ -56,7 +60,7 @@ async fn k04_a_timestamp_after_the_last_record_follows_no_record_at_time() {
     world.apply("p", &group, json!({ "id": "fail", "quietPeriod": "0s", "to": to, "noRecordAtTime": "Fail" })).await;
     let status = world.reaches("p", "fail", Stage::Failed, "NoRecordAtTime").await;
     let (_, _, message) = says(&status, "Ready");
-    assert!(message.contains(&format!("{topic}-1 has no record at or after")) && message.contains("Nothing was sent"), "{message}");
+    assert_has(message, &[&format!("{topic}-1 has no record at or after"), "Nothing was sent"]);
     assert_eq!(world.offsets(&group, &topic, 2).await, [Some(3), Some(1)]);
     world.apply("p", &group, json!({ "id": "skip", "quietPeriod": "0s", "to": to, "noRecordAtTime": "Skip" })).await;
     let status = world.verified("p", "skip").await;
@@ -118,10 +122,7 @@ async fn k08_a_shift_past_an_end_fails_or_is_clamped_as_asked() {
     world.apply("p", &group, json!({ "id": "back", "quietPeriod": "0s", "to": { "shiftBy": -20 } })).await;
     let status = world.reaches("p", "back", Stage::Failed, "OutOfRange").await;
     let message = says(&status, "Stalled").2;
-    assert!(
-        message.contains(&format!("{topic}-1 would be at -10, its log is 0 to 100")) && message.contains(&format!("{topic}-2")),
-        "{message}"
-    );
+    assert_has(message, &[&format!("{topic}-1 would be at -10, its log is 0 to 100"), &format!("{topic}-2")]);
     assert_eq!(world.offsets(&group, &topic, 3).await, [Some(50), Some(10), Some(5)], "nothing written");
     world.apply("p", &group, json!({ "id": "clamped", "quietPeriod": "0s", "to": { "shiftBy": -20 }, "outOfRange": "Clamp" })).await;
     let status = world.verified("p", "clamped").await;

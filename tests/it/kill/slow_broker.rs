@@ -6,32 +6,33 @@ use std::time::Duration;
 use serde_json::json;
 use stream_pipeline_operator::api::Stage;
 
-use super::long;
-use crate::support::proxied::Wired;
-use crate::support::world::LIMIT;
+use crate::support::metrics::metrics;
+use crate::support::proxied::ProxiedWorld;
+use crate::support::settings;
 
 const PIPELINES: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f26_a_broker_that_stands_still_about_the_deadline_ends_nobody() {
-    let (mut wired, broker) = Wired::with_broker("f26").await;
+    let (mut proxied, broker) = ProxiedWorld::with_broker("f26").await;
     // Without the proxy: as it is used.
-    wired.world.named = None;
-    let (stops, deadline, flags): (u64, u64, &[&str]) = if long() { (20, 10_000, &["--max-backoff=3s"]) } else { (4, 1_500, &[]) };
+    proxied.world.named = None;
+    let (stops, deadline, flags): (u64, u64, &[&str]) =
+        if settings::long() { (20, 10_000, &["--max-backoff=3s"]) } else { (4, 1_500, &[]) };
     let by = format!("--call-deadline={deadline}ms");
     let flags: Vec<_> = flags.iter().copied().chain([by.as_str()]).collect();
-    wired.restart_with(&flags);
-    wired.fresh("p").await;
-    let operator = wired.operator.as_ref().expect("an operator").pid();
-    let world = &wired.world;
+    proxied.restart_with(&flags);
+    proxied.fresh("p").await;
+    let operator = proxied.operator.as_ref().expect("an operator").pid();
+    let world = &proxied.world;
     for n in 0..PIPELINES {
-        world.known(&format!("p{n}"), &wired.group).await;
+        world.known(&format!("p{n}"), &proxied.group).await;
     }
     for stop in 0..stops {
         let id = format!("r{stop}");
         for n in 0..PIPELINES {
             let ask = json!({ "id": id, "dryRun": true, "quietPeriod": "0s", "to": { "position": "Earliest" } });
-            world.apply(&format!("p{n}"), &wired.group, ask).await;
+            world.apply(&format!("p{n}"), &proxied.group, ask).await;
         }
         broker.pause();
         // From a little under the deadline to over it; it is the thing tried, not a wait for something.
@@ -41,11 +42,9 @@ async fn f26_a_broker_that_stands_still_about_the_deadline_ends_nobody() {
             world.reaches(&format!("p{n}"), &id, Stage::Planned, "PlanReady").await;
         }
     }
-    let running = wired.operator.as_mut().expect("an operator");
+    let running = proxied.operator.as_mut().expect("an operator");
     assert!(running.is_running() && running.pid() == operator, "the same process");
-    let address = running.log();
-    let address = address.lines().find_map(|l| l.split("probes and metrics address=").nth(1)).expect("the address of /metrics").trim();
-    let metrics = tokio::time::timeout(LIMIT, testbed::http_get(address, "/metrics")).await.expect("an answer");
+    let metrics = metrics(running).await;
     let ends: Vec<_> = metrics.lines().filter(|l| l.contains("kafka_client_ends_total{")).collect();
     println!("f26: {stops} stops of about {deadline} ms under {PIPELINES} that ask; ends of clients that nobody wanted: {ends:?}");
     assert!(ends.is_empty(), "{ends:?}");

@@ -1,131 +1,73 @@
 //! F11, F16: a cluster of three brokers whose coordinators move, stand still and die.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{Stage, StreamPipelineStatus};
 use stream_pipeline_operator::memory::is_closed;
-use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
-use testbed::{Broker, Operator, eventually, kafka, offsets_topic};
+use testbed::{Operator, kafka, offsets_topic};
 
-use super::broker::{honest_end, restart};
-use super::long;
-use crate::support::observing::ask;
-use crate::support::proxied::{Wired, sockets};
-use crate::support::world::{EXE, LIMIT, World, flags};
+use crate::support::brokers;
+use crate::support::calls::is_commit;
+use crate::support::requests::ask;
+use crate::support::settings;
+use crate::support::three_brokers::ThreeBrokers;
+use crate::support::world::{EXE, World, flags};
 
 /// Kafka's API key of FindCoordinator.
 const FIND_COORDINATOR: &str = "10";
 
-/// Three brokers, and an operator whose calls to each of them go through a proxy.
-pub struct Three {
-    pub wired: Wired,
-    pub nodes: Vec<Arc<Broker>>,
-    /// The proxies' addresses, in the order of the nodes.
-    addresses: Vec<String>,
-}
-
-impl Three {
-    pub async fn start(test: &str) -> Self {
-        let mut world = World::without_operator(test).await;
-        let (sockets, addresses) = sockets(3);
-        let (parts, behind) = (&world.testbed.parts, addresses.clone());
-        let start = move || Broker::start_cluster(parts, &behind);
-        let nodes = tokio::task::spawn_blocking(start).await.expect("no panic").expect("three brokers start");
-        world.bootstrap = nodes.iter().map(Broker::bootstrap).collect::<Vec<_>>().join(",");
-        let lines = sockets.into_iter().zip(nodes.iter().map(Broker::second)).collect();
-        let wired = Wired::between(world, lines).await;
-        Self { wired, nodes: nodes.into_iter().map(Arc::new).collect(), addresses }
-    }
-
-    /// Index of the node that coordinates this group.
-    pub async fn coordinator(&self, group: &str) -> usize {
-        let found = eventually("the group to have a coordinator", LIMIT, async || {
-            offsets_topic::coordinator(&self.wired.world.bootstrap, group).await
-        })
-        .await;
-        let of = |node: &Arc<Broker>| i32::try_from(node.id()).is_ok_and(|id| id == found);
-        self.nodes.iter().position(of).expect("one of the three")
-    }
-
-    /// What the objects name from now on.
-    fn name(&mut self, nodes: &[usize]) {
-        self.wired.world.named = Some(nodes.iter().map(|n| self.addresses[*n].clone()).collect());
-    }
-
-    /// A pipeline; returns its group's coordinator, which is not the first of the brokers that it names.
-    async fn fresh(&mut self, name: &str) -> usize {
-        self.name(&[0, 1, 2]);
-        self.wired.fresh(name).await;
-        let group = self.wired.group.clone();
-        let found = self.coordinator(&group).await;
-        self.name(&[(found + 1) % 3, (found + 2) % 3, found]);
-        found
-    }
-
-    /// Waits until every partition is led, and the groups by somebody who lives.
-    async fn settled(&self, dead: Option<usize>) {
-        let group = &self.wired.group;
-        eventually("a living coordinator", LIMIT, async || match dead == Some(self.coordinator(group).await) {
-            true => Err("still the dead one".to_owned()),
-            false => Ok(()),
-        })
-        .await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn f11_a_cluster_of_three_brokers_one_of_them_dead_and_the_coordinator_moving() {
-    let mut three = Three::start("f11").await;
-    three.wired.restart_with(&[]);
+    let mut three = ThreeBrokers::start("f11").await;
+    three.proxied.restart_with(&[]);
     // The coordinator is another one than the broker that is asked first, and the only one that is named.
     let coordinator = three.fresh("other").await;
     three.name(&[(coordinator + 1) % 3]);
-    three.wired.ask().await;
-    three.wired.verified().await;
+    three.proxied.ask().await;
+    three.proxied.verified().await;
 
     // It dies during the commit, done or not: the group moves, and is looked at where it went.
     for (name, side, end) in [("done", Side::After, Stage::Verified), ("lost", Side::Before, Stage::Held)] {
         let coordinator = three.fresh(name).await;
-        three.wired.traps.arm(side, |call| call == OFFSET_COMMIT);
-        three.wired.ask().await;
-        three.wired.traps.sprung().await;
+        three.proxied.traps.arm(side, is_commit);
+        three.proxied.ask().await;
+        three.proxied.traps.sprung().await;
         three.nodes[coordinator].kill();
-        three.wired.traps.disarm();
-        three.settled(Some(coordinator)).await;
-        assert_eq!(honest_end(&three.wired).await, end, "{name}");
-        assert_eq!(three.wired.landed().await.len(), usize::from(end == Stage::Verified), "{name}");
+        three.proxied.traps.disarm();
+        three.settled(coordinator).await;
+        assert_eq!(three.proxied.honest_end().await, end, "{name}");
+        assert_eq!(three.proxied.landed().await.len(), usize::from(end == Stage::Verified), "{name}");
         println!("f11: coordinator killed during the commit, {name}: {end:?}");
-        restart(&three.nodes[coordinator]).await;
+        brokers::restart(&three.nodes[coordinator]).await;
     }
 
     // It dies between the bootstrap and the question who it is.
     let coordinator = three.fresh("asked").await;
-    three.wired.operator = None;
-    three.wired.traps.arm(Side::Before, |call| call == FIND_COORDINATOR);
-    three.wired.restart_with(&[]);
-    three.wired.traps.sprung().await;
+    three.proxied.operator = None;
+    three.proxied.traps.arm(Side::Before, |call| call == FIND_COORDINATOR);
+    three.proxied.restart_with(&[]);
+    three.proxied.traps.sprung().await;
     three.nodes[coordinator].kill();
-    three.wired.traps.release();
-    three.wired.ask().await;
-    three.wired.verified().await;
+    three.proxied.traps.release();
+    three.proxied.ask().await;
+    three.proxied.verified().await;
     println!("f11: coordinator killed between bootstrap and look-up: Verified");
 
     // It is still dead, and the first that is named; then also without its being known from before.
     let dead = coordinator;
     three.name(&[dead, (dead + 1) % 3, (dead + 2) % 3]);
-    three.wired.operator = None;
-    three.wired.restart_with(&[]);
-    three.wired.fresh("dead-first").await;
-    three.wired.ask().await;
-    three.wired.verified().await;
+    three.proxied.operator = None;
+    three.proxied.restart_with(&[]);
+    three.proxied.fresh("dead-first").await;
+    three.proxied.ask().await;
+    three.proxied.verified().await;
     println!("f11: the first of the list is dead: Verified");
-    restart(&three.nodes[dead]).await;
-    assert!(three.wired.world.all_records().await.iter().all(is_closed));
+    brokers::restart(&three.nodes[dead]).await;
+    assert!(three.proxied.world.all_records().await.iter().all(is_closed));
 }
 
 const PIPELINES: usize = 200;
@@ -138,14 +80,14 @@ fn over(id: &str, status: &StreamPipelineStatus) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
-    let mut three = Three::start("f16").await;
+    let mut three = ThreeBrokers::start("f16").await;
     let calm = World::without_operator("f16-calm").await.bootstrap;
-    let world = &mut three.wired.world;
+    let world = &mut three.proxied.world;
     // No proxies between: two hundred pipelines are many for them.
     let args = flags(&["--concurrency=220", "--recheck-idle=30s", "--recheck-waiting=5s", "--call-deadline=10s"]);
     let operator = Operator::start(world.testbed, Path::new(EXE), world.namespace.name(), &args);
     let pid = operator.pid();
-    three.wired.operator = Some(operator);
+    three.proxied.operator = Some(operator);
     world.named = Some(three.nodes.iter().map(|node| node.bootstrap()).collect());
     let topic = world.topic(&[10]).await;
     let through = world.named.clone();
@@ -172,7 +114,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
         world.wait(name, "the operator to see the object", |s| s.phase.is_some()).await;
     }
 
-    let (stress, begun) = (Duration::from_secs(if long() { 300 } else { 40 }), Instant::now());
+    let (stress, begun) = (Duration::from_secs(if settings::long() { 300 } else { 40 }), Instant::now());
     let disturb = async {
         let (mut turns, mut deaths) = (0, 0);
         while begun.elapsed() < stress {
@@ -181,7 +123,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
             tokio::time::sleep(Duration::from_millis(1500)).await;
             node.resume();
             if turns % 2 == 0 {
-                restart(node).await;
+                brokers::restart(node).await;
                 deaths += 1;
             }
             turns += 1;
@@ -189,7 +131,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
         (turns, deaths)
     };
     let demand = async {
-        let world = &three.wired.world;
+        let world = &three.proxied.world;
         let (mut round, mut done) = (0, 0);
         while begun.elapsed() < stress {
             // Every group is asked for; what was still running is given up or ended by the operator.
@@ -215,15 +157,15 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
     let last = format!("r{}", round - 1);
     let (mut verified, mut held) = (0, 0);
     for (name, _) in &groups {
-        let status = three.wired.world.wait(name, "the last request to end", |s| over(&last, s)).await;
+        let status = three.proxied.world.wait(name, "the last request to end", |s| over(&last, s)).await;
         let stage = status.offset_reset.as_ref().expect("a request").stage;
         if stage == Stage::Verified { verified += 1 } else { held += 1 }
     }
     // Once for each record, and never a commit without one.
-    let records = three.wired.world.all_records().await;
+    let records = three.proxied.world.all_records().await;
     let open = records.iter().filter(|r| !is_closed(r)).count();
     let mut commits = 0;
-    let landed = offsets_topic::landed_by_group(&three.wired.world.bootstrap).await;
+    let landed = offsets_topic::landed_by_group(&three.proxied.world.bootstrap).await;
     for (name, group) in &groups {
         let sent = landed.get(group).map_or(0, |partitions| partitions.values().map(Vec::len).sum::<usize>());
         let made = records.iter().filter(|r| r.spec.pipeline.name == *name).count();
@@ -231,7 +173,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
         assert!(sent <= made + 1, "{name}: {sent} commits, {made} records");
         commits += sent - 1;
     }
-    let operator = three.wired.operator.as_mut().expect("an operator");
+    let operator = three.proxied.operator.as_mut().expect("an operator");
     assert!(operator.is_running());
     assert_eq!(operator.pid(), pid);
     println!(

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::{Passed, Side};
 
-use crate::support::proxied::{Wired, records};
+use crate::support::calls::{closes_record, creates_record, is_commit};
+use crate::support::proxied::ProxiedWorld;
 
 const RESETS: usize = 40;
 
@@ -17,27 +17,27 @@ fn line(what: &str, mut widths: Vec<Duration>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o22_the_window_of_doubt_of_a_healthy_reset_is_measured() {
-    let wired = Wired::new("o22w").await;
+    let proxied = ProxiedWorld::new("o22w").await;
     let (mut to_commit, mut to_close) = (Vec::new(), Vec::new());
     for n in 0..RESETS {
-        let from = wired.traps.log().len();
+        let from = proxied.traps.log().len();
         let id = format!("r{n}");
-        wired.ask_for(&id, if n % 2 == 0 { "Earliest" } else { "Latest" }).await;
-        wired.world.verified("p", &id).await;
-        let log = wired.traps.log().split_off(from);
+        proxied.ask_for(&id, if n % 2 == 0 { "Earliest" } else { "Latest" }).await;
+        proxied.world.verified("p", &id).await;
+        let log = proxied.traps.log().split_off(from);
         let answer = |what: &str, is: &dyn Fn(&str) -> bool| -> Instant {
             let passed: Vec<&Passed> = log.iter().filter(|p| p.side == Side::After && is(&p.call)).collect();
             assert_eq!(passed.len(), 1, "{what}: {log:?}");
             passed[0].at
         };
-        let plan = answer("plan", &|call| records(call, "POST"));
-        let commit = answer("commit", &|call| call == OFFSET_COMMIT);
-        let close = answer("close", &|call| records(call, "PATCH") && call.ends_with("/status"));
+        let plan = answer("plan", &creates_record);
+        let commit = answer("commit", &is_commit);
+        let close = answer("close", &closes_record);
         assert!(plan < commit && commit < close, "{log:?}");
         to_commit.push(commit - plan);
         to_close.push(close - plan);
     }
-    assert_eq!(wired.landed().await.len(), RESETS);
+    assert_eq!(proxied.landed().await.len(), RESETS);
     line("plan's write answered until commit answered", to_commit);
     line("plan's write answered until close answered", to_close);
 }

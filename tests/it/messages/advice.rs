@@ -2,56 +2,20 @@
 //! `workloads/held.rs`, connections in `secured/mistakes.rs`, upgrades in `outdated.rs`.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{Stage, StreamPipeline, StreamPipelineStatus};
 use testbed::kafka::{self, OpenTransaction};
-use testbed::{Testbed, eventually};
-use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::observing::{ask, with};
-use crate::support::world::{LIMIT, World, condition, says};
+use crate::installation::older_crds::CRDS;
+use crate::support::commands::{command_in, kafka_shell, succeeded, word_after};
+use crate::support::requests::{ask, from_now, with};
+use crate::support::sockets::Relay;
+use crate::support::status::{assert_has, has_reason, says};
+use crate::support::world::{FIRST_RECORD_TIME, World, a_second_passes};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
-
-/// From a tool's name to the end of the command, as a person copies it: brackets and the next sentence are no part of it.
-pub fn command<'a>(message: &'a str, tool: &str) -> &'a str {
-    let from = message.find(tool).unwrap_or_else(|| panic!("{tool}: {message}"));
-    let text = &message[from..];
-    let (mut quoted, mut escaped) = (false, false);
-    let ends = |(at, c): (usize, char)| {
-        quoted ^= c == '\'' && !escaped;
-        escaped = !quoted && !escaped && c == '\\';
-        let rest = &text[at..];
-        let end = c == ')' || c == ';' || c == '`' || rest.starts_with(" (") || rest.starts_with(". ");
-        (!quoted && end).then_some(at)
-    };
-    let end = text.char_indices().find_map(ends).unwrap_or(text.len());
-    text[..end].trim_end_matches('.')
-}
-
-/// The first word after this, as far as it goes.
-pub fn word_after<'a>(message: &'a str, before: &str) -> &'a str {
-    let rest = message.split_once(before).unwrap_or_else(|| panic!("{before}: {message}")).1;
-    rest.split([' ', ';', ',', ')']).next().unwrap_or_default()
-}
-
-/// Runs a command of a message in a shell, where Kafka's tools have the names that the messages give them, and know the brokers.
-pub fn shell(testbed: &Testbed, bootstrap: &str, command: &str) -> Output {
-    let bin = testbed.kafka_bin();
-    let tools = ["kafka-acls", "kafka-consumer-groups", "kafka-configs", "kafka-transactions"];
-    let named = |tool: &str| format!("{tool}() {{ '{}/{tool}.sh' --bootstrap-server {bootstrap} \"$@\"; }}\n", bin.display());
-    let text = tools.map(named).concat() + &command.replace(" --bootstrap-server …", "");
-    tokio::task::block_in_place(|| Command::new("bash").args(["-c", &text]).output()).expect("a shell is there")
-}
-
-pub fn done(output: &Output) -> String {
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    said
-}
 
 /// `field: Value` of `spec.offsetReset`, each that a message names; of "A or B" both.
 fn settings(message: &str) -> Vec<(String, Value)> {
@@ -86,7 +50,7 @@ async fn d1_each_setting_that_a_message_names_runs_the_request() {
     let world = World::new("d1s").await;
     let topic = world.topic(&[10, 10]).await;
     // A record that is later than all the others.
-    kafka::produce(&world.bootstrap, &topic, 1, 1, |_| crate::support::world::FIRST + 3_600_000).await;
+    kafka::produce(&world.bootstrap, &topic, 1, 1, |_| FIRST_RECORD_TIME + 3_600_000).await;
     let after = json!("2026-01-01T00:30:00Z");
     let late = json!({ "id": "r1", "quietPeriod": "0s", "noRecordAtTime": "Fail", "to": { "timestamp": after } });
     let shift = |by: i64| json!({ "id": "r1", "quietPeriod": "0s", "to": { "shiftBy": by } });
@@ -139,7 +103,7 @@ async fn d1_a_new_id_runs_wherever_a_message_says_that_it_does() {
     let world = World::new("d1n").await;
     let topic = world.topic(&[10]).await;
     let earliest = || ask("r1", "Earliest");
-    let expired = with(earliest(), "expiresAt", crate::support::observing::from_now(-60));
+    let expired = with(earliest(), "expiresAt", from_now(-60));
     let unknown = with(earliest(), "dryrun", json!(true));
     let late = with(with(earliest(), "waitTimeout", json!("2s")), "topics", json!([{ "name": topic }]));
     for (name, reset, stage, reason) in [
@@ -158,7 +122,7 @@ async fn d1_a_new_id_runs_wherever_a_message_says_that_it_does() {
             world.apply(name, &group, ask("r1", "Latest")).await;
         }
         let message = says(&world.reaches(name, "r1", stage, reason).await, "Ready").2.to_owned();
-        assert!(message.contains("new id"), "{message}");
+        assert_has(&message, &["new id"]);
         if let Some(open) = open {
             open.abort().await;
         }
@@ -168,7 +132,7 @@ async fn d1_a_new_id_runs_wherever_a_message_says_that_it_does() {
         }
         world.apply(name, &group, ask("r2", "Earliest")).await;
         world.verified(name, "r2").await;
-        assert_eq!(world.at(&group, &topic).await, Some(0), "{name}");
+        assert_eq!(world.offset(&group, &topic).await, Some(0), "{name}");
     }
 }
 
@@ -183,14 +147,14 @@ async fn d1_each_way_out_of_a_skipped_request_runs_it() {
         let status = world.reaches(&name, "r1", Stage::Skipped, "SkippedAtCreation").await;
         let message = says(&status, "Ready").2;
         let id = if way == "id" {
-            assert!(message.contains("set a new spec.offsetReset.id on the existing object"), "{message}");
+            assert_has(message, &["set a new spec.offsetReset.id on the existing object"]);
             world.apply(&name, &group, ask("r2", "Earliest")).await;
             "r2"
         } else {
             world.delete(&name).await;
             let set = if way == "expiresAt" {
-                assert!(message.contains("with an expiresAt in the future"), "{message}");
-                (way.to_owned(), crate::support::observing::from_now(600))
+                assert_has(message, &["with an expiresAt in the future"]);
+                (way.to_owned(), from_now(600))
             } else {
                 settings(message).into_iter().find(|(field, _)| field == way).unwrap_or_else(|| panic!("{message}"))
             };
@@ -198,7 +162,7 @@ async fn d1_each_way_out_of_a_skipped_request_runs_it() {
             "r1"
         };
         world.verified(&name, id).await;
-        assert_eq!(world.at(&group, &topic).await, Some(0), "{way}");
+        assert_eq!(world.offset(&group, &topic).await, Some(0), "{way}");
     }
 }
 
@@ -208,20 +172,14 @@ async fn d1_the_object_that_a_message_names_is_the_one_that_is_in_the_way() {
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
     world.known("z-old", &group).await;
-    // Ages are known to the second.
-    eventually("a second to pass", LIMIT, async || {
-        let made = world.pipelines().get("z-old").await.map_err(|e| e.to_string())?.metadata.creation_timestamp.expect("a time").0;
-        let age = jiff::Timestamp::now().duration_since(made).as_secs_f64();
-        if age > 1.1 { Ok(()) } else { Err(age.to_string()) }
-    })
-    .await;
+    a_second_passes().await;
     world.known("a-young", &group).await;
     world.apply("a-young", &group, ask("r1", "Earliest")).await;
     let status = world.reaches("a-young", "r1", Stage::Waiting, "DuplicateGroup").await;
     let message = says(&status, "Ready").2;
-    assert!(message.contains("this request starts once the older is gone"), "{message}");
+    assert_has(message, &["this request starts once the older is gone"]);
     let (namespace, name) = word_after(message, "StreamPipeline ").split_once('/').unwrap_or_else(|| panic!("{message}"));
-    done(&world.testbed.kubectl(&["delete", "sp", name, "-n", namespace]));
+    succeeded(&world.testbed.kubectl(&["delete", "sp", name, "-n", namespace]));
     world.verified("a-young", "r1").await;
 }
 
@@ -234,19 +192,17 @@ async fn d1_a_transaction_that_is_left_over_is_found_and_ended_as_the_message_sa
     let _open = OpenTransaction::holding(&world.bootstrap, &group, &[(&topic, 0, 5)]).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let message = says(&world.reaches("p", "r1", Stage::Waiting, "TransactionOpen").await, "Ready").2.to_owned();
-    assert!(message.contains("kafka-transactions"), "{message}");
-    let run = |what: &str| shell(world.testbed, &world.bootstrap, what);
-    for part in ["kafka-transactions list", "kafka-transactions forceTerminateTransaction --transactionalId "] {
-        assert!(message.contains(part), "{part}: {message}");
-    }
-    let listed = done(&run(command(&message, "kafka-transactions list")));
+    assert_has(&message, &["kafka-transactions"]);
+    let run = |what: &str| kafka_shell(world.testbed, &world.bootstrap, what);
+    assert_has(&message, &["kafka-transactions list", "kafka-transactions forceTerminateTransaction --transactionalId "]);
+    let listed = succeeded(&run(command_in(&message, "kafka-transactions list")));
     let open = listed.lines().find(|l| l.contains(&format!("tx-{group}"))).unwrap_or_else(|| panic!("{listed}"));
     let id = open.split_whitespace().next().expect("an id");
-    assert!(open.contains("Ongoing"), "{listed}");
-    let ends = command(&message, "kafka-transactions forceTerminateTransaction").replace("<id>", id);
-    done(&run(&ends));
+    assert_has(open, &["Ongoing"]);
+    let ends = command_in(&message, "kafka-transactions forceTerminateTransaction").replace("<id>", id);
+    succeeded(&run(&ends));
     world.verified("p", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,21 +212,10 @@ async fn d1_the_flag_that_a_message_names_lets_the_operator_through() {
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
     // Where the API server is not: that has a rule of its own.
-    let listener = TcpListener::bind("127.0.0.2:0").await.expect("a port");
-    world.named = Some(vec![listener.local_addr().expect("an address").to_string()]);
-    let broker = world.bootstrap.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let broker = broker.clone();
-            tokio::spawn(async move {
-                let mut behind = TcpStream::connect(broker).await.expect("the broker listens");
-                // Until either hangs up.
-                let _ = tokio::io::copy_bidirectional(&mut stream, &mut behind).await;
-            });
-        }
-    });
+    let relay = Relay::at("127.0.0.2", &world.bootstrap).await;
+    world.named = Some(vec![relay.address.clone()]);
     world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
-    let refused = |s: &StreamPipelineStatus| condition(s, "Ready").is_some_and(|c| c.reason == "EndpointNotAllowed");
+    let refused = |s: &StreamPipelineStatus| has_reason(s, "Ready", "EndpointNotAllowed");
     let status = world.wait("p", "the address to be refused", refused).await;
     let message = says(&status, "Ready").2;
     let flag = format!("--{}", word_after(message, "the operator's --"));
@@ -290,7 +235,7 @@ async fn d1_every_command_on_the_page_of_messages_runs_as_it_stands() {
     for line in page.lines().filter(|l| l.starts_with('|')) {
         let message = line.rsplit(" | ").next().unwrap_or_default();
         for (at, _) in message.match_indices("kubectl ").chain(message.match_indices("kafka-")) {
-            let command = command(&message[at..], "k");
+            let command = command_in(&message[at..], "k");
             // A word, not a name that only begins like a tool's.
             if command.contains(' ') && command.contains("--") || command.starts_with("kubectl") {
                 commands.push(command);
@@ -303,17 +248,16 @@ async fn d1_every_command_on_the_page_of_messages_runs_as_it_stands() {
     assert!(commands.len() >= 5 && commands.iter().any(|c| c.starts_with("kubectl")), "{commands:?}");
     for command in commands {
         if let Some(rest) = command.strip_prefix("kubectl ") {
-            let args: Vec<&str> =
-                rest.split(' ').map(|word| if word == "crds/" { crate::installation::older_crds::CRDS } else { word }).collect();
+            let args: Vec<&str> = rest.split(' ').map(|word| if word == "crds/" { CRDS } else { word }).collect();
             let args = if args[0] == "apply" { [&args[..], &["--dry-run=server", "--force-conflicts"]].concat() } else { args };
-            done(&world.testbed.kubectl(&args));
+            succeeded(&world.testbed.kubectl(&args));
         } else if !command.contains("kafka-acls") {
             // Rights are granted on the broker that has some: `secured/advice.rs`.
-            let said = shell(world.testbed, &world.bootstrap, &command.replace("<id>", "nobodys"));
+            let said = kafka_shell(world.testbed, &world.bootstrap, &command.replace("<id>", "nobodys"));
             let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
             let unknown = ["is not a recognized option", "unrecognized arguments", "usage:", "Missing required", "invalid choice"];
             assert!(!unknown.iter().any(|part| text.contains(part)), "{command}: {text}");
         }
     }
-    assert!(Path::new(crate::installation::older_crds::CRDS).is_dir());
+    assert!(Path::new(CRDS).is_dir());
 }

@@ -7,14 +7,14 @@ use stream_pipeline_operator::api::Stage;
 use testbed::consumer::Consumer;
 use testbed::{Operator, Scratch, eventually};
 
-use crate::support::observing::CHATTY;
-use crate::support::world::{EXE, LIMIT, World, flags};
-use crate::workloads::taken_away::{lifted, policy};
+use crate::support::policies::{FREEZE, refuse};
+use crate::support::status::assert_has;
+use crate::support::world::{EXE, LIMIT, LOG_EVERY_LOOK, World, flags};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d4_a_pipeline_that_waits_is_told_once_and_the_start_tells_version_and_settings() {
     let mut world = World::without_operator("logs").await;
-    world.start_operator_with(&[CHATTY]);
+    world.start_operator_with(&[LOG_EVERY_LOOK]);
     let topic = world.topic(&[20]).await;
     let group = world.group(&topic, &[10]).await;
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "reader");
@@ -28,9 +28,7 @@ async fn d4_a_pipeline_that_waits_is_told_once_and_the_start_tells_version_and_s
     assert!(decided.len() >= 6 && told <= 2, "{told} of {} lines at info:\n{}", decided.len(), decided.join("\n"));
     let start = log.lines().find(|line| line.contains("Starting")).unwrap_or_default();
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
-    for part in [version.as_str(), "--recheck-waiting=300ms", "--finalizer-deadline=10m"] {
-        assert!(start.contains(part), "{part}: {start}");
-    }
+    assert_has(start, &[version.as_str(), "--recheck-waiting=300ms", "--finalizer-deadline=10m"]);
     member.stop().await;
     world.verified("p", "r1").await;
 }
@@ -65,11 +63,11 @@ async fn d8_what_the_api_server_refuses_is_logged_in_words_with_what_to_do() {
     let operator = Operator::start_with(&nobody, Path::new(EXE), &namespace, &flags(&[]));
     let line = logged(&operator, "The installed CRDs cannot be read").await;
     is_in_words(&line);
-    assert!(line.contains("cannot get resource") && line.contains("the rights in the chart's ClusterRole are needed"), "{line}");
+    assert_has(line, &["cannot get resource", "the rights in the chart's ClusterRole are needed"]);
     drop(operator);
     // A status that somebody's policy refuses.
     let statuses = json!({ "apiGroups": ["streampipeline.io"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["streampipelines/status"] });
-    let name = policy(&world, "status", statuses, "false").await;
+    let policy = refuse(&world, "status", statuses, "false");
     world.start_operator();
     world.apply("p", "g", Value::Null).await;
     let (untyped, operator) = (world.untyped(), &*world.operator());
@@ -80,11 +78,11 @@ async fn d8_what_the_api_server_refuses_is_logged_in_words_with_what_to_do() {
             .await
             .map_err(|e| e.to_string())?;
         let log = operator.log();
-        if log.contains("a freeze until Monday") { Ok(()) } else { Err(log.lines().last().unwrap_or_default().to_owned()) }
+        if log.contains(FREEZE) { Ok(()) } else { Err(log.lines().last().unwrap_or_default().to_owned()) }
     })
     .await;
-    let line = logged(operator, "a freeze until Monday").await;
+    let line = logged(operator, FREEZE).await;
     is_in_words(&line);
-    assert!(line.contains("an admission policy of the cluster refuses it"), "{line}");
-    lifted(&world, &name);
+    assert_has(line, &["an admission policy of the cluster refuses it"]);
+    policy.remove(&world);
 }

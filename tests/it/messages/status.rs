@@ -1,16 +1,16 @@
 //! What the status says must be true for the generation and the moment it says it: on real servers, waited for by kubectl.
 
-use std::path::Path;
-
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
-use testbed::proxy::ApiProxy;
+use testbed::eventually;
 use testbed::trap::Side;
-use testbed::{Operator, eventually};
 
-use crate::support::observing::{ask, with};
-use crate::support::world::{EXE, LIMIT, World, condition, flags, is_over, reset, says};
+use crate::support::calls::creates_record;
+use crate::support::proxied::ProxiedOperator;
+use crate::support::requests::{ask, with};
+use crate::support::status::{assert_has, condition, has_reason, is_over, reset, says};
+use crate::support::world::{LIMIT, World};
 
 impl World {
     /// What Git tools make of an object (kstatus): of this generation, ready, and neither on its way nor stuck.
@@ -49,7 +49,7 @@ async fn d3_a_new_object_is_not_done_before_anybody_has_looked_at_it() {
     let group = world.group(&topic, &[7]).await;
     world.apply("skipped", &group, ask("r1", "Earliest")).await;
     world.reaches("skipped", "r1", Stage::Skipped, "SkippedAtCreation").await;
-    assert_eq!(world.at(&group, &topic).await, Some(7));
+    assert_eq!(world.offset(&group, &topic).await, Some(7));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn a2_success_of_an_earlier_request_is_not_told_of_one_that_nobody_looked_
         .patch("p", json!({ "kafka": unreachable, "offsetReset": { "id": "b", "to": { "position": null, "shiftBy": 1000 } } }))
         .await
         .expect("taken");
-    let blind = |s: &StreamPipelineStatus| condition(s, "BackendReachable").is_some_and(|c| c.reason == "SecretNotFound");
+    let blind = |s: &StreamPipelineStatus| has_reason(s, "BackendReachable", "SecretNotFound");
     world.wait("p", "the Secret to be missed", blind).await;
     for _ in 0..3 {
         assert!(!world.is_green("p"), "{:?}", world.pipelines().get("p").await.map(|p| p.status));
@@ -97,48 +97,47 @@ async fn a5_a_dry_run_under_an_id_that_was_used_has_its_own_result_and_the_reset
     world.apply("p", &group, with(ask("r1", "Earliest"), "dryRun", json!(true))).await;
     let status = world.reaches("p", "r1", Stage::Planned, "PlanReady").await;
     let (_, _, message) = says(&status, "Ready");
-    assert!(message.contains("at most 5 records would be replayed") && message.contains("together with a new id"), "{message}");
+    assert_has(message, &["at most 5 records would be replayed", "together with a new id"]);
     assert!(reset(&status).dry_run && reset(&status).record_ref != reset(&done).record_ref, "{status:?}");
     assert!(!world.is_green("p"), "nothing was reset by it");
     // What the message says: dryRun: false with a new id runs; under the used one the result of then is told.
     world.apply("p", &group, with(ask("r1", "Earliest"), "dryRun", json!(false))).await;
     let again = world.verified("p", "r1").await;
     assert_eq!(reset(&again).record_ref, reset(&done).record_ref);
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5), "it did not run again");
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(5), "it did not run again");
     world.apply("p", &group, with(ask("r2", "Earliest"), "dryRun", json!(false))).await;
     world.verified("p", "r2").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
     // A dry run that cannot succeed uses up no id either.
     let far = json!({ "id": "r3", "quietPeriod": "0s", "to": { "shiftBy": 1000 } });
     world.apply("p", &group, with(far.clone(), "dryRun", json!(true))).await;
     world.reaches("p", "r3", Stage::Failed, "OutOfRange").await;
     world.apply("p", &group, with(far, "outOfRange", json!("Clamp"))).await;
     world.verified("p", "r3").await;
-    assert_eq!(world.at(&group, &topic).await, Some(10));
+    assert_eq!(world.offset(&group, &topic).await, Some(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b12_what_was_given_up_along_with_its_object_binds_no_later_one() {
     let world = World::without_operator("b12").await;
-    let api = ApiProxy::start(&world.testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
-    let _operator = Operator::start_with(&api.kubeconfig(), Path::new(EXE), world.namespace.name(), &flags(&["--call-deadline=20s"]));
+    let proxied = ProxiedOperator::start(&world, &["--call-deadline=20s"]).await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
     for round in 1..=2 {
         world.known("p", &group).await;
         // Its object is deleted between the write of the plan and the second look.
-        api.traps.arm(Side::After, |call| call.starts_with("POST") && call.ends_with("/offsetresetrecords"));
+        proxied.traps.arm(Side::After, creates_record);
         world.apply("p", &group, ask("r1", "Earliest")).await;
-        api.traps.sprung().await;
+        proxied.traps.sprung().await;
         world.delete("p").await;
-        api.traps.release();
+        proxied.traps.release();
         eventually("the plan to be dropped", LIMIT, async || match world.all_records().await {
             all if all.len() == round && all.iter().all(|r| r.spec.plan.is_none()) => Ok(()),
             all => Err(format!("{all:?}")),
         })
         .await;
-        assert_eq!(world.at(&group, &topic).await, Some(7), "nothing was sent");
+        assert_eq!(world.offset(&group, &topic).await, Some(7), "nothing was sent");
     }
     // The same manifest made anew is a request like any other: by hand it runs, and otherwise it is skipped.
     world.apply("p", &group, ask("r1", "Earliest")).await;
@@ -146,7 +145,7 @@ async fn b12_what_was_given_up_along_with_its_object_binds_no_later_one() {
     world.delete("p").await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
     let status = world.verified("p", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
     let records = world.all_records().await;
     assert_eq!(records.iter().filter(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Abandoned)).count(), 2, "{records:?}");
     // Done, it is done for every later object.
@@ -155,8 +154,8 @@ async fn b12_what_was_given_up_along_with_its_object_binds_no_later_one() {
     world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
     let later = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
     assert_eq!(reset(&later).record_ref, reset(&status).record_ref);
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,9 @@ use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipelineSt
 use testbed::consumer::Consumer;
 use testbed::kafka;
 
-use crate::support::observing::{ask, from_now, is_skipped, with};
-use crate::support::world::{World, condition, reset, says};
+use crate::support::requests::{ask, from_now, with};
+use crate::support::status::{assert_has, assert_skipped, condition, has_reason, is, reset, says};
+use crate::support::world::{FIRST_RECORD_TIME, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o16_a_manifest_applied_to_a_namespace_made_anew_is_skipped_loudly() {
@@ -29,23 +30,23 @@ async fn o16_a_manifest_applied_to_a_namespace_made_anew_is_skipped_loudly() {
     assert!(world.all_records().await.is_empty(), "the ledger is lost");
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let status = world.reaches("p", "r1", Stage::Skipped, "SkippedAtCreation").await;
-    is_skipped(&status);
+    assert_skipped(&status);
     assert!(world.warned("p", "SkippedAtCreation").await.contains("a restored or copied manifest moves nothing"));
     // The id is used up, whatever is said about it now.
     world.apply("p", &group, with(ask("r1", "Latest"), "whenCreated", json!("Run"))).await;
-    world.passes("p").await;
+    world.decides_twice("p").await;
     world.apply("p", &group, with(ask("r1", "Latest"), "expiresAt", from_now(3600))).await;
-    world.passes("p").await;
-    is_skipped(&world.reaches("p", "r1", Stage::Skipped, "SkippedAtCreation").await);
+    world.decides_twice("p").await;
+    assert_skipped(&world.reaches("p", "r1", Stage::Skipped, "SkippedAtCreation").await);
     // An expiresAt that has passed lets nothing run.
     world.apply("late", &group, with(ask("r1", "Earliest"), "expiresAt", from_now(-1))).await;
-    is_skipped(&world.reaches("late", "r1", Stage::Skipped, "SkippedAtCreation").await);
+    assert_skipped(&world.reaches("late", "r1", Stage::Skipped, "SkippedAtCreation").await);
     world.delete("late").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
     assert!(world.all_records().await.is_empty());
     world.apply("p", &group, ask("r2", "Earliest")).await;
     world.verified("p", "r2").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +62,7 @@ async fn o18_created_with_when_created_run_or_before_it_expires_runs_once() {
         let group = world.group(&topic, &[7]).await;
         world.apply(name, &group, request.clone()).await;
         world.verified(name, "r1").await;
-        assert_eq!(world.at(&group, &topic).await, Some(0), "{name}");
+        assert_eq!(world.offset(&group, &topic).await, Some(0), "{name}");
         world.moved(&group, &topic, 5).await;
         groups.insert(*name, group);
     }
@@ -70,9 +71,9 @@ async fn o18_created_with_when_created_run_or_before_it_expires_runs_once() {
         let group = &groups[name];
         world.looks(name, 2).await;
         world.apply(name, group, request.clone()).await;
-        world.passes(name).await;
+        world.decides_twice(name).await;
         world.verified(name, "r1").await;
-        assert_eq!(world.at(group, &topic).await, Some(5), "{name}: once");
+        assert_eq!(world.offset(group, &topic).await, Some(5), "{name}: once");
     }
     assert_eq!(world.all_records().await.len(), 2);
 }
@@ -95,11 +96,11 @@ async fn o27_a_target_edited_while_it_waits_is_taken_and_the_clock_goes_on() {
     assert!(world.all_records().await.is_empty());
     member.stop().await;
     let done = world.verified("p", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(10), "the spec as it was when it ran");
+    assert_eq!(world.offset(&group, &topic).await, Some(10), "the spec as it was when it ran");
     assert_eq!((reset(&done).accepted_at, reset(&done).deadline), (reset(&before).accepted_at, reset(&before).deadline));
     let record = world.record(&done).await;
     assert_eq!(Some(record.spec.deadline), reset(&before).deadline);
-    assert!(condition(&done, "Ready").is_some_and(|c| c.reason == "ResetVerified"), "no note of an edit");
+    assert!(has_reason(&done, "Ready", "ResetVerified"), "no note of an edit");
     assert_eq!(world.all_records().await.len(), 1);
 }
 
@@ -114,13 +115,13 @@ async fn o28_a_request_that_nobody_saw_being_made_is_present_at_creation() {
     world.apply("added", &group, ask("r1", "Earliest")).await;
     world.restart();
     for name in ["with", "added"] {
-        is_skipped(&world.reaches(name, "r1", Stage::Skipped, "SkippedAtCreation").await);
+        assert_skipped(&world.reaches(name, "r1", Stage::Skipped, "SkippedAtCreation").await);
         assert!(!world.warned(name, "SkippedAtCreation").await.is_empty());
     }
     world.restart();
     world.looks("with", 2).await;
     world.looks("added", 2).await;
-    assert_eq!(world.at(&group, &topic).await, Some(7));
+    assert_eq!(world.offset(&group, &topic).await, Some(7));
     assert!(world.all_records().await.is_empty());
     // An object that was seen without the request: then it is new, also where nobody was there when it was asked.
     let group = world.group(&topic, &[7]).await;
@@ -129,7 +130,7 @@ async fn o28_a_request_that_nobody_saw_being_made_is_present_at_creation() {
     world.apply("seen", &group, ask("r1", "Earliest")).await;
     world.start_operator();
     world.verified("seen", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
 }
 
 /// A record as a backup tool puts it back: an hour old, without its status.
@@ -144,11 +145,8 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
     let status = world.reaches("p", "r1", Stage::Planned, "PlanReady").await;
     let (ready, _, message) = says(&status, "Ready");
     assert_eq!((ready, says(&status, "OffsetsReset").0), ("True", "False"));
-    assert!(
-        message.contains("3 partitions would move, at most 27 records would be replayed, 0 skipped; lag after 60; nothing was sent"),
-        "{message}"
-    );
-    assert!(message.contains("Set dryRun: false"), "{message}");
+    assert_has(message, &["3 partitions would move, at most 27 records would be replayed, 0 skipped; lag after 60; nothing was sent"]);
+    assert_has(message, &["Set dryRun: false"]);
     assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none());
     let totals = reset(&status).plan.clone().expect("totals");
     assert_eq!((totals.partitions, totals.replayed, totals.skipped, totals.lag_after), (3, 27, 0, 60));
@@ -172,8 +170,8 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
     world.looks("p", 3).await;
     assert_eq!(world.writes(), writes, "at rest nothing is written");
     // The numbers of then stay, also where they would be others now.
-    kafka::produce(&world.bootstrap, &topic, 0, 5, |n| crate::support::world::FIRST + n).await;
-    world.passes("p").await;
+    kafka::produce(&world.bootstrap, &topic, 0, 5, |n| FIRST_RECORD_TIME + n).await;
+    world.decides_twice("p").await;
     world.reaches("p", "r1", Stage::Planned, "PlanReady").await;
     let records = world.all_records().await;
     assert_eq!((records.len(), records[0].resource_version()), (1, record.resource_version()));
@@ -194,11 +192,11 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
     // Now it is.
     world.moved(&group, &topic, 5).await;
     world.apply("p", &group, dry).await;
-    world.passes("p").await;
+    world.decides_twice("p").await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "dryRun", json!(false))).await;
-    world.passes("p").await;
+    world.decides_twice("p").await;
     world.verified("p", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,7 +209,7 @@ async fn p04_a_request_that_did_not_start_before_it_expired_never_runs() {
         let status = world.reaches("p", id, Stage::Failed, "Expired").await;
         let (stalled, _, message) = says(&status, "Stalled");
         assert_eq!((stalled, says(&status, "Ready").0, says(&status, "OffsetsReset").0), ("True", "False", "False"));
-        assert!(message.contains("expiresAt passed before the reset could start; nothing was sent"), "{message}");
+        assert_has(message, &["expiresAt passed before the reset could start; nothing was sent"]);
     };
     // Passed while it waited.
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "p04-member");
@@ -219,20 +217,20 @@ async fn p04_a_request_that_did_not_start_before_it_expired_never_runs() {
     world.apply("p", &group, with(ask("r1", "Earliest"), "expiresAt", from_now(3))).await;
     expired("r1").await;
     member.stop().await;
-    world.wait("p", "the group to be seen at rest", |s| condition(s, "PipelineInactive").is_some_and(|c| c.status == "True")).await;
-    world.passes("p").await;
+    world.wait("p", "the group to be seen at rest", |s| is(s, "PipelineInactive", "True")).await;
+    world.decides_twice("p").await;
     expired("r1").await;
     // A later expiresAt does not bring it back.
     world.apply("p", &group, with(ask("r1", "Earliest"), "expiresAt", from_now(3600))).await;
-    world.passes("p").await;
+    world.decides_twice("p").await;
     expired("r1").await;
     // Passed before it was asked.
     world.apply("p", &group, with(ask("r2", "Earliest"), "expiresAt", from_now(-60))).await;
     expired("r2").await;
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(7));
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(7));
     assert!(world.all_records().await.is_empty());
     world.apply("p", &group, with(ask("r3", "Earliest"), "expiresAt", from_now(3600))).await;
     world.verified("p", "r3").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
 }

@@ -1,12 +1,19 @@
 //! O08, O36: two StreamPipelines that name one group.
 
-use kube::api::DeleteParams;
-use serde_json::json;
-use stream_pipeline_operator::api::Stage;
-use testbed::{eventually, kafka, offsets_topic};
+use std::path::Path;
 
-use crate::support::observing::{ask, with};
-use crate::support::world::{LIMIT, World, condition, says};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::PostParams;
+use serde_json::json;
+use stream_pipeline_operator::api::{
+    BACKEND_LABEL, BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, RunStateBefore, Stage,
+};
+use stream_pipeline_operator::ledger::backend_label;
+use testbed::{Operator, eventually, kafka, offsets_topic};
+
+use crate::support::requests::{ask, with};
+use crate::support::status::{assert_has, condition, says};
+use crate::support::world::{EXE, LIMIT, OwnServers, World, a_second_passes, flags};
 
 /// Two that name a group, `old` known before `young` was made, each without a request.
 async fn two(test: &str, records: &[i64], offsets: &[i64]) -> (World, String, String) {
@@ -16,7 +23,7 @@ async fn two(test: &str, records: &[i64], offsets: &[i64]) -> (World, String, St
     // By name the other way round: it is the age that counts.
     world.known("z-old", &group).await;
     // Ages are whole seconds.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    a_second_passes().await;
     world.known("a-young", &group).await;
     (world, topic, group)
 }
@@ -40,7 +47,7 @@ async fn o08_the_oldest_acts_and_the_younger_takes_over_when_it_is_gone() {
     world.verified("z-old", "o1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(10)]);
     world.reaches("a-young", "y1", Stage::Waiting, "DuplicateGroup").await;
-    world.pipelines().delete("z-old", &DeleteParams::default()).await.expect("it is deleted");
+    world.ask_to_delete("z-old").await;
     world.verified("a-young", "y1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
 }
@@ -76,7 +83,7 @@ async fn o08_of_two_in_one_apply_that_run_at_once_exactly_one_resets() {
             at.ok_or_else(|| format!("{stages:?}"))
         })
         .await;
-        world.passes(&names[1 - one]).await;
+        world.decides_twice(&names[1 - one]).await;
         let records = world.all_records().await;
         let of_round = records.iter().filter(|r| names.contains(&r.spec.pipeline.name)).count();
         assert_eq!(of_round, 1, "round {round}");
@@ -92,7 +99,7 @@ async fn o08_who_cannot_read_the_group_itself_blocks_nobody() {
     let group = world.group(&topic, &[7]).await;
     let silent = json!({ "kafka": { "bootstrapServers": ["127.0.0.1:1"], "consumerGroup": group } });
     world.apply_spec("a-silent", silent).await.expect("the API server takes it");
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    a_second_passes().await;
     world.apply("young", &group, with(ask("y1", "Earliest"), "whenCreated", json!("Run"))).await;
     world.verified("young", "y1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
@@ -107,8 +114,8 @@ async fn o08_a_younger_one_whose_deadline_passed_does_not_wake_up_when_the_older
     late["waitTimeout"] = json!("2s");
     world.apply("a-young", &group, late).await;
     let status = world.reaches("a-young", "y1", Stage::Failed, "WaitTimedOut").await;
-    assert!(says(&status, "Ready").2.contains("z-old is older"), "{status:?}");
-    world.pipelines().delete("z-old", &DeleteParams::default()).await.expect("it is deleted");
+    assert_has(says(&status, "Ready").2, &["z-old is older"]);
+    world.ask_to_delete("z-old").await;
     // A later request of it runs, the one that ended does not.
     world.apply("a-young", &group, ask("y2", "Latest")).await;
     world.verified("a-young", "y2").await;
@@ -126,4 +133,40 @@ async fn o08_another_group_on_the_same_cluster_is_nobodys_duplicate() {
     world.apply("c-youngest", &other, ask("c1", "Earliest")).await;
     world.verified("c-youngest", "c1").await;
     assert_eq!((world.offsets(&group, &topic, 1).await, world.offsets(&other, &topic, 1).await), (vec![Some(7)], vec![Some(0)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_namespace_wrote_informs_and_never_blocks() {
+    let own = OwnServers::start(Vec::new()).await;
+    let world = World::on(own.0, "tenant").await;
+    let other = World::on(own.0, "neighbour").await;
+    let _operator = Operator::start_everywhere(own.0, Path::new(EXE), &flags(&[]));
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    // An older one that has read the group; it comes from a neighbour.
+    other.known("older", &group).await;
+    // And an open record of what was stopped for it, whose object is gone for good.
+    let cluster_id = other.wait("older", "the cluster to be pinned", |s| s.cluster_id.is_some()).await.cluster_id.expect("pinned");
+    let backend = BackendIdentity::Kafka { cluster_id, consumer_group: group.clone() };
+    let spec = OffsetResetRecordSpec {
+        pipeline: PipelineRef { name: "gone".to_owned(), uid: "565c0114-0000-4372-86d1-000000000000".to_owned() },
+        request: serde_json::from_value(ask("g1", "Latest")).expect("a request"),
+        created_at: Timestamp::now(),
+        deadline: Timestamp::now().checked_add(SignedDuration::from_hours(1)).expect("a time"),
+        run_state_before: Some(RunStateBefore { running: true, ..RunStateBefore::default() }),
+        writer: None,
+        plan: None,
+        backend: backend.clone(),
+    };
+    let mut orphan = OffsetResetRecord::new("gone-0123456789abcdef", spec);
+    orphan.metadata.labels = Some([(BACKEND_LABEL.to_owned(), backend_label(&backend))].into());
+    other.records().create(&PostParams::default(), &orphan).await.expect("it is put there");
+    a_second_passes().await;
+    world.known("young", &group).await;
+    world.apply("young", &group, ask("y1", "Earliest")).await;
+    let status = world.verified("young", "y1").await;
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
+    let warnings = world.record(&status).await.spec.plan.expect("a plan").warnings;
+    assert!(warnings.iter().any(|w| w.contains(&format!("{}/older", other.namespace.name()))), "{warnings:?}");
+    assert!(other.record_named("gone-0123456789abcdef").await.status.is_none(), "left to its own namespace");
 }

@@ -2,62 +2,60 @@
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{OffsetResetRecord, Stage, StreamPipelineStatus};
-use testbed::proxy::OFFSET_COMMIT;
 use testbed::secured::{Acl, Operation, Resource};
 use testbed::trap::Side;
 use testbed::{eventually, kafka, offsets_topic};
 
-use crate::support::observing::{ask, with};
-use crate::support::proxied::Wired;
-use crate::support::secured::{Locked, login};
-use crate::support::world::{LIMIT, says};
-
-/// Neither call nor window ends while a commit is stopped, however slow the machine is.
-const PATIENT: [&str; 2] = ["--call-deadline=60s", "--send-window=60s"];
-
-fn is_commit(call: &str) -> bool {
-    call == OFFSET_COMMIT
-}
+use crate::support::calls::is_commit;
+use crate::support::proxied::ProxiedWorld;
+use crate::support::requests::{ask, with};
+use crate::support::secured::{SecuredWorld, login};
+use crate::support::status::{assert_has, says};
+use crate::support::world::{LIMIT, PATIENT};
 
 /// A group that reads two topics of two partitions each.
 struct Two {
-    wired: Wired,
+    proxied: ProxiedWorld,
     group: String,
     kept: String,
     lost: String,
 }
 
 impl Two {
-    async fn on(wired: Wired) -> Self {
-        let (kept, lost) = (wired.world.topic(&[10, 10]).await, wired.world.topic(&[10, 10]).await);
-        let mut two = Self { group: String::new(), kept, lost, wired };
+    async fn on(proxied: ProxiedWorld) -> Self {
+        let (kept, lost) = (proxied.world.topic(&[10, 10]).await, proxied.world.topic(&[10, 10]).await);
+        let mut two = Self { group: String::new(), kept, lost, proxied };
         two.again().await;
         two
     }
 
     /// A group of its own.
     async fn again(&mut self) {
-        self.group = self.wired.world.unique("g");
+        self.group = self.proxied.world.unique("g");
         let (kept, lost) = (self.kept.as_str(), self.lost.as_str());
-        kafka::commit(&self.wired.world.bootstrap, &self.group, &[(kept, 0, 7, ""), (kept, 1, 8, ""), (lost, 0, 5, ""), (lost, 1, 6, "")])
-            .await;
+        kafka::commit(
+            &self.proxied.world.bootstrap,
+            &self.group,
+            &[(kept, 0, 7, ""), (kept, 1, 8, ""), (lost, 0, 5, ""), (lost, 1, 6, "")],
+        )
+        .await;
     }
 
     async fn offsets(&self) -> [Vec<Option<i64>>; 2] {
-        [self.wired.world.offsets(&self.group, &self.kept, 2).await, self.wired.world.offsets(&self.group, &self.lost, 2).await]
+        [self.proxied.world.offsets(&self.group, &self.kept, 2).await, self.proxied.world.offsets(&self.group, &self.lost, 2).await]
     }
 
     /// Held, with each refused partition in the status and in the record.
     async fn partly(&self, name: &str, code: i32, says_too: &str) -> (StreamPipelineStatus, OffsetResetRecord) {
-        let status = self.wired.world.reaches(name, "r1", Stage::Held, "PartlyApplied").await;
+        let status = self.proxied.world.reaches(name, "r1", Stage::Held, "PartlyApplied").await;
         assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "Unknown"));
         let message = says(&status, "Ready").2;
         for partition in 0..2 {
-            assert!(message.contains(&format!("{}-{partition} (code {code}, ", self.lost)), "{message}");
+            assert_has(message, &[&format!("{}-{partition} (code {code}, ", self.lost)]);
         }
-        assert!(message.contains("the broker refused 2 partitions") && message.contains(says_too), "{message}");
+        assert_has(message, &["the broker refused 2 partitions", says_too]);
         assert!(!message.contains("onUnknownOutcome"), "{message}");
-        let record = self.wired.world.record(&status).await;
+        let record = self.proxied.world.record(&status).await;
         let failures = &record.status.as_ref().expect("it is closed").failures;
         let failed: Vec<_> = failures.iter().map(|f| (f.topic.as_str(), f.partition, f.code)).collect();
         assert_eq!(failed, [(self.lost.as_str(), 0, code), (self.lost.as_str(), 1, code)]);
@@ -67,7 +65,7 @@ impl Two {
 
     /// Offsets that landed after the first ones, by topic and partition.
     async fn landed(&self) -> Vec<(String, i32, Vec<i64>)> {
-        let all = offsets_topic::landed(&self.wired.world.bootstrap, &self.group).await;
+        let all = offsets_topic::landed(&self.proxied.world.bootstrap, &self.group).await;
         all.into_iter().map(|((topic, partition), offsets)| (topic, partition, offsets[1..].to_vec())).collect()
     }
 
@@ -81,43 +79,43 @@ impl Two {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o13_a_topic_that_goes_under_the_commit_leaves_it_partly_applied_and_the_rest_is_never_planned_anew() {
-    let mut wired = Wired::without_operator("o13").await;
-    wired.restart_with(&PATIENT);
-    let two = Two::on(wired).await;
-    let Two { wired, group, lost, .. } = &two;
-    wired.world.known("p", group).await;
-    wired.traps.arm(Side::Before, is_commit);
-    wired.world.apply("p", group, with(ask("r1", "Earliest"), "onUnknownOutcome", json!("Retry"))).await;
-    wired.traps.sprung().await;
-    kafka::delete_topic(&wired.world.bootstrap, lost).await;
+    let mut proxied = ProxiedWorld::without_operator("o13").await;
+    proxied.restart_with(&PATIENT);
+    let two = Two::on(proxied).await;
+    let Two { proxied, group, lost, .. } = &two;
+    proxied.world.known("p", group).await;
+    proxied.traps.arm(Side::Before, is_commit);
+    proxied.world.apply("p", group, with(ask("r1", "Earliest"), "onUnknownOutcome", json!("Retry"))).await;
+    proxied.traps.sprung().await;
+    kafka::delete_topic(&proxied.world.bootstrap, lost).await;
     // Its commits go with it, once the broker knows.
     eventually("the topic to be gone for its groups", LIMIT, async || match two.offsets().await {
         [_, none] if none == [None, None] => Ok(()),
         offsets => Err(format!("{offsets:?}")),
     })
     .await;
-    wired.traps.release();
+    proxied.traps.release();
     two.partly("p", 3, "2 of 4 partitions at their target, 0 as before, 2 elsewhere").await;
-    assert_eq!(wired.commits(), 1, "what does not stand as in the snapshot is not sent again");
+    assert_eq!(proxied.commits(), 1, "what does not stand as in the snapshot is not sent again");
     // It comes again, and where it stood before: nothing more is sent.
-    wired.world.passes("p").await;
-    kafka::create_topic(&wired.world.bootstrap, lost, 2, &[]).await;
-    kafka::commit(&wired.world.bootstrap, group, &[(lost.as_str(), 0, 5, ""), (lost.as_str(), 1, 6, "")]).await;
-    wired.world.passes("p").await;
+    proxied.world.decides_twice("p").await;
+    kafka::create_topic(&proxied.world.bootstrap, lost, 2, &[]).await;
+    kafka::commit(&proxied.world.bootstrap, group, &[(lost.as_str(), 0, 5, ""), (lost.as_str(), 1, 6, "")]).await;
+    proxied.world.decides_twice("p").await;
     two.partly("p", 3, "2 elsewhere").await;
-    assert_eq!((wired.commits(), two.offsets().await), (1, [vec![Some(0), Some(0)], vec![Some(5), Some(6)]]));
-    assert_eq!(wired.world.all_records().await.len(), 1);
+    assert_eq!((proxied.commits(), two.offsets().await), (1, [vec![Some(0), Some(0)], vec![Some(5), Some(6)]]));
+    assert_eq!(proxied.world.all_records().await.len(), 1);
 }
 
 /// Alice, whose rights can be taken from her, through a proxy.
 #[tokio::test(flavor = "multi_thread")]
 async fn o13_a_right_revoked_under_the_commit_is_tried_with_the_same_numbers_and_then_held() {
-    let locked = Locked::without_operator("o13r").await;
+    let locked = SecuredWorld::without_operator("o13r").await;
     let secured = locked.secured;
     let line = secured.proxied().expect("nobody else serves it");
-    let mut wired = Wired::between(locked.world, vec![line]).await;
-    wired.restart_with(&PATIENT);
-    let mut two = Two::on(wired).await;
+    let mut proxied = ProxiedWorld::behind(locked.world, vec![line]).await;
+    proxied.restart_with(&PATIENT);
+    let mut two = Two::on(proxied).await;
     let right = |kind, name: &str| Acl::allow(testbed::secured::ALICE, Operation::Read, kind, name);
     let describe = Acl::allow(testbed::secured::ALICE, Operation::Describe, Resource::Topic, &two.lost);
     let may_commit = [right(Resource::Topic, &two.lost)];
@@ -125,50 +123,49 @@ async fn o13_a_right_revoked_under_the_commit_is_tried_with_the_same_numbers_and
     let revoke = || tokio::task::block_in_place(|| secured.revoke(&may_commit)).expect("revoked");
     let grant = || tokio::task::block_in_place(|| secured.grant(&may_commit)).expect("granted");
     let apply = async |two: &Two, name: &str, reset: Value| {
-        let servers = two.wired.world.named.as_deref().expect("a proxy");
+        let servers = two.proxied.world.named.as_deref().expect("a proxy");
         let mut spec =
             json!({ "kafka": { "bootstrapServers": servers, "consumerGroup": two.group, "sasl": login("SCRAM-SHA-512", "login") } });
         if !reset.is_null() {
             spec["offsetReset"] = reset;
         }
-        two.wired.world.apply_spec(name, spec).await.expect("the API server takes it");
+        two.proxied.world.apply_spec(name, spec).await.expect("the API server takes it");
     };
-    let seen = |s: &StreamPipelineStatus| s.observed_uid.is_some();
     for (name, comes_back) in [("held", false), ("back", true)] {
         two.again().await;
         tokio::task::block_in_place(|| secured.grant(&[right(Resource::Group, &two.group)])).expect("granted");
-        let before = two.wired.commits();
+        let before = two.proxied.commits();
         apply(&two, name, Value::Null).await;
-        two.wired.world.wait(name, "the operator to see the object", seen).await;
-        two.wired.traps.arm(Side::Before, is_commit);
+        two.proxied.world.is_seen(name).await;
+        two.proxied.traps.arm(Side::Before, is_commit);
         apply(&two, name, ask("r1", "Earliest")).await;
-        two.wired.traps.sprung().await;
+        two.proxied.traps.sprung().await;
         // After the second look, at which the right was there.
         revoke();
         // The second commit is stopped in its turn.
-        two.wired.traps.arm(Side::Before, is_commit);
-        two.wired.traps.let_go();
-        two.wired.traps.sprung().await;
-        assert_eq!((two.wired.commits() - before, two.landed().await), (2, two.once(&[])), "{name}: accepted on some, refused on others");
+        two.proxied.traps.arm(Side::Before, is_commit);
+        two.proxied.traps.let_go();
+        two.proxied.traps.sprung().await;
+        assert_eq!((two.proxied.commits() - before, two.landed().await), (2, two.once(&[])), "{name}: accepted on some, refused on others");
         if comes_back {
             grant();
         }
-        two.wired.traps.release();
+        two.proxied.traps.release();
         if comes_back {
-            two.wired.world.verified(name, "r1").await;
-            assert_eq!((two.wired.commits() - before, two.landed().await), (2, two.once(&[0])), "{name}: the same numbers, once");
+            two.proxied.world.verified(name, "r1").await;
+            assert_eq!((two.proxied.commits() - before, two.landed().await), (2, two.once(&[0])), "{name}: the same numbers, once");
             continue;
         }
         two.partly(name, 29, "2 of 4 partitions at their target, 2 as before, 0 elsewhere").await;
-        assert_eq!(two.wired.commits() - before, 3, "sent again twice, not more");
+        assert_eq!(two.proxied.commits() - before, 3, "sent again twice, not more");
         // The right is there again: never a new plan for the rest.
         grant();
-        let other = two.wired.world.unique("note");
+        let other = two.proxied.world.unique("note");
         apply(&two, name, with(ask("r1", "Earliest"), "note", json!(other))).await;
-        let touched = two.wired.world.pipelines().get(name).await.expect("it is there").metadata.generation;
-        two.wired.world.wait(name, "the operator to look at an edit", |s| s.observed_generation == touched).await;
+        let touched = two.proxied.world.pipelines().get(name).await.expect("it is there").metadata.generation;
+        two.proxied.world.wait(name, "the operator to look at an edit", |s| s.observed_generation == touched).await;
         two.partly(name, 29, "2 as before").await;
-        assert_eq!((two.wired.commits() - before, two.landed().await), (3, two.once(&[])));
+        assert_eq!((two.proxied.commits() - before, two.landed().await), (3, two.once(&[])));
     }
-    assert_eq!(two.wired.world.all_records().await.len(), 2);
+    assert_eq!(two.proxied.world.all_records().await.len(), 2);
 }

@@ -5,17 +5,14 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{RecordPhase, Stage};
 use testbed::consumer::Consumer;
-use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 use testbed::{eventually, kafka, offsets_topic};
 
-use crate::support::observing::{ask, with};
-use crate::support::proxied::{Wired, records};
-use crate::support::world::{LIMIT, World, says};
-
-fn closes(call: &str) -> bool {
-    records(call, "PATCH") && call.ends_with("/status")
-}
+use crate::support::calls::{closes_record, creates_record, is_commit};
+use crate::support::proxied::ProxiedWorld;
+use crate::support::requests::{ask, with};
+use crate::support::status::{assert_has, says};
+use crate::support::world::{LIMIT, PATIENT, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o20_a_record_that_a_person_edits_is_refused() {
@@ -59,76 +56,76 @@ async fn o20_a_record_that_a_person_edits_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o20_a_record_deleted_after_it_was_sent_is_missed_and_nothing_is_sent_again() {
-    let mut wired = Wired::new("o20s").await;
+    let mut proxied = ProxiedWorld::new("o20s").await;
     // The close is never answered, so that the status says that it was sent.
-    wired.traps.arm(Side::Before, closes);
-    wired.ask().await;
-    wired.traps.sprung().await;
-    wired
+    proxied.traps.arm(Side::Before, closes_record);
+    proxied.ask().await;
+    proxied.traps.sprung().await;
+    proxied
         .world
         .wait("p", "the status to say that it was sent", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage == Stage::Sending))
         .await;
-    assert_eq!(wired.landed().await, [[0, 0, 0]]);
-    wired.kill();
-    let record = wired.world.all_records().await.remove(0);
+    assert_eq!(proxied.landed().await, [[0, 0, 0]]);
+    proxied.kill();
+    let record = proxied.world.all_records().await.remove(0);
     assert!(record.status.is_none(), "not closed");
-    wired.world.records().delete(&record.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
-    kafka::commit(&wired.world.bootstrap, &wired.group, &[(&wired.topic, 0, 5, "")]).await;
-    wired.restart_with(&[]);
-    let status = wired.world.reaches("p", "r1", Stage::Held, "RecordMissing").await;
+    proxied.world.records().delete(&record.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
+    kafka::commit(&proxied.world.bootstrap, &proxied.group, &[(&proxied.topic, 0, 5, "")]).await;
+    proxied.restart_with(&[]);
+    let status = proxied.world.reaches("p", "r1", Stage::Held, "RecordMissing").await;
     assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "Unknown"));
-    assert!(says(&status, "Ready").2.contains("it is not planned again"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["it is not planned again"]);
     // Neither an edit nor a wish to try again brings it back.
     let retry = with(ask("r1", "Earliest"), "onUnknownOutcome", json!("Retry"));
-    wired.world.apply("p", &wired.group, retry).await;
-    wired.world.passes("p").await;
-    wired.world.reaches("p", "r1", Stage::Held, "RecordMissing").await;
-    assert_eq!(wired.offsets().await, [Some(5), Some(0), Some(0)]);
-    assert!(wired.world.all_records().await.is_empty());
-    assert_eq!(wired.commits(), 1);
-    wired.ask_for("r2", "Latest").await;
-    wired.world.verified("p", "r2").await;
+    proxied.world.apply("p", &proxied.group, retry).await;
+    proxied.world.decides_twice("p").await;
+    proxied.world.reaches("p", "r1", Stage::Held, "RecordMissing").await;
+    assert_eq!(proxied.offsets().await, [Some(5), Some(0), Some(0)]);
+    assert!(proxied.world.all_records().await.is_empty());
+    assert_eq!(proxied.commits(), 1);
+    proxied.ask_for("r2", "Latest").await;
+    proxied.world.verified("p", "r2").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o20_a_record_deleted_under_the_process_that_sent_it_or_after_its_close_brings_no_second_reset() {
-    let wired = Wired::new("o20d").await;
+    let proxied = ProxiedWorld::new("o20d").await;
     // While its close is under way.
-    wired.traps.arm(Side::Before, closes);
-    wired.ask().await;
-    wired.traps.sprung().await;
-    let record = wired.world.all_records().await.remove(0);
-    wired
+    proxied.traps.arm(Side::Before, closes_record);
+    proxied.ask().await;
+    proxied.traps.sprung().await;
+    let record = proxied.world.all_records().await.remove(0);
+    proxied
         .world
         .wait("p", "the status to say that it was sent", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage == Stage::Sending))
         .await;
-    wired.world.records().delete(&record.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
-    wired.traps.release();
-    wired.world.reaches("p", "r1", Stage::Held, "RecordMissing").await;
-    wired.world.passes("p").await;
-    assert_eq!(wired.commits(), 1);
+    proxied.world.records().delete(&record.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
+    proxied.traps.release();
+    proxied.world.reaches("p", "r1", Stage::Held, "RecordMissing").await;
+    proxied.world.decides_twice("p").await;
+    assert_eq!(proxied.commits(), 1);
     // After its close.
-    wired.ask_for("r2", "Latest").await;
-    let status = wired.world.verified("p", "r2").await;
-    let record = wired.world.record(&status).await;
-    wired.world.records().delete(&record.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
-    kafka::commit(&wired.world.bootstrap, &wired.group, &[(&wired.topic, 0, 5, "")]).await;
+    proxied.ask_for("r2", "Latest").await;
+    let status = proxied.world.verified("p", "r2").await;
+    let record = proxied.world.record(&status).await;
+    proxied.world.records().delete(&record.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
+    kafka::commit(&proxied.world.bootstrap, &proxied.group, &[(&proxied.topic, 0, 5, "")]).await;
     for position in ["Latest", "Earliest", "Latest"] {
-        wired.ask_for("r2", position).await;
-        wired.world.passes("p").await;
-        wired.world.verified("p", "r2").await;
+        proxied.ask_for("r2", position).await;
+        proxied.world.decides_twice("p").await;
+        proxied.world.verified("p", "r2").await;
     }
-    assert_eq!(wired.offsets().await, [Some(5), Some(10), Some(10)]);
-    assert_eq!(wired.commits(), 2);
-    assert!(wired.world.all_records().await.is_empty());
+    assert_eq!(proxied.offsets().await, [Some(5), Some(10), Some(10)]);
+    assert_eq!(proxied.commits(), 2);
+    assert!(proxied.world.all_records().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o21_a_consumer_that_replays_to_the_very_snapshot_is_not_rewound_again() {
-    let mut wired = Wired::new("o21").await;
+    let mut proxied = ProxiedWorld::new("o21").await;
     // A quiet topic. Both times the same consumer reads it to its end, so that its commits are the same to the leader epoch.
     let end = [Some(10), Some(10), Some(10)];
-    let (direct, group, topic) = (wired.world.bootstrap.clone(), wired.group.clone(), wired.topic.clone());
+    let (direct, group, topic) = (proxied.world.bootstrap.clone(), proxied.group.clone(), proxied.topic.clone());
     let at = async || kafka::offsets(&direct, &group, &topic, 3).await;
     let reads_to_the_end = async || {
         let consumer = Consumer::committing(&direct, &group, &topic, "o21-reads", "earliest", 1000);
@@ -140,67 +137,67 @@ async fn o21_a_consumer_that_replays_to_the_very_snapshot_is_not_rewound_again()
         consumer.stop().await;
     };
     reads_to_the_end().await;
-    wired.traps.arm(Side::After, |call| call == OFFSET_COMMIT);
-    wired.ask().await;
-    wired.traps.sprung().await;
-    wired.kill();
+    proxied.traps.arm(Side::After, is_commit);
+    proxied.ask().await;
+    proxied.traps.sprung().await;
+    proxied.kill();
     assert_eq!(at().await, [Some(0), Some(0), Some(0)], "the write succeeded");
     reads_to_the_end().await;
-    wired.restart_with(&[]);
-    let status = wired.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
-    assert!(says(&status, "Ready").2.contains("0 of 3 partitions at their target, 3 as before, 0 elsewhere"), "{status:?}");
-    wired.world.passes("p").await;
-    wired.restart_with(&[]);
-    wired.world.passes("p").await;
+    proxied.restart_with(&[]);
+    let status = proxied.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
+    assert_has(says(&status, "Ready").2, &["0 of 3 partitions at their target, 3 as before, 0 elsewhere"]);
+    proxied.world.decides_twice("p").await;
+    proxied.restart_with(&[]);
+    proxied.world.decides_twice("p").await;
     let rewinds = async || {
         let landed = offsets_topic::landed(&direct, &group).await;
         landed.values().map(|offsets| offsets.iter().filter(|offset| **offset == 0).count()).max()
     };
-    assert_eq!((wired.commits(), rewinds().await, at().await), (1, Some(1), end.to_vec()), "never a second rewind");
+    assert_eq!((proxied.commits(), rewinds().await, at().await), (1, Some(1), end.to_vec()), "never a second rewind");
     // Who would rather run twice says so.
     let retry = with(ask("r1", "Earliest"), "onUnknownOutcome", json!("Retry"));
-    wired.world.apply("p", &wired.group, retry).await;
-    wired.world.verified("p", "r1").await;
-    assert_eq!((wired.commits(), rewinds().await), (2, Some(2)));
+    proxied.world.apply("p", &proxied.group, retry).await;
+    proxied.world.verified("p", "r1").await;
+    assert_eq!((proxied.commits(), rewinds().await), (2, Some(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o34_what_an_installation_that_is_not_seen_does_to_the_group_is_seen_as_another_tool() {
-    let mut wired = Wired::new("o34").await;
-    wired.restart_with(&["--call-deadline=60s", "--send-window=60s"]);
+    let mut proxied = ProxiedWorld::new("o34").await;
+    proxied.restart_with(&PATIENT);
     // With a namespace and an operator of its own, which see nothing of the first one's records, nor it of theirs.
     let mut other = World::without_operator("o34b").await;
-    other.bootstrap = wired.world.bootstrap.clone();
+    other.bootstrap = proxied.world.bootstrap.clone();
     other.start_operator();
-    other.known("p", &wired.group).await;
+    other.known("p", &proxied.group).await;
     let resets = async |id: &str, to: Value| {
-        other.apply("p", &wired.group, json!({ "id": id, "quietPeriod": "0s", "to": to })).await;
+        other.apply("p", &proxied.group, json!({ "id": id, "quietPeriod": "0s", "to": to })).await;
         other.verified("p", id).await
     };
     // Between the first one's plan and its send.
-    wired.traps.arm(Side::After, |call| records(call, "POST"));
-    wired.ask().await;
-    wired.traps.sprung().await;
+    proxied.traps.arm(Side::After, creates_record);
+    proxied.ask().await;
+    proxied.traps.sprung().await;
     resets("b1", json!({ "position": "Latest" })).await;
-    assert_eq!(wired.offsets().await, [Some(10), Some(10), Some(10)]);
-    let sent = wired.commits();
+    assert_eq!(proxied.offsets().await, [Some(10), Some(10), Some(10)]);
+    let sent = proxied.commits();
     assert_eq!(sent, 0);
-    wired.traps.release();
-    let status = wired.world.verified("p", "r1").await;
-    let record = wired.world.record(&status).await;
+    proxied.traps.release();
+    let status = proxied.world.verified("p", "r1").await;
+    let record = proxied.world.record(&status).await;
     let plan = record.spec.plan.expect("a plan");
     assert_eq!((plan.topics[0].from.as_slice(), record.spec.writer.map(|w| w.number)), (&[10, 10, 10][..], Some(2)), "planned anew");
-    assert_eq!(wired.landed().await, [[10, 10, 10], [0, 0, 0]]);
+    assert_eq!(proxied.landed().await, [[10, 10, 10], [0, 0, 0]]);
     // Between its send and its look at what came of it.
-    wired.traps.arm(Side::After, |call| call == OFFSET_COMMIT);
-    wired.ask_for("r2", "Latest").await;
-    wired.traps.sprung().await;
+    proxied.traps.arm(Side::After, is_commit);
+    proxied.ask_for("r2", "Latest").await;
+    proxied.traps.sprung().await;
     resets("b2", json!({ "shiftBy": -4 })).await;
-    wired.traps.release();
-    let status = wired.world.reaches("p", "r2", Stage::Held, "OffsetsMoved").await;
-    assert!(says(&status, "Ready").2.contains("0 of 3 partitions at their target, 0 as before, 3 elsewhere"), "{status:?}");
-    wired.world.passes("p").await;
-    assert_eq!(wired.landed().await, [[10, 10, 10], [0, 0, 0], [10, 10, 10], [6, 6, 6]], "the other one's stands");
-    assert_eq!(wired.world.record(&status).await.status.map(|s| s.phase), Some(RecordPhase::Held));
-    assert_eq!((wired.world.all_records().await.len(), other.all_records().await.len()), (2, 2));
+    proxied.traps.release();
+    let status = proxied.world.reaches("p", "r2", Stage::Held, "OffsetsMoved").await;
+    assert_has(says(&status, "Ready").2, &["0 of 3 partitions at their target, 0 as before, 3 elsewhere"]);
+    proxied.world.decides_twice("p").await;
+    assert_eq!(proxied.landed().await, [[10, 10, 10], [0, 0, 0], [10, 10, 10], [6, 6, 6]], "the other one's stands");
+    assert_eq!(proxied.world.record(&status).await.status.map(|s| s.phase), Some(RecordPhase::Held));
+    assert_eq!((proxied.world.all_records().await.len(), other.all_records().await.len()), (2, 2));
 }

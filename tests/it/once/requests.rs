@@ -1,18 +1,18 @@
 //! O01 to O14: once per request, whatever is applied again, deleted, edited or restarted.
 
-use std::path::Path;
-
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::consumer::Consumer;
-use testbed::proxy::ApiProxy;
+use testbed::kafka;
 use testbed::trap::Side;
-use testbed::{Operator, kafka};
 
-use crate::support::observing::{ask, from_now, with};
-use crate::support::world::{EXE, FAST, World, condition, reset, says};
+use crate::support::calls::{closes_record, creates_record};
+use crate::support::proxied::ProxiedOperator;
+use crate::support::requests::{ask, from_now, with};
+use crate::support::status::{assert_has, condition, has_reason, reset, says};
+use crate::support::world::{FIRST_RECORD_TIME, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o01_applied_again_or_restarted_nothing_moves_and_nothing_is_written() {
@@ -28,7 +28,7 @@ async fn o01_applied_again_or_restarted_nothing_moves_and_nothing_is_written() {
     world.kill_operator();
     // While no operator is there the group is moved elsewhere.
     world.moved(&group, &topic, 5).await;
-    let (version, writes) = (world.version("p").await, world.writes());
+    let (version, writes) = (world.resource_version("p").await, world.writes());
     assert!(!writes.is_empty(), "the audit log shows the writes of the reset");
     for _ in 0..2 {
         world.restart();
@@ -36,14 +36,14 @@ async fn o01_applied_again_or_restarted_nothing_moves_and_nothing_is_written() {
         world.apply("p", &group, ask("r1", "Earliest")).await;
         world.looks("p", 3).await;
     }
-    assert_eq!(world.at(&group, &topic).await, Some(5));
-    assert_eq!(world.version("p").await, version, "a rest and an apply without a change write nothing");
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
+    assert_eq!(world.resource_version("p").await, version, "a rest and an apply without a change write nothing");
     // A re-sync that touches the object, as Git tools do.
     let touched = Patch::Merge(json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "hard" } } }));
     world.pipelines().patch("p", &PatchParams::default(), &touched).await.expect("it can be touched");
     world.looks("p", 3).await;
     assert_eq!(world.writes(), writes, "no write at all");
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
     let records = world.all_records().await;
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].resource_version(), record.resource_version());
@@ -72,10 +72,10 @@ async fn o02_deleted_and_created_again_with_the_same_id_is_already_handled() {
         let status = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
         let (ready, _, message) = says(&status, "Ready");
         assert_eq!((ready, says(&status, "OffsetsReset").0), ("True", "False"), "{request}");
-        assert!(message.contains(&record.name_any()) && message.contains("a new id asks again"), "{message}");
+        assert_has(message, &[&record.name_any(), "a new id asks again"]);
         assert_eq!(reset(&status).record_ref.as_ref().map(|r| r.name.clone()), Some(record.name_any()));
-        world.passes("p").await;
-        assert_eq!(world.at(&group, &topic).await, Some(5), "{request}");
+        world.decides_twice("p").await;
+        assert_eq!(world.offset(&group, &topic).await, Some(5), "{request}");
     }
     assert!(world.warned("p", "AlreadyHandled").await.contains(&record.name_any()));
     let records = world.all_records().await;
@@ -83,7 +83,7 @@ async fn o02_deleted_and_created_again_with_the_same_id_is_already_handled() {
     // A new id on the new object runs.
     world.apply("p", &group, ask("r2", "Earliest")).await;
     world.verified("p", "r2").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +98,7 @@ async fn o04_a_changed_id_is_a_new_request_and_an_old_one_is_none() {
     world.moved(&group, &topic, 5).await;
     world.apply("p", &group, ask("r2", "Earliest")).await;
     let second = world.verified("p", "r2").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
     assert_ne!(reset(&first).record_ref, reset(&second).record_ref);
     assert_eq!(world.record(&second).await.spec.plan.expect("a plan").topics[0].from, [5]);
     // A revert in Git: the first id again.
@@ -107,51 +107,43 @@ async fn o04_a_changed_id_is_a_new_request_and_an_old_one_is_none() {
     let back = world.verified("p", "r1").await;
     assert_eq!(reset(&back).record_ref, reset(&first).record_ref, "the result of then");
     assert_eq!(reset(&back).completed_at, reset(&first).completed_at);
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
     assert_eq!(world.all_records().await.len(), 2);
-}
-
-/// An operator whose calls to the API server can be stopped.
-async fn wired(world: &World) -> (ApiProxy, Operator) {
-    let api = ApiProxy::start(&world.testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
-    let args: Vec<&str> = FAST.iter().filter(|f| !f.starts_with("--listen") && !f.starts_with("--log-format")).copied().collect();
-    let operator = Operator::start_with(&api.kubeconfig(), Path::new(EXE), world.namespace.name(), &args);
-    (api, operator)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o05_an_id_changed_while_an_earlier_request_runs() {
     let world = World::without_operator("o05").await;
-    let (api, _operator) = wired(&world).await;
+    let proxied = ProxiedOperator::start(&world, &[]).await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
     world.known("p", &group).await;
     // Before the plan is sent: its record is there, the answer to that is stopped.
-    api.traps.arm(Side::After, |call| call.starts_with("POST") && call.ends_with("/offsetresetrecords"));
+    proxied.traps.arm(Side::After, creates_record);
     world.apply("p", &group, ask("r1", "Earliest")).await;
-    api.traps.sprung().await;
+    proxied.traps.sprung().await;
     let first = world.all_records().await.remove(0);
     assert!(first.spec.plan.is_some(), "written ahead");
     world.apply("p", &group, ask("r2", "Latest")).await;
-    api.traps.disarm();
+    proxied.traps.disarm();
     let status = world.verified("p", "r2").await;
-    assert_eq!(world.at(&group, &topic).await, Some(10));
+    assert_eq!(world.offset(&group, &topic).await, Some(10));
     assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].from, [7], "nothing of the first was sent");
     let first = world.record_named(&first.name_any()).await;
     let said = first.status.as_ref().expect("it is closed");
     assert_eq!((said.phase, said.reason, first.spec.plan), (RecordPhase::Abandoned, Reason::NoLongerRequested, None));
-    assert!(said.message.contains("given up before anything was sent"), "{}", said.message);
+    assert_has(&said.message, &["given up before anything was sent"]);
     // After it was sent: the close is stopped. It is closed first, by looking, then the next one runs.
-    api.traps.arm(Side::Before, |call| call.starts_with("PATCH") && call.contains("/offsetresetrecords/") && call.ends_with("/status"));
+    proxied.traps.arm(Side::Before, closes_record);
     world.apply("p", &group, ask("r3", "Earliest")).await;
-    api.traps.sprung().await;
-    assert_eq!(world.at(&group, &topic).await, Some(0), "sent");
+    proxied.traps.sprung().await;
+    assert_eq!(world.offset(&group, &topic).await, Some(0), "sent");
     let third = world.all_records().await.into_iter().find(|r| r.spec.request.id == "r3").expect("its record");
     world.apply("p", &group, ask("r4", "Latest")).await;
-    api.traps.disarm();
+    proxied.traps.disarm();
     let status = world.verified("p", "r4").await;
-    assert_eq!(world.at(&group, &topic).await, Some(10));
+    assert_eq!(world.offset(&group, &topic).await, Some(10));
     let (third, fourth) = (world.record_named(&third.name_any()).await, world.record(&status).await);
     let said = third.status.expect("it is closed");
     assert_eq!((said.phase, said.reason), (RecordPhase::Verified, Reason::ResetVerified));
@@ -160,8 +152,8 @@ async fn o05_an_id_changed_while_an_earlier_request_runs() {
     // The dropped id is used up: it does not come back to life.
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.reaches("p", "r1", Stage::Failed, "AbandonedUnrun").await;
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(10));
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(10));
     assert_eq!(world.all_records().await.len(), 4);
 }
 
@@ -186,8 +178,8 @@ async fn o06_an_id_that_is_removed_runs_nothing_and_the_last_result_stays() {
     // The same id again is not new.
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
     // Removed while it waits.
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "o06-member");
     member.wait().await;
@@ -197,8 +189,8 @@ async fn o06_an_id_that_is_removed_runs_nothing_and_the_last_result_stays() {
     let status = world.wait("p", "nothing to be requested", nothing).await;
     assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none());
     member.stop().await;
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
     assert_eq!(world.all_records().await.len(), 1);
     // Nobody waits any more, so nobody says so.
     let status = world.wait("p", "nothing to be requested", nothing).await;
@@ -216,14 +208,14 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
     world.verified("p", "r1").await;
     // What may be said afterwards is no edit.
     world.apply("p", &group, with(ask("r1", "Earliest"), "note", json!("ticket 4711"))).await;
-    world.passes("p").await;
+    world.decides_twice("p").await;
     world.verified("p", "r1").await;
     world.apply("p", &group, ask("r1", "Latest")).await;
     let edited = async |world: &World| {
         let status = world.reaches("p", "r1", Stage::Verified, "RequestEditedWithoutNewId").await;
         let (ready, _, message) = says(&status, "Ready");
         assert_eq!(ready, "True");
-        assert!(message.contains("Choose a new id to run it") && message.contains("1 of 1 partition read back as planned"), "{message}");
+        assert_has(message, &["Choose a new id to run it", "1 of 1 partition read back as planned"]);
         assert_eq!((says(&status, "OffsetsReset").0, says(&status, "OffsetsReset").1), ("True", "ResetVerified"));
         // Who waits for success of what is asked for now goes on waiting.
         let now = world.pipelines().get("p").await.expect("the object is there").metadata.generation;
@@ -235,9 +227,9 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
     edited(&world).await;
     world.restart();
     world.looks("p", 3).await;
-    world.passes("p").await;
+    world.decides_twice("p").await;
     edited(&world).await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
     assert_eq!(world.all_records().await.len(), 1);
     // Edited back, the note goes.
     world.apply("p", &group, ask("r1", "Earliest")).await;
@@ -245,7 +237,7 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
     assert!(world.is_green("p"));
     world.apply("p", &group, ask("r2", "Latest")).await;
     world.verified("p", "r2").await;
-    assert_eq!(world.at(&group, &topic).await, Some(10));
+    assert_eq!(world.offset(&group, &topic).await, Some(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,24 +253,22 @@ async fn o14_what_happens_to_a_group_after_its_reset_is_life() {
     for offset in [4, 9] {
         world.moved(&group, &topic, offset).await;
         world.looks("p", 3).await;
-        world.passes("p").await;
+        world.decides_twice("p").await;
         world.restart();
         world.looks("p", 2).await;
         let status = world.verified("p", "r1").await;
         assert_eq!((says(&status, "Ready").0, says(&status, "OffsetsReset").0), ("True", "True"));
-        assert_eq!(world.at(&group, &topic).await, Some(offset));
+        assert_eq!(world.offset(&group, &topic).await, Some(offset));
     }
     // Neither do a consumer and new records arm it again.
-    kafka::produce(&world.bootstrap, &topic, 0, 5, |n| crate::support::world::FIRST + n).await;
+    kafka::produce(&world.bootstrap, &topic, 0, 5, |n| FIRST_RECORD_TIME + n).await;
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "o14-member");
     member.wait().await;
-    world.wait("p", "the member to be seen", |s| condition(s, "PipelineInactive").is_some_and(|c| c.reason == "GroupActive")).await;
+    world.wait("p", "the member to be seen", |s| has_reason(s, "PipelineInactive", "GroupActive")).await;
     member.stop().await;
-    world
-        .wait("p", "the group to be seen at rest", |s| condition(s, "PipelineInactive").is_some_and(|c| c.reason == "GroupInactive"))
-        .await;
+    world.wait("p", "the group to be seen at rest", |s| has_reason(s, "PipelineInactive", "GroupInactive")).await;
     world.verified("p", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(9));
+    assert_eq!(world.offset(&group, &topic).await, Some(9));
     let records = world.all_records().await;
     assert_eq!((records.len(), records[0].resource_version()), (1, record.resource_version()));
 }

@@ -7,9 +7,11 @@ use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipeline};
 use testbed::consumer::Consumer;
 use testbed::trap::Side;
 
-use crate::support::observing::{ask, from_now, is_skipped, with};
-use crate::support::proxied::{Wired, records};
-use crate::support::world::{World, reset, says};
+use crate::support::calls::creates_record;
+use crate::support::proxied::ProxiedWorld;
+use crate::support::requests::{ask, from_now, with};
+use crate::support::status::{assert_has, assert_skipped, reset, says};
+use crate::support::world::{PATIENT, World};
 
 /// As a backup tool keeps it, without its status.
 fn backup(mut object: StreamPipeline) -> StreamPipeline {
@@ -53,10 +55,10 @@ async fn o03_an_object_restored_without_its_status_is_not_run_again() {
             world.start_operator();
         }
         let status = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
-        assert!(says(&status, "Ready").2.contains(&record.name_any()), "{status:?}");
+        assert_has(says(&status, "Ready").2, &[&record.name_any()]);
         assert_eq!(status.observed_uid, restored.uid());
-        world.passes("p").await;
-        assert_eq!(world.at(&group, &topic).await, Some(5), "away: {away}");
+        world.decides_twice("p").await;
+        assert_eq!(world.offset(&group, &topic).await, Some(5), "away: {away}");
     }
     let all = world.all_records().await;
     assert_eq!((all.len(), all[0].resource_version()), (1, record.resource_version()));
@@ -79,27 +81,27 @@ async fn o03_the_status_of_an_object_is_lost_and_its_record_tells_the_result() {
     world.start_operator();
     let told = world.verified("p", "r1").await;
     assert_eq!((&reset(&told).record_ref, reset(&told).completed_at), (&reset(&done).record_ref, reset(&done).completed_at));
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
     assert_eq!(world.all_records().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o03_an_object_restored_in_the_middle_of_its_reset_leaves_the_plan_unsent() {
-    let mut wired = Wired::new("o03m").await;
-    wired.traps.arm(Side::After, |call| records(call, "POST"));
-    wired.ask().await;
-    wired.traps.sprung().await;
-    wired.kill();
-    let kept = backup(wired.world.pipelines().get("p").await.expect("it is there"));
-    wired.world.delete("p").await;
-    put_back(&wired.world, &kept).await;
-    wired.restart_with(&[]);
-    let status = wired.world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
-    assert!(says(&status, "Ready").2.contains("(Held)"), "{status:?}");
-    wired.world.passes("p").await;
-    assert_eq!(wired.commits(), 0, "nothing was sent");
-    let all = wired.world.all_records().await;
+    let mut proxied = ProxiedWorld::new("o03m").await;
+    proxied.traps.arm(Side::After, creates_record);
+    proxied.ask().await;
+    proxied.traps.sprung().await;
+    proxied.kill();
+    let kept = backup(proxied.world.pipelines().get("p").await.expect("it is there"));
+    proxied.world.delete("p").await;
+    put_back(&proxied.world, &kept).await;
+    proxied.restart_with(&[]);
+    let status = proxied.world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
+    assert_has(says(&status, "Ready").2, &["(Held)"]);
+    proxied.world.decides_twice("p").await;
+    assert_eq!(proxied.commits(), 0, "nothing was sent");
+    let all = proxied.world.all_records().await;
     assert_eq!(
         all.iter().map(|r| r.status.as_ref().map(|s| (s.phase, s.reason))).collect::<Vec<_>>(),
         [Some((RecordPhase::Held, Reason::OutcomeUnknown))]
@@ -127,11 +129,11 @@ async fn o17_an_object_cloned_to_another_name_or_namespace_with_its_request_is_s
         // With the status of the original, as some tools bring it along.
         let status = serde_json::to_value(&source.status).expect("a status");
         forge(at, &name, status).await;
-        is_skipped(&at.reaches(&name, "r1", Stage::Skipped, "SkippedAtCreation").await);
+        assert_skipped(&at.reaches(&name, "r1", Stage::Skipped, "SkippedAtCreation").await);
         assert!(at.warned(&name, "SkippedAtCreation").await.contains("a restored or copied manifest moves nothing"));
-        at.passes(&name).await;
-        is_skipped(&at.reaches(&name, "r1", Stage::Skipped, "SkippedAtCreation").await);
-        assert_eq!(world.at(&group, &topic).await, Some(5), "{name}");
+        at.decides_twice(&name).await;
+        assert_skipped(&at.reaches(&name, "r1", Stage::Skipped, "SkippedAtCreation").await);
+        assert_eq!(world.offset(&group, &topic).await, Some(5), "{name}");
         at.delete(&name).await;
     }
     assert_eq!(world.all_records().await.len(), 1, "the original's");
@@ -141,7 +143,7 @@ async fn o17_an_object_cloned_to_another_name_or_namespace_with_its_request_is_s
     elsewhere.reaches("p", "r1", Stage::Skipped, "SkippedAtCreation").await;
     elsewhere.apply("p", &group, ask("r2", "Earliest")).await;
     elsewhere.verified("p", "r2").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,7 +153,7 @@ async fn o24_a_revert_to_an_earlier_id_whose_record_is_gone_runs_nothing() {
     let group = world.group(&topic, &[7]).await;
     // One that was skipped and never had a record, one whose table is pruned, one whose record is gone; the last one stands.
     world.apply("p", &group, ask("skipped", "Earliest")).await;
-    is_skipped(&world.reaches("p", "skipped", Stage::Skipped, "SkippedAtCreation").await);
+    assert_skipped(&world.reaches("p", "skipped", Stage::Skipped, "SkippedAtCreation").await);
     for (id, position) in [("pruned", "Earliest"), ("gone", "Latest"), ("last", "Earliest")] {
         world.apply("p", &group, ask(id, position)).await;
         world.verified("p", id).await;
@@ -179,13 +181,13 @@ async fn o24_a_revert_to_an_earlier_id_whose_record_is_gone_runs_nothing() {
         let status = world.reaches("p", id, stage, reason).await;
         assert_eq!(says(&status, "Ready").0, "True");
         assert!(reason != "AlreadyHandled" || says(&status, "Ready").2.contains("A new id asks again"), "{status:?}");
-        world.passes("p").await;
-        assert_eq!(world.at(&group, &topic).await, Some(5), "{id}");
+        world.decides_twice("p").await;
+        assert_eq!(world.offset(&group, &topic).await, Some(5), "{id}");
     }
     assert_eq!(world.all_records().await.len(), 1, "none was made");
     world.apply("p", &group, ask("new", "Earliest")).await;
     let status = world.verified("p", "new").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
     assert_eq!(status.ended_ids, ["pruned", "skipped", "last", "gone"]);
 }
 
@@ -235,12 +237,12 @@ async fn o25_a_restored_or_forged_status_is_never_acted_upon() {
         if *reason != "Forged" {
             world.reaches(name, "r1", *stage, reason).await;
         }
-        world.passes(name).await;
+        world.decides_twice(name).await;
         let status = world.wait(name, "its stage", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage == *stage)).await;
         if *reason != "Forged" {
             assert_ne!(reset(&status).record_ref.as_ref().map(|r| r.name.clone()), Some(others.clone()), "{name}");
         }
-        assert_eq!(world.at(group, &topic).await, Some(7), "{name}: nothing is sent");
+        assert_eq!(world.offset(group, &topic).await, Some(7), "{name}: nothing is sent");
     }
     assert_eq!(world.all_records().await.len(), 1, "the other pipeline's");
     // Numbers and names are told anew from what is: a request that runs is made of its own.
@@ -248,8 +250,8 @@ async fn o25_a_restored_or_forged_status_is_never_acted_upon() {
     let status = world.verified("sending", "r2").await;
     assert_eq!(reset(&status).plan.as_ref().map(|p| (p.partitions, p.replayed, p.skipped)), Some((1, 0, 3)));
     assert_ne!(world.record(&status).await.name_any(), others);
-    assert_eq!(world.at(&groups[0], &topic).await, Some(10));
-    assert_eq!(world.at(&other, &topic).await, Some(0), "the other pipeline is as it was");
+    assert_eq!(world.offset(&groups[0], &topic).await, Some(10));
+    assert_eq!(world.offset(&other, &topic).await, Some(0), "the other pipeline is as it was");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,36 +272,35 @@ async fn o31_replaced_by_force_while_it_waits_it_runs_once() {
     world.reaches("p", "r1", Stage::Waiting, "GroupActive").await;
     member.stop().await;
     world.verified("p", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
     world.moved(&group, &topic, 5).await;
     // Once more, when it has run: not again.
     world.delete("p").await;
     world.apply("p", &group, run).await;
     world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
-    world.passes("p").await;
-    assert_eq!(world.at(&group, &topic).await, Some(5));
+    world.decides_twice("p").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(5));
     assert_eq!(world.all_records().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o31_replaced_by_force_between_its_record_and_its_send_it_runs_once() {
-    let mut wired = Wired::new("o31r").await;
-    // Neither call nor window ends while it is stopped, however slow the machine is.
-    wired.restart_with(&["--call-deadline=60s", "--send-window=60s"]);
+    let mut proxied = ProxiedWorld::new("o31r").await;
+    proxied.restart_with(&PATIENT);
     let run = with(ask("r1", "Earliest"), "whenCreated", json!("Run"));
-    wired.world.delete("p").await;
-    wired.traps.arm(Side::After, |call| records(call, "POST"));
-    wired.world.apply("p", &wired.group, with(run.clone(), "expiresAt", from_now(3600))).await;
-    wired.traps.sprung().await;
-    wired.world.delete("p").await;
-    wired.world.apply("p", &wired.group, run).await;
-    wired.traps.release();
+    proxied.world.delete("p").await;
+    proxied.traps.arm(Side::After, creates_record);
+    proxied.world.apply("p", &proxied.group, with(run.clone(), "expiresAt", from_now(3600))).await;
+    proxied.traps.sprung().await;
+    proxied.world.delete("p").await;
+    proxied.world.apply("p", &proxied.group, run).await;
+    proxied.traps.release();
     // Its record tells that nothing was sent for the object that is gone.
-    let status = wired.world.verified("p", "r1").await;
-    wired.world.passes("p").await;
-    assert_eq!((wired.commits(), wired.landed().await), (1, vec![vec![0, 0, 0]]));
-    let own = wired.world.record(&status).await;
-    let given_up = wired.world.all_records().await.into_iter().filter(|r| r.name_any() != own.name_any());
+    let status = proxied.world.verified("p", "r1").await;
+    proxied.world.decides_twice("p").await;
+    assert_eq!((proxied.commits(), proxied.landed().await), (1, vec![vec![0, 0, 0]]));
+    let own = proxied.world.record(&status).await;
+    let given_up = proxied.world.all_records().await.into_iter().filter(|r| r.name_any() != own.name_any());
     let ends: Vec<_> = given_up.map(|r| r.status.map(|s| (s.phase, s.reason))).collect();
     assert_eq!(ends, [Some((RecordPhase::Abandoned, Reason::NoLongerRequested))]);
 }

@@ -13,8 +13,9 @@ use stream_pipeline_operator::api::{
 use stream_pipeline_operator::domain::Desired;
 use stream_pipeline_operator::ledger::{backend_label, record_name};
 
-use crate::support::observing::{ask, with};
-use crate::support::world::{World, says};
+use crate::support::requests::{ask, with};
+use crate::support::status::{assert_has, says};
+use crate::support::world::World;
 
 async fn restore(world: &World, pipeline: &StreamPipeline, cluster_id: &str, uid: &str, plan: Option<RecordedPlan>) -> String {
     let hour_ago = Timestamp::now().checked_sub(SignedDuration::from_hours(1)).expect("a time");
@@ -98,10 +99,10 @@ async fn o30_a_record_restored_without_its_status_is_closed_and_nothing_is_sent(
             let status = world.reaches(name, "r1", Stage::Skipped, "AlreadyHandled").await;
             let (ready, _, message) = says(&status, "Ready");
             assert_eq!(ready, "True");
-            assert!(message.contains(record), "{message}");
+            assert_has(message, &[record]);
         }
-        world.passes(name).await;
-        assert_eq!(world.at(group, &topic).await, Some(7), "{name}: nothing is sent");
+        world.decides_twice(name).await;
+        assert_eq!(world.offset(group, &topic).await, Some(7), "{name}: nothing is sent");
     }
     assert_eq!(world.all_records().await.len(), put_back.len());
     // A leftover of another id is closed too, and does not hinder a new request.
@@ -113,7 +114,7 @@ async fn o30_a_record_restored_without_its_status_is_closed_and_nothing_is_sent(
     world.restart();
     world.verified(name, "r2").await;
     assert_eq!(world.closed(&record).await, (RecordPhase::Abandoned, Reason::Restored));
-    assert_eq!(world.at(group, &topic).await, Some(10));
+    assert_eq!(world.offset(group, &topic).await, Some(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +130,7 @@ async fn o30_a_restored_record_whose_pipeline_is_not_there_hinders_nobody() {
     restore(&world, &gone, &cluster_id, "565c0114-0000-4372-86d1-000000000000", Some(plan(&topic))).await;
     world.apply("p", &group, ask("r1", "Latest")).await;
     world.verified("p", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(10));
+    assert_eq!(world.offset(&group, &topic).await, Some(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,42 +4,43 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use stream_pipeline_operator::api::{RecordPhase, Stage};
-use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 
-use crate::support::observing::{ask, with};
-use crate::support::proxied::Wired;
-use crate::support::world::{World, says};
+use crate::support::calls::is_commit;
+use crate::support::proxied::ProxiedWorld;
+use crate::support::requests::{ask, with};
+use crate::support::status::{assert_has, says};
+use crate::support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o20_a_plan_exchanged_in_two_steps_is_refused_and_never_sent() {
-    let mut wired = Wired::new("o20x").await;
-    wired.traps.arm(Side::Before, |call| call == OFFSET_COMMIT);
-    wired.ask().await;
-    wired.traps.sprung().await;
-    wired.crash();
-    let status = wired.held().await;
-    let record = wired.world.record(&status).await;
+    let mut proxied = ProxiedWorld::new("o20x").await;
+    proxied.traps.arm(Side::Before, is_commit);
+    proxied.ask().await;
+    proxied.traps.sprung().await;
+    proxied.crash();
+    let status = proxied.held().await;
+    let record = proxied.world.record(&status).await;
     let mut topics = serde_json::to_value(&record.spec.plan.as_ref().expect("a plan").topics).expect("rows");
     topics[0]["to"] = json!([9_000_000_000_i64, 9_000_000_000_i64, 9_000_000_000_i64]);
     let edit = async |plan: serde_json::Value| {
         let patch = Patch::Merge(json!({ "spec": { "plan": plan } }));
-        wired.world.records().patch(&record.name_any(), &PatchParams::default(), &patch).await
+        proxied.world.records().patch(&record.name_any(), &PatchParams::default(), &patch).await
     };
     edit(json!(null)).await.expect("it may be dropped");
     let refusal = edit(json!({ "topics": topics })).await.expect_err("nothing is put in its place").to_string();
-    assert!(refusal.contains("of a closed record may be dropped, never put there"), "{refusal}");
+    assert_has(refusal, &["of a closed record may be dropped, never put there"]);
     let refusal = edit(json!(record.spec.plan)).await.expect_err("not the same either").to_string();
-    assert!(refusal.contains("of a closed record may be dropped, never put there"), "{refusal}");
+    assert_has(refusal, &["of a closed record may be dropped, never put there"]);
     let retry = with(ask("r1", "Earliest"), "onUnknownOutcome", json!("Retry"));
-    wired.world.apply("p", &wired.group, retry).await;
-    let told = wired.world.wait("p", "the plan to be missed", |s| {
+    proxied.world.apply("p", &proxied.group, retry).await;
+    let told = proxied.world.wait("p", "the plan to be missed", |s| {
         s.offset_reset.as_ref().is_some_and(|r| r.error.as_ref().is_some_and(|e| e.message.contains("not the one it was closed with")))
     });
     let status = told.await;
-    assert_eq!((says(&status, "Stalled").0, wired.offsets().await), ("True", vec![Some(7), Some(8), Some(9)]));
-    assert!(wired.landed().await.is_empty(), "nothing was sent");
-    let record = wired.world.record(&status).await;
+    assert_eq!((says(&status, "Stalled").0, proxied.offsets().await), ("True", vec![Some(7), Some(8), Some(9)]));
+    assert!(proxied.landed().await.is_empty(), "nothing was sent");
+    let record = proxied.world.record(&status).await;
     assert_eq!(
         (record.status.map(|s| (s.phase, s.attempt)), record.spec.writer.map(|w| w.attempt)),
         (Some((RecordPhase::Held, 1)), Some(1))
@@ -70,8 +71,8 @@ async fn o24_of_fifty_ended_ids_none_runs_and_one_before_them_is_known_by_its_re
     for (id, stage, reason) in [("oldest", Stage::Verified, "ResetVerified"), ("x25", Stage::Skipped, "AlreadyHandled")] {
         world.apply("p", &group, ask(id, "Earliest")).await;
         world.reaches("p", id, stage, reason).await;
-        world.passes("p").await;
-        assert_eq!(world.at(&group, &topic).await, Some(5), "{id}");
+        world.decides_twice("p").await;
+        assert_eq!(world.offset(&group, &topic).await, Some(5), "{id}");
     }
     assert_eq!(world.all_records().await.len(), 3);
 }

@@ -2,9 +2,13 @@
 
 mod advice;
 mod crowd;
-mod doors;
+mod cut_connections;
 mod listeners;
 mod mistakes;
 mod paused;
+mod pem;
+mod plain_logins;
+mod quota;
 mod rights;
 mod rotation;
+mod system_cas;

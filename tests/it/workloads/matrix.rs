@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::future::join;
 use kube::ResourceExt;
-use kube::api::ListParams;
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{FINALIZER, OPERATOR, Stage};
-use testbed::proxy::{KafkaProxy, OFFSET_COMMIT};
+use testbed::proxy::KafkaProxy;
 use testbed::trap::Side;
 use testbed::wire::{Fate, Passing, Wire};
 use testbed::{Broker, Operator, eventually, kafka, pods};
 
-use crate::support::matrix::{counts, work_off};
+use crate::support::brokers;
+use crate::support::calls::is_commit;
+use crate::support::matrix::{run_cells, tally};
+use crate::support::status::is_over;
 use crate::support::workloads::{QUICK, pause, reference};
-use crate::support::world::{EXE, LIMIT, World, flags, is_over};
+use crate::support::world::{EXE, LIMIT, World, flags};
 
 /// So many resets at once.
 const WORKERS: usize = 6;
@@ -96,7 +98,7 @@ impl Bench {
             let (proxy, listener) = KafkaProxy::bind().await.expect("a port");
             let (address, testbed) = (proxy.address.clone(), world.testbed);
             let start = move || Broker::start_with(&testbed.parts, |_| Some(address.clone()));
-            let broker = tokio::task::spawn_blocking(start).await.expect("no panic").expect("a broker starts");
+            let broker = brokers::start(start).await;
             proxy.serve(listener, broker.second());
             world.bootstrap = broker.bootstrap();
             Some((proxy, broker))
@@ -159,13 +161,13 @@ impl Bench {
         self.world.wait(&name, "the operator to see the object", |s| s.phase.is_some()).await;
         self.all_read(&name).await;
         let stopped = self.api.stopped();
-        let commits = || self.commits.as_ref().map_or(0, |(p, _)| p.traps.seen().iter().filter(|c| *c == OFFSET_COMMIT).count());
+        let commits = || self.commits.as_ref().map_or(0, |(p, _)| p.traps.seen().iter().filter(|c| is_commit(c)).count());
         let before = commits();
         let at_commit = cell.is_some_and(|(point, _)| point.1 == "commit");
         let fate = |side| if side == Side::Before { Fate::HangBefore } else { Fate::HangAfter };
         *self.state() = State { on: true, armed: cell.filter(|_| !at_commit).map(|(p, side)| (p, fate(side))), ..State::default() };
         if let (Some((_, side)), Some((proxy, _)), true) = (cell, &self.commits, at_commit) {
-            proxy.traps.arm(side, |call| call == OFFSET_COMMIT);
+            proxy.traps.arm(side, is_commit);
         }
         self.apply(&name, &workload, pause("r1")).await;
         let mut sent = 0;
@@ -188,7 +190,7 @@ impl Bench {
         let end = eventually(&format!("the end of {cell:?}"), LIMIT, async || self.ended(&name, &workload).await).await;
         sent += self.sent();
         if let Some((proxy, _)) = &self.commits {
-            let came = proxy.traps.seen().iter().filter(|c| *c == OFFSET_COMMIT).count() - before;
+            let came = proxy.traps.seen().iter().filter(|c| is_commit(c)).count() - before;
             assert!(came <= 1, "{cell:?}: {came} commits");
         }
         assert!(sent <= 1, "{cell:?}: sent {sent} times");
@@ -217,8 +219,7 @@ impl Bench {
         let Some(reset) = &status.offset_reset else { return Err(seen) };
         let reason = status.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.clone()).unwrap_or_default();
         let (count, guarded) = (self.count(workload).await, !object.finalizers().is_empty());
-        let of = ListParams::default().labels(&format!("streampipeline.io/pipeline={name}"));
-        let records = self.world.records().list(&of).await.map_err(|e| e.to_string())?.items;
+        let records = self.world.records_of(name).await;
         if records.len() > 1 {
             return Err(format!("{} records", records.len()));
         }
@@ -279,7 +280,7 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
         workers.push(Bench::new(&format!("w10x{n}"), false).await);
     }
     let work = async |bench: &mut Bench, cell: Cell| bench.cell(Some(cell)).await;
-    let (commits, others) = join(work_off(vec![first], own, work), work_off(workers, cells, work)).await;
+    let (commits, others) = join(run_cells(vec![first], own, work), run_cells(workers, cells, work)).await;
     let mut rows: Vec<Row> = commits.into_iter().chain(others).collect();
     rows.sort_by_key(|r| r.cell.map(|(point, side)| (point, side == Side::After)));
     let mut wrong = Vec::new();
@@ -293,6 +294,6 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
             wrong.push(line);
         }
     }
-    println!("w10: {} cells: {}", rows.len(), counts(rows.iter().map(|row| row.end.as_str())));
+    println!("w10: {} cells: {}", rows.len(), tally(rows.iter().map(|row| row.end.as_str())));
     assert!(wrong.is_empty(), "{} wrong ends: {wrong:#?}", wrong.len());
 }

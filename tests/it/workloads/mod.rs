@@ -5,4 +5,4 @@ mod held;
 mod matrix;
 mod pause;
 mod refused;
-pub mod taken_away;
+mod taken_away;

@@ -1,85 +1,18 @@
-//! What happens on the way to the platform and back (E06, E07, E09, E13).
+//! E06, E07, E13: answers that do not come, come late or say nothing, and gateways that cannot be reached.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::{RecordPhase, Stage, StreamPipelineStatus};
-use testbed::enos::{Call, ExpiredToken, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
-use testbed::eventually;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use stream_pipeline_operator::api::{RecordPhase, Stage};
+use testbed::enos::{Call, Fault, Kind, Options, Simulator, When};
 
-use crate::support::enos::{Enos, ID, id};
-use crate::support::world::{LIMIT, is_over, reset, says};
-
-/// Short enough that a test need not wait long until what is in doubt is judged.
-const SOON: [&str; 3] = ["--send-window=3s", "--call-deadline=2s", "--concurrency=16"];
-
-pub fn paused(n: usize, name: &str) -> Pipeline {
-    Pipeline::new(ORGANISATION, &id(n), name, "PAUSED").series(400_000, 1_000_000)
-}
-
-/// A way to a simulator on which no new connection is taken while it is shut; those that stand go on.
-struct Door {
-    to: String,
-    port: u16,
-    open: Option<JoinHandle<()>>,
-}
-
-impl Door {
-    async fn before(sim: &Simulator) -> Self {
-        let mut door = Self { to: sim.endpoint().trim_start_matches("http://").to_owned(), port: 0, open: None };
-        door.open().await;
-        door
-    }
-
-    async fn open(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is free");
-        self.port = listener.local_addr().expect("an address").port();
-        let to = self.to.clone();
-        self.open = Some(tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let to = to.clone();
-                tokio::spawn(async move {
-                    let Ok(mut server) = TcpStream::connect(to).await else { return };
-                    let _ = copy_bidirectional(&mut client, &mut server).await;
-                });
-            }
-        }));
-    }
-
-    async fn shut(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        open.abort();
-        let _ = open.await;
-    }
-
-    fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Enos {
-    pub fn at(&self, endpoint: &str) -> Value {
-        self.own_at(ID, endpoint)
-    }
-
-    /// For one of several objects, which have a pipeline to themselves each.
-    fn own_at(&self, id: &str, endpoint: &str) -> Value {
-        let mut spec = self.spec(id);
-        spec["endpoint"] = json!(endpoint);
-        spec
-    }
-}
-
-pub fn message(status: &StreamPipelineStatus) -> &str {
-    says(status, "Ready").2
-}
+use crate::support::enos::{EnosWorld, ID, SOON, id, pipeline};
+use crate::support::sockets::Relay;
+use crate::support::status::{assert_has, is_over, message, reset, says};
 
 /// Every way in which the answer to a reset can fail to come, before the effect or after it.
 async fn answer_lost(test: &str, when: When) {
-    let enos = Enos::with_flags(test, Options::default(), &SOON).await;
+    let enos = EnosWorld::with_flags(test, Options::default(), &SOON).await;
     let elsewhere = Simulator::start(Options::default()).await;
     // The fault, and what the message says of it.
     let faults = [
@@ -102,7 +35,7 @@ async fn answer_lost(test: &str, when: When) {
     ];
     let effects = u64::from(when == When::After);
     for (n, (name, kind, _)) in faults.iter().enumerate() {
-        enos.sim.add(paused(n, name));
+        enos.sim.add(pipeline(n, name, "PAUSED"));
         enos.sim.fault(Fault::new(Call::Reset, when, kind.clone()).pipeline(&id(n)));
         enos.run(name, enos.spec(&id(n)), Value::Null).await;
     }
@@ -168,7 +101,7 @@ async fn e06_a_reset_carried_out_is_held_without_an_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e07_a_gateway_that_is_down_is_waited_for_and_the_reset_is_sent_once() {
-    let mut enos = Enos::with("e07a", "PAUSED").await;
+    let mut enos = EnosWorld::with("e07a", "PAUSED").await;
     enos.known("p").await;
     let port = enos.sim.endpoint().rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
     let spec = enos.spec(ID);
@@ -178,153 +111,33 @@ async fn e07_a_gateway_that_is_down_is_waited_for_and_the_reset_is_sent_once() {
     let (reachable, why, _) = says(&waits, "BackendReachable");
     assert_eq!((reachable, why), ("False", "EndpointUnreachable"));
     assert!(reset(&waits).error.as_ref().is_some_and(|e| e.retryable), "{waits:?}");
-    assert!(
-        message(&waits).contains("no connection to http://127.0.0.1:") && message(&waits).contains("Check spec.enos.endpoint"),
-        "{waits:?}"
-    );
+    assert_has(message(&waits), &["no connection to http://127.0.0.1:", "Check spec.enos.endpoint"]);
     enos.sim = Simulator::start(Options { port: Some(port), ..Options::default() }).await;
-    enos.sim.add(paused(1, "cleaning"));
+    enos.sim.add(pipeline(1, "cleaning", "PAUSED"));
     let sent = enos.sent("p", "r1").await;
     assert_eq!((enos.reset_calls(), enos.sim.resets(ID), says(&sent, "BackendReachable").0), (1, 1, "True"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e07_a_reset_whose_connection_is_refused_is_planned_anew_and_sent_once() {
-    let enos = Enos::with("e07b", "PAUSED").await;
-    let mut door = Door::before(&enos.sim).await;
-    enos.apply_spec("p", enos.at(&door.endpoint()), Value::Null).await;
+    let enos = EnosWorld::with("e07b", "PAUSED").await;
+    let mut relay = Relay::start(enos.sim.endpoint().trim_start_matches("http://")).await;
+    enos.apply_spec("p", enos.spec_at(ID, &relay.url()), Value::Null).await;
     enos.world.wait("p", "the operator to see it", |s| s.observed_uid.is_some() && s.phase.is_some()).await;
     // What is read goes over the connection that stands; a change opens one of its own.
-    door.shut().await;
-    enos.apply_spec("p", enos.at(&door.endpoint()), json!({ "id": "r1" })).await;
+    relay.shut().await;
+    enos.apply_spec("p", enos.spec_at(ID, &relay.url()), json!({ "id": "r1" })).await;
     let waits = enos.world.reaches("p", "r1", Stage::Waiting, "EndpointUnreachable").await;
-    assert!(message(&waits).contains("no connection to"), "{waits:?}");
+    assert_has(message(&waits), &["no connection to"]);
     assert_eq!(enos.reset_calls(), 0, "it never left");
-    door.open().await;
+    relay.open().await;
     let sent = enos.sent("p", "r1").await;
     assert_eq!((enos.reset_calls(), enos.sim.resets(ID), reset(&sent).attempts), (1, 1, Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e07_a_token_service_that_fails_is_waited_for_and_the_reset_is_sent_once() {
-    let enos = Enos::with_flags("e07c", Options::default(), &SOON).await;
-    for (n, kind) in [
-        Kind::Code(1005, None),
-        Kind::Http(503, "Service unavailable".to_owned()),
-        Kind::Drop,
-        Kind::Hang,
-        Kind::CutBody,
-        Kind::Html(200),
-        Kind::BigBody,
-        Kind::DeepJson,
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        // A platform of its own, so that no token is there yet.
-        let sim = Simulator::start(Options::default()).await;
-        sim.add(paused(n, "cleaning"));
-        sim.fault(Fault::new(Call::TokenGet, When::Before, kind.clone()).times(u32::MAX));
-        let name = format!("p{n}");
-        enos.run(&name, enos.own_at(&id(n), &sim.endpoint()), Value::Null).await;
-        let waits =
-            enos.world.wait(&name, "the token service to be missed", |s| s.offset_reset.as_ref().is_some_and(|r| r.error.is_some())).await;
-        assert_eq!(reset(&waits).stage, Stage::Waiting, "{kind:?}");
-        assert!(message(&waits).contains("the token service (get)"), "{kind:?}: {}", message(&waits));
-        assert!(sim.calls().iter().all(|c| c.call == Call::TokenGet), "{kind:?}: nothing without a token");
-        sim.clear_faults();
-        sim.release_hangs();
-        enos.sent(&name, "r1").await;
-        assert_eq!((sim.count(Call::Reset), sim.resets(&id(n))), (1, 1), "{kind:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn e09_an_expired_or_revoked_token_is_renewed_once_and_the_reset_repeated_once() {
-    for (test, expired) in [
-        ("e09a", Some(ExpiredToken::Http401)),
-        ("e09b", Some(ExpiredToken::Code1203)),
-        ("e09c", Some(ExpiredToken::ApimStatus(4011))),
-        ("e09d", Some(ExpiredToken::ApimStatus(4012))),
-        ("e09e", None),
-    ] {
-        let options = Options { expired_token: expired.unwrap_or(ExpiredToken::Http401), ..Options::default() };
-        let enos = Enos::new(test, options).await;
-        enos.sim.add(paused(1, "cleaning"));
-        enos.known("p").await;
-        enos.world.wait("p", "the phase", |s| s.phase.is_some()).await;
-        // Right before the reset: after the last look, in between of which nothing is asked.
-        let reset_call = enos.sim.hold(Call::Lag, When::Before);
-        enos.apply("p", ID, json!({ "id": "r1" })).await;
-        reset_call.reached().await;
-        match expired {
-            Some(_) => enos.sim.expire_tokens(),
-            None => enos.sim.revoke_tokens(),
-        }
-        enos.sim.clear_calls();
-        reset_call.release();
-        enos.sent("p", "r1").await;
-        let refused =
-            enos.sim.calls().iter().filter(|c| !matches!(c.call, Call::TokenGet) && (c.status == Some(401) || c.code != Some(0))).count();
-        let lag = enos.sim.calls().iter().filter(|c| c.call == Call::Lag).count();
-        assert_eq!((enos.sim.resets(ID), enos.sim.count(Call::TokenGet)), (1, 1), "{test}: one new token");
-        assert!(refused <= 1 + lag, "{test}: one repeat: {:?}", enos.sim.calls());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn e09_a_reset_refused_for_its_token_is_repeated_once_with_a_new_one() {
-    let enos = Enos::with_flags("e09r", Options::default(), &SOON).await;
-    for (n, kind) in [
-        Kind::Http(401, "Invalid authentication credentials".to_owned()),
-        Kind::Code(1203, None),
-        Kind::ApimStatus(4011),
-        Kind::ApimStatus(4012),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let sim = Simulator::start(Options::default()).await;
-        sim.add(paused(n, "cleaning"));
-        sim.fault(Fault::new(Call::Reset, When::Before, kind.clone()));
-        let name = format!("p{n}");
-        enos.run(&name, enos.own_at(&id(n), &sim.endpoint()), Value::Null).await;
-        let sent = enos.sent(&name, "r1").await;
-        assert_eq!((sim.count(Call::Reset), sim.resets(&id(n)), reset(&sent).attempts), (2, 1, Some(1)), "{kind:?}");
-        // Asked anew, the platform gives the same token as long as it lives.
-        assert_eq!(sim.count(Call::TokenGet), 2, "{kind:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn e09_tokens_that_live_shortly_are_refreshed_also_where_that_kills_the_old_one() {
-    let options = Options { token_life: Duration::from_secs(3), refresh_kills_old: true, ..Options::default() };
-    let enos = Enos::new("e09k", options).await;
-    enos.sim.add(paused(1, "cleaning"));
-    // Two holders of one key: two namespaces would share nothing, and neither do two endpoints.
-    let door = Door::before(&enos.sim).await;
-    enos.known("p").await;
-    enos.apply_spec("q", enos.at(&door.endpoint()), Value::Null).await;
-    for n in 0..3 {
-        let id = format!("r{n}");
-        enos.apply("p", ID, json!({ "id": id })).await;
-        enos.sent("p", &id).await;
-        let tokens = enos.sim.count(Call::TokenGet) + enos.sim.count(Call::TokenRefresh);
-        eventually("more tokens", LIMIT, async || {
-            let now = enos.sim.count(Call::TokenGet) + enos.sim.count(Call::TokenRefresh);
-            if now > tokens { Ok(()) } else { Err(now.to_string()) }
-        })
-        .await;
-    }
-    assert_eq!(enos.sim.resets(ID), 3);
-    assert!(enos.sim.count(Call::TokenRefresh) > 0, "refreshed");
-    let q = enos.world.wait("q", "the other holder to read", |s| says(s, "BackendReachable").0 == "True").await;
-    assert!(q.phase.is_some());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn e13_answers_of_a_gateway_that_is_none_are_named_and_waited_out() {
-    let enos = Enos::with_flags("e13a", Options::default(), &SOON).await;
+    let enos = EnosWorld::with_flags("e13a", Options::default(), &SOON).await;
     let elsewhere = Simulator::start(Options::default()).await;
     for (n, (kind, reason, said)) in [
         (Kind::RetryAfter(1), "RateLimited", ""),
@@ -344,10 +157,10 @@ async fn e13_answers_of_a_gateway_that_is_none_are_named_and_waited_out() {
     .enumerate()
     {
         let sim = Simulator::start(Options::default()).await;
-        sim.add(paused(n, "cleaning"));
+        sim.add(pipeline(n, "cleaning", "PAUSED"));
         sim.fault(Fault::new(Call::List, When::Before, kind.clone()).times(u32::MAX));
         let name = format!("p{n}");
-        enos.run(&name, enos.own_at(&id(n), &sim.endpoint()), Value::Null).await;
+        enos.run(&name, enos.spec_at(&id(n), &sim.endpoint()), Value::Null).await;
         let waits = enos.world.reaches(&name, "r1", Stage::Waiting, reason).await;
         assert_eq!(says(&waits, "BackendReachable").0, "False", "{kind:?}");
         assert!(message(&waits).contains(said), "{kind:?}: {}", message(&waits));
@@ -360,7 +173,7 @@ async fn e13_answers_of_a_gateway_that_is_none_are_named_and_waited_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e13_a_gateway_that_asks_for_a_pause_gets_one() {
-    let enos = Enos::with("e13p", "PAUSED").await;
+    let enos = EnosWorld::with("e13p", "PAUSED").await;
     enos.sim.fault(Fault::new(Call::Reset, When::Before, Kind::RetryAfter(2)));
     enos.run("p", enos.spec(ID), Value::Null).await;
     enos.sent("p", "r1").await;
