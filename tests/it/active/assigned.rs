@@ -24,12 +24,12 @@ async fn an_assigned_consumer_is_waited_for(world: &World, topic: &str, group: &
     let status = world.wait("p", "the movement to be shown", |s| s.phase == Some(Phase::Running)).await;
     let (inactive, reason, _) = says(&status, "PipelineInactive");
     assert_eq!((inactive, reason), ("False", "OffsetsMoving"));
-    // It reads on, for longer than the quiet period: it is never moved.
+    // As long as the consumer reads, even for longer than the quiet period, the group is not moved.
     let committed = async || world.offsets(group, topic, 1).await[0].unwrap_or_default();
     eventually("the consumer to commit for longer than the quiet period", LIMIT, async || {
         let at = committed().await;
-        assert!(at < records, "the group was moved under its consumer");
-        assert!(world.all_records().await.is_empty(), "nothing is planned while the offsets move");
+        assert!(at < records, "the group must not be moved under its consumer");
+        assert!(world.all_records().await.is_empty(), "expected no record while the offsets move");
         if begun.elapsed() > Duration::from_secs(13) && at > 30 { Ok(()) } else { Err(format!("at {at}")) }
     })
     .await;
@@ -41,7 +41,7 @@ async fn an_assigned_consumer_is_waited_for(world: &World, topic: &str, group: &
     let status = world.verified("p", "r1").await;
     assert_eq!(world.offsets(group, topic, 1).await, [Some(records)]);
     let record = world.record(&status).await;
-    assert_eq!(record.spec.plan.as_ref().expect("a plan").topics[0].from, [left_at], "from where it was left");
+    assert_eq!(record.spec.plan.as_ref().expect("a plan").topics[0].from, [left_at], "the offset that the plan starts from");
     let waited = record.spec.created_at.duration_since(stopping);
     // Its last commit was a little before it stopped.
     assert!(waited > SignedDuration::from_secs(7), "planned {waited} after the last commit");
@@ -67,7 +67,7 @@ async fn a16_an_assign_consumer_on_a_group_that_once_had_members_and_looks_befor
     member.stop().await;
     world.known("p", &group).await;
     an_assigned_consumer_is_waited_for(&world, &topic, &group).await;
-    // Looks made before the request count. What has to pass here is time itself; the first look is older than this line.
+    // The operator's looks before the request count for the quiet period, so only time has to pass here.
     world.known("q", &group).await;
     world.ask_to_delete("p").await;
     let looked = "the operator's looks to be older than the quiet period";

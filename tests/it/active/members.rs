@@ -1,4 +1,4 @@
-//! A01 to A16: a group that is in use is never moved; what keeps it busy is named, and the reset starts by itself.
+//! A01, A02, A03, A14: members of the group are named and waited for; nothing is moved while they are there.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::world::World;
 
 type Join = fn(&str, &str, &str, &str) -> Consumer;
 
-/// Two members, one after the other gone: waited for and named, then moved without another word.
+/// Two members that leave one after the other are named and waited for; then the reset starts by itself.
 async fn members_are_waited_for(test: &str, join: Join) {
     let world = World::new(test).await;
     let topic = world.topic(&[10, 10]).await;
@@ -36,12 +36,12 @@ async fn members_are_waited_for(test: &str, join: Join) {
     assert_eq!((ready, reason), ("False", "GroupActive"));
     assert_has(message, &["Stop them; the reset starts by itself. Waits until 20"]);
     assert_eq!((says(&status, "Reconciling").0, says(&status, "OffsetsReset").0), ("True", "False"));
-    assert!(condition(&status, "Stalled").is_none(), "it heals by itself");
+    assert!(condition(&status, "Stalled").is_none(), "expected no Stalled where the request goes on by itself");
     let error = reset(&status).error.as_ref().expect("why it waits");
-    assert!(error.retryable && error.code.is_none(), "{error:?}");
+    assert!(error.retryable && error.code.is_none(), "expected an error that heals by itself, without a code of the platform: {error:?}");
     first.stop().await;
     world.wait("p", "the member that is left to be named", |s| names(s, "1 member: ", &[&two])).await;
-    assert!(world.all_records().await.is_empty(), "nothing is planned while somebody reads");
+    assert!(world.all_records().await.is_empty(), "expected no record while a member is there");
     assert_eq!(world.offsets(&group, &topic, 2).await, [Some(7), Some(8)]);
     second.stop().await;
     let status = world.verified("p", "r1").await;
@@ -79,7 +79,7 @@ async fn a03_when_active_fail_ends_at_once_and_nothing_is_written() {
     assert_eq!((says(&status, "Ready").0, says(&status, "OffsetsReset").0), ("False", "False"));
     assert!(condition(&status, "Reconciling").is_none());
     assert!(!reset(&status).error.as_ref().expect("an error").retryable);
-    // It ended: the group at rest changes nothing.
+    // The request has ended: that the group is at rest now starts nothing.
     member.stop().await;
     world.wait("p", "the group to be seen at rest", |s| is(s, "PipelineInactive", "True")).await;
     world.decides_twice("p").await;
@@ -96,7 +96,7 @@ async fn a03_when_active_fail_ends_at_once_and_nothing_is_written() {
     assert_eq!(says(&status, "Stalled").0, "True");
     assert!(world.all_records().await.is_empty());
     assigned.stop().await;
-    // At rest it runs.
+    // With the group at rest a new request runs.
     let mut at_once = ask("r3");
     at_once["quietPeriod"] = json!("0s");
     world.apply("p", &group, at_once).await;

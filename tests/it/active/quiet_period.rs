@@ -24,7 +24,7 @@ async fn a15_a_rolling_redeploy_is_not_taken_for_inactive() {
     world.reaches("p", "r1", Stage::Waiting, "GroupActive").await;
     for n in 1..=3 {
         member.stop().await;
-        // The operator has seen the group Empty, so the gap is there for it.
+        // The operator has seen the group without members: this is the gap between two rollouts.
         let status = world.reaches("p", "r1", Stage::Waiting, "QuietPeriod").await;
         assert_has(says(&status, "Ready").2, &["watching for 60 s"]);
         member = Consumer::classic(&world.bootstrap, &group, &topic, &format!("a15-{n}"));
@@ -36,7 +36,7 @@ async fn a15_a_rolling_redeploy_is_not_taken_for_inactive() {
         assert!(world.all_records().await.is_empty());
         assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)]);
     }
-    // Quiet enough is what the spec says now, as long as nothing is recorded.
+    // The quiet period can be shortened while the request waits.
     let status = world.reaches("p", "r1", Stage::Waiting, "GroupActive").await;
     world.apply("p", &group, ask("2s")).await;
     let stopping = Timestamp::now();
@@ -48,7 +48,7 @@ async fn a15_a_rolling_redeploy_is_not_taken_for_inactive() {
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
 }
 
-/// The group was seen at rest long ago and is at rest now; a member came and went in between.
+/// The operator looked long ago and looks now, and both times the group is at rest; in between a member came and went.
 #[tokio::test(flavor = "multi_thread")]
 async fn a15_two_looks_far_apart_do_not_make_a_quiet_period() {
     let mut world = World::without_operator("a15far").await;
@@ -69,7 +69,7 @@ async fn a15_two_looks_far_apart_do_not_make_a_quiet_period() {
     assert!(waited >= SignedDuration::from_secs(5), "planned {waited} after the last member left, quietPeriod is 5 s");
 }
 
-/// Twelve groups at once, with short periods and the usual delays: none is watched for ever (the kind: a look as far apart as it may be).
+/// Quiet periods shorter than the delay between two looks must end too, for many groups at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn short_quiet_periods_end_for_many_groups_at_once() {
     let mut world = World::without_operator("short").await;

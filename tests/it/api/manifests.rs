@@ -1,4 +1,4 @@
-//! The API on a real API server: the table of manifests, the examples, what the operator's account may do.
+//! The table of manifests on a real API server, by each way in which clients send manifests.
 
 use std::fs;
 use std::process::Output;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stream_pipeline_operator::api::StreamPipeline;
 use testbed::Testbed;
 
-use crate::support::manifests::{Acceptance, By, Refusal, Row, table};
+use crate::support::manifests::{Acceptance, By, Refusal, Row, rules_of, table};
 use crate::support::status::assert_has;
 
 /// StreamPipelines as the API server has them, decoded or not.
@@ -29,19 +29,6 @@ async fn send(api: &Api<DynamicObject>, row: &Row, name: &str) -> Result<Dynamic
     api.replace(name, &PostParams::default(), &serde_json::from_value(updated).expect("an object")).await
 }
 
-/// The messages of all rules of the definition.
-fn rules_of(schema: &Value) -> Vec<String> {
-    match schema {
-        Value::Object(fields) => {
-            let own = fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
-            let own = own.filter_map(|rule| rule["message"].as_str().map(str::to_owned));
-            own.chain(fields.values().flat_map(rules_of)).collect()
-        }
-        Value::Array(items) => items.iter().flat_map(rules_of).collect(),
-        _ => Vec::new(),
-    }
-}
-
 /// Refused as invalid, by the part of the API server that the row names, for one reason that says all that the row says.
 fn reason_is_wrong(refusal: &Refusal, rules: &[String], status: &Status) -> Option<String> {
     if status.code != 422 || status.reason != "Invalid" {
@@ -49,7 +36,7 @@ fn reason_is_wrong(refusal: &Refusal, rules: &[String], status: &Status) -> Opti
     }
     let causes: Vec<_> = status.details.iter().flat_map(|d| &d.causes).collect();
     let by = |message: &str| if rules.iter().any(|rule| message.contains(rule.as_str())) { By::Cel } else { By::Schema };
-    // Rules are not run where the schema is hurt already, which is said too.
+    // Where the schema is violated, the API server adds that it has not checked the rules.
     let meant: Vec<_> = causes.iter().filter(|c| !c.message.contains("some validation rules were not checked")).collect();
     let fits = meant.iter().filter(|c| {
         let said = format!("{}: {}", c.field, c.message);
@@ -64,7 +51,7 @@ fn reason_is_wrong(refusal: &Refusal, rules: &[String], status: &Status) -> Opti
 
 fn refusal_is_wrong(refusal: &Refusal, answer: &str) -> Option<String> {
     let missing: Vec<_> = refusal.says.iter().filter(|part| !answer.contains(part.as_str())).collect();
-    // One mistake against a rule gets one message, or it is not clear which one is meant.
+    // With two messages for one mistake a person would not know which one is meant.
     if refusal.by == By::Cel && answer.contains("is invalid: [") {
         return Some(format!("more than one message: {answer}"));
     }
@@ -110,7 +97,7 @@ async fn f08_every_row_of_the_table_is_refused_or_accepted_as_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    // F09: one object that could not be read would break the list, and so the watch, of all.
+    // F09: a single object that cannot be decoded would break the list, and with it the watch, of all objects.
     let all: Api<StreamPipeline> = Api::namespaced(testbed.client().await, namespace.name());
     assert_eq!(all.list(&ListParams::default()).await.expect("every stored object is decoded").items.len(), accepted);
 }
@@ -140,7 +127,7 @@ fn f08_a_refusal_for_a_wrong_reason_is_told_from_the_right_one() {
         ("a second one besides", status(422, "Invalid", &[("spec.offsetReset.to", &said), ("spec.kafka", &format!("no: {}", rules[0]))])),
         ("no reason at all", status(422, "Invalid", &[])),
     ] {
-        assert!(reason_is_wrong(&refusal, &rules, &wrong).is_some(), "{what}");
+        assert!(reason_is_wrong(&refusal, &rules, &wrong).is_some(), "expected a wrong reason to be found: {what}");
     }
 }
 
@@ -177,7 +164,7 @@ async fn f08_rows_about_spelling_get_the_same_verdict_from_kubectl() {
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Other clients than kubectl may send a number as a floating one; that is refused, by name, and never read as another.
+/// Other clients than kubectl may send an integer as a floating-point number. It is refused by the name of its field.
 #[tokio::test]
 async fn f08_a_floating_number_for_an_integer_is_refused_by_name() {
     let testbed = testbed::start().await;
@@ -218,7 +205,7 @@ async fn f09_unknown_fields_are_kept_inside_the_request_and_named_to_strict_clie
     assert_eq!((kept, told), (4, 2));
 }
 
-/// As Helm 4, Flux and Argo CD may do. It takes neither null for absent nor a field that is not declared, and names both.
+/// As Helm 4, Flux and Argo CD may do. Server-side apply refuses null and fields that are not declared, by name.
 #[tokio::test]
 async fn f08_accepted_rows_are_accepted_by_server_side_apply() {
     let testbed = testbed::start().await;

@@ -123,7 +123,7 @@ async fn rules_hold(test: &str, topics: usize, by_time: bool) {
     println!("    without its plan: {} bytes", stored_bytes(&client, &api, "r").await);
     open.spec.plan = whole;
     let stored = taken(&api, "a plan put there", &open).await;
-    assert_eq!(stored.spec, open.spec, "what is read is what was written");
+    assert_eq!(stored.spec, open.spec, "the record as it is read back");
 
     let begun = Instant::now();
     let status = json!({ "status": {

@@ -42,7 +42,7 @@ async fn f08_the_operator_may_write_neither_requests_nor_other_things() {
         assert!(answer.contains(own), "{patch:?}: {answer}");
     }
     for finalizers in [json!([FINALIZER]), json!(null)] {
-        // With what other policies of the cluster stamp on every update.
+        // With the labels and annotations that other policies of the cluster may add to every update.
         let stamped = json!({ "stamped": finalizers.to_string().len().to_string() });
         let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers, "labels": stamped, "annotations": stamped } }));
         pipelines.patch("p", &params, &patch).await.expect("its own finalizer the operator may put there and take away");
@@ -68,7 +68,7 @@ async fn f08_people_with_the_edit_role_write_requests_and_only_read_records() {
         let output = testbed.kubectl(&["auth", "can-i", verb, what, "--as=alice", "-n", namespace.name()]);
         String::from_utf8_lossy(&output.stdout).trim() == "yes"
     };
-    // The controller puts the chart's rights into the cluster's own roles.
+    // The controller manager aggregates the chart's rights into the cluster's own roles, a moment later.
     eventually("alice to be allowed to create StreamPipelines", LIMIT, async || {
         if may("create", "streampipelines.streampipeline.io") { Ok(()) } else { Err("no".to_owned()) }
     })
@@ -80,7 +80,7 @@ async fn f08_people_with_the_edit_role_write_requests_and_only_read_records() {
     }
     let status =
         ["auth", "can-i", "patch", "streampipelines.streampipeline.io", "--subresource=status", "--as=alice", "-n", namespace.name()];
-    assert!(!testbed.kubectl(&status).status.success(), "patch a status");
+    assert!(!testbed.kubectl(&status).status.success(), "alice must not patch a status");
 }
 
 fn record(name: &str) -> Value {
@@ -94,7 +94,7 @@ fn record(name: &str) -> Value {
     })
 }
 
-/// With an owner that is gone, the garbage collector deletes what the account itself may not.
+/// Kubernetes deletes an object whose owner is gone. So an account that may set owners could delete what it may not.
 #[tokio::test]
 async fn c3_the_operators_account_can_have_nothing_deleted_by_owners() {
     let testbed = testbed::start().await;

@@ -1,4 +1,4 @@
-//! Where the operator connects to, and whom it trusts there (E13, F14).
+//! E13, F14: which addresses the operator connects to, and which certificates it trusts.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
@@ -68,7 +68,7 @@ async fn e13_a_certificate_that_does_not_verify_gets_nothing_and_a_good_one_is_t
     )
     .await;
     enos.sent("by-system", "r1").await;
-    // What is no certificate, and a ConfigMap that is not there.
+    // A ConfigMap without a certificate, and one that does not exist.
     ca(&enos.world, "nonsense", "not a PEM").await;
     enos.run("nonsense", spec(1, json!({ "configMapKeyRef": { "name": "nonsense", "key": "ca.crt" } })), Value::Null).await;
     let waits = enos.world.reaches("nonsense", "r1", Stage::Waiting, "TlsFailed").await;
@@ -81,7 +81,7 @@ async fn e13_a_certificate_that_does_not_verify_gets_nothing_and_a_good_one_is_t
 #[tokio::test(flavor = "multi_thread")]
 async fn f14_addresses_that_no_tenant_may_reach_are_refused_before_a_byte_is_sent() {
     let mut enos = EnosWorld::with("f14", "PAUSED").await;
-    // Not where the API server is: that has a rule of its own, which is last here.
+    // Not 127.0.0.1, where the API server is; its own rule is tried last.
     let (v4, v6) = (Trap::at("127.0.0.2").await, Trap::at("::1").await);
     enos.world.kill_operator();
     enos.world.start_operator_with(&["--allow-plain-http", "--allowed-endpoints="]);
@@ -106,7 +106,7 @@ async fn f14_addresses_that_no_tenant_may_reach_are_refused_before_a_byte_is_sen
             continue;
         }
         let waits = enos.world.reaches(name, "r1", Stage::Waiting, "EndpointNotAllowed").await;
-        // localhost is the API server's address too, here.
+        // localhost is also the API server's address here, so either rule may be named.
         let whose = match name {
             "api-server" => vec!["it is the Kubernetes API server", "Correct spec.enos.endpoint"],
             "name" => vec![],
@@ -116,7 +116,7 @@ async fn f14_addresses_that_no_tenant_may_reach_are_refused_before_a_byte_is_sen
         let text = message(&waits);
         assert!(text.contains("not a byte was sent") && whose.iter().all(|part| text.contains(part)), "{name}: {text}");
     }
-    assert_eq!((v4.came(), v6.came(), enos.sim.calls().len()), (0, 0, 0), "nobody was connected to");
+    assert_eq!((v4.came(), v6.came(), enos.sim.calls().len()), (0, 0, 0), "connections");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use crate::support::enos::{EnosWorld, ID, SOON, id, pipeline};
 use crate::support::sockets::Relay;
 use crate::support::status::{assert_has, is_over, message, reset, says};
 
-/// Every way in which the answer to a reset can fail to come, before the effect or after it.
+/// The answer to a reset fails in every way, before the reset is carried out or after it.
 async fn answer_lost(test: &str, when: When) {
     let enos = EnosWorld::with_flags(test, Options::default(), &SOON).await;
     let elsewhere = Simulator::start(Options::default()).await;
@@ -41,9 +41,9 @@ async fn answer_lost(test: &str, when: When) {
     }
     for (n, (name, _, said)) in faults.iter().enumerate() {
         if *name == "deep" {
-            // Whole, successful and of no use to anybody: its `code` is 0, and `data` is not looked into.
+            // A whole answer with `code` 0, whose `data` makes no sense; it is not looked into.
             let sent = enos.world.wait(name, "an end", is_over).await;
-            assert!(matches!(reset(&sent).stage, Stage::Sent | Stage::Held), "{sent:?}");
+            assert!(matches!(reset(&sent).stage, Stage::Sent | Stage::Held), "expected the request to be sent or held: {sent:?}");
             assert_eq!(enos.calls_for(Call::Reset, &id(n)), 1);
             continue;
         }
@@ -70,13 +70,13 @@ async fn answer_lost(test: &str, when: When) {
         assert_eq!(enos.calls_for(Call::Reset, &id(n)), 1, "{name}: sent once");
     }
     enos.sim.release_hangs();
-    // A new id goes on; without one nothing runs and there is no error.
+    // A new id runs; without a request nothing runs, and no error is left.
     for (n, (name, ..)) in faults.iter().enumerate() {
         let request = if n % 2 == 0 { json!({ "id": "r2" }) } else { Value::Null };
         enos.apply_spec(name, enos.spec(&id(n)), request).await;
     }
     for (n, (name, ..)) in faults.iter().enumerate() {
-        // What hung or was slow took effect after all, after its sender had given up.
+        // A reset that hung or was slow is carried out after all, after the operator has given up.
         let first = if matches!(*name, "hang" | "slow") { 1 } else { effects };
         if n % 2 == 0 {
             enos.sent(name, "r2").await;
@@ -110,7 +110,7 @@ async fn e07_a_gateway_that_is_down_is_waited_for_and_the_reset_is_sent_once() {
     let waits = enos.world.reaches("p", "r1", Stage::Waiting, "EndpointUnreachable").await;
     let (reachable, why, _) = says(&waits, "BackendReachable");
     assert_eq!((reachable, why), ("False", "EndpointUnreachable"));
-    assert!(reset(&waits).error.as_ref().is_some_and(|e| e.retryable), "{waits:?}");
+    assert!(reset(&waits).error.as_ref().is_some_and(|e| e.retryable), "expected an error that heals by itself: {waits:?}");
     assert_has(message(&waits), &["no connection to http://127.0.0.1:", "Check spec.enos.endpoint"]);
     enos.sim = Simulator::start(Options { port: Some(port), ..Options::default() }).await;
     enos.sim.add(pipeline(1, "cleaning", "PAUSED"));
@@ -124,12 +124,12 @@ async fn e07_a_reset_whose_connection_is_refused_is_planned_anew_and_sent_once()
     let mut relay = Relay::start(enos.sim.endpoint().trim_start_matches("http://")).await;
     enos.apply_spec("p", enos.spec_at(ID, &relay.url()), Value::Null).await;
     enos.world.wait("p", "the operator to see it", |s| s.observed_uid.is_some() && s.phase.is_some()).await;
-    // What is read goes over the connection that stands; a change opens one of its own.
+    // Reads use the open connection; a change opens a new one.
     relay.shut().await;
     enos.apply_spec("p", enos.spec_at(ID, &relay.url()), json!({ "id": "r1" })).await;
     let waits = enos.world.reaches("p", "r1", Stage::Waiting, "EndpointUnreachable").await;
     assert_has(message(&waits), &["no connection to"]);
-    assert_eq!(enos.reset_calls(), 0, "it never left");
+    assert_eq!(enos.reset_calls(), 0, "resets that reached the platform");
     relay.open().await;
     let sent = enos.sent("p", "r1").await;
     assert_eq!((enos.reset_calls(), enos.sim.resets(ID), reset(&sent).attempts), (1, 1, Some(1)));
@@ -147,7 +147,7 @@ async fn e13_answers_of_a_gateway_that_is_none_are_named_and_waited_out() {
         (Kind::Html(200), "UnexpectedAnswer", "something that is not JSON (HTTP 200)"),
         (Kind::Html(502), "PlatformError", "(HTTP 502)"),
         (Kind::BigBody, "UnexpectedAnswer", "larger than any of the platform's"),
-        // JSON, and of no shape that names a pipeline: not taken for an empty list.
+        // JSON of an unknown shape, which must not be taken for an empty list.
         (Kind::DeepJson, "UnexpectedAnswer", "the list holds no objects"),
         (Kind::CutBody, "EndpointUnreachable", "was not answered"),
         (Kind::Redirect(elsewhere.endpoint()), "UnexpectedAnswer", "a redirect, which is never followed (HTTP 307)"),

@@ -8,7 +8,7 @@ use crate::support::enos::{EnosWorld, ID, pipeline};
 use crate::support::status::{assert_has, reset, says};
 use crate::support::world::LOG_EVERY_LOOK;
 
-/// 61168 from the reset, before or after its effect: held, and never repeated unasked.
+/// The reset is answered 61168, before or after it was carried out: it is held, and not repeated unless asked.
 async fn average_rate(test: &str, when: When, effects: u64) {
     let mut enos = EnosWorld::with_flags(test, Options::default(), &[LOG_EVERY_LOOK]).await;
     enos.sim.add(pipeline(1, "cleaning", "PAUSED"));
@@ -23,23 +23,23 @@ async fn average_rate(test: &str, when: When, effects: u64) {
     let status = enos.world.only_record().await.status.expect("closed");
     assert_eq!((status.phase, status.code), (RecordPhase::Held, Some(61168)));
     enos.world.looks("p", 4).await;
-    assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (1, effects), "not repeated");
+    assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (1, effects), "resets that were called, and carried out");
 
-    // Asked to send it once more, while it runs: it waits.
+    // Asked to retry while the pipeline runs, it waits.
     enos.sim.set_status(ID, "RUNNING");
     enos.apply("p", ID, json!({ "id": "r1", "whenCreated": "Run", "onUnknownOutcome": "Retry" })).await;
     let waits = enos.world.wait("p", "the retry to wait", |s| says(s, "Ready").2.contains("Retry waits")).await;
     assert_eq!(reset(&waits).stage, Stage::Held);
     enos.world.wait("p", "why the retry waits", |s| says(s, "Ready").2.contains("RUNNING")).await;
     enos.world.looks("p", 3).await;
-    assert_eq!(enos.reset_calls(), 1, "not while it runs");
+    assert_eq!(enos.reset_calls(), 1, "resets, where a retry waits for a pause");
 
-    // Paused again: once more, and that is all.
+    // Paused again, it is sent once more, and no third time.
     enos.sim.set_status(ID, "PAUSED");
     enos.world.wait("p", "the second attempt to be held", |s| reset(s).stage == Stage::Held && reset(s).attempts == Some(2)).await;
     assert_eq!(enos.reset_calls(), 2);
     enos.world.looks("p", 4).await;
-    assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (2, 2 * effects), "never a third");
+    assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (2, 2 * effects), "resets that were called, and carried out");
     enos.sim.clear_faults();
     enos.apply("p", ID, json!({ "id": "r2" })).await;
     enos.sent("p", "r2").await;
@@ -63,7 +63,7 @@ async fn e05_a_retry_that_succeeds_is_attempt_2() {
     enos.run("p", enos.spec(ID), json!({ "onUnknownOutcome": "Retry" })).await;
     let sent = enos.sent("p", "r1").await;
     assert_eq!((reset(&sent).attempts, enos.reset_calls(), enos.sim.resets(ID)), (Some(2), 2, 1));
-    assert!(reset(&sent).error.is_none(), "{sent:?}");
+    assert!(reset(&sent).error.is_none(), "expected no error: {sent:?}");
     let all = enos.sim.calls();
     let at: Vec<_> = all.iter().filter(|c| c.call == Call::Reset).map(|c| c.at).collect();
     let apart = at[1].duration_since(at[0]).expect("in order");

@@ -4,6 +4,7 @@ use kube::ResourceExt;
 use testbed::enos::{Call, Fault, Kind, When};
 
 use crate::support::enos::{EnosWorld, ID, pause};
+use crate::support::status::assert_has;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o15_deleted_while_it_is_being_paused_is_gone_only_when_it_runs_again() {
@@ -28,8 +29,8 @@ async fn o15_deleted_after_the_reset_is_gone_only_when_it_runs_again_also_after_
     held.reached().await;
     enos.world.kill_operator();
     enos.world.ask_to_delete("p").await;
-    assert!(enos.world.pipelines().get_opt("p").await.expect("an answer").is_some(), "the finalizer keeps it");
-    // What the dead operator had sent is lost.
+    assert!(enos.world.pipelines().get_opt("p").await.expect("an answer").is_some(), "the object must be kept by its finalizer");
+    // The call of the killed operator is dropped.
     drop(held);
     enos.start();
     enos.world.is_gone("p").await;
@@ -50,13 +51,7 @@ async fn o33_without_its_secret_it_is_gone_by_the_deadline_and_that_is_told() {
     enos.world.is_gone("p").await;
     assert!(begun.elapsed() >= std::time::Duration::from_secs(3), "only then: {:?}", begun.elapsed());
     let note = enos.world.warned("p", "LeftPaused").await;
-    assert!(
-        note.contains(ID)
-            && note.contains("Secret app")
-            && note.contains("start it by hand")
-            && note.contains(&enos.world.only_record().await.name_any()),
-        "{note}"
-    );
+    assert_has(note, &[ID, "Secret app", "start it by hand", &enos.world.only_record().await.name_any()]);
     assert_eq!((enos.sim.status(ID).as_str(), enos.changes()), ("PAUSED", [1, 1, 0, 0]));
 }
 

@@ -14,7 +14,7 @@ async fn o19_held_stays_paused_over_a_restart_and_is_brought_back_when_the_id_is
     let mut enos = EnosWorld::running("o19a", &[]).await;
     let status = enos.held().await;
     assert!(reset(&status).paused_by_operator.is_some());
-    assert!(says(&status, "Ready").2.starts_with("61168: ") && says(&status, "Ready").2.contains("onUnknownOutcome: Retry"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["61168: ", "onUnknownOutcome: Retry"]);
     enos.restart();
     enos.calls(Call::List, 5).await;
     assert_eq!((enos.sim.status(ID).as_str(), enos.changes()), ("PAUSED", [1, 1, 0, 0]));
@@ -22,8 +22,8 @@ async fn o19_held_stays_paused_over_a_restart_and_is_brought_back_when_the_id_is
     enos.apply("p", ID, Value::Null).await;
     enos.brought_back("p", &name).await;
     let status = enos.world.nothing_requested("p").await;
-    assert_eq!(reset(&status).stage, Stage::Held, "the last result stays readable");
-    assert_eq!(reset(&status).paused_by_operator, None, "it is not paused any more");
+    assert_eq!(reset(&status).stage, Stage::Held, "the last result must stay in the status");
+    assert_eq!(reset(&status).paused_by_operator, None, "when the operator paused it");
     assert_eq!(enos.changes(), [1, 1, 1, 0]);
 }
 
@@ -66,7 +66,7 @@ async fn e06_o19_a_retry_that_is_not_answered_either_is_held_and_not_sent_a_thir
     });
     let status = status.await;
     assert_eq!(says(&status, "Ready").1, "OutcomeUnknown");
-    assert!(!says(&status, "Ready").2.contains("Retry"), "{status:?}");
+    assert!(!says(&status, "Ready").2.contains("Retry"), "expected no advice to retry once more: {status:?}");
     enos.calls(Call::List, 5).await;
     assert_eq!((enos.sim.status(ID).as_str(), enos.changes()), ("PAUSED", [1, 2, 0, 0]));
     let name = enos.world.only_record().await.name_any();
@@ -97,7 +97,7 @@ async fn e12_paused_for_long_is_warned_about_until_it_is_brought_back() {
     assert!(enos.world.warned("p", "PauseLimitNear").await.contains("24 h"));
     let version = enos.world.resource_version("p").await;
     enos.calls(Call::List, 5).await;
-    assert_eq!(enos.world.resource_version("p").await, version, "said once");
+    assert_eq!(enos.world.resource_version("p").await, version, "the object's version after the warning");
     let name = enos.world.only_record().await.name_any();
     enos.apply("p", ID, Value::Null).await;
     enos.brought_back("p", &name).await;

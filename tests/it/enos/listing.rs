@@ -36,12 +36,12 @@ async fn e14_a_list_that_changes_while_it_is_read_is_read_again_or_not_believed(
     for n in 1..=101 {
         enos.sim.add(pipeline(n, &format!("p{n}"), "PAUSED"));
     }
-    // The first page of a pass goes to the end of the list: 51 moves into the page that was read.
+    // The list changes while it is read: pipeline 51 moves into the page that was already read.
     enos.sim.fault(Fault::new(Call::List, When::After, Kind::ShiftPages).times(1));
     enos.run("once", enos.spec(&id(51)), Value::Null).await;
     enos.sent("once", "r1").await;
     assert_eq!(enos.sim.resets(&id(51)), 1);
-    // It never stands still: what is there is not called missing.
+    // The list changes at each reading: a pipeline that exists must not be called missing.
     enos.sim.fault(Fault::new(Call::List, When::After, Kind::ShiftPages).times(1_000_000));
     enos.run("name", enos.spec_by_name("not there"), Value::Null).await;
     let waits = enos.world.reaches("name", "r1", Stage::Waiting, "PipelineStatusUnknown").await;
@@ -60,7 +60,10 @@ async fn e14_a_list_that_changes_while_it_is_read_is_read_again_or_not_believed(
         assert_eq!(enos.sim.resets(&id(n)), 1);
     }
     let failed = enos.world.reaches("name", "r1", Stage::Failed, "PipelineNotFound").await;
-    assert!(says(&failed, "Ready").2.starts_with("61108: no released pipeline of organization"), "{failed:?}");
+    assert!(
+        says(&failed, "Ready").2.starts_with("61108: no released pipeline of organization"),
+        "expected the message to begin with the code and what is not there: {failed:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +72,7 @@ async fn e16_documented_and_sampled_shapes_are_both_decoded() {
     {
         let options = Options { lag_as_strings, data_as_list, shuffle_lag: true, ..Options::default() };
         let enos = EnosWorld::new(test, options).await;
-        // The end of its log is far, so it reads on by 1,000 a second at most.
+        // It reads at most 1,000 records a second.
         enos.sim.add(pipeline(1, "cleaning", "RUNNING"));
         enos.run("p", enos.spec(ID), Value::Null).await;
         let waits = enos.world.reaches("p", "r1", Stage::Waiting, "PipelineActive").await;
@@ -78,7 +81,7 @@ async fn e16_documented_and_sampled_shapes_are_both_decoded() {
         enos.sent("p", "r1").await;
         let before = enos.world.only_record().await.spec.plan.and_then(|p| p.call).and_then(|c| c.before).expect("a reading");
         assert!(before.offset >= 400_000 && before.offset + before.lag == 1_000_000, "{test}: {before:?}");
-        // Missing, and so asked for by Get Pipeline Details.
+        // A pipeline that is not in the list is asked for by Get Pipeline Details.
         enos.run("missing", enos.spec(&id(9)), Value::Null).await;
         enos.world.reaches("missing", "r1", Stage::Failed, "PipelineNotFound").await;
     }
@@ -90,7 +93,7 @@ async fn e14_a_pipeline_named_by_its_name_is_pinned_to_the_id_found_first() {
     enos.apply_spec("p", enos.spec_by_name("cleaning"), Value::Null).await;
     let seen = enos.world.wait("p", "the id", |s| s.pipeline_id.is_some()).await;
     assert_eq!(seen.pipeline_id.as_deref(), Some(ID));
-    // Renamed, and another takes the name: what was found first counts.
+    // The pipeline is renamed, and another gets its name: the id that was found first counts.
     enos.sim.remove(ID);
     enos.sim.add(pipeline(1, "renamed", "PAUSED"));
     enos.sim.add(pipeline(2, "cleaning", "PAUSED"));
@@ -106,7 +109,7 @@ async fn e14_an_ambiguous_name_is_refused_naming_both_ids() {
     enos.run("p", enos.spec_by_name("cleaning"), Value::Null).await;
     let failed = enos.world.reaches("p", "r1", Stage::Failed, "PipelineNameAmbiguous").await;
     let message = says(&failed, "Ready").2;
-    assert!(message.contains(ID) && message.contains(&id(2)) && message.contains("spec.enos.pipelineID"), "{message}");
+    assert_has(message, &[ID, &id(2), "spec.enos.pipelineID"]);
     assert!(condition(&failed, "Stalled").is_some() && !reset(&failed).error.as_ref().expect("an error").retryable);
     assert_eq!((reset(&failed).error.as_ref().and_then(|e| e.code), enos.reset_calls()), (None, 0));
     enos.assert_only_looks();
@@ -120,7 +123,7 @@ async fn e01_many_pipelines_of_one_organization_asked_at_once_are_each_reset_onc
     for n in 1..=many {
         enos.sim.add(pipeline(n, &format!("p{n}"), "PAUSED"));
     }
-    // A platform that takes its time shows how many calls are made at once.
+    // Slow answers show how many calls are made at once.
     enos.sim.fault(Fault::new(Call::Lag, When::After, Kind::Delay(Duration::from_millis(600))).times(u32::MAX));
     let begun = Instant::now();
     let (mut all, enos) = (JoinSet::new(), Arc::new(enos));

@@ -1,4 +1,4 @@
-//! E13: what somebody gets wrong who is new to it.
+//! E13: mistakes of somebody who uses it for the first time.
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;

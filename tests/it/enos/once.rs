@@ -35,7 +35,7 @@ async fn o01_applied_again_or_restarted_after_a_pause_nothing_is_called_and_noth
     let touched = Patch::Merge(json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "hard" } } }));
     enos.world.pipelines().patch("p", &PatchParams::default(), &touched).await.expect("it can be touched");
     enos.world.looks("p", 3).await;
-    assert_eq!((enos.world.writes(), enos.changes()), (writes, changes), "no write, no call");
+    assert_eq!((enos.world.writes(), enos.changes()), (writes, changes), "writes, and calls that change the state");
     assert_eq!(enos.world.only_record().await.resource_version(), record.resource_version());
 }
 
@@ -77,7 +77,7 @@ async fn o05_an_id_changed_before_the_plan_is_dropped_and_brought_back_before_th
     let said = enos.world.record_named(&first).await.status.expect("closed");
     assert_eq!((said.phase, said.reason), (RecordPhase::Abandoned, Reason::NoLongerRequested));
     assert!(said.brought_back_at.is_some());
-    assert_eq!((enos.changes(), enos.sim.status(ID).as_str()), ([2, 1, 2, 0], "RUNNING"), "the first was not reset");
+    assert_eq!((enos.changes(), enos.sim.status(ID).as_str()), ([2, 1, 2, 0], "RUNNING"), "calls that change the state, and the state");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,11 +89,14 @@ async fn o05_an_id_changed_after_the_send_is_closed_first() {
     let first = enos.world.only_record().await.name_any();
     enos.apply("p", ID, pause("r2")).await;
     sent.release();
-    // The first has left no backlog that a second jump could be seen by.
+    // After the first reset there is no backlog, so a second jump to the end cannot be proven.
     enos.world.reaches("p", "r2", Stage::Sent, "Unproven").await;
     enos.brought_back("p", &first).await;
     let said = enos.world.record_named(&first).await.status.expect("closed");
-    assert!(matches!(said.phase, RecordPhase::Sent | RecordPhase::Verified) && said.brought_back_at.is_some(), "{said:?}");
+    assert!(
+        matches!(said.phase, RecordPhase::Sent | RecordPhase::Verified) && said.brought_back_at.is_some(),
+        "expected the first request to be closed as sent, and brought back: {said:?}"
+    );
     assert_eq!((enos.changes(), enos.sim.status(ID).as_str()), ([2, 2, 2, 0], "RUNNING"));
 }
 
@@ -106,7 +109,7 @@ async fn o06_without_its_id_nothing_runs_and_the_last_result_stays_readable() {
     enos.apply("p", ID, Value::Null).await;
     let status = enos.world.nothing_requested("p").await;
     assert_eq!((says(&status, "Ready").0, reset(&status).id.as_str(), reset(&status).stage), ("True", "r1", Stage::Sent));
-    // A waiting one leaves nothing behind.
+    // A request that is removed while it waits leaves nothing behind.
     enos.sim.set_status(ID, "RUNNING");
     enos.apply("p", ID, ask("r2")).await;
     enos.world.reaches("p", "r2", Stage::Waiting, "PipelineActive").await;

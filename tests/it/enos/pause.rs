@@ -25,7 +25,7 @@ async fn e02_a12_running_with_wait_is_named_left_alone_and_reset_when_somebody_p
     enos.sim.set_status(ID, "PAUSED");
     enos.sent("p", "r1").await;
     enos.calls(Call::List, 4).await;
-    assert_eq!(enos.changes(), [0, 1, 0, 0], "nothing asked for a pause: the run state is never changed");
+    assert_eq!(enos.changes(), [0, 1, 0, 0], "calls that change the state, where no pause was asked for");
     assert_eq!((enos.sim.status(ID).as_str(), enos.world.finalizers("p").await.len()), ("PAUSED", 0));
     assert!(enos.world.only_record().await.spec.run_state_before.is_none());
 }
@@ -48,12 +48,15 @@ async fn e02_a04_paused_reset_once_started_as_declared_and_proven_by_its_numbers
     let held = enos.sim.hold(Call::Pause, When::Before);
     enos.apply("p", ID, pause("r1")).await;
     held.reached().await;
-    // Before it is stopped: the finalizer, and the record without a plan that says what it did.
+    // Before the pause there are a finalizer, and a record without a plan that says what the pipeline did.
     assert_eq!(enos.world.finalizers("p").await.len(), 1);
     let record = enos.world.only_record().await;
     assert!(record.spec.plan.is_none() && record.spec.writer.is_none() && record.status.is_none());
     let before = record.spec.run_state_before.expect("what it did before");
-    assert!(before.running && before.reading.is_some_and(|r| r.offset >= 400_000 && r.lag > 500_000), "{before:?}");
+    assert!(
+        before.running && before.reading.is_some_and(|r| r.offset >= 400_000 && r.lag > 500_000),
+        "expected a pipeline that ran, with its position: {before:?}"
+    );
     assert_eq!(enos.changes(), [1, 0, 0, 0]);
     held.release();
     let status = enos.world.verified("p", "r1").await;
@@ -66,7 +69,7 @@ async fn e02_a04_paused_reset_once_started_as_declared_and_proven_by_its_numbers
     enos.brought_back("p", &record.name_any()).await;
     let status = record.status.expect("closed");
     assert_eq!(status.phase, RecordPhase::Verified);
-    assert!(status.reading.is_some_and(|r| r.offset >= 1_000_000), "{status:?}");
+    assert!(status.reading.is_some_and(|r| r.offset >= 1_000_000), "expected a position at the end: {status:?}");
     // And at rest afterwards.
     let version = enos.world.resource_version("p").await;
     enos.calls(Call::List, 4).await;
@@ -81,7 +84,7 @@ async fn e02_pausing_that_takes_a_while_is_waited_for_and_told() {
     enos.known("p").await;
     enos.apply("p", ID, pause("r1")).await;
     let status = enos.world.reaches("p", "r1", Stage::Pausing, "Pausing").await;
-    assert!(reset(&status).record_ref.is_some(), "{status:?}");
+    assert!(reset(&status).record_ref.is_some(), "expected a record to be named: {status:?}");
     let status = enos.world.verified("p", "r1").await;
     assert_eq!((enos.reset_calls(), enos.sim.status(ID).as_str()), (1, "RUNNING"), "{status:?}");
     enos.brought_back("p", &enos.world.only_record().await.name_any()).await;
@@ -110,8 +113,8 @@ async fn e02_a_real_consumer_stops_for_its_reset_and_reads_again_from_where_it_w
     spec["start"]["kafkaRate"] = json!(5);
     enos.apply_spec("p", spec, pause("r1")).await;
     start.reached().await;
-    assert_eq!(offsets().await, [Some(0), Some(0)], "moved while it was paused");
-    // Nobody is in the group: another client may commit.
+    assert_eq!(offsets().await, [Some(0), Some(0)], "offsets while the pipeline is paused");
+    // The group is empty, so another client may commit.
     kafka::commit(&world.bootstrap, &group, &[(&topic, 0, 3, "")]).await;
     start.release();
     let status = enos.world.verified("p", "r1").await;
@@ -127,12 +130,15 @@ async fn missing_resources_are_told_and_the_start_is_repeated_until_they_are_gra
     enos.sim.fault(Fault::new(Call::Start, When::Before, Kind::Code(61128, None)).times(1000));
     enos.apply("p", ID, pause("r1")).await;
     let status = enos.world.reaches("p", "r1", Stage::Sent, "ResourcesMissing").await;
-    assert!(says(&status, "Ready").2.starts_with("61128: ") && reset(&status).paused_by_operator.is_some(), "{status:?}");
+    assert!(
+        says(&status, "Ready").2.starts_with("61128: ") && reset(&status).paused_by_operator.is_some(),
+        "expected code 61128, and that the operator keeps it paused: {status:?}"
+    );
     assert_eq!(reset(&status).error.as_ref().and_then(|e| e.code), Some(61128));
     enos.calls(Call::Start, 2).await;
     let begun = std::time::Instant::now();
     enos.calls(Call::Start, 2).await;
-    assert!(begun.elapsed() > Duration::from_secs(2), "slowly: at --max-backoff apart");
+    assert!(begun.elapsed() > Duration::from_secs(2), "expected two tries to take longer than 2 s");
     enos.sim.clear_faults();
     enos.world.verified("p", "r1").await;
     enos.brought_back("p", &enos.world.only_record().await.name_any()).await;
@@ -143,11 +149,11 @@ async fn missing_resources_are_told_and_the_start_is_repeated_until_they_are_gra
 async fn a_start_that_the_platform_refuses_is_corrected_in_the_spec() {
     let enos = EnosWorld::running("corrected", &[]).await;
     let mut spec = enos.spec(ID);
-    // A cluster start takes an object only.
+    // A start on a cluster needs an object here.
     spec["start"] = json!({ "executionMode": "Cluster", "kafkaRate": 1000, "resourceConfig": 3 });
     enos.apply_spec("p", spec.clone(), pause("r1")).await;
     let status = enos.world.reaches("p", "r1", Stage::Sent, "StartConfigurationInvalid").await;
-    assert!(says(&status, "Ready").2.starts_with("61100: "), "{status:?}");
+    assert!(says(&status, "Ready").2.starts_with("61100: "), "expected code 61100: {status:?}");
     spec["start"]["resourceConfig"] = json!({ "server": "2" });
     spec["start"]["kafkaRate"] = json!(500);
     enos.apply_spec("p", spec, pause("r1")).await;
@@ -175,18 +181,22 @@ async fn a08_a_pause_that_is_refused_until_the_deadline_resets_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a08_o35_a_pause_that_lands_after_the_deadline_is_undone() {
-    // What lands late is waited for long enough to be seen doing so.
+    // The late bound is long, so that the wait for a late pause can be seen.
     let enos = EnosWorld::running("a08l", &["--late-bound=10s"]).await;
     enos.sim.fault(Fault::new(Call::Pause, When::Before, Kind::Hang).times(1000));
     // Long enough for the pause to be called on a slow machine: without that nothing is left to land.
     enos.apply("p", ID, with(pause("r1"), "waitTimeout", json!("30s"))).await;
     enos.world.reaches("p", "r1", Stage::Failed, "BringingBack").await;
     let record = enos.world.only_record().await;
-    assert_eq!(record.status.as_ref().map(|s| (s.phase, s.brought_back_at)), Some((RecordPhase::Abandoned, None)), "seen up is not enough");
+    assert_eq!(
+        record.status.as_ref().map(|s| (s.phase, s.brought_back_at)),
+        Some((RecordPhase::Abandoned, None)),
+        "the record must not say that it runs again while a late stop may land"
+    );
     enos.sim.clear_faults();
     enos.sim.release_hangs();
     enos.brought_back("p", &record.name_any()).await;
-    assert!(!enos.sim.starts(ID).is_empty(), "a stop landed, and was undone");
+    assert!(!enos.sim.starts(ID).is_empty(), "a pause that landed late must have been undone by a start");
     let status = enos.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
     assert_eq!((enos.reset_calls(), enos.sim.status(ID).as_str()), (0, "RUNNING"), "{status:?}");
 }
@@ -200,10 +210,13 @@ async fn o35_the_id_is_removed_while_the_stop_is_under_way_and_it_lands_late() {
     enos.apply("p", ID, Value::Null).await;
     let name = enos.world.only_record().await.name_any();
     enos.world.closed(&name).await;
-    assert!(enos.world.record_named(&name).await.status.is_some_and(|s| s.brought_back_at.is_none()), "seen up is not enough");
+    assert!(
+        enos.world.record_named(&name).await.status.is_some_and(|s| s.brought_back_at.is_none()),
+        "the record must not say that it runs again while a late stop may land"
+    );
     enos.sim.release_hangs();
     enos.brought_back("p", &name).await;
-    assert_eq!((enos.changes(), enos.sim.starts(ID).len()), ([1, 0, 1, 0], 1), "the stop landed, and was undone");
+    assert_eq!((enos.changes(), enos.sim.starts(ID).len()), ([1, 0, 1, 0], 1), "one pause that landed late, and one start that undid it");
     let status = enos.world.nothing_requested("p").await;
     assert_eq!(status.offset_reset, None);
 }
@@ -224,7 +237,7 @@ async fn a13_started_by_somebody_while_held_paused_is_not_paused_twice() {
     assert_has(says(&status, "Ready").2, &["not stopped twice"]);
     enos.calls(Call::List, 5).await;
     assert_eq!(enos.changes(), [1, 0, 0, 0]);
-    // Whoever started it stops it again: then it is reset, and brought back to what it did before.
+    // Once somebody pauses it again it is reset, and started again as it ran before.
     enos.sim.set_status(ID, "PAUSED");
     enos.world.verified("p", "r1").await;
     enos.brought_back("p", &enos.world.only_record().await.name_any()).await;

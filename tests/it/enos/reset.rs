@@ -1,4 +1,4 @@
-//! E01, E03, E04, E11, E15, E16 and what a reset of a paused or stopped pipeline comes to.
+//! A11, E01, O01, P01: resets of a pipeline that is paused or stopped.
 
 use serde_json::json;
 use stream_pipeline_operator::api::{Phase, RecordPhase, Stage};
@@ -7,7 +7,7 @@ use testbed::enos::{Call, NotRunning, Options, ResetTo};
 use crate::support::enos::{EnosWorld, ID, pipeline};
 use crate::support::status::{assert_has, condition, is_over, reset, says};
 
-/// Reset once, told what was not seen, and what moved after the next start.
+/// Resets a pipeline in this state once; returns how its position is compared after the next start.
 async fn reset_while(test: &str, status: &str, to: ResetTo) -> (EnosWorld, String) {
     let enos = EnosWorld::new(test, Options { lag_when_not_running: NotRunning::Empty, ..Options::default() }).await;
     enos.sim.add(pipeline(1, "cleaning", "RUNNING").reset_to(to));
@@ -15,7 +15,7 @@ async fn reset_while(test: &str, status: &str, to: ResetTo) -> (EnosWorld, Strin
     enos.known("p").await;
     enos.apply("p", ID, json!({ "id": "r1" })).await;
     enos.world.reaches("p", "r1", Stage::Waiting, "PipelineActive").await;
-    assert_eq!((enos.sim.count(Call::Lag), enos.reset_calls()), (1, 0), "its position is read while it runs");
+    assert_eq!((enos.sim.count(Call::Lag), enos.reset_calls()), (1, 0), "calls of Lag, and resets");
     enos.sim.set_status(ID, status);
     let sent = enos.sent("p", "r1").await;
     assert_eq!((says(&sent, "Ready").0, says(&sent, "OffsetsReset").0), ("True", "Unknown"));
@@ -24,30 +24,34 @@ async fn reset_while(test: &str, status: &str, to: ResetTo) -> (EnosWorld, Strin
     assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (1, 1));
     let record = enos.world.only_record().await;
     let call = record.spec.plan.and_then(|p| p.call).expect("the call is the plan");
-    assert_eq!((call.operation.as_str(), call.undo), ("Reset Pipeline Offset", false), "that it cannot be undone is said beforehand");
-    assert!(call.before.is_some_and(|b| b.offset >= 400_000), "{call:?}");
+    assert_eq!(
+        (call.operation.as_str(), call.undo),
+        ("Reset Pipeline Offset", false),
+        "the call of the plan, and that it cannot be undone"
+    );
+    assert!(call.before.is_some_and(|b| b.offset >= 400_000), "expected the position before the call: {call:?}");
     assert_eq!(record.status.map(|s| s.phase), Some(RecordPhase::Sent));
     enos.sim.set_status(ID, "RUNNING");
     let text = enos.world.wait("p", "the comparison", |s| reset(s).stage != Stage::Sent || says(s, "Ready").1 == "Unproven").await;
     let text = format!("{} {}", says(&text, "Ready").1, says(&text, "Ready").2);
-    assert_eq!(enos.reset_calls(), 1, "once");
+    assert_eq!(enos.reset_calls(), 1, "resets that were called");
     (enos, text)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e01_paused_is_reset_once_and_going_back_is_seen_after_the_start() {
     let (enos, text) = reset_while("e01a", "PAUSED", ResetTo::Earliest).await;
-    assert!(text.starts_with("ResetVerified") && text.contains("it went back by"), "{text}");
+    assert!(text.starts_with("ResetVerified") && text.contains("it went back by"), "expected a proof by going back: {text}");
     let record = enos.world.only_record().await.status.expect("closed");
     assert_eq!(record.phase, RecordPhase::Verified);
-    assert!(record.reading.is_some_and(|r| r.offset < 400_000), "{record:?}");
+    assert!(record.reading.is_some_and(|r| r.offset < 400_000), "expected a position before that of then: {record:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e01_stopped_is_reset_once_and_what_may_have_been_read_on_is_not_called_proof() {
-    // The rate at which somebody else started it is not known, so a jump to the end could be reading.
+    // Nobody knows at which rate it was started, so it may have read to the end instead of having jumped.
     let (_enos, text) = reset_while("e01b", "STOPPED", ResetTo::Latest).await;
-    assert!(text.starts_with("Unproven") && text.contains("lag 0 after"), "{text}");
+    assert!(text.starts_with("Unproven") && text.contains("lag 0 after"), "expected no proof, and the lag: {text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +66,7 @@ async fn a11_paused_with_nothing_asked_is_healthy_and_o01_applied_again_moves_no
     let version = enos.world.resource_version("p").await;
     enos.apply("p", ID, json!({ "id": "r1" })).await;
     enos.calls(Call::List, 4).await;
-    assert_eq!(enos.world.resource_version("p").await, version, "no write at all");
+    assert_eq!(enos.world.resource_version("p").await, version, "the object's version, where nothing is written");
     assert_eq!(enos.reset_calls(), 1);
 }
 
@@ -78,7 +82,10 @@ async fn p01_a_dry_run_shows_what_can_be_known_calls_nothing_and_does_not_use_th
         &["Reset Pipeline Offset would be called", "paused before and started again after", "RUNNING", "with a lag of", "cannot be undone"],
     );
     let call = enos.world.only_record().await.spec.plan.and_then(|p| p.call).expect("the call is shown");
-    assert!(call.before.is_some_and(|b| b.offset >= 400_000) && !call.undo, "{call:?}");
+    assert!(
+        call.before.is_some_and(|b| b.offset >= 400_000) && !call.undo,
+        "expected the position before the call, and that it cannot be undone: {call:?}"
+    );
     for call in [Call::Reset, Call::Pause, Call::Start] {
         assert_eq!(enos.sim.count(call), 0, "{call:?}");
     }

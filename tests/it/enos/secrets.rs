@@ -8,7 +8,7 @@ use crate::support::enos::{EnosWorld, ID, credentials, id, numbered};
 use crate::support::status::{message, reset, says};
 use crate::support::world::LIMIT;
 
-/// What is wrong with a Secret, what is said of it, and that it goes on by itself when it is put right.
+/// With a wrong Secret the request waits with this message, and goes on by itself once the Secret is right.
 async fn put_right(test: &str, secret: Value, reason: &str, said: &[&str]) {
     let enos = EnosWorld::with(test, "PAUSED").await;
     if !secret.is_null() {
@@ -21,10 +21,14 @@ async fn put_right(test: &str, secret: Value, reason: &str, said: &[&str]) {
     }
     assert_eq!((says(&waits, "BackendReachable").0, says(&waits, "BackendReachable").1), ("False", reason));
     assert!(reset(&waits).error.as_ref().is_some_and(|e| e.retryable));
-    assert!(enos.sim.calls().iter().all(|c| c.call == Call::TokenGet), "nothing but a token is asked for");
+    assert!(enos.sim.calls().iter().all(|c| c.call == Call::TokenGet), "expected no call but for a token");
     enos.world.secret("tenant", credentials()).await;
     let sent = enos.sent("p", "r1").await;
-    assert_eq!((enos.reset_calls(), enos.sim.resets(ID), says(&sent, "BackendReachable").0), (1, 1, "True"), "without a restart");
+    assert_eq!(
+        (enos.reset_calls(), enos.sim.resets(ID), says(&sent, "BackendReachable").0),
+        (1, 1, "True"),
+        "resets that were called and carried out, and BackendReachable, without a restart"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +83,7 @@ async fn f05_a_rotated_secret_is_used_without_a_restart_and_a_deleted_one_is_mis
     assert_eq!((enos.sim.resets(ID), with_second()), (2, 1));
     enos.world.delete_secret("app").await;
     let missed = enos.world.wait("p", "the Secret to be missed", |s| says(s, "BackendReachable").1 == "SecretNotFound").await;
-    assert_eq!(reset(&missed).stage, Stage::Sent, "what was reached stays readable");
+    assert_eq!(reset(&missed).stage, Stage::Sent, "the stage, where the last result stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,13 +105,13 @@ async fn f15_a_tenant_with_a_wrong_secret_is_not_noticed_by_the_other_on_the_sam
     for n in 21..=25 {
         let sent = enos.sent(&format!("right{n}"), "r1").await;
         let took = reset(&sent).completed_at.zip(reset(&sent).accepted_at).map(|(end, begin)| end.duration_since(begin));
-        assert!(took.is_some_and(|t| t.as_secs() < 10), "{took:?}");
+        assert!(took.is_some_and(|t| t.as_secs() < 10), "expected a reset within 10 s: {took:?}");
         assert_eq!(enos.sim.resets(&id(n)), 1);
     }
     let log = enos.world.operator().log();
     let hindered: Vec<_> = log.lines().filter(|l| l.contains("name=\"right") && l.contains("AuthenticationFailed")).collect();
-    assert!(hindered.is_empty(), "{hindered:?}");
-    // Twenty pipelines with one wrong Secret ask like one, and ever more seldom.
+    assert!(hindered.is_empty(), "expected no refusal of those that are right: {hindered:?}");
+    // Twenty pipelines with the same wrong Secret ask as seldom as one.
     let refused = enos.sim.calls().iter().filter(|c| c.call == Call::TokenGet && c.code == Some(1003)).count();
     assert!((1..=8).contains(&refused), "{refused} refused calls");
     for n in 1..=20 {

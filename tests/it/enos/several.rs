@@ -32,7 +32,7 @@ async fn e10_three_pipelines_of_one_organisation_are_started_one_after_the_other
         if start.effect {
             starting = start.pipeline;
         } else {
-            // Its own start that took longer than a look, never one of another pipeline.
+            // Refused only while its own start is under way, never because of another pipeline.
             assert!(matches!(start.code, Some(61121 | 61165)) && start.pipeline == starting, "one at a time: {start:?}");
         }
     }
@@ -46,7 +46,10 @@ async fn e10_a_start_refused_because_another_one_runs_is_repeated() {
     enos.sim.fault(Fault::new(Call::Start, When::Before, Kind::Code(61121, None)).times(2));
     enos.apply("p", ID, pause("r1")).await;
     let status = enos.world.reaches("p", "r1", Stage::Sent, "AnotherPipelineStarting").await;
-    assert!(says(&status, "Ready").2.contains("61121") && reset(&status).paused_by_operator.is_some(), "{status:?}");
+    assert!(
+        says(&status, "Ready").2.contains("61121") && reset(&status).paused_by_operator.is_some(),
+        "expected code 61121, and that the operator keeps it paused: {status:?}"
+    );
     enos.world.verified("p", "r1").await;
     assert_eq!(enos.changes(), [1, 1, 3, 0]);
 }
@@ -68,21 +71,21 @@ async fn o36_o08_a_second_object_waits_until_the_first_is_gone_and_has_brought_t
     assert_eq!((enos.changes(), enos.sim.status(ID).as_str()), ([2, 2, 2, 0], "RUNNING"));
     let back = enos.world.record_named(&first).await.status.and_then(|s| s.brought_back_at).expect("brought back");
     let second = enos.world.all_records().await.into_iter().find(|r| r.spec.request.id == "q1").expect("its record");
-    assert!(second.spec.created_at >= back, "not before the first was started again");
+    assert!(second.spec.created_at >= back, "the second record must be made after the first is started again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o36_whoever_has_begun_goes_on_and_an_older_object_that_turns_up_waits() {
     let enos = EnosWorld::with_flags("o36b", Options::default(), &["--call-deadline=60s"]).await;
     enos.sim.add(pipeline(1, "cleaning", "RUNNING"));
-    // Named by its name, and not to be looked up as long as its Secret is missing: nobody knows which pipeline it is.
+    // Known by name only, and its Secret is missing: which pipeline it is cannot be looked up.
     let mut unknown = enos.spec_by_name("cleaning");
     unknown["credentialsSecretRef"]["name"] = json!("later");
     enos.apply_spec("p", unknown.clone(), Value::Null).await;
     enos.world.is_seen("p").await;
     enos.apply("q", ID, Value::Null).await;
     enos.world.is_seen("q").await;
-    // The younger one has stopped it, and is about to reset it.
+    // The younger object has paused the pipeline, and is about to reset it.
     let reset = enos.sim.hold(Call::Reset, When::Before);
     enos.apply("q", ID, pause("q1")).await;
     reset.reached().await;
@@ -93,7 +96,7 @@ async fn o36_whoever_has_begun_goes_on_and_an_older_object_that_turns_up_waits()
     assert_has(says(&status, "Ready").2, &[&first]);
     reset.release();
     enos.world.verified("q", "q1").await;
-    // It stands at the end already: a second reset to there cannot be told from none.
+    // The pipeline is at the end already: a second reset to there cannot be proven.
     enos.world.reaches("p", "p1", Stage::Sent, "Unproven").await;
     assert_eq!((enos.reset_calls(), enos.sim.status(ID).as_str()), (2, "RUNNING"));
 }

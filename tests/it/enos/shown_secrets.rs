@@ -16,7 +16,7 @@ fn hashes(text: &str) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f06_no_secret_key_token_or_signature_is_shown_anywhere() {
-    // Odd enough that each way to write them looks different.
+    // So odd that each encoding of them looks different.
     let (key, secret) = ("AK/odd+key=0815", "S3cr+t/&käy=<4711>%41\"quoted\"");
     let applications = vec![Application::new(key, secret, &[ORGANISATION])];
     let flags = ["--log-filter=trace", "--call-deadline=2s", "--send-window=3s", "--concurrency=16"];

@@ -18,20 +18,20 @@ async fn e03_published_failed_and_unknown_states_are_waited_for_and_nothing_is_c
         (5, "silent", "", "PipelineStatusUnknown", Phase::Unknown, "no state"),
     ] {
         enos.sim.add(pipeline(n, name, status));
-        // Even where it is to be paused: only a running one is.
+        // Asked to pause it: only a running pipeline is paused.
         enos.run(name, enos.spec(&id(n)), json!({ "whenActive": "Pause" })).await;
         let waits = enos.world.reaches(name, "r1", Stage::Waiting, reason).await;
         assert_eq!(waits.phase, Some(phase), "{status}");
         let (inactive, why, _) = says(&waits, "PipelineInactive");
         assert_eq!((inactive, why), ("False", reason));
-        assert_eq!(says(&waits, "BackendReachable").0, "True", "the platform did answer");
+        assert_eq!(says(&waits, "BackendReachable").0, "True", "BackendReachable, where the platform answered");
         assert_eq!((says(&waits, "Reconciling").0, says(&waits, "OffsetsReset").0), ("True", "False"));
         assert_has(says(&waits, "Ready").2, &[advice]);
         assert_has(says(&waits, "Ready").2, &["Waits until"]);
     }
     enos.calls(Call::List, 3).await;
     enos.assert_only_looks();
-    assert!(enos.world.all_records().await.is_empty(), "nothing is on record before something can be done");
+    assert!(enos.world.all_records().await.is_empty(), "expected no record before the reset can be called");
     for (n, name) in [(1, "published"), (2, "failed"), (3, "error"), (4, "odd"), (5, "silent")] {
         enos.sim.set_status(&id(n), "PAUSED");
         enos.sent(name, "r1").await;
@@ -61,12 +61,15 @@ async fn e04_a_pipeline_missing_from_the_list_is_61108() {
     assert_eq!((error.code, error.retryable), (Some(61108), false));
     assert!(error.message.starts_with("61108: ") && error.message.contains(ID), "{}", error.message);
     let (ready, _, message) = says(&failed, "Ready");
-    assert!(ready == "False" && message.starts_with("61108: ") && message.contains("in a new object"), "{message}");
+    assert!(
+        ready == "False" && message.starts_with("61108: ") && message.contains("in a new object"),
+        "expected not ready, the code, and where to correct it: {message}"
+    );
     assert_eq!((says(&failed, "Stalled").0, says(&failed, "OffsetsReset").0), ("True", "False"));
     assert_eq!(says(&failed, "BackendReachable").0, "True");
-    assert!(enos.world.all_records().await.is_empty() && reset(&failed).record_ref.is_none(), "nothing was sent, nothing is on record");
+    assert!(enos.world.all_records().await.is_empty() && reset(&failed).record_ref.is_none(), "expected no record where nothing was sent");
     enos.assert_only_looks();
-    // Somebody releases it. The id has ended; a new one asks again.
+    // Somebody releases the pipeline. The request has ended, so a new id is needed.
     enos.sim.add(pipeline(1, "cleaning", "PAUSED"));
     enos.world.wait("p", "the phase", |s| s.phase == Some(Phase::Paused)).await;
     assert_eq!(enos.reset_calls(), 0);

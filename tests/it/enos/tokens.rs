@@ -28,7 +28,7 @@ async fn e07_a_token_service_that_fails_is_waited_for_and_the_reset_is_sent_once
     .into_iter()
     .enumerate()
     {
-        // A platform of its own, so that no token is there yet.
+        // Each case has a platform of its own, for which there is no token yet.
         let sim = Simulator::start(Options::default()).await;
         sim.add(pipeline(n, "cleaning", "PAUSED"));
         sim.fault(Fault::new(Call::TokenGet, When::Before, kind.clone()).times(u32::MAX));
@@ -60,7 +60,7 @@ async fn e09_an_expired_or_revoked_token_is_renewed_once_and_the_reset_repeated_
         enos.sim.add(pipeline(1, "cleaning", "PAUSED"));
         enos.known("p").await;
         enos.world.wait("p", "the phase", |s| s.phase.is_some()).await;
-        // Right before the reset: after the last look, in between of which nothing is asked.
+        // The last call before the reset is stopped.
         let reset_call = enos.sim.hold(Call::Lag, When::Before);
         enos.apply("p", ID, json!({ "id": "r1" })).await;
         reset_call.reached().await;
@@ -98,7 +98,7 @@ async fn e09_a_reset_refused_for_its_token_is_repeated_once_with_a_new_one() {
         enos.run(&name, enos.spec_at(&id(n), &sim.endpoint()), Value::Null).await;
         let sent = enos.sent(&name, "r1").await;
         assert_eq!((sim.count(Call::Reset), sim.resets(&id(n)), reset(&sent).attempts), (2, 1, Some(1)), "{kind:?}");
-        // Asked anew, the platform gives the same token as long as it lives.
+        // The platform gives the same token again as long as it is valid.
         assert_eq!(sim.count(Call::TokenGet), 2, "{kind:?}");
     }
 }
@@ -108,7 +108,7 @@ async fn e09_tokens_that_live_shortly_are_refreshed_also_where_that_kills_the_ol
     let options = Options { token_life: Duration::from_secs(3), refresh_kills_old: true, ..Options::default() };
     let enos = EnosWorld::new("e09k", options).await;
     enos.sim.add(pipeline(1, "cleaning", "PAUSED"));
-    // Two holders of one key: two namespaces would share nothing, and neither do two endpoints.
+    // A second endpoint has a token of its own, although the key is the same.
     let relay = Relay::start(enos.sim.endpoint().trim_start_matches("http://")).await;
     enos.known("p").await;
     enos.apply_spec("q", enos.spec_at(ID, &relay.url()), Value::Null).await;
@@ -124,7 +124,7 @@ async fn e09_tokens_that_live_shortly_are_refreshed_also_where_that_kills_the_ol
         .await;
     }
     assert_eq!(enos.sim.resets(ID), 3);
-    assert!(enos.sim.count(Call::TokenRefresh) > 0, "refreshed");
+    assert!(enos.sim.count(Call::TokenRefresh) > 0, "expected tokens to be refreshed");
     let q = enos.world.wait("q", "the other holder to read", |s| says(s, "BackendReachable").0 == "True").await;
     assert!(q.phase.is_some());
 }

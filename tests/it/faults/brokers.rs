@@ -47,7 +47,7 @@ async fn f01_a_broker_stopped_under_the_commit_is_judged_when_it_is_back() {
     broker.resume();
     let end = proxied.honest_end().await;
     println!("f01: stopped under the commit: {end:?}");
-    assert_eq!(proxied.commits(), 1, "never sent again");
+    assert_eq!(proxied.commits(), 1, "commits that were sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn the_operator_lives_through_twenty_broker_restarts_under_load() {
             let ask = ask(&format!("r{round}"), position);
             world.apply(&format!("p{n}"), group, ask).await;
         }
-        // Killed with the requests in every state; every third time stopped and continued first.
+        // The broker is killed while requests are in every state; every third time it is also stopped and continued before.
         if round % 3 == 0 {
             broker.pause();
             broker.resume();

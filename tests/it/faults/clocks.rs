@@ -9,7 +9,7 @@ use stream_pipeline_operator::api::Stage;
 use crate::support::proxied::ProxiedWorld;
 use crate::support::status::{assert_has, reset};
 
-/// Much longer than a test takes, much less than the clocks are apart.
+/// Times may differ by so much: longer than a test takes, and much shorter than the clocks are apart.
 const NEAR: Duration = Duration::from_secs(120);
 
 /// The operator sees an API server whose clock is so many seconds ahead.
@@ -18,7 +18,7 @@ async fn apart(test: &str, ahead: i64) -> ProxiedWorld {
     proxied.api.set_ahead(ahead);
     proxied.restart_with(&[]);
     proxied.fresh("p").await;
-    // The quiet period and the send window are waited for as ever.
+    // The quiet period and the send window last as long as ever.
     proxied.world.apply("p", &proxied.group, json!({ "id": "r1", "quietPeriod": "1s", "to": { "position": "Earliest" } })).await;
     proxied.verified().await;
     let status = proxied.world.verified("p", "r1").await;
@@ -37,12 +37,12 @@ async fn f22_a_clock_ten_minutes_behind_is_warned_about_and_runs_nothing_that_ha
     let proxied = apart("f22a", 600).await;
     let note = proxied.world.warned("p", "ClockSkew").await;
     assert_has(note, &["s behind the API server's, whose time counts"]);
-    // In five minutes by the operator's clock, five minutes ago by the API server's.
+    // By the operator's clock it expires in five minutes; by the API server's it expired five minutes ago.
     let expires = Timestamp::now() + SignedDuration::from_mins(5);
     let ask = json!({ "id": "r2", "quietPeriod": "0s", "expiresAt": expires, "to": { "position": "Latest" } });
     proxied.world.apply("p", &proxied.group, ask).await;
     proxied.world.reaches("p", "r2", Stage::Failed, "Expired").await;
-    assert_eq!(proxied.landed().await, [[0, 0, 0]], "nothing more was sent");
+    assert_eq!(proxied.landed().await, [[0, 0, 0]], "commits that landed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,14 +57,14 @@ async fn f22_a_clock_ten_minutes_ahead_is_warned_about_and_runs_what_has_not_exp
     assert_eq!(proxied.landed().await, [[0, 0, 0], [10, 10, 10]]);
 }
 
-/// Set back by ten minutes while a request waits, and right again while the next one does: what is waited for is measured by another.
+/// The clock jumps by ten minutes while a request waits, and back while the next one does. Waits are measured by a monotonic clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn f22_a_clock_that_jumps_while_a_request_waits_changes_no_wait() {
     let mut proxied = ProxiedWorld::without_operator("f22c").await;
     proxied.restart_with(&[]);
     proxied.fresh("p").await;
     for (id, ahead, position, lands) in [("r1", 600, "Earliest", vec![Some(0); 3]), ("r2", 0, "Latest", vec![Some(10); 3])] {
-        // What was seen before counts, so the group moves first.
+        // The operator's earlier looks count for the quiet period, so the group is moved first to start it anew.
         let (sent, begun) = (proxied.commits(), std::time::Instant::now());
         proxied.world.moved(&proxied.group, &proxied.topic, 5).await;
         proxied.world.apply("p", &proxied.group, json!({ "id": id, "quietPeriod": "6s", "to": { "position": position } })).await;

@@ -1,4 +1,4 @@
-//! F14: where no StreamPipeline leads the operator.
+//! F14: the addresses that the operator never connects to, whatever a StreamPipeline says.
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
@@ -32,20 +32,20 @@ fn is_the_api_servers(message: &str) {
     assert!(!message.contains("--allowed-endpoints"), "no flag is the remedy: {message}");
 }
 
-/// As in a pod: not the address that it was given, but where the API server really listens. Everything else of that address is open.
+/// Both the address that the operator was given and the one where the API server listens are refused; another port is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn f14_the_api_servers_own_addresses_are_refused_by_its_own_rule_whatever_is_allowed() {
     let mut world = World::without_operator("f14a").await;
     let url = api_server(world.testbed);
     let port = url.rsplit(':').next().expect("the URL has a port");
-    // A range opens loopback, and never the address that the operator itself was given.
+    // A range that includes the API server's address does not open it.
     world.start_operator_with(&["--allowed-endpoints=127.0.0.0/8"]);
     is_the_api_servers(&unreachable(&world, "given", &format!("127.0.0.1:{port}"), "EndpointNotAllowed").await);
     is_the_api_servers(&unreachable(&world, "its-address", "127.0.0.1:9", "EndpointNotAllowed").await);
     let neighbour = listen("127.0.0.2:0").await;
     let at = neighbour.local_addr().expect("an address").to_string();
     tokio::join!(came(&neighbour), unreachable(&world, "neighbour", &at, "BrokerUnreachable"));
-    // A rule for that one address opens it, but for the API server's port.
+    // A rule for exactly that address opens it, except for the API server's port.
     world.kill_operator();
     world.start_operator_with(&["--allowed-endpoints=127.0.0.1"]);
     is_the_api_servers(&unreachable(&world, "its-port", &format!("localhost:{port}"), "EndpointNotAllowed").await);
@@ -67,32 +67,32 @@ async fn f14_where_the_api_server_says_that_it_listens_nobody_is_led_to() {
     .await;
     let (address, port) = published;
     let at = format!("{address}:{port}");
-    // The testbed's listens at loopback alone, so that this one is free.
+    // The API server of the testbed listens on loopback only, so this port of the published address is free.
     let trap = listen(&at).await;
     world.start_operator_with(&["--allowed-endpoints=", "--call-deadline=2s"]);
     is_the_api_servers(&unreachable(&world, "published", &at, "EndpointNotAllowed").await);
     let neighbour = listen(&format!("{address}:0")).await;
     let next = neighbour.local_addr().expect("an address").to_string();
     tokio::join!(came(&neighbour), unreachable(&world, "neighbour", &next, "BrokerUnreachable"));
-    // The same by http, with a port that the name's look-up has to know.
+    // The same over HTTP.
     let enos = json!({ "endpoint": format!("https://{at}"), "orgID": "o1", "pipelineID": "p1", "credentialsSecretRef": { "name": "app" } });
     world.secret("app", json!({ "accessKey": "k", "secretKey": "s" })).await;
     world.apply_spec("gateway", json!({ "enos": enos, "offsetReset": { "id": "r1", "whenCreated": "Run" } })).await.expect("it is taken");
     let status = world.reaches("gateway", "r1", Stage::Waiting, "EndpointNotAllowed").await;
     is_the_api_servers(says(&status, "Ready").2);
-    assert!(tokio::time::timeout(std::time::Duration::from_millis(100), trap.accept()).await.is_err(), "nobody was connected to");
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(100), trap.accept()).await.is_err(), "expected no connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f14_brokers_as_given_and_as_advertised_are_connected_to_only_where_the_operator_may() {
     let mut world = World::without_operator("f14k").await;
-    // Somebody listens at another address of this machine, and sees whether he is connected to.
+    // A listener at another loopback address, which must not be connected to.
     let trap = Trap::at("127.0.0.2").await;
     let advertised = trap.address.clone();
     let broker = brokers::own(&mut world, Some(advertised.clone())).await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
-    // Not where the API server is: that has a rule of its own (f14 in doors).
+    // Not 127.0.0.1, where the API server is, which has a rule of its own.
     let given = advertised;
     world.start_operator_with(&["--allowed-endpoints="]);
     world.named = Some(vec![given.clone()]);

@@ -32,7 +32,7 @@ async fn f09_an_object_that_cannot_be_read_is_told_so_and_the_others_are_served(
     }
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)]);
     assert!(world.all_records().await.is_empty());
-    // What the API server takes and no calendar does: an hour of 99 in a zone. The object cannot be decoded.
+    // The API server takes a time zone of 99 hours, which no calendar knows. The object cannot be decoded.
     let raw = world.untyped();
     world.known("odd", &group).await;
     let last = |reset: Value| Patch::Merge(json!({ "status": { "offsetReset": reset } }));
@@ -72,7 +72,10 @@ async fn f17_odd_names_work_exactly() {
         let record = world.record(&status).await;
         assert_eq!(record.spec.backend.parts()[1], group);
         let stem = record.metadata.name.as_deref().unwrap_or_default().rsplit_once('-').expect("a hash").0;
-        assert!(stem.len() <= 40 && !stem.ends_with(['.', '-']), "{stem}");
+        assert!(
+            stem.len() <= 40 && !stem.ends_with(['.', '-']),
+            "expected at most 40 characters, and a letter or digit at the end: {stem}"
+        );
         let selector = ListParams::default().labels(&format!("streampipeline.io/pipeline={name}"));
         assert_eq!(world.records().list(&selector).await.expect("a list").items.len(), 1);
     }

@@ -1,4 +1,4 @@
-//! A broker that is hostile, beside one that is not: it ends nobody else's work, and nobody is told what is not so (F25).
+//! F25: a hostile broker beside an honest one: it disturbs no other pipeline, and no status says what is not true.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -31,13 +31,13 @@ const ATTACKED: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long a reset beside it may take, on a busy machine.
 const HEALTHY: Duration = Duration::from_secs(20);
-/// Of the operator's memory, since its first seconds under attack; and for each reset: its record is known, and its events are
-/// remembered for six minutes (`kube`'s recorder).
+/// How much memory may grow since the first seconds under attack, and for each reset: the operator keeps its record, and its events
+/// for six minutes (`kube`'s recorder).
 const GROWTH_KIB: u64 = 32 * 1024;
 const OF_A_RESET_KIB: u64 = 24;
 /// As of [`FAST`].
 const DEADLINE: Duration = Duration::from_secs(3);
-/// Partitions of a topic, first to be kept and end: no target is 0, and none is another's.
+/// First offset and end of each partition: no target is 0, and no two are the same.
 const LOGS: [(i64, i64); 3] = [(10, 40), (11, 50), (12, 60)];
 
 struct Pipeline<'a> {
@@ -74,7 +74,7 @@ impl<'a> Pipeline<'a> {
         self.apply(json!({ "id": id, "quietPeriod": "0s", "dryRun": dry, "to": { "position": position } })).await;
     }
 
-    /// As a client sees it that has nothing to do with the operator, nor with the hostile broker.
+    /// The offsets as an independent client sees them.
     async fn stands(&self) -> Vec<Option<i64>> {
         self.world.offsets(&self.group, &self.topic, 3).await
     }
@@ -89,7 +89,7 @@ impl<'a> Pipeline<'a> {
         took
     }
 
-    /// Again and again.
+    /// Resets it again and again until then, and returns how long each took.
     async fn resets(&self, until: Instant) -> Vec<Duration> {
         let mut took = Vec::new();
         while Instant::now() < until {
@@ -101,7 +101,7 @@ impl<'a> Pipeline<'a> {
         took
     }
 
-    /// What a claimed reset is compared with.
+    /// Fails unless the group is where the plan of this status says.
     async fn is_true(&self, status: &StreamPipelineStatus) {
         let record = self.world.record(status).await;
         let plan = Plan::of_record(record.spec.plan.as_ref().expect("a plan"));
@@ -114,7 +114,7 @@ impl<'a> Pipeline<'a> {
         );
     }
 
-    /// Asks for one thing after the other; what becomes of each.
+    /// Makes one request after the other, and counts how they end.
     async fn attacked(&self, until: Instant, ends: &Mutex<BTreeMap<String, usize>>) {
         for n in 0.. {
             let (id, asked) = (format!("attacked-{n}"), Instant::now());
@@ -139,7 +139,7 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Whatever a record says was verified did land, now or then.
+    /// Fails unless every commit of a verified record landed at some time.
     async fn all_landed(&self, seed: u64) {
         let landed = offsets_topic::landed(&self.world.bootstrap, &self.group).await;
         for record in self.world.all_records().await {
@@ -157,12 +157,12 @@ impl<'a> Pipeline<'a> {
         assert_eq!(reset(&last).id, "after");
     }
 
-    /// Every status it ever has: ends with the first that nobody should read.
+    /// Watches every status, and returns the first that is unfit to be read.
     async fn misled(&self, seen: &Mutex<usize>) -> String {
         let of_this = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
         let mut stream = watcher(self.world.pipelines(), of_this).default_backoff().applied_objects().boxed();
         while let Some(object) = stream.next().await {
-            // It is watched anew after an error.
+            // After an error the watch begins anew.
             let Some(status) = object.ok().and_then(|pipeline| pipeline.status) else { continue };
             *seen.lock().expect("no panic under this lock") += 1;
             if let Some(why) = unfit(&status) {

@@ -1,4 +1,4 @@
-//! What a person is told, and what the test tells.
+//! Checks of what the operator tells people, and the report of the test itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use testbed::hostile_broker::HostileBroker;
 
 use crate::support::metrics::metrics;
 
-/// What is wrong with the words of a status.
+/// Why a status is unfit to be read, where it is.
 pub fn unfit(status: &StreamPipelineStatus) -> Option<String> {
     let of_error = status.offset_reset.as_ref().and_then(|r| r.error.as_ref()).map(|e| e.message.as_str());
     let messages = status.conditions.iter().map(|c| c.message.as_str()).chain(of_error);
@@ -49,7 +49,7 @@ pub fn attacks(hostile: &[HostileBroker]) -> String {
     format!("{} attacks: {}\n  on {}\n  of answers {}", struck.len(), listed(&by_attack), listed(&by_api), listed(&answers))
 }
 
-/// How client processes ended, where clients are processes.
+/// How the processes of Kafka clients ended.
 pub async fn client_ends(operator: &Operator) -> String {
     let metrics = metrics(operator).await;
     let ends: Vec<_> = metrics.lines().filter(|l| l.contains("kafka_client_ends") && !l.starts_with('#')).collect();

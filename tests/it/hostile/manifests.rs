@@ -16,9 +16,9 @@ use crate::support::requests::ask;
 use crate::support::settings;
 use crate::support::world::{LIMIT, World};
 
-/// So many objects are there at once.
+/// So many objects exist at once.
 const BATCH: usize = 60;
-/// Memory at the end, more than that after the first cases, and after half of them.
+/// Bounds for the growth of memory: since the first cases, and since half of them.
 const GROWTH_KIB: u64 = 48 * 1024;
 const SECOND_HALF_KIB: u64 = 16 * 1024;
 
@@ -56,7 +56,7 @@ fn bases(bootstrap: &str, topic: &str) -> Vec<Value> {
     ]
 }
 
-/// What became of a case at the door.
+/// The API server's answer to a case.
 enum Answer {
     Refused(String),
     Accepted(Box<Value>),
@@ -284,10 +284,10 @@ async fn f08_hostile_manifests_are_refused_by_field_or_served_truthfully() {
     })
     .await;
     all_healthy(&world, &healthy, &topic, "after", "Earliest", 0).await;
-    assert_eq!(world.offsets(&bystander, &topic, 1).await, [Some(5)], "nobody asked for it");
-    assert!(world.operator().is_running() && world.operator().pid() == pid, "it was not started again");
+    assert_eq!(world.offsets(&bystander, &topic, 1).await, [Some(5)], "the offset of a group without a request");
+    assert!(world.operator().is_running() && world.operator().pid() == pid, "the operator must still be the same process");
     let log = world.operator().log();
-    assert!(!log.contains("panicked"), "a panic");
+    assert!(!log.contains("panicked"), "the log tells of a panic");
     assert!(!log.replace('\n', "").contains(is_unseen), "characters in the log that nobody sees");
     let after = process::memory(pid);
     let line = outcome.line(seed, before, middle, after);
@@ -298,5 +298,5 @@ async fn f08_hostile_manifests_are_refused_by_field_or_served_truthfully() {
     ));
     assert_eq!(outcome.cases, cases);
     assert!(outcome.failures.is_empty(), "{}", outcome.failures.join("\n"));
-    assert!(after < before + GROWTH_KIB && after < middle + SECOND_HALF_KIB, "{line}");
+    assert!(after < before + GROWTH_KIB && after < middle + SECOND_HALF_KIB, "expected memory that stays within its bounds: {line}");
 }

@@ -1,4 +1,4 @@
-//! Text that members give, in everything people read (F18).
+//! F18: texts that members of a group choose, in everything that people read.
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
@@ -8,7 +8,7 @@ use testbed::consumer::{Consumer, Member};
 use crate::support::status::{assert_has, condition};
 use crate::support::world::World;
 
-/// The texts in a JSON value that are not clean.
+/// Collects the texts of a JSON value that have characters nobody sees.
 fn unclean(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::String(text) if text.contains(is_unseen) => found.push(text.clone()),
@@ -43,14 +43,17 @@ async fn f18_hostile_client_ids_are_told_cut_and_clean() {
         .await;
     let message = &condition(&status, "Ready").expect("it is there").message;
     assert_has(message, &["red- [31m (127.0.0.1)", "forged 2026-01-01", "gnp.exe"]);
-    assert!(message.contains("long-xxx") && message.len() < 2100, "{message}");
+    assert!(message.contains("long-xxx") && message.len() < 2100, "expected the long name to be cut: {message}");
     let mut found = Vec::new();
     unclean(&json!(status), &mut found);
     let note = world.event("p", "GroupActive").await;
-    assert!(note.contains("members: ") && note.len() <= 1024, "{note}");
+    assert!(note.contains("members: ") && note.len() <= 1024, "expected the members, in a note of at most 1024 bytes: {note}");
     unclean(&json!(note), &mut found);
-    assert!(found.is_empty(), "{found:?}");
+    assert!(found.is_empty(), "expected no characters that nobody sees: {found:?}");
     let log = world.operator().log();
-    assert!(log.contains("red- [31m"), "the log tells of them");
-    assert!(!log.replace('\n', "").contains(is_unseen) && !log.contains("\n2026-01-01 ERROR"), "the log is clean");
+    assert!(log.contains("red- [31m"), "expected the member in the log");
+    assert!(
+        !log.replace('\n', "").contains(is_unseen) && !log.contains("\n2026-01-01 ERROR"),
+        "expected no control characters and no forged line in the log"
+    );
 }

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 /// What a case is made of; the same seed and number make the same case.
 pub struct Case {
     pub number: usize,
-    /// What was done to it.
+    /// What was changed.
     pub what: String,
-    /// A refusal has to say one of these.
+    /// A refusal must name one of these fields.
     pub fields: Vec<String>,
     pub manifest: Value,
-    /// The API server drops what it does not know, unless it is asked to be strict.
+    /// Where an unknown field was added. The API server drops such fields, unless it validates strictly.
     pub unknown: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub fn case(seed: u64, number: usize, schema: &Value, bases: &[Value]) -> Case {
                 all.retain(|(path, _)| path.len() > 1 || kind == 4);
                 let (path, schema) = random.one_of(&all);
                 what = mutate(&mut random, &mut manifest, &path, &schema);
-                // The field, or the one it is in: a list item and a rule about several speak of the parent.
+                // The field or its parent: a refusal of a list item, or by a rule about several fields, names the parent.
                 fields.extend(path.iter().rev().filter(|p| p.parse::<usize>().is_err()).take(2).filter(|p| *p != "spec").cloned());
                 if path.len() <= 2 {
                     fields.push("spec".to_owned());
@@ -193,7 +193,7 @@ const ADDRESSES: [&str; 16] = [
     "a:1,b:2",
 ];
 
-/// Of any type, mostly of the one the schema wants.
+/// A value, mostly of the type that the schema asks for.
 fn values(random: &mut Random, schema: &Value) -> Value {
     let odd = random.below(4) == 0;
     let of_another_type =
@@ -248,7 +248,7 @@ fn list(random: &mut Random, schema: &Value) -> Value {
         Some("string") => json!(format!("127.0.0.1:{}", n + 1)),
         _ => json!({ "name": format!("n{n}"), "kind": "Deployment", "apiVersion": "apps/v1" }),
     };
-    // What is large in itself is not multiplied beyond what a request may carry.
+    // A list of large items is kept below the limit of a request.
     let most = 1_000_000 / (item.to_string().len() + 1);
     Value::Array((0..size.min(most)).map(made).collect())
 }

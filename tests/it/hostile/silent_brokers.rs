@@ -90,7 +90,8 @@ impl Peak {
     }
 }
 
-/// Waits until every pipeline of a silent broker has said so. Where there are more of them than Kafka clients, they take turns.
+/// Waits until every pipeline of a silent broker has said so. Where there are more silent brokers than Kafka clients, the pipelines take
+/// turns.
 async fn all_wait(world: &World) {
     let said = Mutex::new(BTreeSet::new());
     eventually("every pipeline of a silent broker to say so", LIMIT, async || {
@@ -113,7 +114,7 @@ async fn all_wait(world: &World) {
 async fn beside_silent_brokers(test: &str, brokers: usize) {
     let mut world = World::without_operator(test).await;
     let by_default = format!("--concurrency={}", Config::parse_from(["operator"]).concurrency);
-    // As long a window as by default: when the brokers are back, all send at once.
+    // The send window is the default one: when the brokers are back, all pipelines send at once.
     world.start_operator_with(&[&by_default, "--call-deadline=5s", "--send-window=30s", "--max-backoff=8s"]);
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
@@ -153,9 +154,12 @@ async fn beside_silent_brokers(test: &str, brokers: usize) {
         "{brokers} silent brokers: a reset beside them in {at_first:?}, later in {later:?}; threads {threads}, memory {memory} KiB; \
          at most {most:?}"
     );
-    assert!(most.threads <= threads + OWN_THREADS, "{most:?}");
-    assert!(most.clients <= u64::from(Config::parse_from(["operator"]).kafka_clients) && most.clients <= clients(brokers), "{most:?}");
-    // As the container's memory is divided (`--memory-limit`).
+    assert!(most.threads <= threads + OWN_THREADS, "expected no threads for the clients: {most:?}");
+    assert!(
+        most.clients <= u64::from(Config::parse_from(["operator"]).kafka_clients) && most.clients <= clients(brokers),
+        "expected no more clients than the limit, and than one or two for a broker: {most:?}"
+    );
+    // The operator divides the container's memory so between itself and its clients (`--memory-limit`).
     assert!(most.memory <= chart_limit_kib() / 4 && most.theirs <= chart_limit_kib() / 4 * 3, "{most:?} of {} KiB", chart_limit_kib());
     back.store(true, Ordering::Release);
     let begun = Instant::now();
@@ -166,10 +170,10 @@ async fn beside_silent_brokers(test: &str, brokers: usize) {
     assert!(world.operator().is_running() && world.operator().pid() == pid);
 }
 
-/// The runtime's for blocking work, which come and go; none for a client.
+/// Threads of the runtime for blocking work, which come and go. No client has a thread here.
 const OWN_THREADS: u64 = 16;
 
-/// One for each broker; twice, while one that missed its deadline ends beside the one that follows it.
+/// The most client processes: one for each broker, and one more for each while a process that missed its deadline still ends.
 fn clients(brokers: usize) -> u64 {
     2 * (brokers as u64 + 1)
 }

@@ -30,25 +30,28 @@ async fn chart_is_clean_and_refuses_values_that_it_does_not_have() {
     let rendered = succeeded(&template(&[]));
     for crd in CRDS {
         assert!(kept(&rendered, crd), "{crd} is not kept");
-        // Helm changes some texts that it only passes on.
+        // Line by line: Helm changes white space of what it passes on.
         let written = std::fs::read_to_string(format!("{CHART}/files/crds/{}.yaml", crd.split('.').next().unwrap_or_default()));
         for line in written.expect("the chart has it").lines() {
             assert!(rendered.contains(line), "{crd}: not rendered as it is: {line}");
         }
     }
     assert!(succeeded(&template(&["--set=image.repository=r.example.com/o,image.tag=1.2"])).contains("image: \"r.example.com/o:1.2\""));
-    assert!(!rendered.contains("- --allow"), "by default nothing more is allowed");
+    assert!(!rendered.contains("- --allow"), "expected no flags that allow more by default");
     let open = succeeded(&template(&["--set=allowPlainHTTP=true,allowPlainSASL=true,allowedEndpoints={10.0.0.0/8,apigw.example.com}"]));
     let flags = ["- --allowed-endpoints=10.0.0.0/8,apigw.example.com", "- --allow-plain-http", "- --allow-plain-sasl"];
-    assert!(flags.iter().all(|flag| open.contains(flag)), "{open}");
+    assert!(flags.iter().all(|flag| open.contains(flag)), "expected each of {flags:?}: {open}");
     let bare = succeeded(&template(&["--set=crds=never,uninstallCheck=false"]));
-    assert!(!bare.contains("CustomResourceDefinition") && !bare.contains("kind: Job") && rendered.contains("kind: Job"), "{bare}");
+    assert!(
+        !bare.contains("CustomResourceDefinition") && !bare.contains("kind: Job") && rendered.contains("kind: Job"),
+        "expected neither definitions nor the Job: {bare}"
+    );
     let more = succeeded(&template(&["--set=workloads[0].apiGroups={example.com},workloads[0].resources={workers,jobs}"]));
     let rules = [
         "apiGroups: [\"example.com\"]\n    resources: [\"workers\",\"jobs\"]\n    verbs: [get]\n",
         "apiGroups: [\"example.com\"]\n    resources: [\"workers/scale\", \"jobs/scale\"]\n    verbs: [get, patch]\n",
     ];
-    assert!(rules.iter().all(|rule| more.contains(rule)), "{more}");
+    assert!(rules.iter().all(|rule| more.contains(rule)), "expected each of {rules:?}: {more}");
     for set in ["workloads[0].resources={workers}", "workloads[0].apiGroups={a},workloads[0].resources={*}"] {
         assert!(!template(&["--set", set]).status.success(), "--set {set} is taken");
     }
@@ -58,7 +61,7 @@ async fn chart_is_clean_and_refuses_values_that_it_does_not_have() {
     }
 }
 
-/// Runs as the `restricted` pod security standard wants it; the namespace enforces it below.
+/// Fails unless the pod meets the `restricted` pod security standard.
 fn restricted(pod: &PodSpec) {
     let of_pod = pod.security_context.as_ref().expect("a pod security context");
     assert_eq!(of_pod.run_as_non_root, Some(true));
@@ -70,14 +73,17 @@ fn restricted(pod: &PodSpec) {
     assert_eq!(dropped, Some(vec!["ALL".to_owned()]));
 }
 
-/// The notes of a release that found the definitions there.
+/// Fails unless the notes of a release say that it left the CRDs it found.
 fn left(notes: &str) {
-    assert!(notes.contains("were there before") && CRDS.iter().all(|crd| notes.contains(crd)), "{notes}");
+    assert!(
+        notes.contains("were there before") && CRDS.iter().all(|crd| notes.contains(crd)),
+        "expected each definition that was left: {notes}"
+    );
     assert_has(notes, &["kubectl apply --server-side --force-conflicts -f crds/", "--take-ownership"]);
 }
 
-/// Uninstalls while the pod of its Job is played: there is no kubelet. `phase`: how it ends, None: as the operator itself says; and
-/// what that says.
+/// Uninstalls a release, and plays the pod of its Job, since there is no kubelet. `phase` is how the pod ends; without it the
+/// pod ends as the operator's own check does. Returns Helm's output, and what the check says.
 async fn uninstall(testbed: &'static Testbed, name: &str, phase: Option<&str>) -> (Output, String) {
     let release = name.to_owned();
     let helm = tokio::task::spawn_blocking(move || helm(testbed, &["uninstall", &release, "-n", &release, "--timeout", "110s"]));
@@ -108,7 +114,7 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
     let namespace = testbed.namespace("chart");
     let name = namespace.name();
     succeeded(&testbed.kubectl(&["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"]));
-    // A release of its own name. The definitions are there already, applied by hand: it leaves them, and says how they are upgraded.
+    // The CRDs are there already, applied by hand: the release leaves them, and says how they are upgraded.
     let installed = succeeded(&helm(testbed, &["install", name, CHART, "-n", name]));
     assert!(installed.contains("kubectl get offsetresetrecords"), "no notes: {installed}");
     left(&installed);
@@ -158,18 +164,18 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
     assert_eq!(rights, expected.map(|(what, verbs)| (what.to_owned(), verbs.to_owned())));
     Api::<ClusterRoleBinding>::all(client.clone()).get(name).await.expect("the ClusterRoleBinding");
 
-    // It takes them, as its notes say; from then on an upgrade brings them by itself.
+    // The release takes the CRDs over, as its notes say; from then on an upgrade brings new ones.
     let upgrade =
         |more: &[&str]| succeeded(&helm(testbed, &[&["upgrade", name, CHART, "-n", name, "--set", "image.tag=other"], more].concat()));
     let taken = upgrade(&["--take-ownership", "--force-conflicts", "--set", "crds=always"]);
-    assert!(!taken.contains("were there before"), "{taken}");
+    assert!(!taken.contains("were there before"), "expected no definitions that were there before: {taken}");
     upgrade(&["--set", "crds=auto"]);
-    // Other tests are served by the same definitions: no uninstall unless helm has been told to keep them.
+    // Other tests use the same CRDs: no uninstall unless Helm has been told to keep them.
     let manifest = succeeded(&helm(testbed, &["get", "manifest", name, "-n", name]));
     for crd in CRDS {
         assert!(kept(&manifest, crd), "{crd} would be deleted");
     }
-    // Nobody would start again what it keeps stopped.
+    // While it keeps a pipeline stopped, nobody else would start it again: the uninstall is refused.
     let stopped = json!({
         "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "kept", "finalizers": [FINALIZER] },
         "spec": { "kafka": { "bootstrapServers": ["kafka.example.com:9092"], "consumerGroup": "g" } },
@@ -182,7 +188,7 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
     Api::<Deployment>::namespaced(client.clone(), name).get(name).await.expect("the operator is still there");
     let done = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
     pipelines.patch("kept", &PatchParams::default(), &done).await.expect("it is brought back");
-    // Other tests keep theirs stopped meanwhile.
+    // Other tests may keep pipelines stopped now, so the check is not asked.
     let (uninstalled, _) = uninstall(testbed, name, Some("Succeeded")).await;
     succeeded(&uninstalled);
     let gone = Api::<Deployment>::namespaced(client.clone(), name).get_opt(name).await.expect("the API server answers");
@@ -191,11 +197,11 @@ async fn chart_is_installed_and_its_uninstall_keeps_the_definitions() {
         let definition = Api::<CustomResourceDefinition>::all(client.clone()).get(crd).await.expect("the definition is kept");
         assert!(definition.metadata.deletion_timestamp.is_none(), "{crd} is being deleted");
     }
-    // Under another name, in another namespace: what the first has left is left again.
+    // A second release, with another name and namespace, leaves the CRDs of the first too.
     let second = testbed.namespace("chart2");
     left(&succeeded(&helm(testbed, &["install", second.name(), CHART, "-n", second.name()])));
     succeeded(&helm(testbed, &["uninstall", second.name(), "-n", second.name(), "--no-hooks"]));
-    // Whoever serves the testbed's own release is not disturbed.
+    // The rights of the testbed's own release are still there.
     let own = Api::<ClusterRole>::all(client).get(RELEASE).await.expect("the testbed's own rights");
     assert!(own.rules.is_some_and(|r| r.len() == expected.len()));
 }

@@ -22,7 +22,7 @@ const ORG: &str = "o15500000000001";
 const GROUPS: [&str; 7] =
     ["pitch-control", "turbine-cleaning", "yaw-control", "turbine-alerts", "substation-meters", "gearbox-vibration", "wind-forecast"];
 
-/// What each comes to: its name, its id, RESET and reason.
+/// How each example ends: file, object, request, stage and reason.
 const ENDS: [(&str, &str, &str, Stage, &str); 11] = [
     ("dry-run.yaml", "pitch-control", "replay-2026-11-22", Stage::Planned, "PlanReady"),
     ("earliest.yaml", "turbine-cleaning", "replay-2026-11-22", Stage::Verified, "ResetVerified"),
@@ -32,7 +32,7 @@ const ENDS: [(&str, &str, &str, Stage, &str); 11] = [
     ("latest.yaml", "turbine-alerts", "skip-backlog-1", Stage::Verified, "ResetVerified"),
     ("new-group.yaml", "power-curve", "start-of-november", Stage::Verified, "ResetVerified"),
     ("pause.yaml", "substation-meters", "replay-2026-11-22", Stage::Verified, "ResetVerified"),
-    // Its Secrets are the reader's own.
+    // Readers bring the Secrets themselves.
     ("secured.yaml", "grid-export", "replay-2026-11-22", Stage::Waiting, "SecretNotFound"),
     ("shift.yaml", "gearbox-vibration", "back-1000", Stage::Verified, "ResetVerified"),
     ("timestamp.yaml", "wind-forecast", "ticket-4711", Stage::Verified, "ResetVerified"),

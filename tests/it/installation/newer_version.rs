@@ -1,4 +1,4 @@
-//! F09: what another version of the operator left: a word that this one does not know, a value that it cannot read.
+//! F09: what a newer version of the operator left behind: a reason that this one does not know, a value that it cannot read.
 
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -26,7 +26,7 @@ async fn f09_a_record_closed_for_a_reason_of_the_next_version_blocks_nobody_and_
     let told = json!({ "status": { "offsetReset": { "error": { "reason": "LinkDown", "message": "m", "retryable": true } } } });
     world.untyped().patch_status("p", &params, &Patch::Merge(told)).await.expect("the API server takes it");
     world.start_operator();
-    // Neither another object of the group, nor this one.
+    // The record blocks neither this object nor another one of the group.
     a_second_passes().await;
     world.apply("p", &group, ask("r2", "Latest")).await;
     world.verified("p", "r2").await;

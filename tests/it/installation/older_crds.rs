@@ -14,7 +14,7 @@ use crate::support::world::{LIMIT, OwnServers, World};
 pub const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
 const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties";
 
-/// Makes a CRD one that does not have these yet.
+/// Makes a CRD an older one, without these fields.
 fn older(world: &World, plural: &str, without: &[&str]) {
     let gone: Vec<_> = without.iter().map(|path| json!({ "op": "remove", "path": format!("{SCHEMA}/{path}") })).collect();
     succeeded(&world.testbed.kubectl(&[
@@ -31,7 +31,7 @@ fn upgraded(world: &World) {
     succeeded(&world.testbed.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", CRDS]));
 }
 
-/// Put there by a client that does not validate strictly; the others are told which field is not known.
+/// Writes an object as a client that does not validate strictly: unknown fields are dropped without a word.
 async fn put(world: &World, name: &str, group: &str, request: &Value, dry_run: bool) -> Value {
     let spec = json!({ "kafka": { "bootstrapServers": [world.bootstrap], "consumerGroup": group }, "offsetReset": request });
     let object =
@@ -47,7 +47,7 @@ async fn put(world: &World, name: &str, group: &str, request: &Value, dry_run: b
     found.expect("it is taken").data["spec"]["offsetReset"].clone()
 }
 
-/// As the API server would keep it.
+/// The request as the API server would store it.
 async fn kept(world: &World, group: &str, request: &Value) -> Value {
     put(world, "probe", group, request, true).await
 }
@@ -71,7 +71,7 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     world.known("p", &group).await;
     world.kill_operator();
 
-    // What people ask for is cut short by the API server: a dry run would be a real reset.
+    // An older CRD drops fields of a request without a word: a dry run would become a real reset.
     let offset_reset = "spec/properties/offsetReset";
     let gone = [format!("{offset_reset}/properties/dryRun"), format!("{offset_reset}/x-kubernetes-preserve-unknown-fields")];
     older(&world, "streampipelines", &[&gone[0], &gone[1]]);
@@ -105,7 +105,7 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     let writes = world.writes().split_off(before);
     assert!(writes.iter().all(|w| w.contains("/status") || w.contains("/events")), "{writes:#?}");
     assert!(!writes.is_empty() && world.all_records().await.is_empty());
-    // Upgraded under it: what was cut short does not run by itself, what is asked anew is what was meant.
+    // The CRD is upgraded under the running operator: the old requests stay failed, a new one is stored whole.
     upgraded(&world);
     has_all(&mut world).await;
     for name in ["p", "created"] {
@@ -123,7 +123,7 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     world.reaches("p", "r2", Stage::Planned, "PlanReady").await;
     assert_eq!(world.offset(&group, &topic).await, Some(7));
 
-    // Only the record is cut short: a request waits, and starts by itself after the upgrade.
+    // Where only the CRD of the records is older, a request waits and starts by itself after the upgrade.
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "o29-member");
     member.wait().await;
     world.apply("p", &group, ask("r3", "Earliest")).await;
@@ -136,9 +136,13 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     assert_has(says(&status, "Ready").2, &["spec.plan.chunkSize"]);
     member.stop().await;
     world.decides_twice("p").await;
-    assert_eq!((world.offset(&group, &topic).await, world.all_records().await.len()), (Some(7), 1), "the dry run's");
+    assert_eq!(
+        (world.offset(&group, &topic).await, world.all_records().await.len()),
+        (Some(7), 1),
+        "the offset, and the record of the dry run"
+    );
     upgraded(&world);
     let done = world.verified("p", "r3").await;
-    assert_eq!(reset(&done).deadline, reset(&waits).deadline, "the clock went on");
+    assert_eq!(reset(&done).deadline, reset(&waits).deadline, "the deadline must stay the same");
     assert_eq!(world.offset(&group, &topic).await, Some(0));
 }

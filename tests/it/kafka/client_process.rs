@@ -1,4 +1,4 @@
-//! The process of a Kafka client: what it holds and may do, and what its end means.
+//! The process of a Kafka client: what it may do, what it holds, and what its death costs.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -17,7 +17,7 @@ fn a_client_process_opens_no_file_starts_no_program_and_signals_nobody() {
     let mut child = Command::new(EXE).arg(SUBCOMMAND).env_clear().stdin(Stdio::from(OwnedFd::from(theirs))).spawn().expect("it starts");
     let settings = vec![("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned()), ("group.id".to_owned(), "g".to_owned())];
     wire::write(&mut ours, &ToProcess::Open { settings }).expect("it listens");
-    // It also asks where the broker is.
+    // Before that it also asks for the broker's address.
     let (made, open_doors) = loop {
         if let FromProcess::Opened { made, open_doors } = wire::read(&mut ours).expect("an answer") {
             break (made, open_doors);
@@ -30,7 +30,7 @@ fn a_client_process_opens_no_file_starts_no_program_and_signals_nobody() {
             break could;
         }
     };
-    // What this kernel cannot do is said; what it says it can, holds.
+    // The process names each restriction that this kernel cannot enforce. The others must hold.
     let files = open_doors.iter().any(|door| door.contains("open files"));
     assert!(files || could.is_empty(), "it could {could:?}; open: {open_doors:?}");
     drop(ours);
@@ -44,7 +44,7 @@ async fn a_client_process_holds_no_environment_and_no_file_of_the_operator() {
     let group = world.group(&topic, &[7]).await;
     world.known("p", &group).await;
     let children = world.operator().children();
-    assert_eq!(children.len(), 1, "one cluster, one process");
+    assert_eq!(children.len(), 1, "client processes for one cluster");
     let of = |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", children[0])).expect("this test may look");
     assert_eq!(of("environ").trim_end_matches('\0'), "MALLOC_ARENA_MAX=2");
     assert_eq!(of("cmdline").split('\0').collect::<Vec<_>>(), ["stream-pipeline-operator", SUBCOMMAND, ""]);
@@ -55,11 +55,11 @@ async fn a_client_process_holds_no_environment_and_no_file_of_the_operator() {
         of("limits")
     );
     for entry in std::fs::read_dir(format!("/proc/{}/fd", children[0])).expect("this test may look") {
-        // One that was closed meanwhile is none.
+        // A file that was closed in the meantime.
         let Ok(open) = std::fs::read_link(entry.expect("an entry").path()) else { continue };
         let open = open.to_string_lossy().into_owned();
         let own = ["socket:", "pipe:", "anon_inode:", "/dev/null"].iter().any(|kind| open.starts_with(kind));
-        assert!(own, "{open}");
+        assert!(own, "expected nothing open but sockets and pipes: {open}");
     }
 }
 
@@ -80,5 +80,5 @@ async fn a_client_process_that_dies_while_a_request_waits_costs_nothing_but_a_ne
     })
     .await;
     assert_eq!(operator.pid(), pid);
-    assert!(operator.log().contains("signal 9"), "its end is told");
+    assert!(operator.log().contains("signal 9"), "the log must tell of the signal");
 }

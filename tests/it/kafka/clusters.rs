@@ -1,4 +1,4 @@
-//! K20, K21, F13: a group that is wide, a partition that nobody leads, a cluster that is another one.
+//! K20, K21, F13: a group of many partitions, a partition without a leader, another cluster behind the same address.
 
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,8 @@ async fn k21_a_partition_without_a_leader_is_61168_until_it_has_one_and_an_empty
     let error = reset(&status).error.clone().expect("an error");
     assert_eq!((error.code, error.retryable), (Some(61168), true));
     let message = says(&status, "OffsetsReset").2;
-    assert!(message.starts_with(&format!("61168: no leader for {topic}-1")) && message.contains("Nothing was written"), "{message}");
-    // Each look asks once for the commits.
+    assert_has(message, &[&format!("61168: no leader for {topic}-1"), "Nothing was written"]);
+    // Each look of the operator fetches the commits once.
     eventually("looks that come further and further apart", LIMIT, async || {
         let log = three.proxied.traps.log();
         let looks: Vec<_> = log.iter().filter(|p| p.side == Side::Before && p.call == OFFSET_FETCH && p.at > asked).map(|p| p.at).collect();
@@ -94,7 +94,7 @@ async fn f13_another_cluster_behind_the_same_address_gets_nothing_until_the_obje
     assert_eq!(world.pipelines().get("p").await.expect("it is there").status.and_then(|s| s.cluster_id), Some(first.clone()));
     let written = offsets_topic::landed(&world.bootstrap, &group).await;
     assert_eq!(written[&(topic.clone(), 0)], [7]);
-    assert_eq!(world.all_records().await.len(), 1, "of r1 only");
+    assert_eq!(world.all_records().await.len(), 1, "records, where only r1 has one");
 
     world.ask_to_delete("p").await;
     let mut accepted = ask("r3", "Earliest");
@@ -105,7 +105,7 @@ async fn f13_another_cluster_behind_the_same_address_gets_nothing_until_the_obje
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
 }
 
-/// Before the first status nothing is pinned: the record alone says that the request was carried out, and where.
+/// While the object has no status, only its record says that the request was carried out, and on which cluster.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_request_is_sent_on_one_cluster_whichever_answers_and_whatever_the_status_knows() {
     let mut world = World::without_operator("two-clusters").await;
@@ -134,7 +134,7 @@ async fn one_request_is_sent_on_one_cluster_whichever_answers_and_whatever_the_s
     let status = world.verified("p", "r1").await;
     assert_eq!(reset(&status).record_ref.as_ref().map(|r| &r.name), record.metadata.name.as_ref());
     world.decides_twice("p").await;
-    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)], "nothing is sent to the other cluster");
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)], "the offset on the other cluster");
     assert_eq!(world.all_records().await.len(), 1);
 }
 
@@ -159,10 +159,13 @@ async fn k20_a_group_of_8_000_partitions_is_reset_in_objects_below_1_mib() {
     let status = world.verified("p", "r1").await;
     let took = asked.elapsed();
     let message = says(&status, "OffsetsReset").2;
-    assert!(message.starts_with("8,000 of 8,000 partitions read back as planned; at most 0 records will be replayed"), "{message}");
+    assert!(
+        message.starts_with("8,000 of 8,000 partitions read back as planned; at most 0 records will be replayed"),
+        "expected the counts of all partitions at the beginning: {message}"
+    );
     let written = offsets_topic::landed(&world.bootstrap, &group).await;
     assert_eq!(written.len(), 8000);
-    assert!(written.values().all(|offsets| offsets == &[5, 0]), "each once");
+    assert!(written.values().all(|offsets| offsets == &[5, 0]), "expected one commit for each partition, after the first");
     let record = serde_json::to_vec(&world.record(&status).await).expect("JSON").len();
     let object = serde_json::to_vec(&world.pipelines().get("p").await.expect("it is there")).expect("JSON").len();
     println!(

@@ -1,4 +1,4 @@
-//! K16 to K31: which partitions, which groups, and logs that are not as one would wish.
+//! K16 to K31: which partitions and groups are reset, and logs with gaps, transactions or odd time stamps.
 
 use std::process::Stdio;
 
@@ -90,7 +90,7 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
     let world = World::new("k19").await;
     let topic = world.topic(&[0, 10, 10]).await;
     let compacted = world.unique("compacted");
-    // A segment a record, so that all but the last can be compacted: of three keys three records are left, and before them a hole.
+    // Each record has a segment of its own, so that all but the last can be compacted: three records are left, after a gap.
     let settings = [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")];
     kafka::create_topic(&world.bootstrap, &compacted, 1, &settings).await;
     let keys = ["a", "b", "c", "a", "b", "c", "a", "b", "c", "last"];
@@ -103,7 +103,7 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
         }
     })
     .await;
-    assert_eq!(kafka::watermarks(&world.bootstrap, &compacted, 0).await, (0, 10), "the log begins where it did");
+    assert_eq!(kafka::watermarks(&world.bootstrap, &compacted, 0).await, (0, 10), "offsets, where the log still begins at 0");
     let group = world.unique("g");
     kafka::commit(&world.bootstrap, &group, &[(&topic, 0, 0, ""), (&topic, 1, 2, ""), (&topic, 2, 9, ""), (&compacted, 0, 10, "")]).await;
     kafka::delete_records(&world.bootstrap, &[(&topic, 1, 6)]).await;
@@ -115,9 +115,9 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
     let plan = world.record(&status).await.spec.plan.expect("a plan");
     let rows = plan.topics.iter().find(|t| t.name == topic).expect("the topic");
     assert_eq!(rows.why, [Why::ClampedToStart, Why::ClampedToStart, Why::Target]);
-    // From 2 to 6 nothing is skipped: those records were gone already.
+    // From 2 to 6 no record is skipped: those were compacted away.
     assert_eq!(plan.totals.as_ref().map(|t| (t.replayed, t.skipped)), Some((6, 0)));
-    // Into the hole: the first record after it, and where nothing was ever deleted the log start.
+    // A time within the gap finds the first record after it.
     let in_hole = json!({ "timestamp": "2026-01-01T00:00:02Z" });
     world.apply("p", &group, json!({ "id": "r2", "quietPeriod": "0s", "to": in_hole, "topics": [{ "name": compacted }] })).await;
     let status = world.verified("p", "r2").await;
@@ -129,8 +129,8 @@ async fn k19_empty_and_compacted_topics_and_a_log_start_past_the_commit() {
     );
     world.apply("p", &group, json!({ "id": "r3", "quietPeriod": "0s", "to": { "shiftBy": -4 }, "topics": [{ "name": compacted }] })).await;
     let status = world.verified("p", "r3").await;
-    assert_eq!(world.offsets(&group, &compacted, 1).await, [Some(2)], "an offset without a record is one all the same");
-    assert_eq!(reset(&status).plan.as_ref().map(|p| (p.replayed, p.lag_after)), Some((4, 8)), "at most so many records");
+    assert_eq!(world.offsets(&group, &compacted, 1).await, [Some(2)], "the target offset may have no record");
+    assert_eq!(reset(&status).plan.as_ref().map(|p| (p.replayed, p.lag_after)), Some((4, 8)), "records that are replayed, and the lag");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +175,7 @@ async fn k27_share_and_streams_groups_are_refused_and_a_classic_streams_group_ne
         let status = world.reaches(name, "r1", Stage::Failed, "GroupTypeNotSupported").await;
         let message = says(&status, "Stalled").2;
         assert_has(message, &["Nothing was sent", "delete the StreamPipeline and create it anew"]);
-        // Which is done, with the name of a group.
+        // That is what is done now, with a group that can be reset.
         let right = world.group(&topic, &[7]).await;
         world.delete(name).await;
         world.known(name, &right).await;
@@ -212,7 +212,7 @@ async fn k28_latest_never_jumps_over_an_open_transaction() {
     world.known("p", &group).await;
     world.apply("p", &group, ask("r1", "Latest")).await;
     let status = world.verified("p", "r1").await;
-    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(10)], "the last stable offset");
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(10)], "offsets, at the last stable offset");
     let plan = world.record(&status).await.spec.plan.expect("a plan");
     assert_eq!(
         (plan.topics[0].log_end.as_slice(), plan.topics[0].high_watermark.as_slice()),
@@ -227,7 +227,7 @@ async fn k28_latest_never_jumps_over_an_open_transaction() {
 async fn k31_record_times_in_other_units_are_warned_about_and_shown() {
     let world = World::new("k31").await;
     let topic = world.topic(&[0, 0, 0]).await;
-    // Seconds, microseconds, and out of order.
+    // Time stamps in seconds, in microseconds, and out of order.
     kafka::produce(&world.bootstrap, &topic, 0, 5, |n| FIRST_RECORD_TIME / 1000 + n).await;
     kafka::produce(&world.bootstrap, &topic, 1, 5, |n| FIRST_RECORD_TIME * 1000 + n).await;
     kafka::produce(&world.bootstrap, &topic, 2, 5, |n| {

@@ -1,4 +1,4 @@
-//! What is concluded from look-ups at logs that are written to and cut, and what is counted.
+//! Look-ups by time and counts of records, on logs that are being written to or were cut.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::support::requests::ask;
 use crate::support::status::{reset, says};
 use crate::support::world::{FIRST_RECORD_TIME, LIMIT, World};
 
-/// As many as one broker sees written at once in an ordinary place.
+/// So many partitions are written to at once.
 const PARTITIONS: i32 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +36,7 @@ async fn a_time_just_now_is_found_on_a_topic_that_is_written_to() {
         assert!(plan.warnings.is_empty() && !plan.topics[0].why.contains(&Why::TransactionOpen), "no transaction: {:?}", plan.warnings);
         plans.push((time, plan));
     }
-    // Later than the last of these times each partition has a record, so each time can be found.
+    // Once each partition has a record after the last of these times, all of them can be looked up.
     let last = plans.last().expect("plans").0.as_millisecond();
     testbed::eventually("a record in each partition", LIMIT, async || {
         let found = kafka::offsets_at(&world.bootstrap, &topic, PARTITIONS, last).await;
@@ -70,7 +70,7 @@ async fn a_time_below_the_millisecond_is_at_or_after_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newest_record_that_was_deleted_proves_nothing() {
     let world = World::new("gone").await;
-    // All of one partition is deleted; of the other what was stamped last, since its times are out of order.
+    // One partition loses all its records, the other the ones with the newest time stamps, which came first in it.
     let topic = world.topic(&[10, 0]).await;
     kafka::produce(&world.bootstrap, &topic, 1, 5, |n| {
         FIRST_RECORD_TIME + [9000, 9500, 1000, 2000, 3000][usize::try_from(n).expect("small")]
@@ -100,14 +100,14 @@ async fn commits_beyond_the_log_are_not_counted_and_huge_ones_end_nothing() {
         let totals = reset(&status).plan.clone().unwrap_or_default();
         let expected = PlanTotals { partitions: 1, replayed, lag_after: lag, average_rate: totals.average_rate, ..PlanTotals::default() };
         assert_eq!(totals, expected, "{position}");
-        // No record of the log is still to be read from there.
+        // From beyond the end there is no record to read.
         assert_eq!(status.lag.map(|lag| lag.total), Some(0));
     }
     world.apply("huge", &huge, ask("r1", "Earliest")).await;
     let status = world.verified("huge", "r1").await;
     assert_eq!(world.offsets(&huge, &topic, 3).await, [Some(0); 3]);
     assert_eq!(reset(&status).plan.as_ref().map(|p| (p.replayed, p.skipped)), Some((30, 0)));
-    assert_eq!(world.operator().pid(), process, "the same process");
+    assert_eq!(world.operator().pid(), process, "the operator must still be the same process");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +120,7 @@ async fn a_lag_is_that_of_the_time_beside_it_or_is_not_shown() {
     world.apply("p", &group, json!({ "id": "look", "dryRun": true, "to": { "position": "Latest" } })).await;
     let lag = world.reaches("p", "look", Stage::Planned, "PlanReady").await.lag.expect("a lag");
     assert_eq!(lag.total, 13);
-    assert!(lag.at > begun && lag.at <= Timestamp::now(), "{lag:?}");
+    assert!(lag.at > begun && lag.at <= Timestamp::now(), "expected a time between the request and now: {lag:?}");
     for (n, id) in ["r1", "r2", "r3"].into_iter().enumerate() {
         let position = ["Latest", "Earliest", "Latest"][n];
         world.apply("p", &group, ask(id, position)).await;

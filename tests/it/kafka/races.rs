@@ -1,4 +1,4 @@
-//! K02, K22, K26, K29, A07: what changes between the plan and the write, and between the write and the read-back.
+//! K02, K22, K26, K29, A07, A10, O12: what others change between the plan and the write, and between the write and the read-back.
 
 use serde_json::json;
 use stream_pipeline_operator::api::{RecordPhase, Stage};
@@ -21,15 +21,13 @@ async fn patient(test: &str) -> ProxiedWorld {
     proxied
 }
 
-/// Stops the operator when its plan is in the record and it has not been told so.
+/// Stops the answer to the write of the plan: the record is there, and the operator does not know yet.
 async fn planned(proxied: &ProxiedWorld) {
-    proxied.traps.arm(Side::After, creates_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::After, creates_record).await;
     assert_eq!(proxied.commits(), 0);
 }
 
-/// Stops the operator when its commit was done and is not answered.
+/// Stops the answer to the commit: it is done, and the operator does not know yet.
 async fn committed(proxied: &ProxiedWorld, id: &str, position: &str) {
     proxied.traps.arm(Side::After, is_commit);
     proxied.ask_for(id, position).await;
@@ -73,11 +71,11 @@ async fn k22_partitions_added_between_plan_and_commit_are_told_and_not_covered()
     proxied.verified().await;
     let status = proxied.world.verified("p", "r1").await;
     let message = says(&status, "OffsetsReset").2;
-    assert!(message.starts_with("3 of 3 partitions read back as planned"), "{message}");
+    assert!(message.starts_with("3 of 3 partitions read back as planned"), "expected the counts at the beginning: {message}");
     assert_has(message, &[&format!("not covered, since the topic got them after the plan: 2 partitions ({topic}-3, {topic}-4)")]);
     let record = proxied.world.record(&status).await;
     assert_eq!(record.spec.plan.expect("a plan").topics[0].partition, [0, 1, 2]);
-    assert!(record.status.expect("it is closed").message.contains("not covered"), "kept in the record");
+    assert!(record.status.expect("it is closed").message.contains("not covered"), "the record must say it too");
     let now = kafka::offsets(&bootstrap, &proxied.group, &topic, 5).await;
     assert_eq!(now, [Some(0), Some(0), Some(0), None, None]);
 }
@@ -115,7 +113,7 @@ async fn k29_a_leader_epoch_is_committed_and_compared_in_the_read_back() {
     proxied.restart_with(&PATIENT);
     proxied.fresh("p").await;
     let (bootstrap, topic, group) = (proxied.world.bootstrap.clone(), proxied.topic.clone(), proxied.group.clone());
-    // Who leads after a restart does so in another epoch.
+    // After a restart the leader has a new epoch.
     brokers::restart(&broker).await;
     for partition in 0..3 {
         kafka::produce(&bootstrap, &topic, partition, 2, |n| FIRST_RECORD_TIME + n).await;
@@ -127,14 +125,14 @@ async fn k29_a_leader_epoch_is_committed_and_compared_in_the_read_back() {
     proxied.ask_for("r1", "Latest").await;
     let status = proxied.world.verified("p", "r1").await;
     let epochs = proxied.world.record(&status).await.spec.plan.expect("a plan").topics[0].to_leader_epoch.clone();
-    assert!(epochs.len() == 3 && epochs.iter().all(|epoch| *epoch > 0), "{epochs:?}");
+    assert!(epochs.len() == 3 && epochs.iter().all(|epoch| *epoch > 0), "expected three epochs after the first: {epochs:?}");
     let expected: Vec<_> = epochs.iter().map(|epoch| Written { offset: 12, leader_epoch: Some(*epoch) }).collect();
     assert_eq!(last().await, expected);
-    // The log starts in the first epoch, which is 0 and not none.
+    // The records at the log start are of epoch 0, which is not the same as no epoch.
     proxied.ask_for("r2", "Earliest").await;
     proxied.world.verified("p", "r2").await;
     assert_eq!(last().await, [Written { offset: 0, leader_epoch: Some(0) }; 3]);
-    // The same offset of no epoch is not what was written.
+    // The same offset without an epoch is not what the operator wrote.
     committed(&proxied, "r3", "Latest").await;
     kafka::commit(&bootstrap, &group, &[(&topic, 0, 12, "")]).await;
     assert_eq!(last().await[0], Written { offset: 12, leader_epoch: None });
@@ -164,7 +162,7 @@ async fn a07_an_open_transaction_is_waited_out_up_to_the_deadline() {
     open.commit().await;
     let status = world.verified("p", "r2").await;
     let plan = world.record(&status).await.spec.plan.expect("a plan");
-    assert_eq!(plan.topics[0].from, [5, 8], "what the transaction held is where the group came from");
+    assert_eq!(plan.topics[0].from, [5, 8], "the offsets that the plan starts from, after the transaction");
     assert_eq!(world.offsets(&group, &topic, 2).await, [Some(0), Some(0)]);
 }
 
@@ -177,7 +175,10 @@ async fn a07_a_transaction_opened_between_plan_and_write_unloads_the_plan() {
     proxied.traps.release();
     proxied.world.reaches("p", "r1", Stage::Waiting, "TransactionOpen").await;
     assert_eq!(proxied.commits(), 0);
-    assert!(proxied.world.all_records().await.iter().all(|r| r.spec.plan.is_none() && r.status.is_none()), "unloaded");
+    assert!(
+        proxied.world.all_records().await.iter().all(|r| r.spec.plan.is_none() && r.status.is_none()),
+        "expected records without a plan"
+    );
     open.abort().await;
     proxied.verified().await;
 }
@@ -186,7 +187,7 @@ async fn a07_a_transaction_opened_between_plan_and_write_unloads_the_plan() {
 async fn a07_a_transaction_opened_after_the_write_is_found_by_the_read_back() {
     let mut proxied = patient("a07c").await;
     let bootstrap = proxied.world.bootstrap.clone();
-    // One that ends before it, with its own offset.
+    // A transaction that commits its own offset before the read-back.
     proxied.fresh("ended").await;
     committed(&proxied, "r1", "Earliest").await;
     OpenTransaction::holding(&bootstrap, &proxied.group, &[(&proxied.topic, 0, 5)]).await.commit().await;
@@ -195,7 +196,7 @@ async fn a07_a_transaction_opened_after_the_write_is_found_by_the_read_back() {
     let message = says(&status, "Stalled").2;
     assert_has(message, &["2 of 3 partitions at their target, 0 as before, 1 elsewhere"]);
     assert_eq!(proxied.offsets().await, [Some(5), Some(0), Some(0)]);
-    // One that is still open: what is true is known when it ends.
+    // A transaction that is still open: the outcome is known only when it ends.
     proxied.fresh("open").await;
     committed(&proxied, "r1", "Earliest").await;
     let open = OpenTransaction::holding(&bootstrap, &proxied.group, &[(&proxied.topic, 0, 5)]).await;
@@ -211,10 +212,8 @@ async fn o12_another_tool_moves_the_group_between_plan_and_send_and_between_send
     let mut proxied = ProxiedWorld::new("o12").await;
     proxied.restart_with(&["--call-deadline=60s"]);
     let direct = proxied.world.bootstrap.clone();
-    // The answer to the plan's write is stopped for a moment: the second look must see what happened meanwhile.
-    proxied.traps.arm(Side::After, creates_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    // While the answer to the plan's write is stopped, another tool moves the group: the second look must see it.
+    proxied.ask_and_stop(Side::After, creates_record).await;
     kafka::commit(&direct, &proxied.group, &[(&proxied.topic, 1, 3, "")]).await;
     proxied.traps.release();
     let status = proxied.world.verified("p", "r1").await;
@@ -224,7 +223,7 @@ async fn o12_another_tool_moves_the_group_between_plan_and_send_and_between_send
         "planned anew from where it was moved"
     );
     assert_eq!(proxied.commits(), 1);
-    // After the send: held, and not repeated.
+    // Moved after the commit: the request is held, and nothing is sent again.
     proxied.traps.arm(Side::After, is_commit);
     proxied.world.apply("p", &proxied.group, ask("r2", "Latest")).await;
     proxied.traps.sprung().await;
@@ -241,16 +240,17 @@ async fn a10_a_member_that_joins_after_the_second_look_is_refused_by_the_broker_
     let mut proxied = ProxiedWorld::new("a10").await;
     proxied.restart_with(&["--call-deadline=60s"]);
     let direct = proxied.world.bootstrap.clone();
-    proxied.traps.arm(Side::Before, is_commit);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::Before, is_commit).await;
     let member = Consumer::classic(&direct, &proxied.group, &proxied.topic, "late-comer");
     member.wait().await;
     proxied.traps.release();
     let status = proxied.world.reaches("p", "r1", Stage::Waiting, "GroupActive").await;
-    assert!(says(&status, "PipelineInactive").2.contains("late-comer") || says(&status, "Ready").2.contains("25"), "{status:?}");
-    assert_eq!(proxied.offsets().await, [Some(7), Some(8), Some(9)], "nothing was written");
-    assert_eq!(proxied.world.all_records().await[0].spec.plan, None, "the plan is unloaded");
+    assert!(
+        says(&status, "PipelineInactive").2.contains("late-comer") || says(&status, "Ready").2.contains("25"),
+        "expected the member or the code 25 to be told: {status:?}"
+    );
+    assert_eq!(proxied.offsets().await, [Some(7), Some(8), Some(9)], "offsets, where nothing was written");
+    assert_eq!(proxied.world.all_records().await[0].spec.plan, None, "the plan, where it was dropped");
     member.stop().await;
     proxied.world.verified("p", "r1").await;
     assert_eq!(proxied.offsets().await, [Some(0), Some(0), Some(0)]);

@@ -1,4 +1,4 @@
-//! K01 to K08: where the position goes.
+//! K01 to K08: where each target moves the offsets to.
 
 use serde_json::json;
 use stream_pipeline_operator::api::{RecordPhase, Stage, Why};
@@ -18,13 +18,16 @@ async fn k01_earliest_puts_every_partition_at_its_log_start() {
     assert_eq!(world.offsets(&group, &topic, 3).await, [Some(0), Some(3), Some(0)]);
     let (value, reason, message) = says(&status, "OffsetsReset");
     assert_eq!((value, reason), ("True", "ResetVerified"));
-    assert!(message.starts_with("3 of 3 partitions read back as planned; at most 12 records will be replayed, 0 skipped"), "{message}");
+    assert!(
+        message.starts_with("3 of 3 partitions read back as planned; at most 12 records will be replayed, 0 skipped"),
+        "expected the counts at the beginning: {message}"
+    );
     let totals = reset(&status).plan.clone().expect("totals");
     assert_eq!((totals.partitions, totals.replayed, totals.skipped, totals.lag_after), (3, 12, 0, 27));
     let record = world.record(&status).await;
     assert_eq!(record.status.as_ref().map(|s| s.phase), Some(RecordPhase::Verified));
     let plan = record.spec.plan.expect("the plan is kept");
-    assert_eq!(plan.topics[0].from, [10, 5, 0], "the offsets as they were");
+    assert_eq!(plan.topics[0].from, [10, 5, 0], "the offsets that the plan starts from");
     assert_eq!(plan.topics[0].to, [0, 3, 0]);
     assert_eq!(reset(&status).stage, Stage::Verified);
 }
@@ -103,13 +106,19 @@ async fn k06_a_timestamp_in_the_future_is_refused_before_anything_is_read() {
     world.apply("p", &group, ask("future", "2999-01-01T00:00:00Z")).await;
     let status = world.reaches("p", "future", Stage::Failed, "InvalidTarget").await;
     let message = says(&status, "Stalled").2;
-    assert!(message.contains("2999-01-01T00:00:00Z is in the future, now is 20") && !message.contains("local time"), "{message}");
-    // The morning's time of a place that is ahead, with the wrong letter behind it.
+    assert!(
+        message.contains("2999-01-01T00:00:00Z is in the future, now is 20") && !message.contains("local time"),
+        "expected the time to be called one in the future, without advice about zones: {message}"
+    );
+    // A local time of a zone eight hours ahead, written with Z as if it were UTC.
     let local = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(8);
     world.apply("p", &group, ask("local", &local.to_string())).await;
     let status = world.reaches("p", "local", Stage::Failed, "InvalidTarget").await;
     let message = says(&status, "Stalled").2;
-    assert!(message.ends_with("A local time is written with its own offset, such as +08:00, not with Z"), "{message}");
+    assert!(
+        message.ends_with("A local time is written with its own offset, such as +08:00, not with Z"),
+        "expected advice about zones at the end: {message}"
+    );
     assert!(world.all_records().await.is_empty());
 }
 
@@ -123,7 +132,7 @@ async fn k08_a_shift_past_an_end_fails_or_is_clamped_as_asked() {
     let status = world.reaches("p", "back", Stage::Failed, "OutOfRange").await;
     let message = says(&status, "Stalled").2;
     assert_has(message, &[&format!("{topic}-1 would be at -10, its log is 0 to 100"), &format!("{topic}-2")]);
-    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(50), Some(10), Some(5)], "nothing written");
+    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(50), Some(10), Some(5)], "offsets, where nothing was written");
     world.apply("p", &group, json!({ "id": "clamped", "quietPeriod": "0s", "to": { "shiftBy": -20 }, "outOfRange": "Clamp" })).await;
     let status = world.verified("p", "clamped").await;
     assert_eq!(world.offsets(&group, &topic, 3).await, [Some(30), Some(0), Some(0)]);

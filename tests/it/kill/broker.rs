@@ -14,12 +14,10 @@ use crate::support::world::LIMIT;
 async fn f02_the_broker_is_killed_during_the_commit_and_restarted() {
     let (mut proxied, broker) = ProxiedWorld::with_broker("f02").await;
     proxied.restart_with(&[]);
-    // Done and not answered; lost before it was done; at the same moment, whichever comes first.
+    // The commit is done and not answered; it is lost; or broker and commit race.
     for (name, side, at_once) in [("done", Side::After, false), ("lost", Side::Before, false), ("race", Side::Before, true)] {
         proxied.fresh(name).await;
-        proxied.traps.arm(side, is_commit);
-        proxied.ask().await;
-        proxied.traps.sprung().await;
+        proxied.ask_and_stop(side, is_commit).await;
         if at_once {
             proxied.traps.release();
         }
@@ -31,18 +29,16 @@ async fn f02_the_broker_is_killed_during_the_commit_and_restarted() {
         match name {
             "done" => assert_eq!(end, Stage::Verified),
             "lost" => assert_eq!((end, proxied.landed().await.len()), (Stage::Held, 0)),
-            // Whoever saw no answer looked only when nothing could be on its way any more.
+            // Without an answer, the operator looked only once no commit could be on its way any more.
             _ => assert_eq!(proxied.landed().await.len(), usize::from(end == Stage::Verified)),
         }
     }
 }
 
-/// The broker is stopped, the commit lies in its socket, and the operator has given up waiting.
+/// Stops the broker with the commit in its socket, until the operator has given up waiting for the answer.
 async fn under_a_stopped_broker(proxied: &mut ProxiedWorld, broker: &Broker, name: &str) {
     proxied.fresh(name).await;
-    proxied.traps.arm(Side::Before, is_commit);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::Before, is_commit).await;
     broker.pause();
     proxied.traps.release();
     let operator = proxied.operator.as_ref().expect("an operator");
@@ -58,7 +54,7 @@ async fn under_a_stopped_broker(proxied: &mut ProxiedWorld, broker: &Broker, nam
 async fn o26_a_commit_that_timed_out_and_lands_late_is_found_and_never_made_again() {
     let (mut proxied, broker) = ProxiedWorld::with_broker("o26").await;
     proxied.restart_with(&[]);
-    // Continued before the wait is over: it lands, and is found by the judging.
+    // The broker goes on before the late bound is over: the commit lands, and the read-back finds it.
     under_a_stopped_broker(&mut proxied, &broker, "within").await;
     broker.resume();
     let landed = async || match proxied.landed().await {
@@ -67,7 +63,7 @@ async fn o26_a_commit_that_timed_out_and_lands_late_is_found_and_never_made_agai
     };
     assert_eq!(eventually("the late commit to land", LIMIT, landed).await, [[0, 0, 0]]);
     assert_eq!(proxied.honest_end().await, Stage::Verified);
-    // Continued after the wait is over: it is looked at as soon as it can be, and what is said is what was seen then.
+    // The broker goes on after the late bound: the status says what the first read-back sees.
     under_a_stopped_broker(&mut proxied, &broker, "after").await;
     proxied
         .world
@@ -78,8 +74,8 @@ async fn o26_a_commit_that_timed_out_and_lands_late_is_found_and_never_made_agai
     broker.resume();
     let end = proxied.honest_end().await;
     println!("o26: continued after the wait: {end:?}");
-    // Landed or not by then: the request is over, and once.
+    // Whether it has landed or not by then: the request is over, and no second commit follows.
     proxied.world.decides_twice("after").await;
     assert!(proxied.landed().await.len() <= 1);
-    assert_eq!(proxied.commits(), 2, "one for each request");
+    assert_eq!(proxied.commits(), 2, "commits for two requests");
 }

@@ -15,7 +15,7 @@ use crate::support::settings;
 use crate::support::sockets::ports;
 use crate::support::world::{EXE, LIMIT, OwnServers, World, flags};
 
-/// The n-th request of this API key: ConsumerGroupDescribe is made once at each look.
+/// Name, API key, which request of it, and which side. ConsumerGroupDescribe (69) is made once at each look.
 const MOMENTS: [(&str, &str, usize, Side); 4] = [
     ("before the plan", "69", 1, Side::Before),
     ("at the second look", "69", 2, Side::Before),
@@ -57,7 +57,7 @@ async fn killed(test: &str, kill: impl Fn(&Testbed), start: impl Fn(&'static Tes
         println!("{test}: killed {moment}: Verified, one commit, plan and attempt {attempt:?}");
     }
     let count = proxied.world.all_records().await.len();
-    assert_eq!(count, MOMENTS.len(), "one record for each request");
+    assert_eq!(count, MOMENTS.len(), "records");
     assert!(proxied.operator.as_mut().expect("an operator").is_running());
 }
 
@@ -88,12 +88,10 @@ async fn f07_an_api_server_that_refuses_writes_for_a_while_loses_nothing() {
     let wire = Wire::to_api_server(&kubeconfig, Arc::new(script)).await.expect("a proxy starts");
     proxied.operator = Some(Operator::start_with(&wire.kubeconfig(), Path::new(EXE), proxied.world.namespace.name(), &flags(&[])));
     let a_while = Duration::from_secs(if settings::long() { 60 } else { 8 });
-    // From before the plan on, nothing is sent; from the commit on, it is closed when it can be.
+    // Refused from before the plan on, nothing is sent; refused from the commit on, the record is closed as soon as it can be.
     for (name, call, sent) in [("plan", "69", false), ("close", OFFSET_COMMIT, true)] {
         proxied.fresh(name).await;
-        proxied.traps.arm(Side::Before, move |seen| seen == call);
-        proxied.ask().await;
-        proxied.traps.sprung().await;
+        proxied.ask_and_stop(Side::Before, move |seen| seen == call).await;
         refusing.store(true, Ordering::Release);
         proxied.traps.release();
         let (begun, operator) = (Instant::now(), proxied.operator.as_ref().expect("an operator"));

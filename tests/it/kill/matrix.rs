@@ -15,7 +15,7 @@ use crate::support::world::LIMIT;
 
 /// So many resets at once.
 const WORKERS: usize = 12;
-/// Looks of a pipeline at rest would be taken for calls of a reset.
+/// Few looks at pipelines at rest, which would be taken for calls of the reset.
 const CALM: [&str; 1] = ["--recheck-idle=10s"];
 
 /// A request or an answer of a reset.
@@ -84,14 +84,14 @@ impl Namer {
     }
 }
 
-/// Between the write of the plan and the landing of the commit nobody but the one that died may send; else the reset ends
-/// as if nobody had died.
+/// Between the write of the plan and the commit only the process that died may send, so the request is held. Otherwise the reset
+/// ends as if nobody had died.
 fn is_expected(point: &Point, end: &str) -> bool {
     let is = |kind: &str, side: Side| point.kind == kind && point.side == side;
     let planned = point.phase == 1 && !is("create record", Side::Before);
     let (held, verified) = (end == "Held/OutcomeUnknown", end == "Verified/ResetVerified");
     match point.kind.as_str() {
-        // The client library asks for it by itself too, beside whatever is sent; what landed is compared with the end anyway.
+        // The client library asks for metadata on its own too, at any time. Either end is fine, since what landed is compared with it.
         "Metadata" if planned => held || verified,
         _ if planned || is("OffsetCommit", Side::Before) => held,
         _ => verified,
@@ -100,14 +100,14 @@ fn is_expected(point: &Point, end: &str) -> bool {
 
 struct Row {
     point: Option<Point>,
-    /// Where it began in the log.
+    /// Where this reset begins in the log of the proxies.
     from: usize,
     reached: bool,
     end: String,
     seconds: f32,
 }
 
-/// Who dies.
+/// Which process is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Victim {
     Operator,
@@ -131,7 +131,7 @@ async fn cell(proxied: &mut ProxiedWorld, point: Option<Point>, victim: Victim) 
     if point.is_some() {
         reached = eventually(&format!("{point:?} to be reached"), LIMIT, async || match proxied.traps.has_sprung() {
             true => Ok(true),
-            // Reads differ from run to run: then there is nothing to kill at.
+            // Which reads are made differs from run to run. A reset without this one ends by itself.
             false => ended(proxied).await.map(|_| false),
         })
         .await;
@@ -147,7 +147,7 @@ async fn cell(proxied: &mut ProxiedWorld, point: Option<Point>, victim: Victim) 
     let sent = proxied.answered() - before;
     let once = if end.starts_with("Verified") { vec![vec![0, 0, 0]] } else { Vec::new() };
     assert_eq!((&landed, sent), (&once, once.len()), "{point:?}: {end}");
-    // The next operator here has nothing else to look at.
+    // Nothing is left that the next operator would look at.
     proxied.world.delete(&name).await;
     Row { point, from, reached, end, seconds: begun.elapsed().as_secs_f32() }
 }
@@ -157,7 +157,7 @@ async fn ended(proxied: &ProxiedWorld) -> Result<String, String> {
     let object = proxied.world.pipelines().get(&proxied.name).await.map_err(|e| e.to_string())?;
     let status = object.status.unwrap_or_default();
     let records = proxied.world.records_of(&proxied.name).await;
-    assert!(records.len() <= 1, "{records:?}");
+    assert!(records.len() <= 1, "expected at most one record: {records:?}");
     let reason = status.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.clone()).unwrap_or_default();
     let stage = status.offset_reset.as_ref().map(|r| r.stage);
     match stage {
@@ -191,7 +191,7 @@ async fn o10_killed_before_and_after_every_call_of_a_reset() {
     killed_at(first, points, Victim::Operator, is_expected).await;
 }
 
-/// The operator lives on: it looks again, and only what may have been sent is in doubt.
+/// The operator lives on and looks again: only a commit that may have been sent is in doubt.
 #[tokio::test(flavor = "multi_thread")]
 async fn o10_a_kafka_client_killed_before_and_after_every_call_of_a_reset() {
     let mut first = ProxiedWorld::without_operator("o10c").await;
@@ -200,7 +200,7 @@ async fn o10_a_kafka_client_killed_before_and_after_every_call_of_a_reset() {
     let expected = |point: &Point, end: &str| {
         let lost = point.kind == "OffsetCommit" && point.side == Side::Before;
         let (held, verified) = (end == "Held/OutcomeUnknown", end == "Verified/ResetVerified");
-        // The client library asks for metadata by itself too, beside whatever is sent; what landed is compared with the end anyway.
+        // The client library asks for metadata on its own too, at any time. Either end is fine, since what landed is compared with it.
         if lost { held } else { verified || held && point.kind == "Metadata" }
     };
     killed_at(first, points, Victim::Client, expected).await;

@@ -37,13 +37,16 @@ async fn o09_two_replicas_reset_a_group_once_for_each_request() {
     assert_eq!(proxied.landed().await, expected);
     let records = proxied.world.all_records().await;
     assert_eq!(records.len(), expected.len());
-    assert!(records.iter().all(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Verified)), "{records:?}");
+    assert!(
+        records.iter().all(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Verified)),
+        "expected every record to be verified: {records:?}"
+    );
     let counts = [proxied.operator.as_ref().map_or(0, |o| sent(&o.log())), sent(&second.operator.log())];
     println!("o09: {} requests, sent by the first {}, by the second {}", expected.len(), counts[0], counts[1]);
     assert_eq!(counts[0] + counts[1], expected.len());
 }
 
-/// A write of a reset at which the first replica stands still.
+/// The write of a reset at which the first replica is stopped.
 type Stop = (&'static str, Side);
 
 fn stops_at(stop: Stop) -> impl Fn(&str) -> bool {
@@ -54,7 +57,7 @@ fn stops_at(stop: Stop) -> impl Fn(&str) -> bool {
     }
 }
 
-/// How the second one left it. Not before the commit: what has left a process cannot be called back (a stated residual).
+/// How the second replica ends the request. "Before the commit" is missing: a commit that has left a process cannot be called back.
 const STOPS: [(Stop, Stage); 5] = [
     (("create record", Side::Before), Stage::Verified),
     (("create record", Side::After), Stage::Held),
@@ -80,14 +83,12 @@ async fn stall(proxied: &mut ProxiedWorld, (stop, end): (Stop, Stage)) -> String
     let (flags, still) = if settings::long() { (&real[..], Duration::from_mins(1)) } else { (&real[3..], Duration::ZERO) };
     proxied.restart_with(flags);
     proxied.fresh("p").await;
-    proxied.traps.arm(stop.1, stops_at(stop));
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(stop.1, stops_at(stop)).await;
     let first = proxied.operator.as_ref().expect("an operator");
     first.signal(SIGSTOP);
     let begun = Instant::now();
     if stop.1 == Side::After {
-        // The answer is there when it goes on.
+        // The answer is there when the first replica goes on.
         proxied.traps.release();
     }
     let second = ProxiedOperator::start(&proxied.world, flags).await;
@@ -95,7 +96,7 @@ async fn stall(proxied: &mut ProxiedWorld, (stop, end): (Stop, Stage)) -> String
     let status = proxied.world.reaches("p", "r1", end, reason).await;
     let record = proxied.world.record(&status).await;
     if stop.1 == Side::Before {
-        // Made while it stood still, it meets what the other one made.
+        // The write of the first replica arrives after the second has ended the request.
         proxied.traps.release();
     }
     tokio::time::sleep(still.saturating_sub(begun.elapsed())).await;
@@ -137,18 +138,16 @@ async fn stall(proxied: &mut ProxiedWorld, (stop, end): (Stop, Stage)) -> String
 #[tokio::test(flavor = "multi_thread")]
 async fn o37_of_two_plans_in_doubt_at_once_neither_is_sent_before_it_is_alone() {
     let mut proxied = ProxiedWorld::without_operator("o37").await;
-    // Neither call nor window ends while both are stopped, however slow the machine is.
+    // No deadline ends while both replicas are stopped.
     proxied.restart_with(&PATIENT);
     proxied.fresh("p").await;
     // The first replica is about to write its plan ahead when the request changes; the second one plans that.
-    proxied.traps.arm(Side::Before, creates_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::Before, creates_record).await;
     let second = ProxiedOperator::start(&proxied.world, &PATIENT).await;
     second.traps.arm(Side::Before, creates_record);
     proxied.ask_for("r2", "Latest").await;
     second.traps.sprung().await;
-    // Both are in doubt at once: neither is answered before both are there.
+    // Both plans are open at once: neither write is answered before both records are there.
     proxied.traps.arm(Side::After, creates_record);
     second.traps.arm(Side::After, creates_record);
     proxied.traps.let_go();
@@ -156,7 +155,10 @@ async fn o37_of_two_plans_in_doubt_at_once_neither_is_sent_before_it_is_alone() 
     proxied.traps.sprung().await;
     second.traps.sprung().await;
     let both = proxied.world.all_records().await;
-    assert!(both.len() == 2 && both.iter().all(|r| r.spec.plan.is_some() && r.status.is_none()), "{both:?}");
+    assert!(
+        both.len() == 2 && both.iter().all(|r| r.spec.plan.is_some() && r.status.is_none()),
+        "expected two open records with a plan each: {both:?}"
+    );
     proxied.traps.release();
     second.traps.release();
     let status = proxied.world.verified("p", "r2").await;
@@ -165,13 +167,13 @@ async fn o37_of_two_plans_in_doubt_at_once_neither_is_sent_before_it_is_alone() 
         if all.iter().all(stream_pipeline_operator::memory::is_closed) { Ok(all) } else { Err(format!("{all:?}")) }
     })
     .await;
-    assert_eq!(proxied.landed().await, [[10, 10, 10]], "only the one that is wanted");
+    assert_eq!(proxied.landed().await, [[10, 10, 10]], "commits that landed, where only r2 is wanted");
     assert_eq!(all.len(), 2);
     let verified = proxied.world.record(&status).await;
     let dropped = all.iter().find(|r| r.spec.request.id == "r1").expect("its record");
-    assert_eq!(dropped.spec.plan, None, "unloaded");
+    assert_eq!(dropped.spec.plan, None, "expected records without a plan");
     assert!(verified.spec.writer.as_ref().is_some_and(|w| w.attempt == 1));
-    // Not sent before the other was given up, and not for ever back and forth.
+    // Nothing is sent before the other plan is given up, and the two do not go back and forth.
     let log: Vec<_> = proxied.traps.log().into_iter().chain(second.traps.log()).collect();
     let name = dropped.metadata.name.as_deref().expect("a name");
     let given_up = log.iter().filter(|p| p.side == Side::After && p.call.starts_with("PATCH") && p.call.contains(name)).map(|p| p.at).min();

@@ -24,18 +24,16 @@ const FIND_COORDINATOR: &str = "10";
 async fn f11_a_cluster_of_three_brokers_one_of_them_dead_and_the_coordinator_moving() {
     let mut three = ThreeBrokers::start("f11").await;
     three.proxied.restart_with(&[]);
-    // The coordinator is another one than the broker that is asked first, and the only one that is named.
+    // The objects name one broker only, which is not the coordinator.
     let coordinator = three.fresh("other").await;
     three.name(&[(coordinator + 1) % 3]);
     three.proxied.ask().await;
     three.proxied.verified().await;
 
-    // It dies during the commit, done or not: the group moves, and is looked at where it went.
+    // The coordinator dies during the commit, which is done or not: the group gets another one, which is asked.
     for (name, side, end) in [("done", Side::After, Stage::Verified), ("lost", Side::Before, Stage::Held)] {
         let coordinator = three.fresh(name).await;
-        three.proxied.traps.arm(side, is_commit);
-        three.proxied.ask().await;
-        three.proxied.traps.sprung().await;
+        three.proxied.ask_and_stop(side, is_commit).await;
         three.nodes[coordinator].kill();
         three.proxied.traps.disarm();
         three.settled(coordinator).await;
@@ -45,7 +43,7 @@ async fn f11_a_cluster_of_three_brokers_one_of_them_dead_and_the_coordinator_mov
         brokers::restart(&three.nodes[coordinator]).await;
     }
 
-    // It dies between the bootstrap and the question who it is.
+    // The coordinator dies between the bootstrap and FindCoordinator.
     let coordinator = three.fresh("asked").await;
     three.proxied.operator = None;
     three.proxied.traps.arm(Side::Before, |call| call == FIND_COORDINATOR);
@@ -57,7 +55,7 @@ async fn f11_a_cluster_of_three_brokers_one_of_them_dead_and_the_coordinator_mov
     three.proxied.verified().await;
     println!("f11: coordinator killed between bootstrap and look-up: Verified");
 
-    // It is still dead, and the first that is named; then also without its being known from before.
+    // The dead broker is the first that the objects name, and a new operator knows no other.
     let dead = coordinator;
     three.name(&[dead, (dead + 1) % 3, (dead + 2) % 3]);
     three.proxied.operator = None;
@@ -71,7 +69,7 @@ async fn f11_a_cluster_of_three_brokers_one_of_them_dead_and_the_coordinator_mov
 }
 
 const PIPELINES: usize = 200;
-/// On a broker where nothing happens.
+/// Pipelines on a broker that is left alone.
 const OTHERS: usize = 10;
 
 fn over(id: &str, status: &StreamPipelineStatus) -> bool {
@@ -83,7 +81,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
     let mut three = ThreeBrokers::start("f16").await;
     let calm = World::without_operator("f16-calm").await.bootstrap;
     let world = &mut three.proxied.world;
-    // No proxies between: two hundred pipelines are many for them.
+    // Without proxies, which would be slow with two hundred pipelines.
     let args = flags(&["--concurrency=220", "--recheck-idle=30s", "--recheck-waiting=5s", "--call-deadline=10s"]);
     let operator = Operator::start(world.testbed, Path::new(EXE), world.namespace.name(), &args);
     let pid = operator.pid();
@@ -134,7 +132,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
         let world = &three.proxied.world;
         let (mut round, mut done) = (0, 0);
         while begun.elapsed() < stress {
-            // Every group is asked for; what was still running is given up or ended by the operator.
+            // Every group gets a new request; what still ran for an earlier one is given up or ended by the operator.
             let (id, position) = (format!("r{round}"), if round % 2 == 0 { "Earliest" } else { "Latest" });
             for part in groups.chunks(40) {
                 join_all(part.iter().map(|(name, group)| world.apply(name, group, ask(&id, position)))).await;
@@ -153,7 +151,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
     };
     let ((turns, deaths), (round, others_done)) = join(disturb, demand).await;
     assert!(deaths > 1 && round > 0, "{deaths} deaths, {round} rounds");
-    // All nodes are well: every pipeline ends what it was asked for last.
+    // With all nodes up again, every pipeline ends its last request.
     let last = format!("r{}", round - 1);
     let (mut verified, mut held) = (0, 0);
     for (name, _) in &groups {
@@ -161,7 +159,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
         let stage = status.offset_reset.as_ref().expect("a request").stage;
         if stage == Stage::Verified { verified += 1 } else { held += 1 }
     }
-    // Once for each record, and never a commit without one.
+    // At most one commit for each record.
     let records = three.proxied.world.all_records().await;
     let open = records.iter().filter(|r| !is_closed(r)).count();
     let mut commits = 0;
@@ -169,7 +167,7 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
     for (name, group) in &groups {
         let sent = landed.get(group).map_or(0, |partitions| partitions.values().map(Vec::len).sum::<usize>());
         let made = records.iter().filter(|r| r.spec.pipeline.name == *name).count();
-        // The one that it began with is among them.
+        // The commit that the group began with is among them.
         assert!(sent <= made + 1, "{name}: {sent} commits, {made} records");
         commits += sent - 1;
     }
@@ -182,5 +180,5 @@ async fn f16_coordinators_stop_go_on_and_die_under_two_hundred_group_calls() {
         records.len(),
         round * OTHERS,
     );
-    assert_eq!(open, 0, "every record is closed");
+    assert_eq!(open, 0, "records that are open");
 }

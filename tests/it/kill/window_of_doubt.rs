@@ -1,4 +1,4 @@
-//! How wide the window is in which a death of the operator leaves a doubt.
+//! O22: how long the time is in which the death of the operator leaves the outcome unknown.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ async fn o22_the_window_of_doubt_of_a_healthy_reset_is_measured() {
         let plan = answer("plan", &creates_record);
         let commit = answer("commit", &is_commit);
         let close = answer("close", &closes_record);
-        assert!(plan < commit && commit < close, "{log:?}");
+        assert!(plan < commit && commit < close, "expected plan, commit and close in this order: {log:?}");
         to_commit.push(commit - plan);
         to_close.push(close - plan);
     }

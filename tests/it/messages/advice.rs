@@ -1,5 +1,5 @@
-//! D1: what a message tells to do is cut out of it and done, to the letter, and works. The ways out of a held reset are done in
-//! `workloads/held.rs`, connections in `secured/mistakes.rs`, upgrades in `outdated.rs`.
+//! D1: what a message tells people to do is taken from it word for word, done, and works. The ways out of a held reset are tried in
+//! `workloads/held.rs`, connections in `secured/mistakes.rs`, upgrades in `installation/older_crds.rs`.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::support::world::{FIRST_RECORD_TIME, World, a_second_passes};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
 
-/// `field: Value` of `spec.offsetReset`, each that a message names; of "A or B" both.
+/// Each setting `field: Value` of `spec.offsetReset` that a message names; both of "A or B".
 fn settings(message: &str) -> Vec<(String, Value)> {
     let crd = serde_json::to_value(StreamPipeline::crd()).expect("JSON");
     let known = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["offsetReset"]["properties"];
@@ -36,7 +36,7 @@ fn settings(message: &str) -> Vec<(String, Value)> {
     found
 }
 
-/// A request that comes to this end, told with these settings, each of which runs it.
+/// A request that ends so, with a message that names these settings; each of them makes it run.
 struct Case {
     name: &'static str,
     reset: Value,
@@ -78,7 +78,7 @@ async fn d1_each_setting_that_a_message_names_runs_the_request() {
     for Case { name, reset, stage, reason, told } in cases {
         let group = match name {
             "missing" => world.unique("g"),
-            // Its second partition has none.
+            // The second partition has no commit.
             "commit" => world.group(&topic, &[7]).await,
             _ => world.group(&topic, &[7, 8]).await,
         };
@@ -126,7 +126,7 @@ async fn d1_a_new_id_runs_wherever_a_message_says_that_it_does() {
         if let Some(open) = open {
             open.abort().await;
         }
-        // Without what the message calls wrong.
+        // The message names the wrong field.
         if name == "unknown" {
             assert_eq!(word_after(&message, "spec.offsetReset."), "dryrun", "{message}");
         }
@@ -211,7 +211,7 @@ async fn d1_the_flag_that_a_message_names_lets_the_operator_through() {
     world.start_operator_with(&["--allowed-endpoints=10.0.0.0/8"]);
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
-    // Where the API server is not: that has a rule of its own.
+    // Not 127.0.0.1, where the API server is, which has a rule of its own.
     let relay = Relay::at("127.0.0.2", &world.bootstrap).await;
     world.named = Some(vec![relay.address.clone()]);
     world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
@@ -225,7 +225,7 @@ async fn d1_the_flag_that_a_message_names_lets_the_operator_through() {
     world.verified("p", "r1").await;
 }
 
-/// Whatever stands in the page of all messages as a command is one: it runs as it stands, on the real servers.
+/// Every command on the page of all messages runs as it is written, on the real servers.
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_every_command_on_the_page_of_messages_runs_as_it_stands() {
     let world = World::without_operator("d1p").await;
@@ -236,7 +236,7 @@ async fn d1_every_command_on_the_page_of_messages_runs_as_it_stands() {
         let message = line.rsplit(" | ").next().unwrap_or_default();
         for (at, _) in message.match_indices("kubectl ").chain(message.match_indices("kafka-")) {
             let command = command_in(&message[at..], "k");
-            // A word, not a name that only begins like a tool's.
+            // A command, not a word that only begins like one.
             if command.contains(' ') && command.contains("--") || command.starts_with("kubectl") {
                 commands.push(command);
             }
@@ -245,14 +245,17 @@ async fn d1_every_command_on_the_page_of_messages_runs_as_it_stands() {
     commands.sort_unstable();
     commands.dedup();
     println!("{commands:#?}");
-    assert!(commands.len() >= 5 && commands.iter().any(|c| c.starts_with("kubectl")), "{commands:?}");
+    assert!(
+        commands.len() >= 5 && commands.iter().any(|c| c.starts_with("kubectl")),
+        "expected at least five commands, some of kubectl: {commands:?}"
+    );
     for command in commands {
         if let Some(rest) = command.strip_prefix("kubectl ") {
             let args: Vec<&str> = rest.split(' ').map(|word| if word == "crds/" { CRDS } else { word }).collect();
             let args = if args[0] == "apply" { [&args[..], &["--dry-run=server", "--force-conflicts"]].concat() } else { args };
             succeeded(&world.testbed.kubectl(&args));
         } else if !command.contains("kafka-acls") {
-            // Rights are granted on the broker that has some: `secured/advice.rs`.
+            // `kafka-acls` needs a broker with ACLs: `secured/advice.rs`.
             let said = kafka_shell(world.testbed, &world.bootstrap, &command.replace("<id>", "nobodys"));
             let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
             let unknown = ["is not a recognized option", "unrecognized arguments", "usage:", "Missing required", "invalid choice"];

@@ -51,7 +51,7 @@ fn is_in_words(line: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn d8_what_the_api_server_refuses_is_logged_in_words_with_what_to_do() {
     let mut world = World::without_operator("words").await;
-    // Without any right.
+    // An account without any right.
     let namespace = world.namespace.name().to_owned();
     let token = world.testbed.kubectl(&["create", "token", "default", "-n", &namespace]);
     let token = String::from_utf8(token.stdout).expect("a token");
@@ -72,7 +72,7 @@ async fn d8_what_the_api_server_refuses_is_logged_in_words_with_what_to_do() {
     world.apply("p", "g", Value::Null).await;
     let (untyped, operator) = (world.untyped(), &*world.operator());
     eventually("the policy to refuse a status", LIMIT, async || {
-        // What was written before it counted is changed, so that another one is due.
+        // The status that was written before the policy was in force is removed, so that the operator writes it again.
         untyped
             .patch_status("p", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(json!({ "status": null })))
             .await

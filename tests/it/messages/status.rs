@@ -1,4 +1,4 @@
-//! What the status says must be true for the generation and the moment it says it: on real servers, waited for by kubectl.
+//! A status never tells the success of an earlier request, or of an earlier generation, as that of the present one.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -13,7 +13,8 @@ use crate::support::status::{assert_has, condition, has_reason, is_over, reset, 
 use crate::support::world::{LIMIT, World};
 
 impl World {
-    /// What Git tools make of an object (kstatus): of this generation, ready, and neither on its way nor stuck.
+    /// Whether kstatus, which Git tools use, takes the object for done: observed in this generation, ready, neither reconciling nor
+    /// stalled.
     async fn is_current(&self, name: &str) -> bool {
         let object = self.pipelines().get(name).await.expect("the object is there");
         let status = object.status.unwrap_or_default();
@@ -45,7 +46,7 @@ async fn d3_a_new_object_is_not_done_before_anybody_has_looked_at_it() {
     world.verified("asks", "r1").await;
     eventually("the first look", LIMIT, async || if world.is_current("p").await { Ok(()) } else { Err("not yet".to_owned()) }).await;
     assert!(world.is_current("asks").await && world.is_green("asks"));
-    // It is nobody's status: what was there at creation is skipped.
+    // The status that the API server sets at creation is not the operator's: a request that came with the object is skipped.
     let group = world.group(&topic, &[7]).await;
     world.apply("skipped", &group, ask("r1", "Earliest")).await;
     world.reaches("skipped", "r1", Stage::Skipped, "SkippedAtCreation").await;
@@ -65,7 +66,7 @@ async fn a2_success_of_an_earlier_request_is_not_told_of_one_that_nobody_looked_
     world.apply("p", &group, ask("a", "Earliest")).await;
     world.verified("p", "a").await;
     assert!(world.is_green("p") && world.is_current("p").await);
-    // What it is reached with is taken away, and another request is asked for: it cannot be looked at.
+    // The broker cannot be reached any more, and there is a new request: nobody can look what becomes of it.
     let unreachable = json!({ "tls": { "ca": { "secretKeyRef": { "name": "gone" } } } });
     world
         .patch("p", json!({ "kafka": unreachable, "offsetReset": { "id": "b", "to": { "position": null, "shiftBy": 1000 } } }))
@@ -76,11 +77,11 @@ async fn a2_success_of_an_earlier_request_is_not_told_of_one_that_nobody_looked_
     for _ in 0..3 {
         assert!(!world.is_green("p"), "{:?}", world.pipelines().get("p").await.map(|p| p.status));
     }
-    // The same after a restart, and on its way out.
+    // The same after a restart.
     world.restart();
     world.looks("p", 2).await;
     assert!(!world.is_green("p"));
-    // Seen again, it is told what became of it.
+    // Reachable again, the request gets its own result.
     world.patch("p", json!({ "kafka": { "tls": null } })).await.expect("taken");
     world.reaches("p", "b", Stage::Skipped, "AlreadyHandled").await;
 }
@@ -98,14 +99,17 @@ async fn a5_a_dry_run_under_an_id_that_was_used_has_its_own_result_and_the_reset
     let status = world.reaches("p", "r1", Stage::Planned, "PlanReady").await;
     let (_, _, message) = says(&status, "Ready");
     assert_has(message, &["at most 5 records would be replayed", "together with a new id"]);
-    assert!(reset(&status).dry_run && reset(&status).record_ref != reset(&done).record_ref, "{status:?}");
-    assert!(!world.is_green("p"), "nothing was reset by it");
-    // What the message says: dryRun: false with a new id runs; under the used one the result of then is told.
+    assert!(
+        reset(&status).dry_run && reset(&status).record_ref != reset(&done).record_ref,
+        "expected a dry run with a record of its own: {status:?}"
+    );
+    assert!(!world.is_green("p"), "a dry run must not be told as a success");
+    // As the message says: with a new id and without dryRun it runs; under the used id its old result is told.
     world.apply("p", &group, with(ask("r1", "Earliest"), "dryRun", json!(false))).await;
     let again = world.verified("p", "r1").await;
     assert_eq!(reset(&again).record_ref, reset(&done).record_ref);
     world.decides_twice("p").await;
-    assert_eq!(world.offset(&group, &topic).await, Some(5), "it did not run again");
+    assert_eq!(world.offset(&group, &topic).await, Some(5), "the offset, where nothing runs again");
     world.apply("p", &group, with(ask("r2", "Earliest"), "dryRun", json!(false))).await;
     world.verified("p", "r2").await;
     assert_eq!(world.offset(&group, &topic).await, Some(0));
@@ -126,7 +130,7 @@ async fn b12_what_was_given_up_along_with_its_object_binds_no_later_one() {
     let group = world.group(&topic, &[7]).await;
     for round in 1..=2 {
         world.known("p", &group).await;
-        // Its object is deleted between the write of the plan and the second look.
+        // The object is deleted between the write of the plan and the second look.
         proxied.traps.arm(Side::After, creates_record);
         world.apply("p", &group, ask("r1", "Earliest")).await;
         proxied.traps.sprung().await;
@@ -137,9 +141,9 @@ async fn b12_what_was_given_up_along_with_its_object_binds_no_later_one() {
             all => Err(format!("{all:?}")),
         })
         .await;
-        assert_eq!(world.offset(&group, &topic).await, Some(7), "nothing was sent");
+        assert_eq!(world.offset(&group, &topic).await, Some(7), "the offset, where nothing was sent");
     }
-    // The same manifest made anew is a request like any other: by hand it runs, and otherwise it is skipped.
+    // The same manifest, created again, is a request like any other: skipped, unless whenCreated is Run.
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.reaches("p", "r1", Stage::Skipped, "SkippedAtCreation").await;
     world.delete("p").await;
@@ -148,7 +152,7 @@ async fn b12_what_was_given_up_along_with_its_object_binds_no_later_one() {
     assert_eq!(world.offset(&group, &topic).await, Some(0));
     let records = world.all_records().await;
     assert_eq!(records.iter().filter(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Abandoned)).count(), 2, "{records:?}");
-    // Done, it is done for every later object.
+    // Once it was carried out, no later object runs it again.
     world.moved(&group, &topic, 5).await;
     world.delete("p").await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
@@ -171,15 +175,19 @@ async fn d7_what_git_applies_over_an_edit_by_hand_is_what_git_says() {
         async move { api.patch("p", &PatchParams::apply("git").force(), &Patch::Apply(manifest)).await }
     };
     git(spec(ask("r1", "Earliest"), "secretKeyRef")).await.expect("the first time");
-    // kubectl edit: another target, another place of the CA, and a field that this version does not know.
+    // `kubectl edit` sets another target, another source of the CA, and an unknown field.
     let by_hand = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
     let edit = json!({ "spec": {
         "kafka": { "tls": { "ca": { "secretKeyRef": null, "configMapKeyRef": { "name": "mine" } } } },
         "offsetReset": { "to": { "position": null, "shiftBy": -5, "unheardOf": 1 } }
     } });
     let edited = world.untyped().patch("p", &by_hand, &Patch::Merge(edit)).await.expect("an edit by hand");
-    assert_eq!(edited.data["spec"]["offsetReset"]["to"], json!({ "shiftBy": -5, "unheardOf": 1 }), "what is not known is kept in sight");
-    // Git again: exactly one target, and it is Git's.
+    assert_eq!(
+        edited.data["spec"]["offsetReset"]["to"],
+        json!({ "shiftBy": -5, "unheardOf": 1 }),
+        "the target, where unknown fields are kept"
+    );
+    // Git applies its manifest again: there is one target, and it is Git's.
     let merged = git(spec(ask("r2", "Latest"), "secretKeyRef")).await.expect("Git's manifest has one target");
     assert_eq!(merged.data["spec"]["offsetReset"]["to"], json!({ "position": "Latest" }));
     assert_eq!(merged.data["spec"]["kafka"]["tls"]["ca"], json!({ "secretKeyRef": { "name": "ca" } }));
@@ -187,7 +195,10 @@ async fn d7_what_git_applies_over_an_edit_by_hand_is_what_git_says() {
     let git = PatchParams::apply("another");
     let refused = world.untyped().patch("p", &git, &Patch::Apply(spec(ask("r3", "Earliest"), "secretKeyRef"))).await;
     let refused = refused.expect_err("two managers").to_string();
-    assert!(refused.contains(".spec.offsetReset.to") && !refused.contains(".spec.offsetReset.to.position"), "{refused}");
+    assert!(
+        refused.contains(".spec.offsetReset.to") && !refused.contains(".spec.offsetReset.to.position"),
+        "expected a conflict over the target as a whole: {refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

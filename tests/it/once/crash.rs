@@ -1,4 +1,4 @@
-//! O10 to O22: the operator is killed at each point where that matters, at the very call, by a proxy that stops it.
+//! O10, O15: the operator is killed while a proxy stops one of its calls.
 
 use serde_json::json;
 use stream_pipeline_operator::api::{RecordPhase, Stage};
@@ -12,13 +12,11 @@ use crate::support::status::reset;
 #[tokio::test(flavor = "multi_thread")]
 async fn o10_killed_after_the_record_nothing_was_sent_and_nothing_is() {
     let mut proxied = ProxiedWorld::new("o10a").await;
-    proxied.traps.arm(Side::After, creates_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::After, creates_record).await;
     proxied.crash();
     proxied.held().await;
     assert_eq!(proxied.commits(), 0);
-    // A person decides for a new id: the record is closed, so it runs.
+    // The record is closed, so a new id runs.
     proxied.world.apply("p", &proxied.group, ask("r2", "Latest")).await;
     proxied.world.verified("p", "r2").await;
     assert_eq!(proxied.offsets().await, [Some(10), Some(10), Some(10)]);
@@ -27,9 +25,7 @@ async fn o10_killed_after_the_record_nothing_was_sent_and_nothing_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o10_killed_between_plan_and_send_is_held_and_retry_sends_the_same_numbers_once() {
     let mut proxied = ProxiedWorld::new("o10b").await;
-    proxied.traps.arm(Side::Before, is_commit);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::Before, is_commit).await;
     proxied.crash();
     let status = proxied.held().await;
     assert_eq!(reset(&status).attempts, Some(1));
@@ -44,15 +40,13 @@ async fn o10_killed_between_plan_and_send_is_held_and_retry_sends_the_same_numbe
     let status = proxied.world.verified("p", "r1").await;
     assert_eq!(reset(&status).attempts, Some(2));
     assert_eq!(proxied.offsets().await, [Some(0), Some(0), Some(0)]);
-    assert_eq!(proxied.commits(), 2, "the one that was stopped, and the retry");
+    assert_eq!(proxied.commits(), 2, "commits: the stopped one and the retry");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o10_killed_after_the_commit_is_verified_by_looking() {
     let mut proxied = ProxiedWorld::new("o10c").await;
-    proxied.traps.arm(Side::After, is_commit);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::After, is_commit).await;
     proxied.crash();
     proxied.verified().await;
 }
@@ -60,9 +54,7 @@ async fn o10_killed_after_the_commit_is_verified_by_looking() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o10_killed_before_the_close_is_verified_by_looking() {
     let mut proxied = ProxiedWorld::new("o10d").await;
-    proxied.traps.arm(Side::Before, closes_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::Before, closes_record).await;
     proxied.crash();
     proxied.verified().await;
 }
@@ -84,9 +76,7 @@ async fn the_calls_of_one_reset_are_few_and_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o15_a_record_in_doubt_whose_object_is_gone_is_judged_by_who_waits_for_its_group() {
     let mut proxied = ProxiedWorld::new("o15d").await;
-    proxied.traps.arm(Side::After, creates_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::After, creates_record).await;
     proxied.kill();
     proxied.world.ask_to_delete("p").await;
     proxied.restart_with(&[]);
@@ -95,7 +85,7 @@ async fn o15_a_record_in_doubt_whose_object_is_gone_is_judged_by_who_waits_for_i
     proxied.world.reaches("q", "q1", Stage::Waiting, "AnotherResetOpen").await;
     proxied.world.verified("q", "q1").await;
     assert_eq!(proxied.offsets().await, [Some(10), Some(10), Some(10)]);
-    assert_eq!(proxied.commits(), 1, "nothing was sent for the one that is gone");
+    assert_eq!(proxied.commits(), 1, "commits, where nothing was sent for the deleted object");
     let mut phases: Vec<_> =
         proxied.world.all_records().await.into_iter().map(|r| (r.spec.request.id, r.status.map(|s| s.phase))).collect();
     phases.sort_by(|a, b| a.0.cmp(&b.0));

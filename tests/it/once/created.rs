@@ -27,12 +27,12 @@ async fn o16_a_manifest_applied_to_a_namespace_made_anew_is_skipped_loudly() {
         let output = world.testbed.kubectl(&args);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    assert!(world.all_records().await.is_empty(), "the ledger is lost");
+    assert!(world.all_records().await.is_empty(), "the records must be gone with the namespace");
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let status = world.reaches("p", "r1", Stage::Skipped, "SkippedAtCreation").await;
     assert_skipped(&status);
     assert!(world.warned("p", "SkippedAtCreation").await.contains("a restored or copied manifest moves nothing"));
-    // The id is used up, whatever is said about it now.
+    // The id stays skipped, however the request is edited.
     world.apply("p", &group, with(ask("r1", "Latest"), "whenCreated", json!("Run"))).await;
     world.decides_twice("p").await;
     world.apply("p", &group, with(ask("r1", "Latest"), "expiresAt", from_now(3600))).await;
@@ -96,11 +96,11 @@ async fn o27_a_target_edited_while_it_waits_is_taken_and_the_clock_goes_on() {
     assert!(world.all_records().await.is_empty());
     member.stop().await;
     let done = world.verified("p", "r1").await;
-    assert_eq!(world.offset(&group, &topic).await, Some(10), "the spec as it was when it ran");
+    assert_eq!(world.offset(&group, &topic).await, Some(10), "the offset, by the edited target");
     assert_eq!((reset(&done).accepted_at, reset(&done).deadline), (reset(&before).accepted_at, reset(&before).deadline));
     let record = world.record(&done).await;
     assert_eq!(Some(record.spec.deadline), reset(&before).deadline);
-    assert!(has_reason(&done, "Ready", "ResetVerified"), "no note of an edit");
+    assert!(has_reason(&done, "Ready", "ResetVerified"), "expected no hint at an edit");
     assert_eq!(world.all_records().await.len(), 1);
 }
 
@@ -109,7 +109,7 @@ async fn o28_a_request_that_nobody_saw_being_made_is_present_at_creation() {
     let mut world = World::without_operator("o28").await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
-    // Created with a request; and created without one, which was added before anybody had looked.
+    // One is created with a request; to the other it is added before the operator looked at it.
     world.apply("with", &group, ask("r1", "Earliest")).await;
     world.apply("added", &group, Value::Null).await;
     world.apply("added", &group, ask("r1", "Earliest")).await;
@@ -123,7 +123,7 @@ async fn o28_a_request_that_nobody_saw_being_made_is_present_at_creation() {
     world.looks("added", 2).await;
     assert_eq!(world.offset(&group, &topic).await, Some(7));
     assert!(world.all_records().await.is_empty());
-    // An object that was seen without the request: then it is new, also where nobody was there when it was asked.
+    // An object that was seen without the request: the request is new, also if no operator ran when it was made.
     let group = world.group(&topic, &[7]).await;
     world.known("seen", &group).await;
     world.kill_operator();
@@ -133,7 +133,7 @@ async fn o28_a_request_that_nobody_saw_being_made_is_present_at_creation() {
     assert_eq!(world.offset(&group, &topic).await, Some(0));
 }
 
-/// A record as a backup tool puts it back: an hour old, without its status.
+/// One dry run makes one record, and leaves its id for the reset.
 #[tokio::test(flavor = "multi_thread")]
 async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
     let mut world = World::new("p01").await;
@@ -160,7 +160,7 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
     assert_eq!(shown.totals, Some(totals));
     assert_eq!(world.closed(&record.name_any()).await, (RecordPhase::Planned, Reason::PlanReady));
     let record = world.record(&status).await;
-    // However often it is looked at, and whoever looks: one record, nothing more.
+    // However often the operator looks or starts, there is one record, and nothing more is written.
     world.restart();
     world.looks("p", 3).await;
     let writes = world.writes();
@@ -168,28 +168,28 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
     world.looks("p", 3).await;
     world.restart();
     world.looks("p", 3).await;
-    assert_eq!(world.writes(), writes, "at rest nothing is written");
-    // The numbers of then stay, also where they would be others now.
+    assert_eq!(world.writes(), writes, "writes while nothing changes");
+    // The plan stays as it was made, also where its numbers would be others now.
     kafka::produce(&world.bootstrap, &topic, 0, 5, |n| FIRST_RECORD_TIME + n).await;
     world.decides_twice("p").await;
     world.reaches("p", "r1", Stage::Planned, "PlanReady").await;
     let records = world.all_records().await;
     assert_eq!((records.len(), records[0].resource_version()), (1, record.resource_version()));
-    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(7), Some(20), Some(0)], "the backend is untouched");
+    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(7), Some(20), Some(0)], "offsets after a dry run");
     // Another spec under the same id is another plan.
     world.apply("p", &group, with(ask("r1", "Latest"), "dryRun", json!(true))).await;
     let other =
         world.wait("p", "the other plan", |s| s.offset_reset.as_ref().and_then(|r| r.plan.as_ref()).is_some_and(|p| p.skipped == 38)).await;
     assert_eq!((reset(&other).stage, reset(&other).record_ref == reset(&status).record_ref), (Stage::Planned, false));
     assert_eq!(world.all_records().await.len(), 2);
-    // The id is not used up.
+    // The same id runs afterwards.
     world.apply("p", &group, with(ask("r1", "Earliest"), "dryRun", json!(false))).await;
     let done = world.verified("p", "r1").await;
     assert_eq!(world.offsets(&group, &topic, 3).await, [Some(0), Some(0), Some(0)]);
-    assert_ne!(reset(&done).record_ref, reset(&status).record_ref, "its record is named apart");
+    assert_ne!(reset(&done).record_ref, reset(&status).record_ref, "the records of dry run and reset");
     let records = world.all_records().await;
     assert_eq!((records.len(), records.iter().filter(|r| r.spec.request.dry_run != Some(true)).count()), (3, 1));
-    // Now it is.
+    // From now on the id is used.
     world.moved(&group, &topic, 5).await;
     world.apply("p", &group, dry).await;
     world.decides_twice("p").await;
@@ -211,7 +211,7 @@ async fn p04_a_request_that_did_not_start_before_it_expired_never_runs() {
         assert_eq!((stalled, says(&status, "Ready").0, says(&status, "OffsetsReset").0), ("True", "False", "False"));
         assert_has(message, &["expiresAt passed before the reset could start; nothing was sent"]);
     };
-    // Passed while it waited.
+    // expiresAt passes while the request waits.
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "p04-member");
     member.wait().await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "expiresAt", from_now(3))).await;
@@ -224,7 +224,7 @@ async fn p04_a_request_that_did_not_start_before_it_expired_never_runs() {
     world.apply("p", &group, with(ask("r1", "Earliest"), "expiresAt", from_now(3600))).await;
     world.decides_twice("p").await;
     expired("r1").await;
-    // Passed before it was asked.
+    // expiresAt has passed when the request is made.
     world.apply("p", &group, with(ask("r2", "Earliest"), "expiresAt", from_now(-60))).await;
     expired("r2").await;
     world.decides_twice("p").await;

@@ -20,7 +20,7 @@ async fn two(test: &str, records: &[i64], offsets: &[i64]) -> (World, String, St
     let world = World::new(test).await;
     let topic = world.topic(records).await;
     let group = world.group(&topic, offsets).await;
-    // By name the other way round: it is the age that counts.
+    // The names sort the other way round: the age counts, not the name.
     world.known("z-old", &group).await;
     // Ages are whole seconds.
     a_second_passes().await;
@@ -34,15 +34,15 @@ async fn o08_the_oldest_acts_and_the_younger_takes_over_when_it_is_gone() {
     world.apply("a-young", &group, ask("y1", "Earliest")).await;
     let status = world.reaches("a-young", "y1", Stage::Waiting, "DuplicateGroup").await;
     let said = says(&status, "Ready").2;
-    assert!(said.contains(&format!("{}/z-old", world.namespace.name())) && said.contains("Waits until"), "{said}");
+    assert_has(said, &[&format!("{}/z-old", world.namespace.name()), "Waits until"]);
     assert!(world.all_records().await.is_empty());
-    // What it would do may be looked at.
+    // A dry run of the younger is allowed.
     world.known("b-dry", &group).await;
     let mut dry = ask("d1", "Earliest");
     dry["dryRun"] = json!(true);
     world.apply("b-dry", &group, dry).await;
     world.reaches("b-dry", "d1", Stage::Planned, "PlanReady").await;
-    // The oldest is not in the way of itself.
+    // The oldest runs.
     world.apply("z-old", &group, ask("o1", "Latest")).await;
     world.verified("z-old", "o1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(10)]);
@@ -61,7 +61,7 @@ async fn o08_of_two_in_one_apply_that_run_at_once_exactly_one_resets() {
         let group = world.group(&topic, &[7]).await;
         let names = [format!("a{round}"), format!("b{round}")];
         let asked = |position: &str| with(ask("r1", position), "whenCreated", json!("Run"));
-        // At once, or one right after the other, either first.
+        // Both at once, or one right after the other, in either order.
         match round % 3 {
             0 => drop(futures::join!(world.apply(&names[0], &group, asked("Earliest")), world.apply(&names[1], &group, asked("Latest")))),
             first => {
@@ -104,7 +104,7 @@ async fn o08_who_cannot_read_the_group_itself_blocks_nobody() {
     world.verified("young", "y1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
     let silent = world.pipelines().get("a-silent").await.expect("it is there").status.expect("it was looked at first");
-    assert!(silent.observed_uid.is_some() && silent.cluster_id.is_none(), "{silent:?}");
+    assert!(silent.observed_uid.is_some() && silent.cluster_id.is_none(), "expected to be seen, on no known cluster: {silent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,9 +143,9 @@ async fn what_another_namespace_wrote_informs_and_never_blocks() {
     let _operator = Operator::start_everywhere(own.0, Path::new(EXE), &flags(&[]));
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
-    // An older one that has read the group; it comes from a neighbour.
+    // An older object of the group, in another namespace.
     other.known("older", &group).await;
-    // And an open record of what was stopped for it, whose object is gone for good.
+    // And an open record there, of an object that is gone.
     let cluster_id = other.wait("older", "the cluster to be pinned", |s| s.cluster_id.is_some()).await.cluster_id.expect("pinned");
     let backend = BackendIdentity::Kafka { cluster_id, consumer_group: group.clone() };
     let spec = OffsetResetRecordSpec {
@@ -167,6 +167,9 @@ async fn what_another_namespace_wrote_informs_and_never_blocks() {
     let status = world.verified("young", "y1").await;
     assert_eq!(world.offsets(&group, &topic, 1).await, [Some(0)]);
     let warnings = world.record(&status).await.spec.plan.expect("a plan").warnings;
-    assert!(warnings.iter().any(|w| w.contains(&format!("{}/older", other.namespace.name()))), "{warnings:?}");
-    assert!(other.record_named("gone-0123456789abcdef").await.status.is_none(), "left to its own namespace");
+    assert!(
+        warnings.iter().any(|w| w.contains(&format!("{}/older", other.namespace.name()))),
+        "expected the older of the neighbour to be named: {warnings:?}"
+    );
+    assert!(other.record_named("gone-0123456789abcdef").await.status.is_none(), "the record of another namespace must stay open");
 }

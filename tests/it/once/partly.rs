@@ -54,7 +54,7 @@ impl Two {
             assert_has(message, &[&format!("{}-{partition} (code {code}, ", self.lost)]);
         }
         assert_has(message, &["the broker refused 2 partitions", says_too]);
-        assert!(!message.contains("onUnknownOutcome"), "{message}");
+        assert!(!message.contains("onUnknownOutcome"), "expected no advice to retry: {message}");
         let record = self.proxied.world.record(&status).await;
         let failures = &record.status.as_ref().expect("it is closed").failures;
         let failed: Vec<_> = failures.iter().map(|f| (f.topic.as_str(), f.partition, f.code)).collect();
@@ -96,8 +96,8 @@ async fn o13_a_topic_that_goes_under_the_commit_leaves_it_partly_applied_and_the
     .await;
     proxied.traps.release();
     two.partly("p", 3, "2 of 4 partitions at their target, 0 as before, 2 elsewhere").await;
-    assert_eq!(proxied.commits(), 1, "what does not stand as in the snapshot is not sent again");
-    // It comes again, and where it stood before: nothing more is sent.
+    assert_eq!(proxied.commits(), 1, "commits, where the rest is not sent again");
+    // The topic comes back, with the old offsets: nothing more is sent.
     proxied.world.decides_twice("p").await;
     kafka::create_topic(&proxied.world.bootstrap, lost, 2, &[]).await;
     kafka::commit(&proxied.world.bootstrap, group, &[(lost.as_str(), 0, 5, ""), (lost.as_str(), 1, 6, "")]).await;
@@ -107,7 +107,7 @@ async fn o13_a_topic_that_goes_under_the_commit_leaves_it_partly_applied_and_the
     assert_eq!(proxied.world.all_records().await.len(), 1);
 }
 
-/// Alice, whose rights can be taken from her, through a proxy.
+/// The operator logs in as alice, through a proxy, and loses a right under the commit.
 #[tokio::test(flavor = "multi_thread")]
 async fn o13_a_right_revoked_under_the_commit_is_tried_with_the_same_numbers_and_then_held() {
     let locked = SecuredWorld::without_operator("o13r").await;
@@ -142,7 +142,7 @@ async fn o13_a_right_revoked_under_the_commit_is_tried_with_the_same_numbers_and
         two.proxied.traps.sprung().await;
         // After the second look, at which the right was there.
         revoke();
-        // The second commit is stopped in its turn.
+        // The operator's second try is stopped too.
         two.proxied.traps.arm(Side::Before, is_commit);
         two.proxied.traps.let_go();
         two.proxied.traps.sprung().await;
@@ -157,8 +157,8 @@ async fn o13_a_right_revoked_under_the_commit_is_tried_with_the_same_numbers_and
             continue;
         }
         two.partly(name, 29, "2 of 4 partitions at their target, 2 as before, 0 elsewhere").await;
-        assert_eq!(two.proxied.commits() - before, 3, "sent again twice, not more");
-        // The right is there again: never a new plan for the rest.
+        assert_eq!(two.proxied.commits() - before, 3, "commits that were sent");
+        // The right is there again: the rest is not planned anew.
         grant();
         let other = two.proxied.world.unique("note");
         apply(&two, name, with(ask("r1", "Earliest"), "note", json!(other))).await;

@@ -1,4 +1,5 @@
-//! O20, O21, O34: records that people edit or delete, a consumer that comes back to where it was, an installation that is not seen.
+//! O20, O21, O34: records that people edit or delete, a consumer that reads again to where it was, an installation that the operator does
+//! not see.
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -58,9 +59,7 @@ async fn o20_a_record_that_a_person_edits_is_refused() {
 async fn o20_a_record_deleted_after_it_was_sent_is_missed_and_nothing_is_sent_again() {
     let mut proxied = ProxiedWorld::new("o20s").await;
     // The close is never answered, so that the status says that it was sent.
-    proxied.traps.arm(Side::Before, closes_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::Before, closes_record).await;
     proxied
         .world
         .wait("p", "the status to say that it was sent", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage == Stage::Sending))
@@ -68,14 +67,14 @@ async fn o20_a_record_deleted_after_it_was_sent_is_missed_and_nothing_is_sent_ag
     assert_eq!(proxied.landed().await, [[0, 0, 0]]);
     proxied.kill();
     let record = proxied.world.all_records().await.remove(0);
-    assert!(record.status.is_none(), "not closed");
+    assert!(record.status.is_none(), "the record must be open");
     proxied.world.records().delete(&record.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
     kafka::commit(&proxied.world.bootstrap, &proxied.group, &[(&proxied.topic, 0, 5, "")]).await;
     proxied.restart_with(&[]);
     let status = proxied.world.reaches("p", "r1", Stage::Held, "RecordMissing").await;
     assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "Unknown"));
     assert_has(says(&status, "Ready").2, &["it is not planned again"]);
-    // Neither an edit nor a wish to try again brings it back.
+    // Neither an edit nor onUnknownOutcome: Retry runs it again.
     let retry = with(ask("r1", "Earliest"), "onUnknownOutcome", json!("Retry"));
     proxied.world.apply("p", &proxied.group, retry).await;
     proxied.world.decides_twice("p").await;
@@ -91,9 +90,7 @@ async fn o20_a_record_deleted_after_it_was_sent_is_missed_and_nothing_is_sent_ag
 async fn o20_a_record_deleted_under_the_process_that_sent_it_or_after_its_close_brings_no_second_reset() {
     let proxied = ProxiedWorld::new("o20d").await;
     // While its close is under way.
-    proxied.traps.arm(Side::Before, closes_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::Before, closes_record).await;
     let record = proxied.world.all_records().await.remove(0);
     proxied
         .world
@@ -137,11 +134,9 @@ async fn o21_a_consumer_that_replays_to_the_very_snapshot_is_not_rewound_again()
         consumer.stop().await;
     };
     reads_to_the_end().await;
-    proxied.traps.arm(Side::After, is_commit);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::After, is_commit).await;
     proxied.kill();
-    assert_eq!(at().await, [Some(0), Some(0), Some(0)], "the write succeeded");
+    assert_eq!(at().await, [Some(0), Some(0), Some(0)], "offsets after the commit");
     reads_to_the_end().await;
     proxied.restart_with(&[]);
     let status = proxied.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
@@ -153,8 +148,12 @@ async fn o21_a_consumer_that_replays_to_the_very_snapshot_is_not_rewound_again()
         let landed = offsets_topic::landed(&direct, &group).await;
         landed.values().map(|offsets| offsets.iter().filter(|offset| **offset == 0).count()).max()
     };
-    assert_eq!((proxied.commits(), rewinds().await, at().await), (1, Some(1), end.to_vec()), "never a second rewind");
-    // Who would rather run twice says so.
+    assert_eq!(
+        (proxied.commits(), rewinds().await, at().await),
+        (1, Some(1), end.to_vec()),
+        "commits, rewinds and offsets, where one rewind was made"
+    );
+    // Only onUnknownOutcome: Retry sends it again.
     let retry = with(ask("r1", "Earliest"), "onUnknownOutcome", json!("Retry"));
     proxied.world.apply("p", &proxied.group, retry).await;
     proxied.world.verified("p", "r1").await;
@@ -175,9 +174,7 @@ async fn o34_what_an_installation_that_is_not_seen_does_to_the_group_is_seen_as_
         other.verified("p", id).await
     };
     // Between the first one's plan and its send.
-    proxied.traps.arm(Side::After, creates_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::After, creates_record).await;
     resets("b1", json!({ "position": "Latest" })).await;
     assert_eq!(proxied.offsets().await, [Some(10), Some(10), Some(10)]);
     let sent = proxied.commits();
@@ -186,7 +183,11 @@ async fn o34_what_an_installation_that_is_not_seen_does_to_the_group_is_seen_as_
     let status = proxied.world.verified("p", "r1").await;
     let record = proxied.world.record(&status).await;
     let plan = record.spec.plan.expect("a plan");
-    assert_eq!((plan.topics[0].from.as_slice(), record.spec.writer.map(|w| w.number)), (&[10, 10, 10][..], Some(2)), "planned anew");
+    assert_eq!(
+        (plan.topics[0].from.as_slice(), record.spec.writer.map(|w| w.number)),
+        (&[10, 10, 10][..], Some(2)),
+        "the offsets that the plan starts from, and its number"
+    );
     assert_eq!(proxied.landed().await, [[10, 10, 10], [0, 0, 0]]);
     // Between its send and its look at what came of it.
     proxied.traps.arm(Side::After, is_commit);
@@ -197,7 +198,11 @@ async fn o34_what_an_installation_that_is_not_seen_does_to_the_group_is_seen_as_
     let status = proxied.world.reaches("p", "r2", Stage::Held, "OffsetsMoved").await;
     assert_has(says(&status, "Ready").2, &["0 of 3 partitions at their target, 0 as before, 3 elsewhere"]);
     proxied.world.decides_twice("p").await;
-    assert_eq!(proxied.landed().await, [[10, 10, 10], [0, 0, 0], [10, 10, 10], [6, 6, 6]], "the other one's stands");
+    assert_eq!(
+        proxied.landed().await,
+        [[10, 10, 10], [0, 0, 0], [10, 10, 10], [6, 6, 6]],
+        "commits that landed, the last by the other installation"
+    );
     assert_eq!(proxied.world.record(&status).await.status.map(|s| s.phase), Some(RecordPhase::Held));
     assert_eq!((proxied.world.all_records().await.len(), other.all_records().await.len()), (2, 2));
 }

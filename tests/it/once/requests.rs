@@ -37,12 +37,12 @@ async fn o01_applied_again_or_restarted_nothing_moves_and_nothing_is_written() {
         world.looks("p", 3).await;
     }
     assert_eq!(world.offset(&group, &topic).await, Some(5));
-    assert_eq!(world.resource_version("p").await, version, "a rest and an apply without a change write nothing");
+    assert_eq!(world.resource_version("p").await, version, "a restart and an apply without a change must write nothing");
     // A re-sync that touches the object, as Git tools do.
     let touched = Patch::Merge(json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "hard" } } }));
     world.pipelines().patch("p", &PatchParams::default(), &touched).await.expect("it can be touched");
     world.looks("p", 3).await;
-    assert_eq!(world.writes(), writes, "no write at all");
+    assert_eq!(world.writes(), writes, "writes, where nothing is written");
     assert_eq!(world.offset(&group, &topic).await, Some(5));
     let records = world.all_records().await;
     assert_eq!(records.len(), 1);
@@ -105,7 +105,7 @@ async fn o04_a_changed_id_is_a_new_request_and_an_old_one_is_none() {
     world.moved(&group, &topic, 5).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let back = world.verified("p", "r1").await;
-    assert_eq!(reset(&back).record_ref, reset(&first).record_ref, "the result of then");
+    assert_eq!(reset(&back).record_ref, reset(&first).record_ref, "the record, where the old result is told");
     assert_eq!(reset(&back).completed_at, reset(&first).completed_at);
     world.decides_twice("p").await;
     assert_eq!(world.offset(&group, &topic).await, Some(5));
@@ -119,26 +119,30 @@ async fn o05_an_id_changed_while_an_earlier_request_runs() {
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
     world.known("p", &group).await;
-    // Before the plan is sent: its record is there, the answer to that is stopped.
+    // The id changes before the plan is sent: its record is there, and the answer to that write is stopped.
     proxied.traps.arm(Side::After, creates_record);
     world.apply("p", &group, ask("r1", "Earliest")).await;
     proxied.traps.sprung().await;
     let first = world.all_records().await.remove(0);
-    assert!(first.spec.plan.is_some(), "written ahead");
+    assert!(first.spec.plan.is_some(), "the plan must be in the record before it is sent");
     world.apply("p", &group, ask("r2", "Latest")).await;
     proxied.traps.disarm();
     let status = world.verified("p", "r2").await;
     assert_eq!(world.offset(&group, &topic).await, Some(10));
-    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].from, [7], "nothing of the first was sent");
+    assert_eq!(
+        world.record(&status).await.spec.plan.expect("a plan").topics[0].from,
+        [7],
+        "the offset that the plan starts from, where the first plan was not sent"
+    );
     let first = world.record_named(&first.name_any()).await;
     let said = first.status.as_ref().expect("it is closed");
     assert_eq!((said.phase, said.reason, first.spec.plan), (RecordPhase::Abandoned, Reason::NoLongerRequested, None));
     assert_has(&said.message, &["given up before anything was sent"]);
-    // After it was sent: the close is stopped. It is closed first, by looking, then the next one runs.
+    // The id changes after the plan was sent, while the close is stopped: the first is read back and closed, then the next one runs.
     proxied.traps.arm(Side::Before, closes_record);
     world.apply("p", &group, ask("r3", "Earliest")).await;
     proxied.traps.sprung().await;
-    assert_eq!(world.offset(&group, &topic).await, Some(0), "sent");
+    assert_eq!(world.offset(&group, &topic).await, Some(0), "the offset after the commit");
     let third = world.all_records().await.into_iter().find(|r| r.spec.request.id == "r3").expect("its record");
     world.apply("p", &group, ask("r4", "Latest")).await;
     proxied.traps.disarm();
@@ -147,9 +151,9 @@ async fn o05_an_id_changed_while_an_earlier_request_runs() {
     let (third, fourth) = (world.record_named(&third.name_any()).await, world.record(&status).await);
     let said = third.status.expect("it is closed");
     assert_eq!((said.phase, said.reason), (RecordPhase::Verified, Reason::ResetVerified));
-    assert!(said.completed_at <= fourth.spec.created_at, "closed first");
+    assert!(said.completed_at <= fourth.spec.created_at, "the earlier record must be closed before the next one is made");
     assert_eq!(fourth.spec.plan.expect("a plan").topics[0].from, [0]);
-    // The dropped id is used up: it does not come back to life.
+    // The id that was given up does not run any more.
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.reaches("p", "r1", Stage::Failed, "AbandonedUnrun").await;
     world.decides_twice("p").await;
@@ -169,7 +173,7 @@ async fn o06_an_id_that_is_removed_runs_nothing_and_the_last_result_stays() {
     let nothing = |s: &StreamPipelineStatus| condition(s, "Ready").is_some_and(|c| c.status == "True" && c.reason == "NothingRequested");
     world.apply("p", &group, Value::Null).await;
     let status = world.wait("p", "nothing to be requested", nothing).await;
-    assert_eq!(status.offset_reset, done.offset_reset, "the last result stays readable");
+    assert_eq!(status.offset_reset, done.offset_reset, "the last result must stay in the status");
     assert_eq!((says(&status, "OffsetsReset").0, says(&status, "OffsetsReset").1), ("True", "ResetVerified"));
     assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none());
     assert_eq!(status.acknowledged_id, None);
@@ -192,9 +196,9 @@ async fn o06_an_id_that_is_removed_runs_nothing_and_the_last_result_stays() {
     world.decides_twice("p").await;
     assert_eq!(world.offset(&group, &topic).await, Some(5));
     assert_eq!(world.all_records().await.len(), 1);
-    // Nobody waits any more, so nobody says so.
+    // Nothing waits any more, and the status does not say so.
     let status = world.wait("p", "nothing to be requested", nothing).await;
-    assert_ne!(status.offset_reset.as_ref().map(|r| r.stage), Some(Stage::Waiting), "column RESET");
+    assert_ne!(status.offset_reset.as_ref().map(|r| r.stage), Some(Stage::Waiting), "the stage that kubectl shows");
     assert!(condition(&status, "OffsetsReset").is_none_or(|c| !c.message.contains("starts by itself")), "{:?}", status.conditions);
 }
 
@@ -206,7 +210,7 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
     world.known("p", &group).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
-    // What may be said afterwards is no edit.
+    // A note does not count as an edit of the request.
     world.apply("p", &group, with(ask("r1", "Earliest"), "note", json!("ticket 4711"))).await;
     world.decides_twice("p").await;
     world.verified("p", "r1").await;
@@ -217,11 +221,11 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
         assert_eq!(ready, "True");
         assert_has(message, &["Choose a new id to run it", "1 of 1 partition read back as planned"]);
         assert_eq!((says(&status, "OffsetsReset").0, says(&status, "OffsetsReset").1), ("True", "ResetVerified"));
-        // Who waits for success of what is asked for now goes on waiting.
+        // Whoever waits for success of the edited request goes on waiting.
         let now = world.pipelines().get("p").await.expect("the object is there").metadata.generation;
         assert!(condition(&status, "OffsetsReset").is_some_and(|c| c.observed_generation < now), "{:?}", status.conditions);
-        assert!(status.observed_generation < now, "{status:?}");
-        assert!(!world.is_green("p"), "kubectl wait");
+        assert!(status.observed_generation < now, "expected the status to be of an earlier generation than {now:?}: {status:?}");
+        assert!(!world.is_green("p"), "kubectl wait must not return yet");
         assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none());
     };
     edited(&world).await;
@@ -231,7 +235,7 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
     edited(&world).await;
     assert_eq!(world.offset(&group, &topic).await, Some(0));
     assert_eq!(world.all_records().await.len(), 1);
-    // Edited back, the note goes.
+    // Edited back, the hint goes.
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
     assert!(world.is_green("p"));
@@ -260,7 +264,7 @@ async fn o14_what_happens_to_a_group_after_its_reset_is_life() {
         assert_eq!((says(&status, "Ready").0, says(&status, "OffsetsReset").0), ("True", "True"));
         assert_eq!(world.offset(&group, &topic).await, Some(offset));
     }
-    // Neither do a consumer and new records arm it again.
+    // A consumer and new records do not start it again either.
     kafka::produce(&world.bootstrap, &topic, 0, 5, |n| FIRST_RECORD_TIME + n).await;
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "o14-member");
     member.wait().await;

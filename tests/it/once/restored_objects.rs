@@ -1,4 +1,4 @@
-//! O03, O17, O24, O25, O31: what a backup, a clone, a revert in Git, a forged status or a forced replacement brings runs nothing twice.
+//! O03, O17, O24, O25, O31: a backup, a clone, a revert in Git, a forged status or a forced replacement runs nothing a second time.
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -43,7 +43,7 @@ async fn o03_an_object_restored_without_its_status_is_not_run_again() {
     let record = world.record(&status).await;
     let kept = backup(world.pipelines().get("p").await.expect("it is there"));
     world.moved(&group, &topic, 5).await;
-    // Deleted and put back while the operator looks on, and while it is away.
+    // Deleted and put back while the operator runs, and while it does not.
     for away in [false, true] {
         if away {
             world.kill_operator();
@@ -77,7 +77,7 @@ async fn o03_the_status_of_an_object_is_lost_and_its_record_tells_the_result() {
     let mut object = world.pipelines().get("p").await.expect("it is there");
     object.status = None;
     let bare = world.pipelines().replace_status("p", &PostParams::default(), &object).await.expect("the status is taken away");
-    assert!(bare.status.is_none_or(|s| s.observed_uid.is_none()), "nothing is left of it");
+    assert!(bare.status.is_none_or(|s| s.observed_uid.is_none()), "the status must be empty");
     world.start_operator();
     let told = world.verified("p", "r1").await;
     assert_eq!((&reset(&told).record_ref, reset(&told).completed_at), (&reset(&done).record_ref, reset(&done).completed_at));
@@ -89,9 +89,7 @@ async fn o03_the_status_of_an_object_is_lost_and_its_record_tells_the_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o03_an_object_restored_in_the_middle_of_its_reset_leaves_the_plan_unsent() {
     let mut proxied = ProxiedWorld::new("o03m").await;
-    proxied.traps.arm(Side::After, creates_record);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::After, creates_record).await;
     proxied.kill();
     let kept = backup(proxied.world.pipelines().get("p").await.expect("it is there"));
     proxied.world.delete("p").await;
@@ -100,7 +98,7 @@ async fn o03_an_object_restored_in_the_middle_of_its_reset_leaves_the_plan_unsen
     let status = proxied.world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
     assert_has(says(&status, "Ready").2, &["(Held)"]);
     proxied.world.decides_twice("p").await;
-    assert_eq!(proxied.commits(), 0, "nothing was sent");
+    assert_eq!(proxied.commits(), 0, "commits, where nothing was sent");
     let all = proxied.world.all_records().await;
     assert_eq!(
         all.iter().map(|r| r.status.as_ref().map(|s| (s.phase, s.reason))).collect::<Vec<_>>(),
@@ -118,7 +116,7 @@ async fn o17_an_object_cloned_to_another_name_or_namespace_with_its_request_is_s
     world.verified("p", "r1").await;
     let source = world.pipelines().get("p").await.expect("it is there");
     world.moved(&group, &topic, 5).await;
-    // The original goes, so that nothing but the clone itself could keep it from running.
+    // The original is deleted, so that it is not why the clone does not run.
     world.delete("p").await;
     let mut clone = backup(source.clone());
     clone.metadata.name = Some("clone".to_owned());
@@ -136,7 +134,7 @@ async fn o17_an_object_cloned_to_another_name_or_namespace_with_its_request_is_s
         assert_eq!(world.offset(&group, &topic).await, Some(5), "{name}");
         at.delete(&name).await;
     }
-    assert_eq!(world.all_records().await.len(), 1, "the original's");
+    assert_eq!(world.all_records().await.len(), 1, "records, where only the original has one");
     assert!(elsewhere.all_records().await.is_empty());
     // A new id on the clone runs.
     put_back(&elsewhere, &backup(source)).await;
@@ -151,7 +149,7 @@ async fn o24_a_revert_to_an_earlier_id_whose_record_is_gone_runs_nothing() {
     let mut world = World::new("o24").await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
-    // One that was skipped and never had a record, one whose table is pruned, one whose record is gone; the last one stands.
+    // A skipped request without a record, one whose plan is dropped from the record, one whose record is deleted, and the last one.
     world.apply("p", &group, ask("skipped", "Earliest")).await;
     assert_skipped(&world.reaches("p", "skipped", Stage::Skipped, "SkippedAtCreation").await);
     for (id, position) in [("pruned", "Earliest"), ("gone", "Latest"), ("last", "Earliest")] {
@@ -180,11 +178,14 @@ async fn o24_a_revert_to_an_earlier_id_whose_record_is_gone_runs_nothing() {
         world.apply("p", &group, ask(id, position(id))).await;
         let status = world.reaches("p", id, stage, reason).await;
         assert_eq!(says(&status, "Ready").0, "True");
-        assert!(reason != "AlreadyHandled" || says(&status, "Ready").2.contains("A new id asks again"), "{status:?}");
+        assert!(
+            reason != "AlreadyHandled" || says(&status, "Ready").2.contains("A new id asks again"),
+            "expected advice to use a new id: {status:?}"
+        );
         world.decides_twice("p").await;
         assert_eq!(world.offset(&group, &topic).await, Some(5), "{id}");
     }
-    assert_eq!(world.all_records().await.len(), 1, "none was made");
+    assert_eq!(world.all_records().await.len(), 1, "records");
     world.apply("p", &group, ask("new", "Earliest")).await;
     let status = world.verified("p", "new").await;
     assert_eq!(world.offset(&group, &topic).await, Some(0));
@@ -195,7 +196,7 @@ async fn o24_a_revert_to_an_earlier_id_whose_record_is_gone_runs_nothing() {
 async fn o25_a_restored_or_forged_status_is_never_acted_upon() {
     let mut world = World::new("o25").await;
     let topic = world.topic(&[10]).await;
-    // Another pipeline's record, held: what it says could be sent.
+    // The record of another pipeline, whose plan must not be sent.
     let other = world.group(&topic, &[7]).await;
     world.known("other", &other).await;
     world.apply("other", &other, ask("r1", "Earliest")).await;
@@ -211,7 +212,7 @@ async fn o25_a_restored_or_forged_status_is_never_acted_upon() {
     };
     let retry = with(ask("r1", "Latest"), "onUnknownOutcome", json!("Retry"));
     let late = with(ask("r1", "Latest"), "waitTimeout", json!("1m"));
-    // Stage told, the request, whose uid it carries, and what becomes of it.
+    // Name, forged stage, request, whether the status has the object's own uid, and the end.
     let cases = [
         ("sending", "Sending", ask("r1", "Latest"), true, (Stage::Held, "RecordMissing")),
         ("pausing", "Pausing", ask("r1", "Latest"), true, (Stage::Held, "RecordMissing")),
@@ -244,14 +245,14 @@ async fn o25_a_restored_or_forged_status_is_never_acted_upon() {
         }
         assert_eq!(world.offset(group, &topic).await, Some(7), "{name}: nothing is sent");
     }
-    assert_eq!(world.all_records().await.len(), 1, "the other pipeline's");
-    // Numbers and names are told anew from what is: a request that runs is made of its own.
+    assert_eq!(world.all_records().await.len(), 1, "records, where only the other pipeline has one");
+    // The next request makes its own plan and record; nothing of the forged status is used.
     world.apply("sending", &groups[0], ask("r2", "Latest")).await;
     let status = world.verified("sending", "r2").await;
     assert_eq!(reset(&status).plan.as_ref().map(|p| (p.partitions, p.replayed, p.skipped)), Some((1, 0, 3)));
     assert_ne!(world.record(&status).await.name_any(), others);
     assert_eq!(world.offset(&groups[0], &topic).await, Some(10));
-    assert_eq!(world.offset(&other, &topic).await, Some(0), "the other pipeline is as it was");
+    assert_eq!(world.offset(&other, &topic).await, Some(0), "the offset of the other pipeline");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,7 +266,7 @@ async fn o31_replaced_by_force_while_it_waits_it_runs_once() {
     for _ in 0..2 {
         world.apply("p", &group, run.clone()).await;
         world.reaches("p", "r1", Stage::Waiting, "GroupActive").await;
-        assert!(world.all_records().await.is_empty(), "unrun");
+        assert!(world.all_records().await.is_empty(), "expected no record of a request that did not run");
         world.delete("p").await;
     }
     world.apply("p", &group, run.clone()).await;
@@ -274,7 +275,7 @@ async fn o31_replaced_by_force_while_it_waits_it_runs_once() {
     world.verified("p", "r1").await;
     assert_eq!(world.offset(&group, &topic).await, Some(0));
     world.moved(&group, &topic, 5).await;
-    // Once more, when it has run: not again.
+    // Replaced once more after it ran: it does not run again.
     world.delete("p").await;
     world.apply("p", &group, run).await;
     world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
@@ -295,7 +296,7 @@ async fn o31_replaced_by_force_between_its_record_and_its_send_it_runs_once() {
     proxied.world.delete("p").await;
     proxied.world.apply("p", &proxied.group, run).await;
     proxied.traps.release();
-    // Its record tells that nothing was sent for the object that is gone.
+    // The record says that nothing was sent for the deleted object, so the request runs.
     let status = proxied.world.verified("p", "r1").await;
     proxied.world.decides_twice("p").await;
     assert_eq!((proxied.commits(), proxied.landed().await), (1, vec![vec![0, 0, 0]]));

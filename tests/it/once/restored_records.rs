@@ -1,4 +1,4 @@
-//! O30, O32: records that a backup tool put there, and what a Git tool must not find on ours.
+//! O30, O32: records that a backup tool restored, and labels of Git tools, which must not be on the operator's records.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ async fn restore(world: &World, pipeline: &StreamPipeline, cluster_id: &str, uid
     name
 }
 
-/// From 7 to 0 on partition 0.
+/// A plan for partition 0, from 7 to 0.
 fn plan(topic: &str) -> RecordedPlan {
     let rows = TopicPlan {
         name: topic.to_owned(),
@@ -68,7 +68,7 @@ async fn o30_a_record_restored_without_its_status_is_closed_and_nothing_is_sent(
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
     world.known("own", &group).await;
-    // A record of its own, closed: what it says is lost in a moment.
+    // A closed record, whose status is lost when it is restored.
     world.apply("own", &group, ask("r1", "Earliest")).await;
     let status = world.verified("own", "r1").await;
     let cluster_id = status.cluster_id.clone().expect("the cluster's id");
@@ -77,9 +77,9 @@ async fn o30_a_record_restored_without_its_status_is_closed_and_nothing_is_sent(
     let own = world.pipelines().get("own").await.expect("it is there");
     world.records().delete(&real.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
     let restored = restore(&world, &own, &cluster_id, &own.uid().expect("a uid"), real.spec.plan.clone()).await;
-    assert_eq!(restored, real.name_any(), "named as the operator names it");
+    assert_eq!(restored, real.name_any(), "the name of the restored record");
     world.moved(&group, &topic, 7).await;
-    // Manifests and records put back together: the objects have other uids than the records know. With and without a plan.
+    // Objects and records restored together, with and without a plan: the objects have other uids than the records say.
     let mut put_back = vec![("own", group, restored)];
     for (name, plan, request) in [
         ("planned", Some(plan(&topic)), ask("r1", "Earliest")),
@@ -105,7 +105,7 @@ async fn o30_a_record_restored_without_its_status_is_closed_and_nothing_is_sent(
         assert_eq!(world.offset(group, &topic).await, Some(7), "{name}: nothing is sent");
     }
     assert_eq!(world.all_records().await.len(), put_back.len());
-    // A leftover of another id is closed too, and does not hinder a new request.
+    // A restored record of another id is closed too, and does not block a new request.
     world.kill_operator();
     let (name, group, _) = &put_back[1];
     let other = world.apply(name, group, ask("r0", "Earliest")).await;
@@ -153,13 +153,13 @@ async fn o32_nothing_of_the_parents_metadata_is_on_the_record() {
     let real = world.record(&world.verified("p", "r1").await).await;
     let ours = |record: &OffsetResetRecord| {
         assert!(record.annotations().is_empty() && record.finalizers().is_empty(), "{:?}", record.metadata);
-        assert!(record.owner_references().is_empty(), "it outlives its StreamPipeline");
+        assert!(record.owner_references().is_empty(), "expected no owner, since a record outlives its object");
         record.labels().clone()
     };
     assert_eq!(ours(&dry), BTreeMap::from([(PIPELINE_LABEL.to_owned(), "p".to_owned())]));
     let backend = (BACKEND_LABEL.to_owned(), backend_label(&real.spec.backend));
     assert_eq!(ours(&real), BTreeMap::from([(PIPELINE_LABEL.to_owned(), "p".to_owned()), backend]));
-    // It outlives the parent.
+    // The record outlives the object.
     world.delete("p").await;
     assert_eq!(world.record_named(&real.name_any()).await.resource_version(), real.resource_version());
 }

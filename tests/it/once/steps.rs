@@ -1,4 +1,4 @@
-//! O20, O24: what takes more than one step: a plan exchanged through "no plan", an id that so many others came after.
+//! O20, O24: a plan that is exchanged in two steps, and an id that fifty others came after.
 
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
@@ -15,9 +15,7 @@ use crate::support::world::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn o20_a_plan_exchanged_in_two_steps_is_refused_and_never_sent() {
     let mut proxied = ProxiedWorld::new("o20x").await;
-    proxied.traps.arm(Side::Before, is_commit);
-    proxied.ask().await;
-    proxied.traps.sprung().await;
+    proxied.ask_and_stop(Side::Before, is_commit).await;
     proxied.crash();
     let status = proxied.held().await;
     let record = proxied.world.record(&status).await;
@@ -39,7 +37,7 @@ async fn o20_a_plan_exchanged_in_two_steps_is_refused_and_never_sent() {
     });
     let status = told.await;
     assert_eq!((says(&status, "Stalled").0, proxied.offsets().await), ("True", vec![Some(7), Some(8), Some(9)]));
-    assert!(proxied.landed().await.is_empty(), "nothing was sent");
+    assert!(proxied.landed().await.is_empty(), "commits, where nothing was sent");
     let record = proxied.world.record(&status).await;
     assert_eq!(
         (record.status.map(|s| (s.phase, s.attempt)), record.spec.writer.map(|w| w.attempt)),
@@ -57,7 +55,7 @@ async fn o24_of_fifty_ended_ids_none_runs_and_one_before_them_is_known_by_its_re
         world.apply("p", &group, ask(id, "Earliest")).await;
         world.verified("p", id).await;
     }
-    // As if 49 others had come in between.
+    // As if 49 other requests had ended in between.
     let mut ended = vec!["oldest".to_owned()];
     ended.extend((1..50).map(|n| format!("x{n}")));
     let patch = Patch::Merge(json!({ "status": { "endedIDs": ended } }));
@@ -66,7 +64,7 @@ async fn o24_of_fifty_ended_ids_none_runs_and_one_before_them_is_known_by_its_re
     let status = world.verified("p", "last").await;
     ended.remove(0);
     ended.push("before".to_owned());
-    assert_eq!(status.ended_ids, ended, "the newest fifty");
+    assert_eq!(status.ended_ids, ended, "the newest fifty ids that have ended");
     world.moved(&group, &topic, 5).await;
     for (id, stage, reason) in [("oldest", Stage::Verified, "ResetVerified"), ("x25", Stage::Skipped, "AlreadyHandled")] {
         world.apply("p", &group, ask(id, "Earliest")).await;

@@ -1,4 +1,4 @@
-//! D1 on a broker that has rights and Secrets: the command and the key that a message names are run and added as they stand.
+//! D1 on the secured broker: commands and keys that a message names are run and added as they are written.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn lacks(part: &str) -> impl Fn(&StreamPipelineStatus) -> bool + use<'_> {
     move |s| condition(s, "Ready").is_some_and(|c| c.reason == "PermissionMissing" && c.message.contains(part))
 }
 
-/// Names that want quoting in a shell, and a user whose name is known from the Secret.
+/// The names need quotes in a shell; the user is known from the Secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_the_commands_that_grant_a_missing_right_run_as_they_stand() {
     let locked = SecuredWorld::new("sd1", &[]).await;
@@ -38,7 +38,7 @@ async fn d1_the_commands_that_grant_a_missing_right_run_as_they_stand() {
     assert_eq!(locked.world.offset(&group, &topic).await, Some(0));
 }
 
-/// Where the brokers alone know the name: it is said where it is to be found, and that is where it is.
+/// Only the brokers know the name of the principal: the message says where to find it.
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_a_principal_that_the_operator_cannot_know_is_told_with_where_to_find_it() {
     let locked = SecuredWorld::new("sd2", &[]).await;
@@ -82,7 +82,7 @@ async fn d1_the_secret_and_the_keys_that_a_message_names_are_added_until_it_work
     locked.world.verified("p", "r1").await;
 }
 
-/// B6: two objects of one group whose principals see different topics; each rests for its own quiet period.
+/// B6: two objects of one group, whose users may see different topics: each has a quiet period of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn b6_what_one_principal_sees_is_no_movement_to_another_that_sees_other_topics() {
     let locked = SecuredWorld::new("sb6", &["--recheck-idle=500ms", "--recheck-waiting=500ms"]).await;
@@ -101,10 +101,10 @@ async fn b6_what_one_principal_sees_is_no_movement_to_another_that_sees_other_to
         locked.world.wait(user, "the operator to see the object", |s| s.cluster_id.is_some()).await;
         ways.push(way);
     }
-    // Looks at both alternate: neither may look like a move to the other.
+    // The operator looks at both in turn: the other topics of one must not look like a movement to the other.
     let asked = |id: &str| with(with(run(id), "quietPeriod", json!("4s")), "waitTimeout", json!("80s"));
     for (way, topic) in ways.iter().zip(&topics).rev() {
-        // The older acts; the younger asks only for what it would do.
+        // The older one resets; the younger one makes a dry run.
         let older = way.name == "sb6-one";
         let request = if older { asked("r1") } else { with(asked("r1"), "dryRun", json!(true)) };
         locked.apply(&way.name, way, &group, request).await;
@@ -115,8 +115,8 @@ async fn b6_what_one_principal_sees_is_no_movement_to_another_that_sees_other_to
         moving(s) || s.offset_reset.as_ref().is_some_and(|r| r.stage.is_final())
     });
     let status = status.await;
-    assert!(!moving(&status), "{status:?}");
+    assert!(!moving(&status), "expected no movement to be told: {status:?}");
     locked.world.verified("sb6-one", "r1").await;
-    assert_eq!(locked.world.offset(&group, &topics[0]).await, Some(0), "what it sees");
-    assert_eq!(locked.world.offset(&group, &topics[1]).await, Some(8), "and nothing else");
+    assert_eq!(locked.world.offset(&group, &topics[0]).await, Some(0), "the topic that the user sees");
+    assert_eq!(locked.world.offset(&group, &topics[1]).await, Some(8), "the topic that the user does not see");
 }

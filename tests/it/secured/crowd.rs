@@ -1,4 +1,4 @@
-//! Many that are wrong beside one that is right; and nothing of what is secret is shown (F06).
+//! F06, F15: many with a wrong password beside one with the right one; and no secret is shown.
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
@@ -31,7 +31,7 @@ async fn f15_fifty_with_a_wrong_password_do_not_hinder_one_and_log_in_seldom() {
     let tries = relay.came();
     assert!((1..=12).contains(&tries), "{tries} log-ins of fifty that are one account");
     let threads = process::threads(locked.world.operator().pid());
-    // What is told again is not written again: each write would wake the operator, which would try again.
+    // A status that says the same is not written again: each write would wake the operator, which would try again.
     let writes = locked.world.writes().iter().filter(|w| w.contains("/status")).count();
     println!("{tries} log-ins, {threads} threads, {writes} writes of a status");
     assert!(writes < 200, "{writes} writes of a status");

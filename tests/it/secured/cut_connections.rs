@@ -12,7 +12,7 @@ fn cut(stream: TcpStream) {
     stream.set_zero_linger().expect("the socket is open");
 }
 
-/// Leads to the broker, and cuts a connection after so many answers.
+/// A relay to the broker that resets each connection after so many answers.
 async fn firewall(broker: String, answers: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
@@ -65,6 +65,9 @@ async fn d8_a_connection_that_is_cut_on_the_way_is_not_told_as_a_listener_that_w
             .await;
         let message = says(&status, "BackendReachable").2;
         println!("{name}: {message}");
-        assert!(!message.contains("wants SASL") && !message.contains("the listener speaks TLS"), "{message}");
+        assert!(
+            !message.contains("wants SASL") && !message.contains("the listener speaks TLS"),
+            "expected no advice about SASL or TLS: {message}"
+        );
     }
 }

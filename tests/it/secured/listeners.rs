@@ -1,4 +1,4 @@
-//! The rows that every backend passes, by every way in.
+//! A01, K01, K03, O01 by every kind of listener and log-in.
 
 use serde_json::json;
 use stream_pipeline_operator::api::Stage;
@@ -114,6 +114,6 @@ async fn o01_applied_again_nothing_happens_by_any_way_in() {
         assert!(condition(&status, "Stalled").is_none());
         assert_eq!(locked.world.offset(group, topic).await, Some(5), "{}", way.name);
     }
-    assert_eq!(locked.world.writes(), writes, "no write at all");
+    assert_eq!(locked.world.writes(), writes, "writes, where nothing is written");
     assert_eq!(locked.world.all_records().await.len(), doors.len());
 }

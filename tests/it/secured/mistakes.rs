@@ -40,7 +40,7 @@ impl Cases {
         self.cases.push(Case { way: Way::new(name, at.to_owned(), tls, sasl), reason, said, cure });
     }
 
-    /// `within`: from the request to the word.
+    /// `within`: how soon after the request the mistake must be told.
     async fn run(self, within: Duration) {
         let Self { locked, cases } = self;
         let world = &locked.world;
@@ -85,9 +85,9 @@ impl Cases {
     }
 }
 
-/// Long enough that waiting for it would be seen.
+/// A deadline so long that waiting for it would show.
 const LONG: [&str; 3] = ["--call-deadline=40s", "--send-window=5s", "--concurrency=8"];
-/// What is definite is told before that.
+/// What the broker refuses must be told within this, long before the deadline.
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +164,7 @@ async fn f04_a_log_in_that_is_refused_is_named_at_once_and_put_right() {
     f04.run(SOON).await;
 }
 
-/// Nobody refuses here: only the deadline tells.
+/// Nothing is refused here: only the deadline shows the mistake.
 #[tokio::test(flavor = "multi_thread")]
 async fn f04_who_hangs_up_or_is_not_there_is_named_and_put_right() {
     let mut f04 = Cases::new("sf04-gone", &["--call-deadline=2s"]).await;
@@ -198,7 +198,7 @@ async fn f04_who_hangs_up_or_is_not_there_is_named_and_put_right() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f04_a_token_that_is_not_to_be_had_is_named_at_once_and_put_right() {
-    // Tokens are waited for as long as calls are.
+    // The deadline of a call is also that for a token.
     let mut f04 = Cases::new("sf04-token", &["--call-deadline=6s"]).await;
     let s = f04.locked.secured;
     let good = || Cure::Object(Way::new("good", s.oauth(), tls(), oauth(&s.tokens().url(), "token-client")));

@@ -1,4 +1,4 @@
-//! O33, B3: what reaches the brokers is taken away while the operator keeps a Deployment at 0.
+//! O33, B3: the operator loses its way to the brokers while it keeps a Deployment at 0.
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
@@ -13,7 +13,7 @@ use crate::support::secured::{LOCAL, SecuredWorld, Way, login, run, tls};
 use crate::support::status::{assert_has, has_reason, says};
 use crate::support::world::{LIMIT, World};
 
-/// At 0 for the request `r1`, whose pods do not stop, so that it stays there.
+/// A Deployment that request `r1` has scaled to 0. Its pods do not stop, so it stays there.
 struct Paused {
     pods: Pods,
     locked: SecuredWorld,
@@ -32,7 +32,7 @@ impl Paused {
         paused
     }
 
-    /// `wait`: for so long; None: it only waits for its members, which nobody stops.
+    /// With `wait` as the time-out of a pause; without it the request only waits for the members, which nobody stops.
     async fn with(test: &str, wait: Option<&str>, flags: &[&str]) -> Self {
         let mut locked = SecuredWorld::without_operator(test).await;
         let user = format!("{test}-user");
@@ -92,7 +92,7 @@ impl Paused {
         self.world().wait("p", "the missing Secret to be told", told).await;
     }
 
-    /// WorkloadWorld back, which the record says; nothing was reset.
+    /// Waits until the workload is scaled back and the record says so.
     async fn is_back(&self) {
         self.counts(2).await;
         let record = self.world().only_record().await.metadata.name.expect("a name");
@@ -127,7 +127,7 @@ async fn o33_paused_and_its_secret_deleted_it_is_scaled_back_when_the_object_is_
     paused.is_back().await;
 }
 
-/// The broker lets nobody in with what the Secret still holds.
+/// The broker refuses the old password, which is still in the Secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_and_its_password_rotated_it_is_scaled_back_at_its_deadline() {
     let mut paused = Paused::new("sp4", "25s").await;
@@ -142,7 +142,7 @@ async fn paused_and_its_password_rotated_it_is_scaled_back_at_its_deadline() {
     paused.is_back().await;
 }
 
-/// O33: what the namespace held goes with it, in each phase, also without the Secret; and what was left of it is in nobody's way.
+/// O33: the namespace can be deleted in each phase, also without the Secret; and nothing of it blocks another namespace.
 async fn namespace_goes(locked: SecuredWorld, group: &str, topic: &str, test: &str) {
     // Long before the deadline of the finalizer.
     locked.world.delete_namespace().await;
@@ -166,7 +166,7 @@ async fn o33_a_namespace_that_is_deleted_while_a_request_waits_and_its_secret_is
 }
 
 async fn namespace_goes_with_pods(locked: SecuredWorld, pods: Pods, group: &str, topic: &str, test: &str) {
-    // Its consumers end as their pods go.
+    // The consumers end with their pods.
     pods.hang(false);
     namespace_goes(locked, group, topic, test).await;
     drop(pods);
@@ -193,7 +193,7 @@ async fn o33_a_namespace_that_is_deleted_while_it_is_paused_and_its_secret_is_go
     namespace_goes_with_pods(locked, pods, &group, &topic, "sp7b").await;
 }
 
-/// Killed once the plan is written: in doubt, and held after that.
+/// The operator is killed once the plan is written: the outcome is unknown, and then held.
 #[tokio::test(flavor = "multi_thread")]
 async fn o33_a_namespace_that_is_deleted_while_a_plan_is_in_doubt_or_held_and_its_secret_is_gone_goes() {
     for (test, held) in [("sp8", false), ("sp9", true)] {

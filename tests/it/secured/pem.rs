@@ -28,7 +28,7 @@ async fn bytes(locked: &SecuredWorld, kind: &str, name: &str, values: &[(&str, &
     }
 }
 
-/// What is between BEGIN and END.
+/// The bytes between BEGIN and END.
 fn der(pem: &str) -> Vec<u8> {
     let body: String =
         pem.lines().skip_while(|l| !l.starts_with("-----BEGIN")).skip(1).take_while(|l| !l.starts_with("-----END")).collect();
@@ -50,7 +50,7 @@ async fn c4_what_is_named_and_holds_no_pem_is_told_by_object_key_field_and_form(
         sasl
     };
     type Values<'a> = Vec<(&'a str, &'a [u8])>;
-    /// Name, kind, what is wrong, what is right, the way in, and what is said.
+    /// Name, kind, wrong values, right values, the way in, and parts of the message.
     type Case<'a> = (&'a str, &'a str, Values<'a>, &'a Values<'a>, (String, Value, Value), Vec<&'a str>);
     let ca_der = der(s.ca_pem());
     let good: Values = vec![("ca.crt", &ca)];

@@ -13,7 +13,7 @@ async fn c2_a_log_in_that_shows_its_secret_needs_tls_or_a_flag() {
     locked.let_in();
     let trap = Trap::at("127.0.0.1").await;
     let topic = locked.world.topic(&[10]).await;
-    // Not even the Secret is read: it is not there.
+    // The Secret does not even exist: it is not read.
     for (name, sasl, what) in [
         ("plain", login("PLAIN", "none"), "would show the password"),
         ("oauth", oauth(&format!("http://{}/token", trap.address), "none"), "would show the token"),
@@ -29,7 +29,7 @@ async fn c2_a_log_in_that_shows_its_secret_needs_tls_or_a_flag() {
     let open = locked.secured.sasl_plaintext();
     locked.apply("scram", &Way::new("scram", open.clone(), Value::Null, login("SCRAM-SHA-512", "login")), &group, run("r1")).await;
     locked.world.verified("scram", "r1").await;
-    assert_eq!(trap.came(), 0, "nobody was connected to");
+    assert_eq!(trap.came(), 0, "connections");
     locked.world.kill_operator();
     locked.start(&["--allow-plain-sasl"]);
     let group = locked.world.group(&topic, &[7]).await;

@@ -19,7 +19,7 @@ fn quota(locked: &SecuredWorld, user: &str, percentage: Option<&str>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f20_a_quota_that_throttles_is_said_and_a_reset_goes_through_it() {
-    // Less than the second by which the broker holds back what comes next.
+    // A shorter deadline than the second for which the broker mutes the connection.
     let mut locked = SecuredWorld::new("sf20q", &["--call-deadline=500ms"]).await;
     let user = "sf20q-dave";
     locked.user(user, "pass", "dave").await;
@@ -35,8 +35,8 @@ async fn f20_a_quota_that_throttles_is_said_and_a_reset_goes_through_it() {
         message,
         &["a quota of the brokers throttles the operator", "--call-deadline", "stream-pipeline-operator", "kafka-configs --describe"],
     );
-    assert_eq!(locked.world.offset(&group, &topic).await, Some(7), "nothing was moved");
-    // With time enough for the answers it works, slowly.
+    assert_eq!(locked.world.offset(&group, &topic).await, Some(7), "the offset, where nothing was moved");
+    // With a longer deadline it works, slowly.
     locked.world.kill_operator();
     locked.start(&["--call-deadline=30s", "--send-window=30s"]);
     locked.world.verified("p", "r1").await;

@@ -1,4 +1,4 @@
-//! F03: each right that is missing is named with the command that grants it, and the set that is documented is the least.
+//! F03: each missing right is named with the command that grants it, and the documented rights are the fewest that work.
 
 use serde_json::json;
 use stream_pipeline_operator::api::Stage;
@@ -8,7 +8,7 @@ use crate::support::requests::with;
 use crate::support::secured::{SecuredWorld, Way, login, run, tls};
 use crate::support::status::{assert_has, condition, says};
 
-/// What it takes, as the documentation has it.
+/// The rights that a reset needs by the documentation.
 fn rights(user: &str, group: &str, topic: &str) -> [Acl; 4] {
     [(Resource::Group, group), (Resource::Topic, topic)]
         .map(|(kind, name)| [Operation::Read, Operation::Describe].map(|operation| Acl::allow(user, operation, kind, name)))
@@ -70,7 +70,7 @@ async fn f03_without_acls_each_right_is_named_until_the_documented_ones_are_ther
     assert_eq!(locked.world.offset(group, topic).await, Some(0));
 }
 
-/// The broker leaves topics out that may not be described: the group looks as if it had committed nothing.
+/// Kafka hides topics that a user may not describe: the group looks as if it had no commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn f03_a_group_whose_topics_may_not_be_seen_is_told_so() {
     let bob = bob("sf03c").await;
@@ -88,7 +88,7 @@ async fn f03_a_group_whose_topics_may_not_be_seen_is_told_so() {
     assert_eq!(locked.world.offset(group, topic).await, Some(0));
 }
 
-/// Describe alone lets everything be read and nothing be written; Read includes it.
+/// With Describe alone all can be read and nothing committed; Read includes Describe.
 #[tokio::test(flavor = "multi_thread")]
 async fn f03_a_right_to_commit_that_is_missing_is_named_beforehand_and_two_rights_are_the_least() {
     let bob = bob("sf03b").await;
@@ -108,13 +108,13 @@ async fn f03_a_right_to_commit_that_is_missing_is_named_beforehand_and_two_right
     };
     told(refused("--group", group)).await;
     assert_eq!(locked.world.offset(group, topic).await, Some(7));
-    assert_eq!(locked.world.all_records().await.len(), 0, "found before a plan is written");
+    assert_eq!(locked.world.all_records().await.len(), 0, "records, where a missing right is found before the plan");
     locked.block(|s| s.revoke(std::slice::from_ref(&topic_read)));
     locked.block(|s| s.grant(&[group_read.clone(), topic_describe.clone()]));
     told(refused("--topic", topic)).await;
     assert_eq!(locked.world.offset(group, topic).await, Some(7));
-    assert_eq!(locked.world.all_records().await.len(), 0, "found before a plan is written");
-    // Both rights to describe go: those to read include them.
+    assert_eq!(locked.world.all_records().await.len(), 0, "records, where a missing right is found before the plan");
+    // The rights to describe are not needed: those to read include them.
     locked.block(|s| s.grant(std::slice::from_ref(&topic_read)));
     locked.block(|s| s.revoke(&[group_describe, topic_describe]));
     locked.world.verified("p", "r1").await;

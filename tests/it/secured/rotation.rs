@@ -1,4 +1,4 @@
-//! F05, F20, F21: what is rotated is picked up without a restart; and A18, members that stay.
+//! A18, B10, F05, F20, F21: passwords, tokens, CAs and Secrets that are rotated or come late are picked up without a restart.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn f05_a_password_that_is_changed_is_picked_up_without_a_restart() {
     locked.apply("p", &way, &group, run("r1")).await;
     world.verified("p", "r1").await;
     locked.user(user, "two", "carol").await;
-    // The old client is still let in; another group makes no difference, a new position does.
+    // The client that is connected stays connected.
     world.moved(&group, &topic, 5).await;
     locked.apply("p", &way, &group, run("r2")).await;
     world.verified("p", "r2").await;
@@ -98,7 +98,7 @@ async fn a18_a_static_member_is_said_to_leave_by_itself() {
     let member = Member { group: &group, topic: &topic, client_id: "reader", kip848: false, instance_id: Some("turbine-1") };
     let consumer = Consumer::member(&locked.world.bootstrap, &member);
     consumer.wait().await;
-    // No process is left, and it is a member all the same.
+    // The process is gone, and the static member stays until its session times out.
     consumer.stop().await;
     let way = Way::new("p", locked.secured.ssl(), tls(), Value::Null);
     locked.apply("p", &way, &group, run("r1")).await;
@@ -106,7 +106,7 @@ async fn a18_a_static_member_is_said_to_leave_by_itself() {
     let message = says(&status, "Ready").2;
     println!("{message}");
     assert_has(message, &["static members (turbine-1) leave by themselves at their session time-out"]);
-    assert!(!message.contains("Stop them"), "{message}");
+    assert!(!message.contains("Stop them"), "expected no advice to stop members that leave by themselves: {message}");
     let status = locked.world.verified("p", "r1").await;
     assert!(condition(&status, "Stalled").is_none());
     assert_eq!(locked.world.offset(&group, &topic).await, Some(0));
@@ -139,11 +139,11 @@ async fn b10_a_secret_that_appears_late_is_seen_within_ten_seconds() {
     let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "later"));
     locked.apply("p", &way, &group, run("r1")).await;
     locked.world.reaches("p", "r1", Stage::Waiting, "SecretNotFound").await;
-    // By now a back-off that goes on doubling is longer than a minute.
+    // After so many tries a back-off that doubles would be longer than a minute.
     locked.world.looks("p", 7).await;
     locked.world.secret("later", json!({ "username": ALICE, "password": ALICE_PASSWORD })).await;
     let begun = std::time::Instant::now();
     locked.world.verified("p", "r1").await;
-    // Ten seconds, the few for which a read Secret is kept, and those of a busy machine.
+    // Ten seconds, a few for which a Secret is cached, and some for a busy machine.
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
 }

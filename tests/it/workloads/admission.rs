@@ -32,7 +32,10 @@ async fn b2_labels_that_somebody_stamps_at_each_update_hinder_nothing() {
     scaled.world.verified("p", "r1").await;
     let record = scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [2]);
-    assert!(record.metadata.labels.is_some_and(|labels| labels.contains_key("stamped") && labels.len() == 3), "ours and theirs");
+    assert!(
+        record.metadata.labels.is_some_and(|labels| labels.contains_key("stamped") && labels.len() == 3),
+        "expected the two labels of the operator and the stamped one"
+    );
     // Also on its way out, with its finalizer.
     scaled.read().await;
     scaled.pods.hang(true);
@@ -65,8 +68,8 @@ async fn b2_a_quota_that_is_used_up_is_told_as_one_and_heals() {
     let status = world.reaches("p", "r1", Stage::Waiting, "AdmissionRefused").await;
     let message = says(&status, "Ready").2;
     assert_has(message, &["a quota of the namespace refuses it", "exceeded quota: q", "Raise it or make room", "creating the record"]);
-    assert!(!message.contains("ClusterRole"), "{message}");
-    assert_eq!(world.offset(&group, &topic).await, Some(7), "nothing was sent");
+    assert!(!message.contains("ClusterRole"), "expected no advice about rights: {message}");
+    assert_eq!(world.offset(&group, &topic).await, Some(7), "the offset, where nothing was sent");
     quotas.delete("q", &DeleteParams::default()).await.expect("it can be deleted");
     world.verified("p", "r1").await;
     assert_eq!(world.offset(&group, &topic).await, Some(0));

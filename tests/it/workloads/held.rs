@@ -10,7 +10,7 @@ use crate::support::requests::with;
 use crate::support::status::reset;
 use crate::support::workloads::{QUICK, WorkloadWorld, pause};
 
-/// Nobody is to do anything for so many looks; the operator looks twice a second and oftener.
+/// Fails where the count changes while the operator decides a few more times.
 async fn stays(scaled: &WorkloadWorld, count: i64) {
     for _ in 0..2 {
         scaled.world.decides_twice("p").await;
@@ -45,16 +45,16 @@ async fn o19_retry_sends_the_same_plan_once_and_scales_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o19_a_new_id_has_the_old_one_scaled_back_first_and_finds_its_count() {
     let scaled = WorkloadWorld::held("w19c").await;
-    // What is not a way out, and is not told as one.
+    // Removing the id alone is not possible, and no message says so.
     let (patched, said) = scaled.try_kubectl_patch(r#"{"spec":{"offsetReset":{"id":null}}}"#);
-    assert!(!patched && said.contains("Required value"), "{said}");
+    assert!(!patched && said.contains("Required value"), "expected the patch to be refused: {said}");
     scaled.kubectl_patch(r#"{"spec":{"offsetReset":{"id":"r2"}}}"#);
     scaled.world.verified("p", "r2").await;
     scaled.at_rest("p").await;
     assert_eq!(scaled.counts().await, [2]);
     let records = scaled.world.all_records().await;
     let counts = |id: &str| records.iter().find(|r| r.spec.request.id == id).and_then(|r| r.spec.run_state_before.clone());
-    assert_eq!(counts("r2").map(|b| b.workloads[0].replicas), Some(2), "not the 0 it was held at");
+    assert_eq!(counts("r2").map(|b| b.workloads[0].replicas), Some(2), "replicas that the second record remembers");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +67,7 @@ async fn a09_a_count_that_a_person_sets_while_it_is_held_is_left_as_it_is() {
     scaled.apply("p", Value::Null).await;
     scaled.at_rest("p").await;
     stays(&scaled, 3).await;
-    assert_eq!(scaled.scalings(), 1, "theirs is not touched");
+    assert_eq!(scaled.scalings(), 1, "how often the operator wrote a count");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,15 +76,18 @@ async fn o15_deleted_while_its_pods_stop_is_gone_only_when_it_is_scaled_back() {
     scaled.pods.hang(true);
     scaled.apply("p", pause("r1")).await;
     scaled.counted(&[0]).await;
-    // Also where whoever scaled it has died.
+    // Also if the operator that scaled it has died.
     scaled.world.kill_operator();
     scaled.world.ask_to_delete("p").await;
-    assert!(scaled.world.pipelines().get_opt("p").await.expect("an answer").is_some(), "the finalizer keeps it");
+    assert!(scaled.world.pipelines().get_opt("p").await.expect("an answer").is_some(), "the object must be kept by its finalizer");
     scaled.world.start_operator_with(&QUICK);
     scaled.world.is_gone("p").await;
-    assert_eq!(scaled.counts().await, [2], "before it went");
+    assert_eq!(scaled.counts().await, [2], "replicas when the object is gone");
     let status = scaled.world.only_record().await.status.expect("closed");
-    assert!(status.phase == RecordPhase::Abandoned && status.brought_back_at.is_some(), "{status:?}");
+    assert!(
+        status.phase == RecordPhase::Abandoned && status.brought_back_at.is_some(),
+        "expected a record that was given up, and brought back: {status:?}"
+    );
     scaled.pods.hang(false);
     assert_eq!(scaled.offsets().await, [Some(10), Some(10)]);
 }
@@ -99,7 +102,7 @@ async fn o15_deleted_while_held_is_gone_only_when_it_is_scaled_back() {
     // The object is gone with its status; the log says what was done for it.
     let log = scaled.world.operator().log();
     let told = |line: &str| line.contains(" INFO ") && line.contains("deleted=true") && line.contains("step=\"BringBack\"");
-    assert!(log.lines().any(told), "{log}");
+    assert!(log.lines().any(told), "expected a line that tells of it: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,10 +121,13 @@ async fn o35_a_stop_that_lands_after_the_id_was_removed_is_undone() {
     let record = scaled.world.only_record().await.name_any();
     let (phase, _) = scaled.world.closed(&record).await;
     assert_eq!(phase, RecordPhase::Abandoned);
-    assert!(scaled.world.record_named(&record).await.status.is_some_and(|s| s.brought_back_at.is_none()), "seen up is not enough");
+    assert!(
+        scaled.world.record_named(&record).await.status.is_some_and(|s| s.brought_back_at.is_none()),
+        "the record must not say that it runs again while a late stop may land"
+    );
     proxied.traps.release();
     scaled.brought_back("p").await;
-    assert_eq!(scaled.counts().await, [2], "also after what was late has landed");
+    assert_eq!(scaled.counts().await, [2], "replicas after the late write has landed");
     scaled.read().await;
 }
 
@@ -134,7 +140,7 @@ async fn a09_a_count_that_a_person_sets_between_the_record_and_the_stop_is_not_l
     scaled.person_scales(&scaled.workloads[0], 3).await;
     proxied.traps.release();
     let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PauseOverridden").await;
-    assert!(format!("{status:?}").contains("Deployment d now has 3 (it had 2)"), "{status:?}");
+    assert!(format!("{status:?}").contains("Deployment d now has 3 (it had 2)"), "expected the count of now and of then: {status:?}");
     scaled.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
     scaled.brought_back("p").await;
     assert_eq!((scaled.counts().await, scaled.scalings()), (vec![3], 0));
@@ -155,7 +161,7 @@ async fn o36_a_second_object_waits_until_the_first_is_scaled_back() {
     scaled.at_rest("q").await;
     let first = scaled.world.record_named(&first).await.status.and_then(|s| s.brought_back_at).expect("brought back");
     let second = scaled.world.record(&scaled.world.verified("q", "q1").await).await;
-    assert!(second.spec.created_at >= first, "not before the first was scaled back");
+    assert!(second.spec.created_at >= first, "the second record must be made after the first is scaled back");
     assert_eq!(scaled.counts().await, [2]);
 }
 

@@ -60,8 +60,8 @@ impl State {
         let Some(kind) = kind(call).filter(|_| self.on) else { return (Fate::Pass, 0) };
         self.phase += usize::from(!matches!(kind, "status" | "event"));
         let point = (self.phase, kind);
-        // By its name: a write that meets a newer version is made again, and moves the numbers behind it. The last status and
-        // the last event come after the finalizer is off.
+        // By its name alone: a write that meets a newer version is repeated, which shifts the numbers behind it. Of status and event
+        // only the last is meant, which comes after the finalizer is off.
         let off = self.trace.iter().any(|p| p.1 == "finalizer off");
         let reached = |wanted: &str| wanted == kind && (off || !matches!(kind, "status" | "event"));
         if !self.trace.contains(&point) {
@@ -71,14 +71,14 @@ impl State {
     }
 }
 
-/// A namespace whose pods run, and what is between an operator and its servers. One cell after the other.
+/// A namespace whose pods run, and proxies between an operator and its servers; it runs one cell after the other.
 struct Bench {
     pods: pods::Pods,
     world: World,
     topic: String,
     state: Arc<Mutex<State>>,
     api: Wire,
-    /// Of the one that also stops commits, which has a broker of its own.
+    /// Only the bench that stops commits has a proxy and a broker of its own.
     commits: Option<(KafkaProxy, Broker)>,
     operator: Option<Operator>,
     cells: usize,
@@ -118,7 +118,7 @@ impl Bench {
         self.state.lock().expect("no panic under this lock")
     }
 
-    /// How often the one before had begun to send.
+    /// Starts another operator; returns how often the one before had begun to send.
     fn restart(&mut self) -> usize {
         let sent = self.sent();
         self.operator = None;
@@ -232,19 +232,19 @@ impl Bench {
         if at_rest { Ok(format!("{:?}/{reason}", reset.stage)) } else { Err(format!("{count} replicas, {guarded}, {back}: {seen}")) }
     }
 
-    /// What is held is scaled back by the deletion of its object.
+    /// Deletes the object, which scales back what is kept at 0.
     async fn clear(&mut self, name: &str, workload: &Value, held: bool) {
         self.state().on = false;
         if held {
-            assert_eq!(self.offsets(name).await, [Some(10), Some(10)], "nothing was sent");
+            assert_eq!(self.offsets(name).await, [Some(10), Some(10)], "offsets, where nothing was sent");
         }
         self.world.delete(name).await;
-        assert_eq!(self.count(workload).await, 2, "scaled back");
+        assert_eq!(self.count(workload).await, 2, "replicas after the deletion");
         let found = pods::get(&self.world.client, self.world.namespace.name(), workload).await.expect("it is there");
         let managers: Vec<_> = found.metadata.managed_fields.iter().flatten().filter_map(|m| m.manager.clone()).collect();
         assert!(!managers.iter().any(|m| m.starts_with(OPERATOR)), "the count is not ours any more: {managers:?}");
         if !held {
-            // It was verified at 0: now it is read again.
+            // The reset was to 0: everything is read again.
             self.all_read(name).await;
         }
         pods::delete(&self.world.client, self.world.namespace.name(), workload).await.expect("it can be deleted");
@@ -262,7 +262,7 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
     let clean = first.cell(None).await;
     assert_eq!((clean.end.as_str(), clean.sent), ("Verified/ResetVerified", 1));
     let mut points = first.state().trace.clone();
-    // What is told on the way differs from run to run; the end is always told.
+    // Statuses and events on the way differ from run to run; only the last ones are always there.
     let last = points.iter().map(|p| p.0).max();
     points.retain(|p| !matches!(p.1, "status" | "event") || Some(p.0) == last);
     println!("w10: {} points: {points:?}", points.len());
@@ -288,7 +288,7 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
         let Some(((at, call), side)) = row.cell else { continue };
         let line = format!("w10 | {at} {call} | killed {side:?} | {} | sent {} | {:.1} s", row.end, row.sent, row.seconds);
         println!("{line}");
-        // Between the write of the plan and the commit nobody but the one that died may send.
+        // Between the write of the plan and the commit only the process that died may send, so the request is held.
         let in_doubt = matches!((call, side), ("put plan", Side::After) | ("commit", Side::Before));
         if row.end != if in_doubt { "Held/OutcomeUnknown" } else { "Verified/ResetVerified" } {
             wrong.push(line);

@@ -15,14 +15,14 @@ use crate::support::status::{assert_has, reset, says};
 use crate::support::workloads::{QUICK, WorkloadWorld, pause, wait};
 use crate::support::world::LIMIT;
 
-/// Down, reset, verified, up: whatever runs the consumers.
+/// Workloads are scaled down, reset, and scaled up to their counts.
 async fn a04(scaled: &WorkloadWorld, expected: &[i64]) {
     assert_eq!(scaled.counts().await, expected);
     let running: Vec<i64> = expected.iter().copied().filter(|n| *n > 0).collect();
     scaled.apply("p", pause("r1")).await;
     let status = scaled.world.verified("p", "r1").await;
     let record = scaled.brought_back("p").await;
-    assert_eq!(scaled.counts().await, expected, "exactly the counts before");
+    assert_eq!(scaled.counts().await, expected, "replicas after the reset");
     let before = record.spec.run_state_before.expect("what it was before");
     assert!(before.running);
     assert_eq!(before.workloads.iter().map(|w| i64::from(w.replicas)).collect::<Vec<_>>(), expected);
@@ -75,7 +75,7 @@ async fn a08_pods_that_never_stop_end_it_by_its_deadline_and_are_scaled_back() {
     scaled.pods.hang(true);
     scaled.apply("p", with(pause("r1"), "waitTimeout", json!("8s"))).await;
     let status = scaled.world.reaches("p", "r1", Stage::Pausing, "Pausing").await;
-    assert!(reset(&status).record_ref.is_some(), "{status:?}");
+    assert!(reset(&status).record_ref.is_some(), "expected a record to be named: {status:?}");
     scaled.counted(&[0]).await;
     let kept = |s: &StreamPipelineStatus| s.phase == Some(Phase::Paused) || reset(s).paused_by_operator.is_some();
     let status = scaled.world.wait("p", "what is kept at 0 to be told", kept).await;
@@ -84,7 +84,7 @@ async fn a08_pods_that_never_stop_end_it_by_its_deadline_and_are_scaled_back() {
     assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "False"));
     let record = scaled.brought_back("p").await;
     assert_eq!(record.status.map(|s| s.phase), Some(RecordPhase::Abandoned));
-    assert!(record.spec.plan.is_none(), "nothing was planned, so nothing was sent");
+    assert!(record.spec.plan.is_none(), "expected no plan");
     assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![2], vec![Some(10), Some(10)]));
     scaled.pods.hang(false);
     scaled.read().await;
@@ -100,7 +100,7 @@ async fn b7_what_is_left_out_and_its_default_are_the_same_also_while_it_is_being
     for request in [with(pause("r1"), "dryRun", json!(false)), pause("r1"), with(pause("r1"), "outOfRange", json!("Fail"))] {
         scaled.apply("p", request).await;
         scaled.world.decides_twice("p").await;
-        assert_eq!(scaled.counts().await, [0], "it goes on");
+        assert_eq!(scaled.counts().await, [0], "replicas, while the same request goes on");
     }
     scaled.pods.hang(false);
     let status = scaled.world.verified("p", "r1").await;
@@ -123,8 +123,8 @@ async fn a09_a_count_that_a_person_sets_while_it_is_held_at_0_wins_and_is_told()
     let status = scaled.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
     assert_has(says(&status, "Ready").2, &["Deployment d now has 3 (it had 1)"]);
     scaled.brought_back("p").await;
-    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![3], 1), "theirs, and scaled once");
-    assert_eq!(scaled.offsets().await, [Some(10), Some(10)], "nothing was reset");
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![3], 1), "replicas, and how often the operator wrote a count");
+    assert_eq!(scaled.offsets().await, [Some(10), Some(10)], "offsets, where nothing was reset");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +173,7 @@ async fn a13_a_tool_that_sets_the_count_again_and_again_is_not_fought() {
         () = heals => {}
         () = ends => {}
     }
-    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![2], 1), "one to 0, and no other");
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![2], 1), "replicas, and how often the count was written");
     assert_eq!(scaled.offsets().await, [Some(10), Some(10)]);
 }
 
@@ -214,7 +214,7 @@ async fn a18_a_static_member_is_waited_for_after_its_pod_has_gone() {
         some => Err(format!("{some:?}")),
     })
     .await;
-    assert_eq!(scaled.offsets().await, [Some(10), Some(10)], "not before it has left");
+    assert_eq!(scaled.offsets().await, [Some(10), Some(10)], "offsets before the static member has left");
     scaled.world.verified("p", "r1").await;
     scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [1]);
@@ -231,8 +231,8 @@ async fn a19_the_next_server_side_apply_of_its_owner_meets_no_conflict() {
     for workload in &scaled.workloads {
         let found = pods::get(&scaled.world.client, scaled.world.namespace.name(), workload).await.expect("it is there");
         let managers: Vec<_> = found.metadata.managed_fields.iter().flatten().filter_map(|m| m.manager.clone()).collect();
-        assert!(!managers.iter().any(|m| m.contains("stream-pipeline")), "{managers:?}");
-        assert!(managers.contains(&"owner".to_owned()), "{managers:?}");
+        assert!(!managers.iter().any(|m| m.contains("stream-pipeline")), "expected the operator not to manage the count: {managers:?}");
+        assert!(managers.contains(&"owner".to_owned()), "expected its owner to manage the count: {managers:?}");
         let mut changed = workload.clone();
         changed["spec"]["replicas"] = json!(3);
         scaled.owner_applies(&changed).await.expect("no conflict");
@@ -258,7 +258,7 @@ async fn k32_a_log_start_that_overtakes_the_target_is_told_before_the_consumers_
     assert_has(&closed.message, &[&overtaken, "2 of 2 partitions read back as planned"]);
     let status = scaled.world.reaches("p", "r1", Stage::Verified, "BelowLogStart").await;
     assert_eq!((says(&status, "OffsetsReset").0, says(&status, "Ready").0), ("True", "True"));
-    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![1], 2), "down once and up once");
+    assert_eq!((scaled.counts().await, scaled.scalings()), (vec![1], 2), "replicas, and how often the count was written");
     // Told, and only then started.
     let writes = scaled.world.writes();
     let last = |what: &str| writes.iter().rposition(|w| w.contains(what)).unwrap_or_else(|| panic!("no {what}: {writes:#?}"));

@@ -1,4 +1,4 @@
-//! A05, and what cannot be read: nothing is scaled, and it goes on by itself once that is put right.
+//! A05, D1: workloads that cannot be scaled: nothing is changed, and the request goes on by itself once that is put right.
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::Stage;
@@ -66,7 +66,7 @@ async fn a_kind_without_rights_is_told_with_the_rule_to_add() {
     assert_eq!(scaled.counts().await, [1]);
 }
 
-/// D1: the value that is told, as it stands, in the values of the chart.
+/// D1: the value of the message is put into the chart's values as it is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_the_value_of_the_chart_that_a_message_names_gives_the_right() {
     pods::install_crds(&testbed::start().await.client().await).await;
@@ -95,7 +95,7 @@ async fn d1_the_value_of_the_chart_that_a_message_names_gives_the_right() {
     assert_eq!(scaled.counts().await, [1]);
 }
 
-/// D1: KEDA's scaler is told with the annotation that pauses it.
+/// D1: the message names the annotation that pauses KEDA's scaler.
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_a_scaler_is_paused_by_the_annotation_that_the_message_names() {
     pods::install_crds(&testbed::start().await.client().await).await;
@@ -121,7 +121,7 @@ async fn d1_a_scaler_is_paused_by_the_annotation_that_the_message_names() {
     assert_eq!(scaled.counts().await, [2]);
 }
 
-/// D1: deleted without the right to scale it back.
+/// D1: the object is deleted while the operator has no right to scale back.
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_what_is_left_stopped_is_scaled_by_hand_as_the_message_says() {
     pods::install_crds(&testbed::start().await.client().await).await;
@@ -192,10 +192,13 @@ async fn a_right_that_is_lost_while_it_is_at_0_is_told_and_heals() {
         })
         .await;
     let (ready, _, message) = says(&status, "Ready");
-    assert!(ready == "False" && message.contains("to be started again") && message.contains("waitTimeout (4 s) passed"), "{status:?}");
-    // What it came to stays told.
+    assert!(
+        ready == "False" && message.contains("to be started again") && message.contains("waitTimeout (4 s) passed"),
+        "expected not ready, what is still to be done, and how the request ended: {status:?}"
+    );
+    // The end of the request stays in the status.
     let (reset, reason, _) = says(&status, "OffsetsReset");
-    assert!(reset == "False" && reason.ends_with("TimedOut"), "{status:?}");
+    assert!(reset == "False" && reason.ends_with("TimedOut"), "expected the end of the request to stay told: {status:?}");
     assert_eq!(scaled.counts().await, [0]);
     scaled.give_workers().await;
     scaled.brought_back("p").await;

@@ -1,5 +1,5 @@
-//! B3, B8, O33: what the operator needs for its brokers, or its own rights, is taken away in each phase of a pause; and two groups that
-//! share a Deployment.
+//! A05, A11, B2, B3, B8, O33: while the operator keeps workloads at 0, it loses its brokers, its CA or its rights, or others
+//! interfere; and two groups that share a Deployment.
 
 use serde_json::{Value, json};
 use stream_pipeline_operator::api::{RecordPhase, Stage};
@@ -12,7 +12,7 @@ use crate::support::workloads::{QUICK, WorkloadWorld, pause};
 use crate::support::world::LIMIT;
 
 impl WorkloadWorld {
-    /// Its CA is in a Secret that is not there: nothing can be connected to.
+    /// The CA is in a Secret that does not exist, so nothing can be connected to.
     fn without_ca(&self) -> Value {
         let mut spec = self.spec();
         spec["kafka"]["tls"] = json!({ "ca": { "secretKeyRef": { "name": "gone" } } });
@@ -41,7 +41,7 @@ async fn o33_without_brokers_or_ca_a_pause_ends_by_its_deadline_and_by_the_id_an
     let ask = with(pause("r1"), "waitTimeout", json!("10s"));
     scaled.apply_spec("p", scaled.without_ca(), ask).await;
     let status = scaled.world.wait("p", "r1 to end", |s| s.offset_reset.as_ref().is_some_and(|r| r.stage == Stage::Failed)).await;
-    assert!(says(&status, "Ready").1.ends_with("TimedOut"), "{status:?}");
+    assert!(says(&status, "Ready").1.ends_with("TimedOut"), "expected a time-out: {status:?}");
     scaled.counted(&[2]).await;
     assert_eq!(scaled.brought_back("p").await.status.map(|s| s.phase), Some(RecordPhase::Abandoned));
     scaled.pods.hang(false);
@@ -55,7 +55,7 @@ async fn o33_without_brokers_or_ca_a_pause_ends_by_its_deadline_and_by_the_id_an
     let scaled = WorkloadWorld::stopping("ta3", "24h").await;
     scaled.apply_spec("p", scaled.without_ca(), pause("r1")).await;
     scaled.world.delete("p").await;
-    assert_eq!(scaled.counts().await, [2], "before it went");
+    assert_eq!(scaled.counts().await, [2], "replicas when the object is gone");
     scaled.pods.hang(false);
 }
 
@@ -66,7 +66,7 @@ async fn o33_held_and_without_its_ca_it_is_scaled_back_by_the_id_and_by_deletion
     scaled.world.kill_operator();
     scaled.world.start_operator_with(&QUICK);
     scaled.world.wait("p", "the CA to be missed", |s| has_reason(s, "BackendReachable", "SecretNotFound")).await;
-    assert_eq!(scaled.counts().await, [0], "held");
+    assert_eq!(scaled.counts().await, [0], "replicas while the request is held");
     scaled.apply_spec("p", scaled.without_ca(), Value::Null).await;
     scaled.counted(&[2]).await;
     scaled.brought_back("p").await;
@@ -74,7 +74,7 @@ async fn o33_held_and_without_its_ca_it_is_scaled_back_by_the_id_and_by_deletion
     let scaled = WorkloadWorld::held("ta5").await;
     scaled.apply_spec("p", scaled.without_broker(), pause("r1")).await;
     scaled.world.delete("p").await;
-    assert_eq!(scaled.counts().await, [2], "before it went");
+    assert_eq!(scaled.counts().await, [2], "replicas when the object is gone");
 }
 
 /// B8: one Deployment whose consumers read for two groups.
@@ -103,17 +103,20 @@ async fn two_groups_of_one_deployment_take_turns_and_both_are_reset() {
     assert_eq!(scaled.counts().await, [2]);
     assert_eq!(scaled.world.offset(&other, &other_topic).await, Some(0));
     let log = scaled.world.all_records().await;
-    assert!(log.iter().all(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Verified)), "{log:?}");
+    assert!(
+        log.iter().all(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Verified)),
+        "expected every record to be verified: {log:?}"
+    );
 }
 
-/// A05: it would scale the Deployment up under the reset.
+/// A05: an autoscaler would scale the Deployment up during the reset.
 #[tokio::test(flavor = "multi_thread")]
 async fn a05_an_autoscaler_made_during_the_pause_is_told_and_nothing_is_sent_while_it_scales() {
     let scaled = WorkloadWorld::stopping("ta7", "20s").await;
     let hpa = pods::hpa("h", &scaled.workloads[0]);
     let (client, namespace) = (&scaled.world.client, scaled.world.namespace.name());
     pods::apply(client, namespace, "owner", &hpa).await.expect("the manifest is accepted");
-    // What it does once it is there: it sets a count, and no fight is begun.
+    // The autoscaler sets a count, which the operator does not fight.
     scaled.person_scales(&scaled.workloads[0], 1).await;
     let status = scaled.world.reaches("p", "r1", Stage::Waiting, "PauseOverridden").await;
     assert_has(says(&status, "Ready").2, &["HorizontalPodAutoscaler h scales Deployment d"]);
@@ -128,7 +131,9 @@ async fn a11_a_workload_at_0_with_nothing_asked_is_healthy() {
     scaled.person_scales(&scaled.workloads[0], 0).await;
     let status = scaled.world.wait("p", "it to be seen stopped", |s| is(s, "PipelineInactive", "True")).await;
     assert_eq!((says(&status, "Ready").0, says(&status, "Ready").1), ("True", "NothingRequested"), "{status:?}");
-    assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none(), "{status:?}");
+    for kind in ["Stalled", "Reconciling"] {
+        assert!(condition(&status, kind).is_none(), "expected no condition {kind}: {status:?}");
+    }
     scaled.world.decides_twice("p").await;
     assert_eq!((scaled.counts().await, scaled.scalings()), (vec![0], 0));
 }
@@ -146,14 +151,14 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     let status = scaled.world.reaches("p", "r1", Stage::Pausing, "AdmissionRefused").await;
     let message = says(&status, "Ready").2;
     assert_has(message, &["an admission policy of the cluster refuses it", FREEZE]);
-    assert!(!message.contains("ClusterRole") && !message.contains("`workloads`"), "{message}");
+    assert!(!message.contains("ClusterRole") && !message.contains("`workloads`"), "expected no advice about rights: {message}");
     policy.remove(&scaled.world);
     scaled.world.verified("p", "r1").await;
     scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [2]);
     scaled.read().await;
 
-    // It may put its finalizer on, and not take it off again.
+    // The policy lets the operator add its finalizer, and not remove it.
     let objects =
         json!({ "apiGroups": ["streampipeline.io"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["streampipelines"] });
     scaled.pods.hang(true);
@@ -168,7 +173,7 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     let message = says(&status, "Ready").2;
     assert_has(message, &["taking the finalizer off", FREEZE]);
     assert!(scaled.world.warned("p", "AdmissionRefused").await.contains(FREEZE));
-    // Refused for good, it is tried again after growing delays, as all else is: otherwise once in two seconds at most.
+    // It is tried again after growing delays; without them it would be every two seconds at most.
     let refused = || scaled.world.refused_at("/streampipelines/p");
     testbed::eventually("more tries", LIMIT, async || match refused().len() {
         n if n >= 8 => Ok(()),
@@ -179,10 +184,6 @@ async fn a_refusal_by_somebody_elses_policy_is_told_in_its_words_wherever_it_hap
     let apart = tries[7].duration_since(tries[6]).as_secs_f64();
     assert!(apart > 4.0, "{apart} s between the seventh and the eighth: {tries:?}");
     policy.remove(&scaled.world);
-    testbed::eventually("the object to be gone", LIMIT, async || match scaled.world.pipelines().get_opt("p").await {
-        Ok(None) => Ok(()),
-        other => Err(format!("{:?}", other.map(|p| p.map(|p| p.metadata)))),
-    })
-    .await;
+    scaled.world.is_gone("p").await;
     scaled.pods.hang(false);
 }

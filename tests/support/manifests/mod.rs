@@ -1,5 +1,5 @@
-//! One table of accepted and refused manifests, read by the tests without a cluster (`cel`) and by those on the real API
-//! server (`it`).
+//! One table of manifests that are accepted or refused, read by the tests without a cluster (`cel`) and by those on the real
+//! API server (`it`).
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -159,5 +159,18 @@ fn number(item: &Value, n: u64) -> Value {
         Value::String(text) => json!(text.replace('#', &n.to_string())),
         Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), number(value, n))).collect::<Map<_, _>>().into(),
         other => other.clone(),
+    }
+}
+
+/// The messages of all rules of a definition.
+pub fn rules_of(schema: &Value) -> Vec<String> {
+    match schema {
+        Value::Object(fields) => {
+            let own = fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+            let own = own.filter_map(|rule| rule["message"].as_str().map(str::to_owned));
+            own.chain(fields.values().flat_map(rules_of)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(rules_of).collect(),
+        _ => Vec::new(),
     }
 }

@@ -21,7 +21,7 @@ pub struct State {
     on: bool,
     phase: usize,
     pub trace: Vec<Point>,
-    /// Resets that left the operator.
+    /// Resets that the operator sent.
     resets: usize,
     armed: Option<(Point, Fate)>,
     pub fired: bool,
@@ -53,7 +53,7 @@ pub enum Flow {
     Plain,
 }
 
-/// A platform, a namespace and the wires between them and an operator. One cell after the other.
+/// A platform, a namespace, and proxies between both and an operator; it runs one cell after the other.
 pub struct Bench {
     enos: EnosWorld,
     state: Arc<Mutex<State>>,
@@ -68,7 +68,7 @@ pub struct Row {
     pub fault: Option<Fault>,
     pub fired: bool,
     pub end: String,
-    /// Sent by the operator; carried out by the platform.
+    /// How many resets the operator sent, and how many the platform carried out.
     pub resets: (usize, u64),
     pub took: Duration,
 }
@@ -143,7 +143,7 @@ impl Bench {
             let what = format!("{cell:?} to be reached");
             eventually(&what, LIMIT, async || match stopped(self) > stopped_before {
                 true => Ok(()),
-                // Polls differ from run to run: then there is nothing to kill at.
+                // How often it polls differs from run to run. A reset without this call ends by itself.
                 false if self.ended(flow, &name, &id).await.is_ok() => Ok(()),
                 false => Err(format!("{:?}", self.state().trace)),
             })
@@ -184,7 +184,7 @@ impl Bench {
             (_, Stage::Waiting | Stage::Pausing | Stage::Sending) => false,
             (Flow::Pause, Stage::Held) => on_platform == "PAUSED" && !object.finalizers().is_empty(),
             (Flow::Plain, _) => on_platform == "PAUSED",
-            // The comparison after the start comes.
+            // The comparison after the start is still to come.
             (Flow::Pause, Stage::Sent) => is_over(&status) && reason != "NoReadBackWhilePaused",
             (Flow::Pause, _) => on_platform == "RUNNING" && object.finalizers().is_empty() && is_over(&status),
         };
@@ -200,7 +200,7 @@ impl Bench {
         Ok(format!("{stage:?}/{reason}"))
     }
 
-    /// Deletes the object: what is held is brought back first.
+    /// Deletes the object, which first brings back a pipeline that is kept paused.
     async fn clear(&mut self, name: &str, id: &str, as_before: &str) {
         self.state().on = false;
         self.enos.world.ask_to_delete(name).await;
@@ -209,7 +209,7 @@ impl Bench {
             Some(object) => Err(format!("{:?}", object.metadata)),
         })
         .await;
-        assert_eq!(self.enos.sim.status(id), as_before, "brought back");
+        assert_eq!(self.enos.sim.status(id), as_before, "the state of the pipeline after the deletion");
         self.enos.sim.remove(id);
     }
 }

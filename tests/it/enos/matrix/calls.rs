@@ -75,7 +75,7 @@ pub fn faults(kind: &str) -> Vec<Fault> {
     let mut all = vec![Fault::CrashBefore, Fault::CrashAfter];
     all.extend([ErrorBefore, ErrorAfter, HangBefore, HangAfter, DropBefore, DropAfter, Late(Duration::from_millis(2300))].map(Fault::Wire));
     if kind != "reset" {
-        // Nobody can keep a network from repeating the one call that must not be.
+        // A network that repeats the reset itself would carry it out twice, which nobody can prevent.
         all.push(Fault::Wire(Twice));
     }
     all

@@ -46,7 +46,7 @@ async fn matrix(test: &'static str, flow: Flow, wanted: impl Fn(&'static str, Fa
     let mut rows = run_cells(workers, cells, async |bench: &mut Bench, cell: (Point, Fault)| {
         let mut row = bench.cell(flow, Some(cell)).await;
         for _ in 0..2 {
-            // A busy machine makes other calls: once more.
+            // On a busy machine the reset may not make this call: try again.
             if !row.fired && moves_on(cell.0.1) {
                 row = bench.cell(flow, Some(cell)).await;
             }
