@@ -38,11 +38,11 @@ fn decode(object: &Value) -> Result<StreamPipeline, serde_json::Error> {
     serde_json::from_value(as_stored(object.clone()))
 }
 
-/// A rule that no row breaks could say anything, or nothing.
+/// A rule that no row breaks could be gone, and nobody would notice.
 #[test]
 fn f08_every_rule_is_broken_by_a_row_of_the_table() {
     let mut said = Vec::new();
-    for row in table().iter().filter(|r| r.refused.is_some()) {
+    for row in table().iter().filter(|r| r.refused.as_ref().is_some_and(|r| r.by == By::Cel)) {
         let created = as_stored(row.manifest("row"));
         said.extend(match row.updated("row") {
             Some(updated) => rules_say(&as_stored(updated), Some(&created)),
