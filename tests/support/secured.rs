@@ -21,7 +21,7 @@ fn start() -> &'static Secured {
     started.as_ref().unwrap_or_else(|error| panic!("the broker did not start: {error}"))
 }
 
-/// A way in: the listener, and `spec.kafka.tls` and `.sasl` for it.
+/// A way to the broker: a listener, and `spec.kafka.tls` and `spec.kafka.sasl` for it.
 #[derive(Clone)]
 pub struct Way {
     pub name: String,
@@ -36,7 +36,7 @@ impl Way {
     }
 }
 
-/// Trusting the CA of the Secret `ca`.
+/// `spec.kafka.tls` that trusts the CA of the Secret `ca`.
 pub fn tls() -> Value {
     json!({ "ca": { "secretKeyRef": { "name": "ca" } } })
 }
@@ -85,25 +85,25 @@ impl SecuredWorld {
         self.world.start_operator_with(&flags);
     }
 
-    /// A Secret of type `kubernetes.io/tls`, as to its keys.
+    /// A Secret with the keys of type `kubernetes.io/tls`.
     pub async fn certificate(&self, name: &str, made: anyhow::Result<(String, String)>) {
         let (certificate, key) = made.expect("a certificate");
         self.world.secret(name, json!({ "tls.crt": certificate, "tls.key": key })).await;
     }
 
-    /// Work that blocks.
+    /// Runs work on the broker that blocks the thread.
     pub fn block<T>(&self, work: impl FnOnce(&Secured) -> anyhow::Result<T>) -> T {
         tokio::task::block_in_place(|| work(self.secured)).expect("the broker does it")
     }
 
-    /// All that a reset needs, to everybody of [`SecuredWorld::ways`], on the topics and groups of this test.
+    /// Grants all that a reset needs to every user of [`SecuredWorld::ways`], on the topics and groups of this test.
     pub fn let_in(&self) {
         for user in [ALICE, CLIENT_ID] {
             self.let_user_in(user, &format!("{}-", self.test));
         }
     }
 
-    /// Every way in that is right.
+    /// Every listener with a right log-in.
     pub fn ways(&self) -> Vec<Way> {
         let s = self.secured;
         vec![
@@ -117,13 +117,13 @@ impl SecuredWorld {
         ]
     }
 
-    /// A user of SCRAM with this password, and the Secret of that name for the log-in.
+    /// Makes a SCRAM user with this password, and a Secret for the log-in.
     pub async fn user(&self, user: &str, password: &str, secret: &str) {
         self.block(|s| s.set_scram_password(user, password));
         self.world.secret(secret, json!({ "username": user, "password": password })).await;
     }
 
-    /// All that a reset needs, to this user, on the topics and groups whose names begin so.
+    /// Grants all that a reset needs to this user, on the topics and groups whose names begin so.
     pub fn let_user_in(&self, user: &str, prefix: &str) {
         let acls = [Resource::Topic, Resource::Group].map(|kind| Acl::allow(user, Operation::Read, kind, prefix).prefixed());
         self.block(|s| s.grant(&acls));

@@ -13,7 +13,7 @@ use testbed::{RELEASE, SYSTEM_NAMESPACE, eventually, kafka};
 use crate::support::calls::changes_record;
 use crate::support::proxied::ProxiedOperator;
 use crate::support::requests::{ask, with};
-use crate::support::status::{reset, says};
+use crate::support::status::{assert_has, reset, says};
 use crate::support::world::{LIMIT, World};
 
 /// Shorter waits for what may still land: 6.5 s.
@@ -21,7 +21,7 @@ pub const QUICK: [&str; 3] = ["--send-window=2s", "--call-deadline=2s", "--late-
 
 /// A namespace whose pods run, an operator, a topic with ten records in each of two partitions, and the name of a group.
 pub struct WorkloadWorld {
-    // Its consumers end before their namespace.
+    // First, so that the consumers end before their namespace.
     pub pods: Pods,
     pub world: World,
     pub topic: String,
@@ -30,40 +30,6 @@ pub struct WorkloadWorld {
 }
 
 impl WorkloadWorld {
-    /// With one Deployment of two pods, and an operator whose calls to the API server go through a proxy.
-    pub async fn proxied(test: &str) -> (Self, ProxiedOperator) {
-        let scaled = Self::without_operator(test, |group, topic| vec![pods::deployment("d", 2, group, topic)]).await;
-        let proxied = ProxiedOperator::start(&scaled.world, &QUICK).await;
-        scaled.known("p").await;
-        (scaled, proxied)
-    }
-
-    /// At 0 and held: the operator was killed when it had written the plan, and nobody else may send it.
-    pub async fn held(test: &str) -> Self {
-        let (mut scaled, mut proxied) = Self::proxied(test).await;
-        proxied.traps.arm(Side::After, changes_record);
-        scaled.apply("p", pause("r1")).await;
-        proxied.traps.sprung().await;
-        proxied.operator.kill();
-        scaled.world.start_operator_with(&QUICK);
-        let status = scaled.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
-        assert!(reset(&status).paused_by_operator.is_some(), "{status:?}");
-        // Each of these is done to the letter by one of the tests below.
-        let (_, _, message) = says(&status, "Ready");
-        for told in [
-            "set onUnknownOutcome: Retry to send the same once more, or choose a new id, or remove spec.offsetReset to leave it",
-            &format!("kafka-consumer-groups --bootstrap-server … --describe --group {}", scaled.group),
-            "The operator keeps at 0 since ",
-            ": Deployment d (it had 2); a new id, or removing spec.offsetReset, starts it again",
-        ] {
-            assert!(message.contains(told), "{told}: {message}");
-        }
-        assert_eq!(status.phase, Some(Phase::Paused), "{status:?}");
-        assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![0], vec![Some(10), Some(10)]));
-        assert_eq!((scaled.scalings(), scaled.world.finalizers("p").await.len()), (1, 1));
-        scaled
-    }
-
     /// These workloads run, their consumers have read everything, and the operator knows the pipeline `p` of them.
     pub async fn new(test: &str, workloads: impl Fn(&str, &str) -> Vec<Value>) -> Self {
         let mut scaled = Self::without_operator(test, workloads).await;
@@ -75,6 +41,39 @@ impl WorkloadWorld {
     /// With one Deployment of two pods.
     pub async fn one(test: &str) -> Self {
         Self::new(test, |group, topic| vec![pods::deployment("d", 2, group, topic)]).await
+    }
+
+    /// As [`WorkloadWorld::one`], with an operator whose calls to the API server go through a proxy.
+    pub async fn proxied(test: &str) -> (Self, ProxiedOperator) {
+        let scaled = Self::without_operator(test, |group, topic| vec![pods::deployment("d", 2, group, topic)]).await;
+        let proxied = ProxiedOperator::start(&scaled.world, &QUICK).await;
+        scaled.known("p").await;
+        (scaled, proxied)
+    }
+
+    /// Its workload is at 0 for a request that is held: the operator was killed when it had written the plan.
+    pub async fn held(test: &str) -> Self {
+        let (mut scaled, mut proxied) = Self::proxied(test).await;
+        proxied.traps.arm(Side::After, changes_record);
+        scaled.apply("p", pause("r1")).await;
+        proxied.traps.sprung().await;
+        proxied.operator.kill();
+        scaled.world.start_operator_with(&QUICK);
+        let status = scaled.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
+        assert!(reset(&status).paused_by_operator.is_some(), "expected the operator to keep it at 0: {status:?}");
+        // Each way out that is told here is tried by a test of `workloads/held.rs`.
+        let (_, _, message) = says(&status, "Ready");
+        let told = [
+            "set onUnknownOutcome: Retry to send the same once more, or choose a new id, or remove spec.offsetReset to leave it",
+            &format!("kafka-consumer-groups --bootstrap-server … --describe --group {}", scaled.group),
+            "The operator keeps at 0 since ",
+            ": Deployment d (it had 2); a new id, or removing spec.offsetReset, starts it again",
+        ];
+        assert_has(message, &told);
+        assert_eq!(status.phase, Some(Phase::Paused), "the phase of {status:?}");
+        assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![0], vec![Some(10), Some(10)]), "replicas, and offsets");
+        assert_eq!((scaled.scalings(), scaled.world.finalizers("p").await.len()), (1, 1), "how often a count was written, and finalizers");
+        scaled
     }
 
     pub async fn without_operator(test: &str, workloads: impl Fn(&str, &str) -> Vec<Value>) -> Self {
@@ -95,7 +94,7 @@ impl WorkloadWorld {
         pods::apply(&self.world.client, self.world.namespace.name(), "owner", manifest).await.map(drop)
     }
 
-    /// The operator has seen the object, and the consumers have read everything.
+    /// Applies the pipeline without a request, and waits until the operator has seen it and the consumers have read everything.
     pub async fn known(&self, name: &str) {
         self.apply(name, Value::Null).await;
         self.world.is_seen(name).await;

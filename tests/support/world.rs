@@ -163,8 +163,8 @@ impl World {
         group
     }
 
-    /// Someone else moves the group, on partition 0.
-    pub async fn moved(&self, group: &str, topic: &str, offset: i64) {
+    /// Moves the group on partition 0, as somebody else may.
+    pub async fn move_group(&self, group: &str, topic: &str, offset: i64) {
         kafka::commit(&self.bootstrap, group, &[(topic, 0, offset, "")]).await;
     }
 

@@ -66,7 +66,7 @@ async fn f22_a_clock_that_jumps_while_a_request_waits_changes_no_wait() {
     for (id, ahead, position, lands) in [("r1", 600, "Earliest", vec![Some(0); 3]), ("r2", 0, "Latest", vec![Some(10); 3])] {
         // The operator's earlier looks count for the quiet period, so the group is moved first to start it anew.
         let (sent, begun) = (proxied.commits(), std::time::Instant::now());
-        proxied.world.moved(&proxied.group, &proxied.topic, 5).await;
+        proxied.world.move_group(&proxied.group, &proxied.topic, 5).await;
         proxied.world.apply("p", &proxied.group, json!({ "id": id, "quietPeriod": "6s", "to": { "position": position } })).await;
         let waits = proxied.world.wait("p", "it to wait", |s| s.offset_reset.as_ref().is_some_and(|r| r.id == id)).await;
         assert_eq!(reset(&waits).stage, Stage::Waiting, "{waits:?}");

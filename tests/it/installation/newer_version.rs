@@ -36,7 +36,7 @@ async fn f09_a_record_closed_for_a_reason_of_the_next_version_blocks_nobody_and_
     world.apply("q", &group, ask("q1", "Earliest")).await;
     world.verified("q", "q1").await;
     world.delete("q").await;
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
     let status = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
     assert_has(says(&status, "Ready").2, &[&record.name_any()]);

@@ -118,7 +118,7 @@ async fn d1_a_new_id_runs_wherever_a_message_says_that_it_does() {
         world.apply(name, &group, reset).await;
         if name == "edited" {
             world.verified(name, "r1").await;
-            world.moved(&group, &topic, 5).await;
+            world.move_group(&group, &topic, 5).await;
             world.apply(name, &group, ask("r1", "Latest")).await;
         }
         let message = says(&world.reaches(name, "r1", stage, reason).await, "Ready").2.to_owned();

@@ -94,7 +94,7 @@ async fn a5_a_dry_run_under_an_id_that_was_used_has_its_own_result_and_the_reset
     world.known("p", &group).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let done = world.verified("p", "r1").await;
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "dryRun", json!(true))).await;
     let status = world.reaches("p", "r1", Stage::Planned, "PlanReady").await;
     let (_, _, message) = says(&status, "Ready");
@@ -153,7 +153,7 @@ async fn b12_what_was_given_up_along_with_its_object_binds_no_later_one() {
     let records = world.all_records().await;
     assert_eq!(records.iter().filter(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Abandoned)).count(), 2, "{records:?}");
     // Once it was carried out, no later object runs it again.
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     world.delete("p").await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "whenCreated", json!("Run"))).await;
     let later = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;

@@ -20,7 +20,7 @@ async fn o16_a_manifest_applied_to_a_namespace_made_anew_is_skipped_loudly() {
     world.known("p", &group).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     // The namespace goes with all its records, and comes again.
     let name = world.namespace.name();
     for args in [["delete", "namespace", name], ["create", "namespace", name]] {
@@ -63,7 +63,7 @@ async fn o18_created_with_when_created_run_or_before_it_expires_runs_once() {
         world.apply(name, &group, request.clone()).await;
         world.verified(name, "r1").await;
         assert_eq!(world.offset(&group, &topic).await, Some(0), "{name}");
-        world.moved(&group, &topic, 5).await;
+        world.move_group(&group, &topic, 5).await;
         groups.insert(*name, group);
     }
     world.restart();
@@ -190,7 +190,7 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
     let records = world.all_records().await;
     assert_eq!((records.len(), records.iter().filter(|r| r.spec.request.dry_run != Some(true)).count()), (3, 1));
     // From now on the id is used.
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     world.apply("p", &group, dry).await;
     world.decides_twice("p").await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "dryRun", json!(false))).await;

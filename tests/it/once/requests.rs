@@ -27,7 +27,7 @@ async fn o01_applied_again_or_restarted_nothing_moves_and_nothing_is_written() {
     world.looks("p", 2).await;
     world.kill_operator();
     // While no operator is there the group is moved elsewhere.
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     let (version, writes) = (world.resource_version("p").await, world.writes());
     assert!(!writes.is_empty(), "the audit log shows the writes of the reset");
     for _ in 0..2 {
@@ -66,7 +66,7 @@ async fn o02_deleted_and_created_again_with_the_same_id_is_already_handled() {
         with(ask("r1", "Latest"), "whenCreated", json!("Run")),
     ];
     for request in again {
-        world.moved(&group, &topic, 5).await;
+        world.move_group(&group, &topic, 5).await;
         world.delete("p").await;
         world.apply("p", &group, request.clone()).await;
         let status = world.reaches("p", "r1", Stage::Skipped, "AlreadyHandled").await;
@@ -95,14 +95,14 @@ async fn o04_a_changed_id_is_a_new_request_and_an_old_one_is_none() {
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let first = world.verified("p", "r1").await;
     // The same target under another id: moved again.
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     world.apply("p", &group, ask("r2", "Earliest")).await;
     let second = world.verified("p", "r2").await;
     assert_eq!(world.offset(&group, &topic).await, Some(0));
     assert_ne!(reset(&first).record_ref, reset(&second).record_ref);
     assert_eq!(world.record(&second).await.spec.plan.expect("a plan").topics[0].from, [5]);
     // A revert in Git: the first id again.
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let back = world.verified("p", "r1").await;
     assert_eq!(reset(&back).record_ref, reset(&first).record_ref, "the record, where the old result is told");
@@ -169,7 +169,7 @@ async fn o06_an_id_that_is_removed_runs_nothing_and_the_last_result_stays() {
     world.known("p", &group).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let done = world.verified("p", "r1").await;
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     let nothing = |s: &StreamPipelineStatus| condition(s, "Ready").is_some_and(|c| c.status == "True" && c.reason == "NothingRequested");
     world.apply("p", &group, Value::Null).await;
     let status = world.wait("p", "nothing to be requested", nothing).await;
@@ -255,7 +255,7 @@ async fn o14_what_happens_to_a_group_after_its_reset_is_life() {
     let record = world.record(&status).await;
     world.restart();
     for offset in [4, 9] {
-        world.moved(&group, &topic, offset).await;
+        world.move_group(&group, &topic, offset).await;
         world.looks("p", 3).await;
         world.decides_twice("p").await;
         world.restart();

@@ -42,7 +42,7 @@ async fn o03_an_object_restored_without_its_status_is_not_run_again() {
     let status = world.verified("p", "r1").await;
     let record = world.record(&status).await;
     let kept = backup(world.pipelines().get("p").await.expect("it is there"));
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     // Deleted and put back while the operator runs, and while it does not.
     for away in [false, true] {
         if away {
@@ -73,7 +73,7 @@ async fn o03_the_status_of_an_object_is_lost_and_its_record_tells_the_result() {
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let done = world.verified("p", "r1").await;
     world.kill_operator();
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     let mut object = world.pipelines().get("p").await.expect("it is there");
     object.status = None;
     let bare = world.pipelines().replace_status("p", &PostParams::default(), &object).await.expect("the status is taken away");
@@ -115,7 +115,7 @@ async fn o17_an_object_cloned_to_another_name_or_namespace_with_its_request_is_s
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
     let source = world.pipelines().get("p").await.expect("it is there");
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     // The original is deleted, so that it is not why the clone does not run.
     world.delete("p").await;
     let mut clone = backup(source.clone());
@@ -156,7 +156,7 @@ async fn o24_a_revert_to_an_earlier_id_whose_record_is_gone_runs_nothing() {
         world.apply("p", &group, ask(id, position)).await;
         world.verified("p", id).await;
     }
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     world.kill_operator();
     let all = world.all_records().await;
     let named = |id: &str| all.iter().find(|r| r.spec.request.id == id).expect("its record").name_any();
@@ -274,7 +274,7 @@ async fn o31_replaced_by_force_while_it_waits_it_runs_once() {
     member.stop().await;
     world.verified("p", "r1").await;
     assert_eq!(world.offset(&group, &topic).await, Some(0));
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     // Replaced once more after it ran: it does not run again.
     world.delete("p").await;
     world.apply("p", &group, run).await;

@@ -78,7 +78,7 @@ async fn o30_a_record_restored_without_its_status_is_closed_and_nothing_is_sent(
     world.records().delete(&real.name_any(), &DeleteParams::default()).await.expect("it can be deleted");
     let restored = restore(&world, &own, &cluster_id, &own.uid().expect("a uid"), real.spec.plan.clone()).await;
     assert_eq!(restored, real.name_any(), "the name of the restored record");
-    world.moved(&group, &topic, 7).await;
+    world.move_group(&group, &topic, 7).await;
     // Objects and records restored together, with and without a plan: the objects have other uids than the records say.
     let mut put_back = vec![("own", group, restored)];
     for (name, plan, request) in [

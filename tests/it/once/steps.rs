@@ -65,7 +65,7 @@ async fn o24_of_fifty_ended_ids_none_runs_and_one_before_them_is_known_by_its_re
     ended.remove(0);
     ended.push("before".to_owned());
     assert_eq!(status.ended_ids, ended, "the newest fifty ids that have ended");
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     for (id, stage, reason) in [("oldest", Stage::Verified, "ResetVerified"), ("x25", Stage::Skipped, "AlreadyHandled")] {
         world.apply("p", &group, ask(id, "Earliest")).await;
         world.reaches("p", id, stage, reason).await;

@@ -26,7 +26,7 @@ async fn f05_a_password_that_is_changed_is_picked_up_without_a_restart() {
     world.verified("p", "r1").await;
     locked.user(user, "two", "carol").await;
     // The client that is connected stays connected.
-    world.moved(&group, &topic, 5).await;
+    world.move_group(&group, &topic, 5).await;
     locked.apply("p", &way, &group, run("r2")).await;
     world.verified("p", "r2").await;
     assert_eq!(world.offset(&group, &topic).await, Some(0));
@@ -84,7 +84,7 @@ async fn f20_tokens_are_renewed_while_nothing_is_asked_and_a_reset_works_after_t
         n => Err(n.to_string()),
     })
     .await;
-    locked.world.moved(&group, &topic, 5).await;
+    locked.world.move_group(&group, &topic, 5).await;
     locked.apply("p", &way, &group, run("r2")).await;
     let status = locked.world.verified("p", "r2").await;
     assert_eq!(locked.world.offset(&group, &topic).await, Some(0));

@@ -32,13 +32,13 @@ async fn a04(scaled: &WorkloadWorld, expected: &[i64]) {
     assert_eq!((reset(&status).stage, scaled.at_rest("p").await.offset_reset.and_then(|r| r.paused_by_operator)), (Stage::Verified, None));
     // It was verified at 0: what is read now is read again.
     scaled.read().await;
-    // In this order: the finalizer, the record with the counts, and only then a count.
+    // The finalizer is written first, then the record with the counts, and only then a count.
     let writes = scaled.world.writes();
     let first = |what: &str| writes.iter().position(|w| w.contains(what)).unwrap_or_else(|| panic!("no {what}: {writes:#?}"));
     assert!(first("/streampipelines/p?") < first("/offsetresetrecords"), "{writes:#?}");
     assert!(first("/offsetresetrecords") < first("/scale?"), "{writes:#?}");
     assert!(writes.iter().filter(|w| w.contains("/scale?")).all(|w| w.ends_with(" 200")), "{writes:#?}");
-    // Each down once and up once.
+    // Each workload is scaled down once and up once.
     assert_eq!(scaled.scalings(), 2 * running.len(), "{writes:#?}");
 }
 
@@ -109,7 +109,7 @@ async fn b7_what_is_left_out_and_its_default_are_the_same_also_while_it_is_being
     assert_eq!(scaled.counts().await, [2]);
 }
 
-/// A member takes its time, and meanwhile somebody sets another count.
+/// Pods stop slowly, and meanwhile somebody sets another count.
 #[tokio::test(flavor = "multi_thread")]
 async fn a09_a_count_that_a_person_sets_while_it_is_held_at_0_wins_and_is_told() {
     let slow = |group: &str, topic: &str| vec![annotated(pods::deployment("d", 1, group, topic), "stop-delay-ms", "4000")];
@@ -135,14 +135,14 @@ async fn a12_nothing_that_does_not_say_pause_scales() {
     assert_eq!(says(&status, "PipelineInactive").0, "False");
     scaled.world.decides_twice("p").await;
     assert_eq!((scaled.counts().await, scaled.scalings(), scaled.world.finalizers("p").await.len()), (vec![2], 0, 0));
-    // Somebody stops it: reset, and left as it is.
+    // Somebody else scales it to 0: it is reset, and left at 0.
     scaled.person_scales(&scaled.workloads[0], 0).await;
     scaled.world.verified("p", "r1").await;
     assert!(scaled.world.only_record().await.spec.run_state_before.is_none());
     scaled.world.decides_twice("p").await;
     assert_eq!((scaled.counts().await, scaled.scalings()), (vec![0], 0));
     assert_eq!(scaled.offsets().await, [Some(0), Some(0)]);
-    // Another that ends at once instead of waiting.
+    // With whenActive: Fail the request ends at once instead of waiting.
     scaled.person_scales(&scaled.workloads[0], 1).await;
     scaled.read().await;
     scaled.apply("p", with(wait("r2"), "whenActive", json!("Fail"))).await;
@@ -177,7 +177,7 @@ async fn a13_a_tool_that_sets_the_count_again_and_again_is_not_fought() {
     assert_eq!(scaled.offsets().await, [Some(10), Some(10)]);
 }
 
-/// Asked for, and never a member: the group is Empty.
+/// Pods are wanted, and none ever becomes a member: the group is empty.
 #[tokio::test(flavor = "multi_thread")]
 async fn a17_pods_that_crash_are_not_inactive_and_are_named_and_pause_stops_them() {
     let crash = |group: &str, topic: &str| vec![annotated(pods::deployment("d", 1, group, topic), "crash-loop", "true")];
@@ -202,7 +202,7 @@ async fn a17_pods_that_crash_are_not_inactive_and_are_named_and_pause_stops_them
     assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![1], vec![Some(0), Some(0)]));
 }
 
-/// Its process is gone, and its membership lasts.
+/// A static member whose process is gone stays a member until its session times out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a18_a_static_member_is_waited_for_after_its_pod_has_gone() {
     let fixed = |group: &str, topic: &str| vec![annotated(pods::deployment("d", 1, group, topic), "instance-id", "static")];
@@ -245,7 +245,7 @@ async fn k32_a_log_start_that_overtakes_the_target_is_told_before_the_consumers_
     let scaled = WorkloadWorld::without_operator("k32", |group, topic| vec![pods::deployment("d", 1, group, topic)]).await;
     let proxied = ProxiedOperator::start(&scaled.world, &QUICK).await;
     scaled.known("p").await;
-    // Read back and closed; what follows waits until retention has passed by.
+    // The record is closed, and what follows is stopped until records at the target are deleted.
     proxied.traps.arm(Side::After, closes_record);
     scaled.apply("p", pause("r1")).await;
     proxied.traps.sprung().await;
@@ -259,7 +259,7 @@ async fn k32_a_log_start_that_overtakes_the_target_is_told_before_the_consumers_
     let status = scaled.world.reaches("p", "r1", Stage::Verified, "BelowLogStart").await;
     assert_eq!((says(&status, "OffsetsReset").0, says(&status, "Ready").0), ("True", "True"));
     assert_eq!((scaled.counts().await, scaled.scalings()), (vec![1], 2), "replicas, and how often the count was written");
-    // Told, and only then started.
+    // The status tells it before the consumers are started.
     let writes = scaled.world.writes();
     let last = |what: &str| writes.iter().rposition(|w| w.contains(what)).unwrap_or_else(|| panic!("no {what}: {writes:#?}"));
     let told = writes[..last("/scale?")].iter().rposition(|w| w.contains("/streampipelines/p/status"));
