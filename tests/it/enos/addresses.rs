@@ -1,43 +1,17 @@
-//! Where the operator connects to, and whom it trusts there (E13, F14).
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! E13, F14: which addresses the operator connects to, and which certificates it trusts.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_api::Stage;
 use testbed::enos::{Certificate, Options, Simulator};
-use tokio::net::TcpListener;
 
-use super::transport::{message, paused};
-use super::{Enos, ID, id};
-use crate::world::World;
-
-/// Counts those who connect, and answers nobody.
-struct Trap {
-    address: String,
-    came: Arc<AtomicUsize>,
-}
-
-impl Trap {
-    async fn set(at: &str) -> Self {
-        let listener = TcpListener::bind((at, 0)).await.expect("a free port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let came = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&came);
-        tokio::spawn(async move {
-            while listener.accept().await.is_ok() {
-                count.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-        Self { address, came }
-    }
-
-    fn came(&self) -> usize {
-        self.came.load(Ordering::SeqCst)
-    }
-}
+use crate::support::accounts::api_server;
+use crate::support::commands::word_after;
+use crate::support::enos::{EnosWorld, ID, id, pipeline};
+use crate::support::sockets::Trap;
+use crate::support::status::{assert_has, message};
+use crate::support::world::World;
 
 async fn ca(world: &World, name: &str, pem: &str) {
     let api: Api<ConfigMap> = Api::namespaced(world.client.clone(), world.namespace.name());
@@ -48,32 +22,32 @@ async fn ca(world: &World, name: &str, pem: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn e13_a_certificate_that_does_not_verify_gets_nothing_and_a_good_one_is_trusted_by_its_ca() {
     // The simulator's name is localhost; nothing else is allowed, so plain http is not needed.
-    let enos = Enos::with_flags("e13t", Options::default(), &["--allowed-endpoints=127.0.0.1,::1"]).await;
+    let enos = EnosWorld::with_flags("e13t", Options::default(), &["--allowed-endpoints=127.0.0.1,::1"]).await;
     for (name, certificate, said) in [
         ("host", Certificate::WrongHost, "not valid for name"),
         ("expired", Certificate::Expired, "xpired"),
         ("unknown", Certificate::UnknownCa, "nknownIssuer"),
     ] {
         let sim = Simulator::start(Options { tls: true, certificate, ..Options::default() }).await;
-        sim.add(paused(1, "cleaning"));
+        sim.add(pipeline(1, "cleaning", "PAUSED"));
         ca(&enos.world, name, &sim.ca_pem()).await;
-        let mut spec = enos.at(&sim.endpoint());
+        let mut spec = enos.spec_at(ID, &sim.endpoint());
         spec["ca"] = json!({ "configMapKeyRef": { "name": name, "key": "ca.crt" } });
         enos.run(name, spec, Value::Null).await;
         let waits = enos.world.reaches(name, "r1", Stage::Waiting, "TlsFailed").await;
         let text = message(&waits);
-        assert!(text.contains("does not verify") && text.contains("spec.enos.ca"), "{text}");
+        assert_has(text, &["does not verify", "spec.enos.ca"]);
         assert!(text.to_lowercase().contains(&said.to_lowercase()), "{certificate:?}: {text}");
         assert!(sim.calls().is_empty(), "{certificate:?}: not a byte of a request: {:?}", sim.calls());
     }
     let good = Simulator::start(Options { tls: true, ..Options::default() }).await;
     for (n, name) in [(1, "by-map"), (2, "by-secret"), (3, "by-system")] {
-        good.add(paused(n, name));
+        good.add(pipeline(n, name, "PAUSED"));
     }
     ca(&enos.world, "good", &good.ca_pem()).await;
-    enos.secret("good", json!({ "ca.crt": good.ca_pem() })).await;
+    enos.world.secret("good", json!({ "ca.crt": good.ca_pem() })).await;
     let spec = |n: usize, ca: Value| {
-        let mut spec = enos.at(&good.endpoint());
+        let mut spec = enos.spec_at(ID, &good.endpoint());
         spec["pipelineID"] = json!(id(n));
         if !ca.is_null() {
             spec["ca"] = ca;
@@ -94,41 +68,37 @@ async fn e13_a_certificate_that_does_not_verify_gets_nothing_and_a_good_one_is_t
     )
     .await;
     enos.sent("by-system", "r1").await;
-    // What is no certificate, and a ConfigMap that is not there.
+    // A ConfigMap without a certificate, and one that does not exist.
     ca(&enos.world, "nonsense", "not a PEM").await;
     enos.run("nonsense", spec(1, json!({ "configMapKeyRef": { "name": "nonsense", "key": "ca.crt" } })), Value::Null).await;
     let waits = enos.world.reaches("nonsense", "r1", Stage::Waiting, "TlsFailed").await;
-    assert!(message(&waits).contains("spec.enos.ca") && message(&waits).contains("PEM"), "{waits:?}");
+    assert_has(message(&waits), &["spec.enos.ca", "PEM"]);
     enos.run("absent", spec(1, json!({ "configMapKeyRef": { "name": "absent", "key": "ca.crt" } })), Value::Null).await;
     let waits = enos.world.reaches("absent", "r1", Stage::Waiting, "SecretNotFound").await;
-    assert!(message(&waits).contains("ConfigMap absent is not in this namespace"), "{waits:?}");
+    assert_has(message(&waits), &["ConfigMap absent is not in this namespace"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f14_addresses_that_no_tenant_may_reach_are_refused_before_a_byte_is_sent() {
-    let mut enos = Enos::with("f14", "PAUSED").await;
-    // Not where the API server is: that has a rule of its own, which is last here.
-    let (v4, v6) = (Trap::set("127.0.0.2").await, Trap::set("::1").await);
+    let mut enos = EnosWorld::with("f14", "PAUSED").await;
+    // Not 127.0.0.1, where the API server is; its own rule is tried last.
+    let (v4, v6) = (Trap::at("127.0.0.2").await, Trap::at("::1").await);
     enos.world.kill_operator();
     enos.world.start_operator_with(&["--allow-plain-http", "--allowed-endpoints="]);
-    let port = |trap: &Trap| trap.address.rsplit(':').next().map(str::to_owned).expect("a port");
-    let kubeconfig = std::fs::read_to_string(enos.world.testbed.cluster.operator_kubeconfig()).expect("the kubeconfig");
-    let api_server =
-        kubeconfig.split(['"', ' ', '\n']).find(|word| word.starts_with("https://")).expect("the API server's address").to_owned();
     for (name, endpoint) in [
         ("v4", format!("http://{}", v4.address)),
-        ("v6", format!("http://[::1]:{}", port(&v6))),
-        ("mapped", format!("http://[::ffff:127.0.0.2]:{}", port(&v4))),
-        ("name", format!("http://localhost:{}", port(&v4))),
-        ("decimal", format!("http://2130706434:{}", port(&v4))),
-        ("zero", format!("http://0.0.0.0:{}", port(&v4))),
+        ("v6", format!("http://[::1]:{}", v6.port())),
+        ("mapped", format!("http://[::ffff:127.0.0.2]:{}", v4.port())),
+        ("name", format!("http://localhost:{}", v4.port())),
+        ("decimal", format!("http://2130706434:{}", v4.port())),
+        ("zero", format!("http://0.0.0.0:{}", v4.port())),
         ("metadata", "http://169.254.169.254".to_owned()),
         ("metadata-v6", "http://[fe80::1]".to_owned()),
-        ("api-server", api_server),
+        ("api-server", api_server(enos.world.testbed)),
     ] {
         if enos
             .world
-            .apply_spec(name, json!({ "enos": enos.at(&endpoint), "offsetReset": { "id": "r1", "whenCreated": "Run" } }))
+            .apply_spec(name, json!({ "enos": enos.spec_at(ID, &endpoint), "offsetReset": { "id": "r1", "whenCreated": "Run" } }))
             .await
             .is_err()
         {
@@ -136,7 +106,7 @@ async fn f14_addresses_that_no_tenant_may_reach_are_refused_before_a_byte_is_sen
             continue;
         }
         let waits = enos.world.reaches(name, "r1", Stage::Waiting, "EndpointNotAllowed").await;
-        // localhost is the API server's address too, here.
+        // localhost is also the API server's address here, so either rule may be named.
         let whose = match name {
             "api-server" => vec!["it is the Kubernetes API server", "Correct spec.enos.endpoint"],
             "name" => vec![],
@@ -146,21 +116,21 @@ async fn f14_addresses_that_no_tenant_may_reach_are_refused_before_a_byte_is_sen
         let text = message(&waits);
         assert!(text.contains("not a byte was sent") && whose.iter().all(|part| text.contains(part)), "{name}: {text}");
     }
-    assert_eq!((v4.came(), v6.came(), enos.sim.calls().len()), (0, 0, 0), "nobody was connected to");
+    assert_eq!((v4.came(), v6.came(), enos.sim.calls().len()), (0, 0, 0), "connections");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f14_plain_http_is_refused_unless_the_operator_allows_it() {
-    let mut enos = Enos::with("f14p", "PAUSED").await;
+    let mut enos = EnosWorld::with("f14p", "PAUSED").await;
     enos.world.kill_operator();
     enos.world.start_operator_with(&["--allowed-endpoints=127.0.0.1,::1"]);
     enos.run("p", enos.spec(ID), Value::Null).await;
     let waits = enos.world.reaches("p", "r1", Stage::Waiting, "EndpointNotAllowed").await;
     for part in ["is plain http", "use https://", "--allow-plain-http"] {
-        assert!(message(&waits).contains(part), "{}", message(&waits));
+        assert_has(message(&waits), &[part]);
     }
     assert!(enos.sim.calls().is_empty());
-    let flag = format!("--{}", crate::advice::word_after(message(&waits), "the operator started with --"));
+    let flag = format!("--{}", word_after(message(&waits), "the operator started with --"));
     enos.world.kill_operator();
     enos.world.start_operator_with(&[flag.trim_end_matches('.'), "--allowed-endpoints=127.0.0.1,::1"]);
     enos.sent("p", "r1").await;

@@ -7,16 +7,16 @@ use stream_pipeline_api::code::{CODES, Code, Done, Retry, Source};
 use stream_pipeline_api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
 use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
 
-use super::Enos;
-use crate::world::{is_over, reset, says};
+use crate::support::enos::EnosWorld;
+use crate::support::status::{assert_has, is_over, reset, says};
 
 const FLAGS: [&str; 3] = ["--concurrency=32", "--call-deadline=5s", "--late-bound=500ms"];
 
-/// A row, and how the platform says it. None of the table: a code that is not documented.
+/// A row of the table, and how the platform answers with it. `row` is None for a code that is not documented.
 struct Case {
     name: String,
     number: i32,
-    /// Of its own: one pipeline is one, on whatever endpoint.
+    /// An id for each case: the operator takes equal ids for one pipeline, whatever the endpoint.
     id: String,
     kind: Kind,
     row: Option<&'static Code>,
@@ -50,18 +50,18 @@ impl Case {
         self.sim.fault(Fault::new(call, When::Before, self.kind.clone()).times(u32::MAX));
     }
 
-    /// Refused before anything was done.
+    /// Whether the platform refuses with it before anything is done.
     fn undone(&self) -> bool {
         self.row.is_some_and(|row| row.done == Done::No)
     }
 
-    fn spec(&self, enos: &Enos) -> Value {
+    fn spec(&self, enos: &EnosWorld) -> Value {
         let mut spec = enos.spec(&self.id);
         spec["endpoint"] = json!(self.sim.endpoint());
         spec
     }
 
-    /// The number, the platform's words and what a person does are told; `retryable` as it stands.
+    /// Fails unless the status tells the number and the platform's words.
     fn is_told(&self, status: &StreamPipelineStatus, retryable: bool) {
         let error = reset(status).error.as_ref().unwrap_or_else(|| panic!("{}: no error in {status:?}", self.name));
         // 4011 and 4012 come in a field of their own, in an answer that has no code.
@@ -69,12 +69,12 @@ impl Case {
         if !gateway {
             assert_eq!(error.code, Some(self.number), "{}", error.message);
             assert!(error.message.starts_with(&format!("{}: ", self.number)), "{}", error.message);
-            assert!(error.message.contains("The platform's own words"), "{}", error.message);
+            assert_has(&error.message, &["The platform's own words"]);
         }
         assert_eq!(error.retryable, retryable, "{}: {}", self.name, error.message);
         assert!(!error.message.contains("..") && !error.message.contains("  "), "{}", error.message);
         let (_, _, message) = says(status, "Ready");
-        // What is kept, and what became of the reset, may come after it.
+        // More may follow: what the operator keeps paused, and what became of the reset.
         assert!(message.starts_with(error.message.trim_end_matches('.')), "{}: one text: {message}", self.name);
     }
 
@@ -90,7 +90,7 @@ impl Case {
     }
 }
 
-/// The rows a business call can be answered with, and one that is not documented.
+/// All rows of the table, and a code that is not documented.
 async fn cases(status: &str, listed: bool) -> Vec<Case> {
     let mut all = Vec::new();
     for row in CODES.iter().map(Some).chain([None]) {
@@ -101,7 +101,7 @@ async fn cases(status: &str, listed: bool) -> Vec<Case> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e08_every_code_of_the_reset_has_its_reason_and_is_never_carried_out_twice() {
-    let enos = Enos::with_flags("e08r", Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags("e08r", Options::default(), &FLAGS).await;
     let cases = cases("PAUSED", true).await;
     for case in &cases {
         case.fail(Call::Reset);
@@ -116,7 +116,7 @@ async fn e08_every_code_of_the_reset_has_its_reason_and_is_never_carried_out_twi
             let held = enos.world.reaches(name, "r1", Stage::Held, reason.as_str()).await;
             case.is_told(&held, false);
             let message = says(&held, "Ready").2;
-            assert!(message.contains("It is not known whether") && message.contains("onUnknownOutcome: Retry"), "{message}");
+            assert_has(message, &["It is not known whether", "onUnknownOutcome: Retry"]);
             assert_eq!(case.sim.count(Call::Reset), 1, "{name}");
             assert_eq!(enos.world.record(&held).await.status.map(|s| (s.phase, s.code)), Some((RecordPhase::Held, Some(case.number))));
         } else if last {
@@ -137,7 +137,7 @@ async fn e08_every_code_of_the_reset_has_its_reason_and_is_never_carried_out_twi
     }
     for case in &cases {
         if case.undone() && case.row.is_some_and(|row| row.retry != Retry::No) {
-            // Refused, so it goes on by itself once it is no longer refused.
+            // It was refused, so it goes on by itself once it no longer is.
             enos.sent(&case.name, "r1").await;
             assert_eq!(case.sim.resets(&case.id), 1, "{}", case.name);
         } else {
@@ -146,9 +146,9 @@ async fn e08_every_code_of_the_reset_has_its_reason_and_is_never_carried_out_twi
     }
 }
 
-/// What the looks are answered with: waited for, and healed; but for what says that the pipeline is not there.
+/// The answers to reads are waited out, except for those that say that the pipeline does not exist.
 async fn looked_at(test: &str, call: Call, listed: bool) {
-    let enos = Enos::with_flags(test, Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags(test, Options::default(), &FLAGS).await;
     let cases = cases("PAUSED", listed).await;
     for case in &cases {
         case.fail(call);
@@ -185,7 +185,7 @@ impl Case {
     fn is_missing(&self, status: &StreamPipelineStatus) {
         let error = reset(status).error.as_ref().expect("an error");
         assert_eq!((error.code, error.retryable), (Some(self.number), false));
-        assert!(error.message.contains("has no released pipeline"), "{}", error.message);
+        assert_has(&error.message, &["has no released pipeline"]);
     }
 }
 
@@ -201,7 +201,7 @@ async fn e08_every_code_of_the_details_has_its_reason_and_is_waited_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e08_every_code_of_offset_and_lag_hinders_nothing() {
-    let enos = Enos::with_flags("e08o", Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags("e08o", Options::default(), &FLAGS).await;
     let cases = cases("PAUSED", true).await;
     for case in &cases {
         case.fail(Call::Lag);
@@ -215,9 +215,9 @@ async fn e08_every_code_of_offset_and_lag_hinders_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e08_every_code_of_the_token_service_has_its_reason_and_is_waited_out() {
-    let enos = Enos::with_flags("e08t", Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags("e08t", Options::default(), &FLAGS).await;
     let mut cases = cases("PAUSED", true).await;
-    // `apim_status` is of business calls.
+    // The token service does not answer with `apim_status`.
     cases.retain(|case| !matches!(case.number, 4011 | 4012));
     for case in &cases {
         case.fail(Call::TokenGet);
@@ -238,9 +238,9 @@ async fn e08_every_code_of_the_token_service_has_its_reason_and_is_waited_out() 
     }
 }
 
-/// The calls before and after a reset with `whenActive: Pause`: told, tried again, and gone through when they are taken.
+/// The calls that pause and start the pipeline are told, tried again, and succeed once they are no longer refused.
 async fn switched(test: &str, call: Call, stage: Stage) {
-    let enos = Enos::with_flags(test, Options::default(), &FLAGS).await;
+    let enos = EnosWorld::with_flags(test, Options::default(), &FLAGS).await;
     let cases = cases("RUNNING", true).await;
     for case in &cases {
         case.fail(call);

@@ -5,34 +5,33 @@ use serde_json::{Value, json};
 use stream_pipeline_api::{RecordPhase, Stage};
 use testbed::enos::{Call, Fault, Kind, When};
 
-use super::{Enos, ID, pause};
-use crate::watching::with;
-use crate::world::{condition, reset, says};
+use crate::support::enos::{EnosWorld, ID, pause};
+use crate::support::requests::with;
+use crate::support::status::{assert_has, condition, has_reason, reset, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o19_held_stays_paused_over_a_restart_and_is_brought_back_when_the_id_is_removed() {
-    let mut enos = Enos::running("o19a", &[]).await;
+    let mut enos = EnosWorld::running("o19a", &[]).await;
     let status = enos.held().await;
     assert!(reset(&status).paused_by_operator.is_some());
-    assert!(says(&status, "Ready").2.starts_with("61168: ") && says(&status, "Ready").2.contains("onUnknownOutcome: Retry"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["61168: ", "onUnknownOutcome: Retry"]);
     enos.restart();
     enos.calls(Call::List, 5).await;
     assert_eq!((enos.sim.status(ID).as_str(), enos.changes()), ("PAUSED", [1, 1, 0, 0]));
-    let name = enos.record().await.name_any();
+    let name = enos.world.only_record().await.name_any();
     enos.apply("p", ID, Value::Null).await;
     enos.brought_back("p", &name).await;
-    let status =
-        enos.world.wait("p", "nothing to be asked", |s| condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")).await;
-    assert_eq!(reset(&status).stage, Stage::Held, "the last result stays readable");
-    assert_eq!(reset(&status).paused_by_operator, None, "it is not paused any more");
+    let status = enos.world.nothing_requested("p").await;
+    assert_eq!(reset(&status).stage, Stage::Held, "the last result must stay in the status");
+    assert_eq!(reset(&status).paused_by_operator, None, "when the operator paused it");
     assert_eq!(enos.changes(), [1, 1, 1, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o19_a_new_id_has_the_old_one_brought_back_first() {
-    let enos = Enos::running("o19b", &[]).await;
+    let enos = EnosWorld::running("o19b", &[]).await;
     enos.held().await;
-    let old = enos.record().await.name_any();
+    let old = enos.world.only_record().await.name_any();
     enos.apply("p", ID, pause("r2")).await;
     let status = enos.world.verified("p", "r2").await;
     assert_eq!(enos.changes(), [2, 2, 2, 0], "{status:?}");
@@ -45,13 +44,13 @@ async fn o19_a_new_id_has_the_old_one_brought_back_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e05_o19_retry_sends_once_more_from_the_same_record_and_brings_it_back() {
-    let enos = Enos::running("o19c", &[]).await;
+    let enos = EnosWorld::running("o19c", &[]).await;
     enos.held().await;
-    let name = enos.record().await.name_any();
+    let name = enos.world.only_record().await.name_any();
     enos.apply("p", ID, with(pause("r1"), "onUnknownOutcome", json!("Retry"))).await;
     let status = enos.world.verified("p", "r1").await;
     assert_eq!(reset(&status).attempts, Some(2));
-    let record = enos.record().await;
+    let record = enos.world.only_record().await;
     assert_eq!((record.name_any(), record.spec.writer.map(|w| w.attempt)), (name.clone(), Some(2)));
     enos.brought_back("p", &name).await;
     assert_eq!(enos.changes(), [1, 2, 1, 0]);
@@ -59,7 +58,7 @@ async fn e05_o19_retry_sends_once_more_from_the_same_record_and_brings_it_back()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e06_o19_a_retry_that_is_not_answered_either_is_held_and_not_sent_a_third_time() {
-    let enos = Enos::running("o19d", &[]).await;
+    let enos = EnosWorld::running("o19d", &[]).await;
     enos.sim.fault(Fault::new(Call::Reset, When::After, Kind::Drop).times(2));
     enos.apply("p", ID, with(pause("r1"), "onUnknownOutcome", json!("Retry"))).await;
     let status = enos.world.wait("p", "the second attempt to be held", |s| {
@@ -67,64 +66,62 @@ async fn e06_o19_a_retry_that_is_not_answered_either_is_held_and_not_sent_a_thir
     });
     let status = status.await;
     assert_eq!(says(&status, "Ready").1, "OutcomeUnknown");
-    assert!(!says(&status, "Ready").2.contains("Retry"), "{status:?}");
+    assert!(!says(&status, "Ready").2.contains("Retry"), "expected no advice to retry once more: {status:?}");
     enos.calls(Call::List, 5).await;
     assert_eq!((enos.sim.status(ID).as_str(), enos.changes()), ("PAUSED", [1, 2, 0, 0]));
-    let name = enos.record().await.name_any();
+    let name = enos.world.only_record().await.name_any();
     enos.apply("p", ID, Value::Null).await;
     enos.brought_back("p", &name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e06_an_answer_that_is_lost_is_waited_out_and_held() {
-    let enos = Enos::running("e06", &[]).await;
+    let enos = EnosWorld::running("e06", &[]).await;
     enos.sim.fault(Fault::new(Call::Reset, When::After, Kind::Drop));
     enos.apply("p", ID, pause("r1")).await;
     let status = enos.world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
-    assert!(says(&status, "Ready").2.contains("not known whether the reset was carried out"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["not known whether the reset was carried out"]);
     enos.calls(Call::List, 5).await;
     assert_eq!((enos.sim.status(ID).as_str(), enos.changes()), ("PAUSED", [1, 1, 0, 0]));
-    assert_eq!(enos.finalizers("p").await.len(), 1);
+    assert_eq!(enos.world.finalizers("p").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e12_paused_for_long_is_warned_about_until_it_is_brought_back() {
-    let enos = Enos::running("e12", &["--pause-warning=2s"]).await;
+    let enos = EnosWorld::running("e12", &["--pause-warning=2s"]).await;
     enos.held().await;
     let status = enos.world.wait("p", "the warning", |s| condition(s, "PauseLimitNear").is_some()).await;
     let (on, reason, message) = says(&status, "PauseLimitNear");
     assert_eq!((on, reason), ("True", "PauseLimitNear"));
-    assert!(message.contains("of the 24 h the platform documents about 24 h are left"), "{message}");
+    assert_has(message, &["of the 24 h the platform documents about 24 h are left"]);
     assert!(enos.world.warned("p", "PauseLimitNear").await.contains("24 h"));
-    let version = enos.world.version("p").await;
+    let version = enos.world.resource_version("p").await;
     enos.calls(Call::List, 5).await;
-    assert_eq!(enos.world.version("p").await, version, "said once");
-    let name = enos.record().await.name_any();
+    assert_eq!(enos.world.resource_version("p").await, version, "the object's version after the warning");
+    let name = enos.world.only_record().await.name_any();
     enos.apply("p", ID, Value::Null).await;
     enos.brought_back("p", &name).await;
     enos.world
-        .wait("p", "the warning to go", |s| {
-            condition(s, "PauseLimitNear").is_none() && condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")
-        })
+        .wait("p", "the warning to go", |s| condition(s, "PauseLimitNear").is_none() && has_reason(s, "Ready", "NothingRequested"))
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_by_somebody_while_the_operator_held_it_paused_stays_stopped() {
-    let enos = Enos::running("theirs", &[]).await;
+    let enos = EnosWorld::running("theirs", &[]).await;
     enos.held().await;
     enos.sim.set_status(ID, "STOPPED");
-    let name = enos.record().await.name_any();
+    let name = enos.world.only_record().await.name_any();
     enos.apply("p", ID, Value::Null).await;
     enos.world.brought_back(&name).await;
-    enos.world.wait("p", "nothing to be asked", |s| condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")).await;
+    enos.world.nothing_requested("p").await;
     enos.calls(Call::List, 3).await;
     assert_eq!((enos.sim.status(ID).as_str(), enos.changes()), ("STOPPED", [1, 1, 0, 0]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn started_by_somebody_while_held_is_not_called_paused_any_more() {
-    let enos = Enos::running("started", &[]).await;
+    let enos = EnosWorld::running("started", &[]).await;
     enos.held().await;
     enos.sim.set_status(ID, "RUNNING");
     let status =

@@ -3,36 +3,36 @@
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use stream_pipeline_api::{RecordPhase, Stage};
-use testbed::enos::{ACCESS_KEY, Call, Fault, Kind, ORGANISATION, Options, Pipeline, ResetTo, SECRET_KEY, When};
+use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, ResetTo, When};
 use testbed::{eventually, kafka};
 
-use super::{Enos, ID, QUICK, pause};
-use crate::watching::with;
-use crate::world::{LIMIT, World, condition, reset, says};
+use crate::support::enos::{EnosWorld, ID, QUICK, pause, pipeline};
+use crate::support::requests::with;
+use crate::support::status::{assert_has, reset, says};
+use crate::support::world::{LIMIT, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e02_a12_running_with_wait_is_named_left_alone_and_reset_when_somebody_pauses_it() {
-    let enos = Enos::running("e02w", &[]).await;
+    let enos = EnosWorld::running("e02w", &[]).await;
     enos.apply("p", ID, json!({ "id": "r1" })).await;
     let status = enos.world.reaches("p", "r1", Stage::Waiting, "PipelineActive").await;
-    assert!(says(&status, "Ready").2.contains("RUNNING. Pause or stop it; the reset starts by itself"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["RUNNING. Pause or stop it; the reset starts by itself"]);
     assert_eq!(says(&status, "PipelineInactive").0, "False");
     enos.calls(Call::List, 4).await;
     assert_eq!(enos.changes(), [0; 4]);
     enos.sim.set_status(ID, "PAUSED");
     enos.sent("p", "r1").await;
     enos.calls(Call::List, 4).await;
-    assert_eq!(enos.changes(), [0, 1, 0, 0], "nothing asked for a pause: the run state is never changed");
-    assert_eq!((enos.sim.status(ID).as_str(), enos.finalizers("p").await.len()), ("PAUSED", 0));
-    assert!(enos.record().await.spec.run_state_before.is_none());
+    assert_eq!(enos.changes(), [0, 1, 0, 0], "calls that change the state, where no pause was asked for");
+    assert_eq!((enos.sim.status(ID).as_str(), enos.world.finalizers("p").await.len()), ("PAUSED", 0));
+    assert!(enos.world.only_record().await.spec.run_state_before.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e02_a03_running_with_fail_ends_and_nothing_is_called() {
-    let enos = Enos::running("e02f", &[]).await;
+    let enos = EnosWorld::running("e02f", &[]).await;
     enos.apply("p", ID, json!({ "id": "r1", "whenActive": "Fail" })).await;
     let status = enos.world.reaches("p", "r1", Stage::Failed, "PipelineActive").await;
     assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "False"));
@@ -44,47 +44,50 @@ async fn e02_a03_running_with_fail_ends_and_nothing_is_called() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e02_a04_paused_reset_once_started_as_declared_and_proven_by_its_numbers() {
-    let enos = Enos::running("e02p", &[]).await;
+    let enos = EnosWorld::running("e02p", &[]).await;
     let held = enos.sim.hold(Call::Pause, When::Before);
     enos.apply("p", ID, pause("r1")).await;
     held.reached().await;
-    // Before it is stopped: the finalizer, and the record without a plan that says what it did.
-    assert_eq!(enos.finalizers("p").await.len(), 1);
-    let record = enos.record().await;
+    // Before the pause there are a finalizer, and a record without a plan that says what the pipeline did.
+    assert_eq!(enos.world.finalizers("p").await.len(), 1);
+    let record = enos.world.only_record().await;
     assert!(record.spec.plan.is_none() && record.spec.writer.is_none() && record.status.is_none());
     let before = record.spec.run_state_before.expect("what it did before");
-    assert!(before.running && before.reading.is_some_and(|r| r.offset >= 400_000 && r.lag > 500_000), "{before:?}");
+    assert!(
+        before.running && before.reading.is_some_and(|r| r.offset >= 400_000 && r.lag > 500_000),
+        "expected a pipeline that ran, with its position: {before:?}"
+    );
     assert_eq!(enos.changes(), [1, 0, 0, 0]);
     held.release();
     let status = enos.world.verified("p", "r1").await;
     let message = says(&status, "OffsetsReset").2;
-    assert!(message.contains("after the start it skipped at least") && message.contains("lag 0 after"), "{message}");
+    assert_has(message, &["after the start it skipped at least", "lag 0 after"]);
     assert_eq!(reset(&status).paused_by_operator, None);
     assert_eq!(enos.changes(), [1, 1, 1, 0]);
     assert_eq!(enos.sim.starts(ID), [json!({ "executionMode": 0, "kafkaRate": 1000, "resourceConfig": { "server": "1" } })]);
-    let record = enos.record().await;
+    let record = enos.world.only_record().await;
     enos.brought_back("p", &record.name_any()).await;
     let status = record.status.expect("closed");
     assert_eq!(status.phase, RecordPhase::Verified);
-    assert!(status.reading.is_some_and(|r| r.offset >= 1_000_000), "{status:?}");
+    assert!(status.reading.is_some_and(|r| r.offset >= 1_000_000), "expected a position at the end: {status:?}");
     // And at rest afterwards.
-    let version = enos.world.version("p").await;
+    let version = enos.world.resource_version("p").await;
     enos.calls(Call::List, 4).await;
-    assert_eq!((enos.changes(), enos.world.version("p").await), ([1, 1, 1, 0], version));
+    assert_eq!((enos.changes(), enos.world.resource_version("p").await), ([1, 1, 1, 0], version));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e02_pausing_that_takes_a_while_is_waited_for_and_told() {
     let options = Options { transition: Duration::from_millis(1500), ..Options::default() };
-    let enos = Enos::with_flags("e02t", options, &QUICK).await;
-    enos.sim.add(Pipeline::new(ORGANISATION, ID, "cleaning", "RUNNING").series(400_000, 1_000_000));
+    let enos = EnosWorld::with_flags("e02t", options, &QUICK).await;
+    enos.sim.add(pipeline(1, "cleaning", "RUNNING"));
     enos.known("p").await;
     enos.apply("p", ID, pause("r1")).await;
     let status = enos.world.reaches("p", "r1", Stage::Pausing, "Pausing").await;
-    assert!(reset(&status).record_ref.is_some(), "{status:?}");
+    assert!(reset(&status).record_ref.is_some(), "expected a record to be named: {status:?}");
     let status = enos.world.verified("p", "r1").await;
     assert_eq!((enos.reset_calls(), enos.sim.status(ID).as_str()), (1, "RUNNING"), "{status:?}");
-    enos.brought_back("p", &enos.record().await.name_any()).await;
+    enos.brought_back("p", &enos.world.only_record().await.name_any()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +96,7 @@ async fn e02_a_real_consumer_stops_for_its_reset_and_reads_again_from_where_it_w
     let topic = world.topic(&[30, 30]).await;
     let group = world.unique("g");
     let options = Options { bootstrap: Some(world.bootstrap.clone()), ..Options::default() };
-    let enos = Enos::with_flags("e02k", options, &QUICK).await;
+    let enos = EnosWorld::with_flags("e02k", options, &QUICK).await;
     enos.sim.add(Pipeline::new(ORGANISATION, ID, "cleaning", "RUNNING").reset_to(ResetTo::Earliest).group(&group, &topic));
     let offsets = async || world.offsets(&group, &topic, 2).await;
     let read = async |what: &str| {
@@ -110,85 +113,47 @@ async fn e02_a_real_consumer_stops_for_its_reset_and_reads_again_from_where_it_w
     spec["start"]["kafkaRate"] = json!(5);
     enos.apply_spec("p", spec, pause("r1")).await;
     start.reached().await;
-    assert_eq!(offsets().await, [Some(0), Some(0)], "moved while it was paused");
-    // Nobody is in the group: another client may commit.
+    assert_eq!(offsets().await, [Some(0), Some(0)], "offsets while the pipeline is paused");
+    // The group is empty, so another client may commit.
     kafka::commit(&world.bootstrap, &group, &[(&topic, 0, 3, "")]).await;
     start.release();
     let status = enos.world.verified("p", "r1").await;
-    assert!(says(&status, "Ready").2.contains("after the start it went back by"), "{status:?}");
-    enos.brought_back("p", &enos.record().await.name_any()).await;
+    assert_has(says(&status, "Ready").2, &["after the start it went back by"]);
+    enos.brought_back("p", &enos.world.only_record().await.name_any()).await;
     read("the consumer to read everything again").await;
     assert_eq!(enos.changes(), [1, 1, 1, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e10_three_pipelines_of_one_organisation_are_started_one_after_the_other() {
-    let options = Options { transition: Duration::from_millis(700), ..Options::default() };
-    let enos = Enos::with_flags("e10", options, &QUICK).await;
-    let names: Vec<(String, String)> = (1..4).map(|n| (format!("p{n}"), format!("565c0114-0000-4372-86d1-00000000000{n}"))).collect();
-    for (name, id) in &names {
-        enos.sim.add(Pipeline::new(ORGANISATION, id, name, "RUNNING").series(400_000, 1_000_000));
-        enos.apply(name, id, Value::Null).await;
-        enos.world.wait(name, "the operator to see the object", |s| s.observed_uid.is_some()).await;
-    }
-    for (name, id) in &names {
-        enos.apply(name, id, pause("r1")).await;
-    }
-    for (name, id) in &names {
-        enos.world.verified(name, "r1").await;
-        assert_eq!((enos.sim.status(id).as_str(), enos.sim.resets(id)), ("RUNNING", 1));
-    }
-    let mut starting = None;
-    for start in enos.sim.calls().into_iter().filter(|c| c.call == Call::Start) {
-        if start.effect {
-            starting = start.pipeline;
-        } else {
-            // Its own start that took longer than a look, never one of another pipeline.
-            assert!(matches!(start.code, Some(61121 | 61165)) && start.pipeline == starting, "one at a time: {start:?}");
-        }
-    }
-    assert!(names.iter().all(|(_, id)| enos.sim.starts(id).len() == 1));
-    assert_eq!(enos.reset_calls(), 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn e10_a_start_refused_because_another_one_runs_is_repeated() {
-    let enos = Enos::running("e10b", &[]).await;
-    enos.sim.fault(Fault::new(Call::Start, When::Before, Kind::Code(61121, None)).times(2));
-    enos.apply("p", ID, pause("r1")).await;
-    let status = enos.world.reaches("p", "r1", Stage::Sent, "AnotherPipelineStarting").await;
-    assert!(says(&status, "Ready").2.contains("61121") && reset(&status).paused_by_operator.is_some(), "{status:?}");
-    enos.world.verified("p", "r1").await;
-    assert_eq!(enos.changes(), [1, 1, 3, 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn missing_resources_are_told_and_the_start_is_repeated_until_they_are_granted() {
-    let enos = Enos::running("resources", &[]).await;
+    let enos = EnosWorld::running("resources", &[]).await;
     enos.sim.fault(Fault::new(Call::Start, When::Before, Kind::Code(61128, None)).times(1000));
     enos.apply("p", ID, pause("r1")).await;
     let status = enos.world.reaches("p", "r1", Stage::Sent, "ResourcesMissing").await;
-    assert!(says(&status, "Ready").2.starts_with("61128: ") && reset(&status).paused_by_operator.is_some(), "{status:?}");
+    assert!(
+        says(&status, "Ready").2.starts_with("61128: ") && reset(&status).paused_by_operator.is_some(),
+        "expected code 61128, and that the operator keeps it paused: {status:?}"
+    );
     assert_eq!(reset(&status).error.as_ref().and_then(|e| e.code), Some(61128));
     enos.calls(Call::Start, 2).await;
     let begun = std::time::Instant::now();
     enos.calls(Call::Start, 2).await;
-    assert!(begun.elapsed() > Duration::from_secs(2), "slowly: at --max-backoff apart");
+    assert!(begun.elapsed() > Duration::from_secs(2), "expected two tries to take longer than 2 s");
     enos.sim.clear_faults();
     enos.world.verified("p", "r1").await;
-    enos.brought_back("p", &enos.record().await.name_any()).await;
+    enos.brought_back("p", &enos.world.only_record().await.name_any()).await;
     assert_eq!(enos.reset_calls(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_the_platform_refuses_is_corrected_in_the_spec() {
-    let enos = Enos::running("corrected", &[]).await;
+    let enos = EnosWorld::running("corrected", &[]).await;
     let mut spec = enos.spec(ID);
-    // A cluster start takes an object only.
+    // A start on a cluster needs an object here.
     spec["start"] = json!({ "executionMode": "Cluster", "kafkaRate": 1000, "resourceConfig": 3 });
     enos.apply_spec("p", spec.clone(), pause("r1")).await;
     let status = enos.world.reaches("p", "r1", Stage::Sent, "StartConfigurationInvalid").await;
-    assert!(says(&status, "Ready").2.starts_with("61100: "), "{status:?}");
+    assert!(says(&status, "Ready").2.starts_with("61100: "), "expected code 61100: {status:?}");
     spec["start"]["resourceConfig"] = json!({ "server": "2" });
     spec["start"]["kafkaRate"] = json!(500);
     enos.apply_spec("p", spec, pause("r1")).await;
@@ -199,14 +164,14 @@ async fn a_start_that_the_platform_refuses_is_corrected_in_the_spec() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a08_a_pause_that_is_refused_until_the_deadline_resets_nothing() {
-    let enos = Enos::running("a08", &[]).await;
+    let enos = EnosWorld::running("a08", &[]).await;
     enos.sim.fault(Fault::new(Call::Pause, When::Before, Kind::Code(99000, None)).times(1000));
     enos.apply("p", ID, with(pause("r1"), "waitTimeout", json!("10s"))).await;
     let status = enos.world.reaches("p", "r1", Stage::Pausing, "PlatformError").await;
-    assert!(says(&status, "Ready").2.contains("99000"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["99000"]);
     let status = enos.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
     assert_eq!((says(&status, "Stalled").0, says(&status, "OffsetsReset").0), ("True", "False"));
-    let record = enos.record().await;
+    let record = enos.world.only_record().await;
     enos.brought_back("p", &record.name_any()).await;
     assert_eq!(record.status.map(|s| s.phase), Some(RecordPhase::Abandoned));
     let [pauses, resets, starts, stops] = enos.changes();
@@ -216,43 +181,49 @@ async fn a08_a_pause_that_is_refused_until_the_deadline_resets_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a08_o35_a_pause_that_lands_after_the_deadline_is_undone() {
-    // What lands late is waited for long enough to be seen doing so.
-    let enos = Enos::running("a08l", &["--late-bound=10s"]).await;
+    // The late bound is long, so that the wait for a late pause can be seen.
+    let enos = EnosWorld::running("a08l", &["--late-bound=10s"]).await;
     enos.sim.fault(Fault::new(Call::Pause, When::Before, Kind::Hang).times(1000));
     // Long enough for the pause to be called on a slow machine: without that nothing is left to land.
     enos.apply("p", ID, with(pause("r1"), "waitTimeout", json!("30s"))).await;
     enos.world.reaches("p", "r1", Stage::Failed, "BringingBack").await;
-    let record = enos.record().await;
-    assert_eq!(record.status.as_ref().map(|s| (s.phase, s.brought_back_at)), Some((RecordPhase::Abandoned, None)), "seen up is not enough");
+    let record = enos.world.only_record().await;
+    assert_eq!(
+        record.status.as_ref().map(|s| (s.phase, s.brought_back_at)),
+        Some((RecordPhase::Abandoned, None)),
+        "the record must not say that it runs again while a late stop may land"
+    );
     enos.sim.clear_faults();
     enos.sim.release_hangs();
     enos.brought_back("p", &record.name_any()).await;
-    assert!(!enos.sim.starts(ID).is_empty(), "a stop landed, and was undone");
+    assert!(!enos.sim.starts(ID).is_empty(), "a pause that landed late must have been undone by a start");
     let status = enos.world.reaches("p", "r1", Stage::Failed, "PauseTimedOut").await;
     assert_eq!((enos.reset_calls(), enos.sim.status(ID).as_str()), (0, "RUNNING"), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o35_the_id_is_removed_while_the_stop_is_under_way_and_it_lands_late() {
-    let enos = Enos::running("o35", &["--late-bound=10s"]).await;
+    let enos = EnosWorld::running("o35", &["--late-bound=10s"]).await;
     enos.sim.fault(Fault::new(Call::Pause, When::Before, Kind::Hang));
     enos.apply("p", ID, pause("r1")).await;
     eventually("the pause to hang", LIMIT, async || if enos.sim.hanging() == 1 { Ok(()) } else { Err(String::new()) }).await;
     enos.apply("p", ID, Value::Null).await;
-    let name = enos.record().await.name_any();
+    let name = enos.world.only_record().await.name_any();
     enos.world.closed(&name).await;
-    assert!(enos.world.record_named(&name).await.status.is_some_and(|s| s.brought_back_at.is_none()), "seen up is not enough");
+    assert!(
+        enos.world.record_named(&name).await.status.is_some_and(|s| s.brought_back_at.is_none()),
+        "the record must not say that it runs again while a late stop may land"
+    );
     enos.sim.release_hangs();
     enos.brought_back("p", &name).await;
-    assert_eq!((enos.changes(), enos.sim.starts(ID).len()), ([1, 0, 1, 0], 1), "the stop landed, and was undone");
-    let status =
-        enos.world.wait("p", "nothing to be asked", |s| condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")).await;
+    assert_eq!((enos.changes(), enos.sim.starts(ID).len()), ([1, 0, 1, 0], 1), "one pause that landed late, and one start that undid it");
+    let status = enos.world.nothing_requested("p").await;
     assert_eq!(status.offset_reset, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a13_started_by_somebody_while_held_paused_is_not_paused_twice() {
-    let enos = Enos::running("a13", &[]).await;
+    let enos = EnosWorld::running("a13", &[]).await;
     let paused = enos.sim.hold(Call::Pause, When::After);
     enos.apply("p", ID, pause("r1")).await;
     paused.reached().await;
@@ -263,61 +234,12 @@ async fn a13_started_by_somebody_while_held_paused_is_not_paused_twice() {
     enos.sim.set_status(ID, "RUNNING");
     lag.release();
     let status = enos.world.reaches("p", "r1", Stage::Waiting, "PauseOverridden").await;
-    assert!(says(&status, "Ready").2.contains("not stopped twice"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["not stopped twice"]);
     enos.calls(Call::List, 5).await;
     assert_eq!(enos.changes(), [1, 0, 0, 0]);
-    // Whoever started it stops it again: then it is reset, and brought back to what it did before.
+    // Once somebody pauses it again it is reset, and started again as it ran before.
     enos.sim.set_status(ID, "PAUSED");
     enos.world.verified("p", "r1").await;
-    enos.brought_back("p", &enos.record().await.name_any()).await;
+    enos.brought_back("p", &enos.world.only_record().await.name_any()).await;
     assert_eq!(enos.changes(), [1, 1, 1, 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn o36_o08_a_second_object_waits_until_the_first_is_gone_and_has_brought_the_pipeline_back() {
-    let enos = Enos::running("o36", &[]).await;
-    enos.apply("q", ID, Value::Null).await;
-    enos.world.wait("q", "the operator to see the object", |s| s.observed_uid.is_some()).await;
-    enos.held().await;
-    let first = enos.record().await.name_any();
-    enos.apply("q", ID, pause("q1")).await;
-    let status = enos.world.reaches("q", "q1", Stage::Waiting, "DuplicateGroup").await;
-    assert!(says(&status, "Ready").2.contains("/p is older"), "{status:?}");
-    enos.calls(Call::List, 4).await;
-    assert_eq!((enos.changes(), enos.world.all_records().await.len()), ([1, 1, 0, 0], 1));
-    enos.world.pipelines().delete("p", &DeleteParams::default()).await.expect("it is deleted");
-    enos.world.verified("q", "q1").await;
-    assert_eq!((enos.changes(), enos.sim.status(ID).as_str()), ([2, 2, 2, 0], "RUNNING"));
-    let back = enos.world.record_named(&first).await.status.and_then(|s| s.brought_back_at).expect("brought back");
-    let second = enos.world.all_records().await.into_iter().find(|r| r.spec.request.id == "q1").expect("its record");
-    assert!(second.spec.created_at >= back, "not before the first was started again");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn o36_whoever_has_begun_goes_on_and_an_older_object_that_turns_up_waits() {
-    let enos = Enos::with_flags("o36b", Options::default(), &["--call-deadline=60s"]).await;
-    enos.sim.add(Pipeline::new(ORGANISATION, ID, "cleaning", "RUNNING").series(400_000, 1_000_000));
-    // Named by its name, and not to be looked up as long as its Secret is missing: nobody knows which pipeline it is.
-    let mut unknown = enos.spec(ID);
-    unknown.as_object_mut().expect("a map").remove("pipelineID");
-    unknown["pipelineName"] = json!("cleaning");
-    unknown["credentialsSecretRef"]["name"] = json!("later");
-    enos.apply_spec("p", unknown.clone(), Value::Null).await;
-    enos.world.wait("p", "the operator to see the object", |s| s.observed_uid.is_some()).await;
-    enos.apply("q", ID, Value::Null).await;
-    enos.world.wait("q", "the operator to see the object", |s| s.observed_uid.is_some()).await;
-    // The younger one has stopped it, and is about to reset it.
-    let reset = enos.sim.hold(Call::Reset, When::Before);
-    enos.apply("q", ID, pause("q1")).await;
-    reset.reached().await;
-    enos.secret("later", json!({ "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY })).await;
-    enos.apply_spec("p", unknown, pause("p1")).await;
-    let first = enos.record().await.name_any();
-    let status = enos.world.reaches("p", "p1", Stage::Waiting, "AnotherResetOpen").await;
-    assert!(says(&status, "Ready").2.contains(&first), "{status:?}");
-    reset.release();
-    enos.world.verified("q", "q1").await;
-    // It stands at the end already: a second reset to there cannot be told from none.
-    enos.world.reaches("p", "p1", Stage::Sent, "Unproven").await;
-    assert_eq!((enos.reset_calls(), enos.sim.status(ID).as_str()), (2, "RUNNING"));
 }

@@ -1,76 +1,47 @@
 //! F02, O26: the broker is killed and restarted, or stopped and continued, while a commit is under way.
 
-use std::sync::Arc;
-
-use stream_pipeline_api::{RecordPhase, Stage, StreamPipelineStatus};
-use testbed::proxy::OFFSET_COMMIT;
+use stream_pipeline_api::Stage;
 use testbed::trap::Side;
 use testbed::{Broker, eventually};
 
-use crate::wired::Wired;
-use crate::world::{LIMIT, condition, says};
-
-pub async fn restart(broker: &Arc<Broker>) {
-    let broker = Arc::clone(broker);
-    tokio::task::spawn_blocking(move || broker.restart()).await.expect("no panic").expect("the broker starts again");
-}
-
-fn is_commit(call: &str) -> bool {
-    call == OFFSET_COMMIT
-}
-
-/// Waits for the end, which must be what the broker's log says: Verified by one commit, or held without one.
-pub async fn honest_end(wired: &Wired) -> Stage {
-    let over = |s: &StreamPipelineStatus| s.offset_reset.as_ref().is_some_and(|r| matches!(r.stage, Stage::Verified | Stage::Held));
-    let status = wired.world.wait(&wired.name, "the reset to end", over).await;
-    let stage = status.offset_reset.as_ref().expect("a request").stage;
-    let landed = wired.landed().await;
-    let reason = says(&status, "Ready").1;
-    match stage {
-        Stage::Verified => assert_eq!((landed.as_slice(), reason), (&[vec![0; 3]][..], "ResetVerified")),
-        _ => assert!(landed.len() <= 1 && reason == "OutcomeUnknown", "{landed:?} {status:?}"),
-    }
-    let phase = if stage == Stage::Verified { RecordPhase::Verified } else { RecordPhase::Held };
-    assert_eq!(wired.world.record(&status).await.status.map(|s| s.phase), Some(phase));
-    stage
-}
+use crate::support::brokers;
+use crate::support::calls::is_commit;
+use crate::support::proxied::ProxiedWorld;
+use crate::support::status::{condition, is};
+use crate::support::world::LIMIT;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f02_the_broker_is_killed_during_the_commit_and_restarted() {
-    let (mut wired, broker) = Wired::with_broker("f02").await;
-    wired.restart_with(&[]);
-    // Done and not answered; lost before it was done; at the same moment, whichever comes first.
+    let (mut proxied, broker) = ProxiedWorld::with_broker("f02").await;
+    proxied.restart_with(&[]);
+    // The commit is done and not answered; it is lost; or broker and commit race.
     for (name, side, at_once) in [("done", Side::After, false), ("lost", Side::Before, false), ("race", Side::Before, true)] {
-        wired.fresh(name).await;
-        wired.traps.arm(side, is_commit);
-        wired.ask().await;
-        wired.traps.sprung().await;
+        proxied.fresh(name).await;
+        proxied.ask_and_stop(side, is_commit).await;
         if at_once {
-            wired.traps.release();
+            proxied.traps.release();
         }
         broker.kill();
-        wired.traps.disarm();
-        restart(&broker).await;
-        let end = honest_end(&wired).await;
-        println!("f02: killed during the commit, {name}: {end:?}, {} landed", wired.landed().await.len());
+        proxied.traps.disarm();
+        brokers::restart(&broker).await;
+        let end = proxied.honest_end().await;
+        println!("f02: killed during the commit, {name}: {end:?}, {} landed", proxied.landed().await.len());
         match name {
             "done" => assert_eq!(end, Stage::Verified),
-            "lost" => assert_eq!((end, wired.landed().await.len()), (Stage::Held, 0)),
-            // Whoever saw no answer looked only when nothing could be on its way any more.
-            _ => assert_eq!(wired.landed().await.len(), usize::from(end == Stage::Verified)),
+            "lost" => assert_eq!((end, proxied.landed().await.len()), (Stage::Held, 0)),
+            // Without an answer, the operator looked only once no commit could be on its way any more.
+            _ => assert_eq!(proxied.landed().await.len(), usize::from(end == Stage::Verified)),
         }
     }
 }
 
-/// The broker is stopped, the commit lies in its socket, and the operator has given up waiting.
-async fn under_a_stopped_broker(wired: &mut Wired, broker: &Broker, name: &str) {
-    wired.fresh(name).await;
-    wired.traps.arm(Side::Before, is_commit);
-    wired.ask().await;
-    wired.traps.sprung().await;
+/// Stops the broker with the commit in its socket, until the operator has given up waiting for the answer.
+async fn under_a_stopped_broker(proxied: &mut ProxiedWorld, broker: &Broker, name: &str) {
+    proxied.fresh(name).await;
+    proxied.ask_and_stop(Side::Before, is_commit).await;
     broker.pause();
-    wired.traps.release();
-    let operator = wired.operator.as_ref().expect("an operator");
+    proxied.traps.release();
+    let operator = proxied.operator.as_ref().expect("an operator");
     let gave_up = format!("name=\"{name}\" id=\"r1\" deleted=false stage=\"Sending\" reason=Sent");
     eventually("the operator to give up waiting for the answer", LIMIT, async || {
         let log = operator.log();
@@ -81,31 +52,30 @@ async fn under_a_stopped_broker(wired: &mut Wired, broker: &Broker, name: &str) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o26_a_commit_that_timed_out_and_lands_late_is_found_and_never_made_again() {
-    let (mut wired, broker) = Wired::with_broker("o26").await;
-    wired.restart_with(&[]);
-    // Continued before the wait is over: it lands, and is found by the judging.
-    under_a_stopped_broker(&mut wired, &broker, "within").await;
+    let (mut proxied, broker) = ProxiedWorld::with_broker("o26").await;
+    proxied.restart_with(&[]);
+    // The broker goes on before the late bound is over: the commit lands, and the read-back finds it.
+    under_a_stopped_broker(&mut proxied, &broker, "within").await;
     broker.resume();
-    let landed = async || match wired.landed().await {
+    let landed = async || match proxied.landed().await {
         none if none.is_empty() => Err("nothing landed".to_owned()),
         some => Ok(some),
     };
     assert_eq!(eventually("the late commit to land", LIMIT, landed).await, [[0, 0, 0]]);
-    assert_eq!(honest_end(&wired).await, Stage::Verified);
-    // Continued after the wait is over: it is looked at as soon as it can be, and what is said is what was seen then.
-    under_a_stopped_broker(&mut wired, &broker, "after").await;
-    wired
+    assert_eq!(proxied.honest_end().await, Stage::Verified);
+    // The broker goes on after the late bound: the status says what the first read-back sees.
+    under_a_stopped_broker(&mut proxied, &broker, "after").await;
+    proxied
         .world
         .wait("after", "the wait to be over and the broker not to answer", |s| {
-            condition(s, "BackendReachable").is_some_and(|c| c.status == "False")
-                && !condition(s, "Ready").is_some_and(|c| c.message.contains("is looked at in"))
+            is(s, "BackendReachable", "False") && !condition(s, "Ready").is_some_and(|c| c.message.contains("is looked at in"))
         })
         .await;
     broker.resume();
-    let end = honest_end(&wired).await;
+    let end = proxied.honest_end().await;
     println!("o26: continued after the wait: {end:?}");
-    // Landed or not by then: the request is over, and once.
-    wired.world.passes("after").await;
-    assert!(wired.landed().await.len() <= 1);
-    assert_eq!(wired.commits(), 2, "one for each request");
+    // Whether it has landed or not by then: the request is over, and no second commit follows.
+    proxied.world.decides_twice("after").await;
+    assert!(proxied.landed().await.len() <= 1);
+    assert_eq!(proxied.commits(), 2, "commits for two requests");
 }

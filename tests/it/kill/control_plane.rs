@@ -10,11 +10,12 @@ use testbed::trap::Side;
 use testbed::wire::{Fate, Passing, Wire};
 use testbed::{Operator, Testbed, eventually};
 
-use super::long;
-use crate::wired::{Wired, sockets};
-use crate::world::{EXE, LIMIT, Own, World, flags};
+use crate::support::proxied::ProxiedWorld;
+use crate::support::settings;
+use crate::support::sockets::ports;
+use crate::support::world::{EXE, LIMIT, OwnServers, World, flags};
 
-/// The n-th request of this API key: ConsumerGroupDescribe is made once at each look.
+/// Name, API key, which request of it, and which side. ConsumerGroupDescribe (69) is made once at each look.
 const MOMENTS: [(&str, &str, usize, Side); 4] = [
     ("before the plan", "69", 1, Side::Before),
     ("at the second look", "69", 2, Side::Before),
@@ -24,40 +25,40 @@ const MOMENTS: [(&str, &str, usize, Side); 4] = [
 
 /// Kills a part of the control plane at each moment; the operator goes on without it until it is back.
 async fn killed(test: &str, kill: impl Fn(&Testbed), start: impl Fn(&'static Testbed) + Copy + Send + 'static) {
-    let (mut socket, addresses) = sockets(1);
-    let own = Own::start(addresses).await;
+    let (mut socket, addresses) = ports(1);
+    let own = OwnServers::start(addresses).await;
     let testbed = own.0;
     let world = World::on(testbed, test).await;
-    let mut wired = Wired::between(world, vec![(socket.remove(0), testbed.broker.second())]).await;
+    let mut proxied = ProxiedWorld::behind(world, vec![(socket.remove(0), testbed.broker.second())]).await;
     // No proxy between it and the API server: it sees the connections break.
-    wired.operator = Some(Operator::start(testbed, Path::new(EXE), wired.world.namespace.name(), &flags(&[])));
+    proxied.operator = Some(Operator::start(testbed, Path::new(EXE), proxied.world.namespace.name(), &flags(&[])));
     for (n, (moment, call, nth, side)) in MOMENTS.into_iter().enumerate() {
-        wired.fresh(&format!("p{n}")).await;
+        proxied.fresh(&format!("p{n}")).await;
         let mut had = 0;
-        wired.traps.arm_by(move |at, seen| {
+        proxied.traps.arm_by(move |at, seen| {
             had += usize::from(at == side && seen == call);
             at == side && seen == call && had == nth
         });
-        wired.ask().await;
-        wired.traps.sprung().await;
-        let operator = wired.operator.as_ref().expect("an operator");
+        proxied.ask().await;
+        proxied.traps.sprung().await;
+        let operator = proxied.operator.as_ref().expect("an operator");
         let had = operator.log().len();
         kill(testbed);
-        wired.traps.release();
+        proxied.traps.release();
         eventually("the operator to miss the API server", LIMIT, async || match &operator.log()[had..] {
             log if log.contains("Not told: writing the status") || log.contains("Step not done") => Ok(()),
             log => Err(log.to_owned()),
         })
         .await;
         tokio::task::spawn_blocking(move || start(testbed)).await.expect("it starts again");
-        let status = wired.world.verified(&wired.name, "r1").await;
-        assert_eq!(wired.landed().await, [[0, 0, 0]], "{test}: killed {moment}");
-        let attempt = wired.world.record(&status).await.spec.writer.map(|w| (w.number, w.attempt));
+        let status = proxied.world.verified(&proxied.name, "r1").await;
+        assert_eq!(proxied.landed().await, [[0, 0, 0]], "{test}: killed {moment}");
+        let attempt = proxied.world.record(&status).await.spec.writer.map(|w| (w.number, w.attempt));
         println!("{test}: killed {moment}: Verified, one commit, plan and attempt {attempt:?}");
     }
-    let count = wired.world.all_records().await.len();
-    assert_eq!(count, MOMENTS.len(), "one record for each request");
-    assert!(wired.operator.as_mut().expect("an operator").is_running());
+    let count = proxied.world.all_records().await.len();
+    assert_eq!(count, MOMENTS.len(), "records");
+    assert!(proxied.operator.as_mut().expect("an operator").is_running());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +75,7 @@ async fn f07_etcd_is_killed_and_restarted_in_the_middle_of_a_reset() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f07_an_api_server_that_refuses_writes_for_a_while_loses_nothing() {
-    let mut wired = Wired::without_operator("f07w").await;
+    let mut proxied = ProxiedWorld::without_operator("f07w").await;
     let refusing = Arc::new(AtomicBool::new(false));
     let script = {
         let refusing = Arc::clone(&refusing);
@@ -83,29 +84,27 @@ async fn f07_an_api_server_that_refuses_writes_for_a_while_loses_nothing() {
             (if refused { Fate::ErrorBefore } else { Fate::Pass }, 0)
         }
     };
-    let kubeconfig = wired.world.testbed.cluster.operator_kubeconfig();
+    let kubeconfig = proxied.world.testbed.cluster.operator_kubeconfig();
     let wire = Wire::to_api_server(&kubeconfig, Arc::new(script)).await.expect("a proxy starts");
-    wired.operator = Some(Operator::start_with(&wire.kubeconfig(), Path::new(EXE), wired.world.namespace.name(), &flags(&[])));
-    let a_while = Duration::from_secs(if long() { 60 } else { 8 });
-    // From before the plan on, nothing is sent; from the commit on, it is closed when it can be.
+    proxied.operator = Some(Operator::start_with(&wire.kubeconfig(), Path::new(EXE), proxied.world.namespace.name(), &flags(&[])));
+    let a_while = Duration::from_secs(if settings::long() { 60 } else { 8 });
+    // Refused from before the plan on, nothing is sent; refused from the commit on, the record is closed as soon as it can be.
     for (name, call, sent) in [("plan", "69", false), ("close", OFFSET_COMMIT, true)] {
-        wired.fresh(name).await;
-        wired.traps.arm(Side::Before, move |seen| seen == call);
-        wired.ask().await;
-        wired.traps.sprung().await;
+        proxied.fresh(name).await;
+        proxied.ask_and_stop(Side::Before, move |seen| seen == call).await;
         refusing.store(true, Ordering::Release);
-        wired.traps.release();
-        let (begun, operator) = (Instant::now(), wired.operator.as_ref().expect("an operator"));
+        proxied.traps.release();
+        let (begun, operator) = (Instant::now(), proxied.operator.as_ref().expect("an operator"));
         let had = operator.log().len();
         eventually("writes to have been refused for a while", LIMIT, async || {
             let tries = operator.log()[had..].lines().filter(|l| l.contains("Step not done")).count();
             if begun.elapsed() >= a_while && tries >= 2 { Ok(()) } else { Err(format!("{tries} tries")) }
         })
         .await;
-        assert_eq!(wired.landed().await.len(), usize::from(sent), "{name}");
+        assert_eq!(proxied.landed().await.len(), usize::from(sent), "{name}");
         refusing.store(false, Ordering::Release);
-        wired.world.verified(name, "r1").await;
-        assert_eq!(wired.landed().await, [[0, 0, 0]], "{name}");
+        proxied.world.verified(name, "r1").await;
+        assert_eq!(proxied.landed().await, [[0, 0, 0]], "{name}");
     }
-    assert_eq!(wired.world.all_records().await.len(), 2);
+    assert_eq!(proxied.world.all_records().await.len(), 2);
 }

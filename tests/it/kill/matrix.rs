@@ -4,19 +4,18 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use kube::api::ListParams;
 use stream_pipeline_api::Stage;
 use stream_pipeline_operator::process_state::is_closed;
 use testbed::eventually;
 use testbed::trap::Side;
 
-use crate::cells::{counts, work_off};
-use crate::wired::Wired;
-use crate::world::LIMIT;
+use crate::support::matrix::{run_cells, tally};
+use crate::support::proxied::ProxiedWorld;
+use crate::support::world::LIMIT;
 
 /// So many resets at once.
 const WORKERS: usize = 12;
-/// Looks of a pipeline at rest would be taken for calls of a reset.
+/// Few looks at pipelines at rest, which would be taken for calls of the reset.
 const CALM: [&str; 1] = ["--recheck-idle=10s"];
 
 /// A request or an answer of a reset.
@@ -85,14 +84,14 @@ impl Namer {
     }
 }
 
-/// Between the write of the plan and the landing of the commit nobody but the one that died may send; else the reset ends
-/// as if nobody had died.
+/// Between the write of the plan and the commit only the process that died may send, so the request is held. Otherwise the reset
+/// ends as if nobody had died.
 fn is_expected(point: &Point, end: &str) -> bool {
     let is = |kind: &str, side: Side| point.kind == kind && point.side == side;
     let planned = point.phase == 1 && !is("create record", Side::Before);
     let (held, verified) = (end == "Held/OutcomeUnknown", end == "Verified/ResetVerified");
     match point.kind.as_str() {
-        // The client library asks for it by itself too, beside whatever is sent; what landed is compared with the end anyway.
+        // The client library asks for metadata on its own too, at any time. Either end is fine, since what landed is compared with it.
         "Metadata" if planned => held || verified,
         _ if planned || is("OffsetCommit", Side::Before) => held,
         _ => verified,
@@ -101,14 +100,14 @@ fn is_expected(point: &Point, end: &str) -> bool {
 
 struct Row {
     point: Option<Point>,
-    /// Where it began in the log.
+    /// Where this reset begins in the log of the proxies.
     from: usize,
     reached: bool,
     end: String,
     seconds: f32,
 }
 
-/// Who dies.
+/// Which process is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Victim {
     Operator,
@@ -117,49 +116,48 @@ enum Victim {
 }
 
 /// One reset with one death.
-async fn cell(wired: &mut Wired, point: Option<Point>, victim: Victim) -> Row {
+async fn cell(proxied: &mut ProxiedWorld, point: Option<Point>, victim: Victim) -> Row {
     let begun = Instant::now();
-    let name = wired.world.unique("p");
-    wired.restart_with(&CALM);
-    wired.fresh(&name).await;
-    let (before, from) = (wired.answered(), wired.traps.log().len());
+    let name = proxied.world.unique("p");
+    proxied.restart_with(&CALM);
+    proxied.fresh(&name).await;
+    let (before, from) = (proxied.answered(), proxied.traps.log().len());
     if let Some(point) = point.clone() {
         let mut namer = Namer::default();
-        wired.traps.arm_by(move |side, call| namer.name(side, call).is_some_and(|passing| passing == point));
+        proxied.traps.arm_by(move |side, call| namer.name(side, call).is_some_and(|passing| passing == point));
     }
-    wired.ask().await;
+    proxied.ask().await;
     let mut reached = false;
     if point.is_some() {
-        reached = eventually(&format!("{point:?} to be reached"), LIMIT, async || match wired.traps.has_sprung() {
+        reached = eventually(&format!("{point:?} to be reached"), LIMIT, async || match proxied.traps.has_sprung() {
             true => Ok(true),
-            // Reads differ from run to run: then there is nothing to kill at.
-            false => ended(wired).await.map(|_| false),
+            // Which reads are made differs from run to run. A reset without this one ends by itself.
+            false => ended(proxied).await.map(|_| false),
         })
         .await;
         if victim == Victim::Operator {
-            wired.kill();
-            wired.restart_with(&CALM);
+            proxied.kill();
+            proxied.restart_with(&CALM);
         } else {
-            wired.kill_clients();
+            proxied.kill_clients();
         }
     }
-    let end = eventually(&format!("the end of {point:?}"), LIMIT, async || ended(wired).await).await;
-    let landed = wired.landed().await;
-    let sent = wired.answered() - before;
+    let end = eventually(&format!("the end of {point:?}"), LIMIT, async || ended(proxied).await).await;
+    let landed = proxied.landed().await;
+    let sent = proxied.answered() - before;
     let once = if end.starts_with("Verified") { vec![vec![0, 0, 0]] } else { Vec::new() };
     assert_eq!((&landed, sent), (&once, once.len()), "{point:?}: {end}");
-    // The next operator here has nothing else to look at.
-    wired.world.delete(&name).await;
+    // Nothing is left that the next operator would look at.
+    proxied.world.delete(&name).await;
     Row { point, from, reached, end, seconds: begun.elapsed().as_secs_f32() }
 }
 
 /// How it ended, once its record is closed.
-async fn ended(wired: &Wired) -> Result<String, String> {
-    let object = wired.world.pipelines().get(&wired.name).await.map_err(|e| e.to_string())?;
+async fn ended(proxied: &ProxiedWorld) -> Result<String, String> {
+    let object = proxied.world.pipelines().get(&proxied.name).await.map_err(|e| e.to_string())?;
     let status = object.status.unwrap_or_default();
-    let of = ListParams::default().labels(&format!("streampipeline.io/pipeline={}", wired.name));
-    let records = wired.world.records().list(&of).await.map_err(|e| e.to_string())?.items;
-    assert!(records.len() <= 1, "{records:?}");
+    let records = proxied.world.records_of(&proxied.name).await;
+    assert!(records.len() <= 1, "expected at most one record: {records:?}");
     let reason = status.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.clone()).unwrap_or_default();
     let stage = status.offset_reset.as_ref().map(|r| r.stage);
     match stage {
@@ -169,12 +167,12 @@ async fn ended(wired: &Wired) -> Result<String, String> {
 }
 
 /// The points of a reset without a death, in order.
-async fn recorded(wired: &mut Wired) -> Vec<Point> {
-    let row = cell(wired, None, Victim::Operator).await;
+async fn recorded(proxied: &mut ProxiedWorld) -> Vec<Point> {
+    let row = cell(proxied, None, Victim::Operator).await;
     assert_eq!(row.end, "Verified/ResetVerified");
     eventually("the end of a reset to be told", LIMIT, async || {
         let (mut namer, mut points) = (Namer::default(), Vec::new());
-        for passed in wired.traps.log().into_iter().skip(row.from) {
+        for passed in proxied.traps.log().into_iter().skip(row.from) {
             points.extend(namer.name(passed.side, &passed.call));
             let told = |kind: &str| points.iter().any(|p| p.phase == 3 && p.kind == kind && p.side == Side::After);
             if told("status") && told("event") {
@@ -188,27 +186,27 @@ async fn recorded(wired: &mut Wired) -> Vec<Point> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o10_killed_before_and_after_every_call_of_a_reset() {
-    let mut first = Wired::without_operator("o10k").await;
+    let mut first = ProxiedWorld::without_operator("o10k").await;
     let points = recorded(&mut first).await;
     killed_at(first, points, Victim::Operator, is_expected).await;
 }
 
-/// The operator lives on: it looks again, and only what may have been sent is in doubt.
+/// The operator lives on and looks again: only a commit that may have been sent is in doubt.
 #[tokio::test(flavor = "multi_thread")]
 async fn o10_a_kafka_client_killed_before_and_after_every_call_of_a_reset() {
-    let mut first = Wired::without_operator("o10c").await;
+    let mut first = ProxiedWorld::without_operator("o10c").await;
     let mut points = recorded(&mut first).await;
     points.retain(|point| !point.kind.contains(' ') && !matches!(point.kind.as_str(), "close" | "status" | "event"));
     let expected = |point: &Point, end: &str| {
         let lost = point.kind == "OffsetCommit" && point.side == Side::Before;
         let (held, verified) = (end == "Held/OutcomeUnknown", end == "Verified/ResetVerified");
-        // The client library asks for metadata by itself too, beside whatever is sent; what landed is compared with the end anyway.
+        // The client library asks for metadata on its own too, at any time. Either end is fine, since what landed is compared with it.
         if lost { held } else { verified || held && point.kind == "Metadata" }
     };
     killed_at(first, points, Victim::Client, expected).await;
 }
 
-async fn killed_at(first: Wired, points: Vec<Point>, victim: Victim, is_expected: impl Fn(&Point, &str) -> bool) {
+async fn killed_at(first: ProxiedWorld, points: Vec<Point>, victim: Victim, is_expected: impl Fn(&Point, &str) -> bool) {
     let names: Vec<_> = points.iter().filter(|p| p.side == Side::Before).map(|p| format!("{} {} {}", p.phase, p.kind, p.nth)).collect();
     println!("o10k: {victim:?}: {} points of {} calls: {names:?}", points.len(), names.len());
     let wanted: &[&str] =
@@ -220,14 +218,14 @@ async fn killed_at(first: Wired, points: Vec<Point>, victim: Victim, is_expected
     }
     let mut benches = vec![first];
     for _ in 1..WORKERS {
-        benches.push(Wired::without_operator("o10k").await);
+        benches.push(ProxiedWorld::without_operator("o10k").await);
     }
     let begun = Instant::now();
-    let mut rows = work_off(benches, points, async |wired: &mut Wired, point: Point| {
-        let mut row = cell(wired, Some(point.clone()), victim).await;
+    let mut rows = run_cells(benches, points, async |proxied: &mut ProxiedWorld, point: Point| {
+        let mut row = cell(proxied, Some(point.clone()), victim).await;
         for _ in 0..2 {
             if !row.reached {
-                row = cell(wired, Some(point.clone()), victim).await;
+                row = cell(proxied, Some(point.clone()), victim).await;
             }
         }
         row
@@ -245,7 +243,7 @@ async fn killed_at(first: Wired, points: Vec<Point>, victim: Victim, is_expected
             wrong.push(line);
         }
     }
-    let ends = counts(rows.iter().map(|row| if row.reached { row.end.as_str() } else { "not reached" }));
+    let ends = tally(rows.iter().map(|row| if row.reached { row.end.as_str() } else { "not reached" }));
     println!("o10k: {} cells in {:.0} s: {ends}", rows.len(), begun.elapsed().as_secs_f32());
     assert!(wrong.is_empty(), "{} wrong ends: {wrong:#?}", wrong.len());
 }

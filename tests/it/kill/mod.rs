@@ -1,15 +1,10 @@
 //! One reset happens at most once, whoever dies or stands still in its middle: the operator at each of its calls, a second
 //! operator beside it, the broker, the API server, etcd, the coordinator of the group.
 
-pub mod broker;
+mod broker;
 mod control_plane;
 mod matrix;
 mod replicas;
-mod still;
-pub mod three;
-mod width;
-
-/// Whether the long variants are to run (`make endure`).
-pub fn long() -> bool {
-    std::env::var_os("ENDURE").is_some_and(|value| !value.is_empty())
-}
+mod slow_broker;
+mod three_brokers;
+mod window_of_doubt;

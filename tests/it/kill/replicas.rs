@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use stream_pipeline_api::{RecordPhase, Stage};
 use testbed::eventually;
-use testbed::proxy::OFFSET_COMMIT;
 use testbed::trap::Side;
 
-use super::long;
-use crate::cells::work_off;
-use crate::watching::CHATTY;
-use crate::wired::{Replica, Wired, records};
-use crate::world::LIMIT;
+use crate::support::calls::{closes_record, creates_record, is_commit};
+use crate::support::matrix::run_cells;
+use crate::support::proxied::{ProxiedOperator, ProxiedWorld};
+use crate::support::settings;
+use crate::support::world::{LIMIT, LOG_EVERY_LOOK, PATIENT};
 
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
@@ -23,39 +22,42 @@ fn sent(log: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o09_two_replicas_reset_a_group_once_for_each_request() {
-    let mut wired = Wired::without_operator("o09").await;
-    wired.restart_with(&[]);
-    let second = Replica::start(&wired, &[]).await;
-    wired.fresh("p").await;
+    let mut proxied = ProxiedWorld::without_operator("o09").await;
+    proxied.restart_with(&[]);
+    let second = ProxiedOperator::start(&proxied.world, &[]).await;
+    proxied.fresh("p").await;
     let mut expected = Vec::new();
     for n in 0..16 {
         let (position, offset) = if n % 2 == 0 { ("Earliest", 0) } else { ("Latest", 10) };
         let id = format!("r{n}");
-        wired.ask_for(&id, position).await;
-        wired.world.verified("p", &id).await;
+        proxied.ask_for(&id, position).await;
+        proxied.world.verified("p", &id).await;
         expected.push(vec![offset; 3]);
     }
-    assert_eq!(wired.landed().await, expected);
-    let records = wired.world.all_records().await;
+    assert_eq!(proxied.landed().await, expected);
+    let records = proxied.world.all_records().await;
     assert_eq!(records.len(), expected.len());
-    assert!(records.iter().all(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Verified)), "{records:?}");
-    let counts = [wired.operator.as_ref().map_or(0, |o| sent(&o.log())), sent(&second.operator.log())];
+    assert!(
+        records.iter().all(|r| r.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Verified)),
+        "expected every record to be verified: {records:?}"
+    );
+    let counts = [proxied.operator.as_ref().map_or(0, |o| sent(&o.log())), sent(&second.operator.log())];
     println!("o09: {} requests, sent by the first {}, by the second {}", expected.len(), counts[0], counts[1]);
     assert_eq!(counts[0] + counts[1], expected.len());
 }
 
-/// A write of a reset at which the first replica stands still.
+/// The write of a reset at which the first replica is stopped.
 type Stop = (&'static str, Side);
 
 fn stops_at(stop: Stop) -> impl Fn(&str) -> bool {
     move |call| match stop.0 {
-        "create record" => records(call, "POST"),
-        "commit" => call == OFFSET_COMMIT,
-        _ => records(call, "PATCH") && call.ends_with("/status"),
+        "create record" => creates_record(call),
+        "commit" => is_commit(call),
+        _ => closes_record(call),
     }
 }
 
-/// How the second one left it. Not before the commit: what has left a process cannot be called back (a stated residual).
+/// How the second replica ends the request. "Before the commit" is missing: a commit that has left a process cannot be called back.
 const STOPS: [(Stop, Stage); 5] = [
     (("create record", Side::Before), Stage::Verified),
     (("create record", Side::After), Stage::Held),
@@ -68,36 +70,34 @@ const STOPS: [(Stop, Stage); 5] = [
 async fn o09_one_of_two_replicas_stands_still_in_the_middle_and_goes_on_when_the_other_has_ended_it() {
     let mut benches = Vec::new();
     for _ in STOPS {
-        benches.push(Wired::without_operator("o09s").await);
+        benches.push(ProxiedWorld::without_operator("o09s").await);
     }
-    let said = work_off(benches, STOPS, stall).await;
+    let said = run_cells(benches, STOPS, stall).await;
     for line in said {
         println!("o09s | {line}");
     }
 }
 
-async fn stall(wired: &mut Wired, (stop, end): (Stop, Stage)) -> String {
-    let real = ["--send-window=5s", "--call-deadline=10s", "--late-bound=20s", CHATTY];
-    let (flags, still) = if long() { (&real[..], Duration::from_mins(1)) } else { (&real[3..], Duration::ZERO) };
-    wired.restart_with(flags);
-    wired.fresh("p").await;
-    wired.traps.arm(stop.1, stops_at(stop));
-    wired.ask().await;
-    wired.traps.sprung().await;
-    let first = wired.operator.as_ref().expect("an operator");
+async fn stall(proxied: &mut ProxiedWorld, (stop, end): (Stop, Stage)) -> String {
+    let real = ["--send-window=5s", "--call-deadline=10s", "--late-bound=20s", LOG_EVERY_LOOK];
+    let (flags, still) = if settings::long() { (&real[..], Duration::from_mins(1)) } else { (&real[3..], Duration::ZERO) };
+    proxied.restart_with(flags);
+    proxied.fresh("p").await;
+    proxied.ask_and_stop(stop.1, stops_at(stop)).await;
+    let first = proxied.operator.as_ref().expect("an operator");
     first.signal(SIGSTOP);
     let begun = Instant::now();
     if stop.1 == Side::After {
-        // The answer is there when it goes on.
-        wired.traps.release();
+        // The answer is there when the first replica goes on.
+        proxied.traps.release();
     }
-    let second = Replica::start(wired, flags).await;
+    let second = ProxiedOperator::start(&proxied.world, flags).await;
     let reason = if end == Stage::Held { "OutcomeUnknown" } else { "ResetVerified" };
-    let status = wired.world.reaches("p", "r1", end, reason).await;
-    let record = wired.world.record(&status).await;
+    let status = proxied.world.reaches("p", "r1", end, reason).await;
+    let record = proxied.world.record(&status).await;
     if stop.1 == Side::Before {
-        // Made while it stood still, it meets what the other one made.
-        wired.traps.release();
+        // The write of the first replica arrives after the second has ended the request.
+        proxied.traps.release();
     }
     tokio::time::sleep(still.saturating_sub(begun.elapsed())).await;
     let stood = begun.elapsed();
@@ -111,13 +111,13 @@ async fn stall(wired: &mut Wired, (stop, end): (Stop, Stage)) -> String {
     .await;
     let counts = [sent(&first.log()), sent(&second.operator.log())];
     let once = if end == Stage::Held { Vec::new() } else { vec![vec![0, 0, 0]] };
-    assert_eq!(wired.landed().await, once, "{stop:?}");
-    assert_eq!(wired.world.all_records().await, [record], "{stop:?}: one record, as the second one left it");
+    assert_eq!(proxied.landed().await, once, "{stop:?}");
+    assert_eq!(proxied.world.all_records().await, [record], "{stop:?}: one record, as the second one left it");
     assert!(counts[0] + counts[1] <= 1, "{stop:?}: {counts:?}");
     // Both are alive, and the next request is carried out.
-    wired.ask_for("r2", "Latest").await;
-    wired.world.verified("p", "r2").await;
-    assert_eq!(wired.landed().await.last(), Some(&vec![10, 10, 10]));
+    proxied.ask_for("r2", "Latest").await;
+    proxied.world.verified("p", "r2").await;
+    assert_eq!(proxied.landed().await.last(), Some(&vec![10, 10, 10]));
     let said = |log: &str| {
         let of_request = |l: &&str| l.contains("Decided: ") && l.contains("id=\"r1\"") && !l.contains("nothing new");
         let last = log.lines().rfind(of_request).and_then(|l| l.split(" namespace=").next()?.split("Decided: ").nth(1));
@@ -137,47 +137,47 @@ async fn stall(wired: &mut Wired, (stop, end): (Stop, Stage)) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o37_of_two_plans_in_doubt_at_once_neither_is_sent_before_it_is_alone() {
-    let mut wired = Wired::without_operator("o37").await;
-    // Neither call nor window ends while both are stopped, however slow the machine is.
-    let patient = ["--call-deadline=60s", "--send-window=60s"];
-    wired.restart_with(&patient);
-    wired.fresh("p").await;
+    let mut proxied = ProxiedWorld::without_operator("o37").await;
+    // No deadline ends while both replicas are stopped.
+    proxied.restart_with(&PATIENT);
+    proxied.fresh("p").await;
     // The first replica is about to write its plan ahead when the request changes; the second one plans that.
-    wired.traps.arm(Side::Before, |call| records(call, "POST"));
-    wired.ask().await;
-    wired.traps.sprung().await;
-    let second = Replica::start(&wired, &patient).await;
-    second.traps.arm(Side::Before, |call| records(call, "POST"));
-    wired.ask_for("r2", "Latest").await;
+    proxied.ask_and_stop(Side::Before, creates_record).await;
+    let second = ProxiedOperator::start(&proxied.world, &PATIENT).await;
+    second.traps.arm(Side::Before, creates_record);
+    proxied.ask_for("r2", "Latest").await;
     second.traps.sprung().await;
-    // Both are in doubt at once: neither is answered before both are there.
-    wired.traps.arm(Side::After, |call| records(call, "POST"));
-    second.traps.arm(Side::After, |call| records(call, "POST"));
-    wired.traps.let_go();
+    // Both plans are open at once: neither write is answered before both records are there.
+    proxied.traps.arm(Side::After, creates_record);
+    second.traps.arm(Side::After, creates_record);
+    proxied.traps.let_go();
     second.traps.let_go();
-    wired.traps.sprung().await;
+    proxied.traps.sprung().await;
     second.traps.sprung().await;
-    let both = wired.world.all_records().await;
-    assert!(both.len() == 2 && both.iter().all(|r| r.spec.plan.is_some() && r.status.is_none()), "{both:?}");
-    wired.traps.release();
+    let both = proxied.world.all_records().await;
+    assert!(
+        both.len() == 2 && both.iter().all(|r| r.spec.plan.is_some() && r.status.is_none()),
+        "expected two open records with a plan each: {both:?}"
+    );
+    proxied.traps.release();
     second.traps.release();
-    let status = wired.world.verified("p", "r2").await;
+    let status = proxied.world.verified("p", "r2").await;
     let all = eventually("every record to be closed", LIMIT, async || {
-        let all = wired.world.all_records().await;
+        let all = proxied.world.all_records().await;
         if all.iter().all(stream_pipeline_operator::process_state::is_closed) { Ok(all) } else { Err(format!("{all:?}")) }
     })
     .await;
-    assert_eq!(wired.landed().await, [[10, 10, 10]], "only the one that is wanted");
+    assert_eq!(proxied.landed().await, [[10, 10, 10]], "commits that landed, where only r2 is wanted");
     assert_eq!(all.len(), 2);
-    let verified = wired.world.record(&status).await;
+    let verified = proxied.world.record(&status).await;
     let dropped = all.iter().find(|r| r.spec.request.id == "r1").expect("its record");
-    assert_eq!(dropped.spec.plan, None, "unloaded");
+    assert_eq!(dropped.spec.plan, None, "expected records without a plan");
     assert!(verified.spec.writer.as_ref().is_some_and(|w| w.attempt == 1));
-    // Not sent before the other was given up, and not for ever back and forth.
-    let log: Vec<_> = wired.traps.log().into_iter().chain(second.traps.log()).collect();
+    // Nothing is sent before the other plan is given up, and the two do not go back and forth.
+    let log: Vec<_> = proxied.traps.log().into_iter().chain(second.traps.log()).collect();
     let name = dropped.metadata.name.as_deref().expect("a name");
     let given_up = log.iter().filter(|p| p.side == Side::After && p.call.starts_with("PATCH") && p.call.contains(name)).map(|p| p.at).min();
-    let sent = log.iter().filter(|p| p.side == Side::Before && p.call == OFFSET_COMMIT).map(|p| p.at).min();
+    let sent = log.iter().filter(|p| p.side == Side::Before && is_commit(&p.call)).map(|p| p.at).min();
     assert!(given_up.is_some() && given_up < sent, "{given_up:?} {sent:?}");
     let plans =
         log.iter().filter(|p| p.side == Side::Before && p.call.starts_with("PATCH") && p.call.contains("/offsetresetrecords/")).count();

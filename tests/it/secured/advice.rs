@@ -1,4 +1,4 @@
-//! D1 on a broker that has rights and Secrets: the command and the key that a message names are run and added as they stand.
+//! D1 on the secured broker: commands and keys that a message names are run and added as they are written.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,21 @@ use stream_pipeline_api::StreamPipelineStatus;
 use testbed::kafka;
 use testbed::secured::{Acl, Operation, Resource};
 
-use super::{Locked, Way, login, run, tls, with_certificate};
-use crate::advice::{command, done, shell, word_after};
-use crate::watching::with;
-use crate::world::{condition, says};
+use crate::support::commands::{command_in, kafka_shell, succeeded, word_after};
+use crate::support::requests::with;
+use crate::support::secured::{SecuredWorld, Way, login, run, tls, with_certificate};
+use crate::support::status::{assert_has, condition, says};
 
 fn lacks(part: &str) -> impl Fn(&StreamPipelineStatus) -> bool + use<'_> {
     move |s| condition(s, "Ready").is_some_and(|c| c.reason == "PermissionMissing" && c.message.contains(part))
 }
 
-/// Names that want quoting in a shell, and a user whose name is known from the Secret.
+/// The names need quotes in a shell; the user is known from the Secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_the_commands_that_grant_a_missing_right_run_as_they_stand() {
-    let locked = Locked::new("sd1", &[]).await;
+    let locked = SecuredWorld::new("sd1", &[]).await;
     let user = "sd1 o'hara";
-    locked.block(|s| s.set_scram_password(user, "secret"));
-    locked.secret("own", json!({ "username": user, "password": "secret" })).await;
+    locked.user(user, "secret", "own").await;
     let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "own"));
     let topic = locked.world.topic(&[10]).await;
     let group = format!("{} it's", locked.world.unique("g"));
@@ -31,73 +30,68 @@ async fn d1_the_commands_that_grant_a_missing_right_run_as_they_stand() {
     for resource in ["--group ", "--topic "] {
         let status = locked.world.wait("p", resource, lacks(resource)).await;
         let message = says(&status, "Ready").2;
-        let grant = command(message, "kafka-acls");
+        let grant = command_in(message, "kafka-acls");
         println!("{grant}");
-        done(&shell(locked.world.testbed, &locked.secured.plaintext(), grant));
+        succeeded(&kafka_shell(locked.world.testbed, &locked.secured.plaintext(), grant));
     }
     locked.world.verified("p", "r1").await;
-    assert_eq!(locked.world.at(&group, &topic).await, Some(0));
+    assert_eq!(locked.world.offset(&group, &topic).await, Some(0));
 }
 
-/// Where the brokers alone know the name: it is said where it is to be found, and that is where it is.
+/// Only the brokers know the name of the principal: the message says where to find it.
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_a_principal_that_the_operator_cannot_know_is_told_with_where_to_find_it() {
-    let locked = Locked::new("sd2", &[]).await;
+    let locked = SecuredWorld::new("sd2", &[]).await;
     locked.certificate("own", locked.secured.client_certificate("sd2-carol")).await;
     let way = Way::new("p", locked.secured.mtls(), with_certificate("own"), Value::Null);
-    let topic = locked.world.topic(&[10]).await;
-    let group = locked.world.group(&topic, &[7]).await;
+    let (topic, group) = locked.topic_and_group().await;
     locked.apply("p", &way, &group, with(run("r1"), "topics", json!([{ "name": topic }]))).await;
     for resource in ["--group ", "--topic "] {
         let status = locked.world.wait("p", resource, lacks(resource)).await;
         let message = says(&status, "Ready").2;
-        for part in ["User:<principal>", "the subject of its certificate", "the brokers' authorizer log"] {
-            assert!(message.contains(part), "{part}: {message}");
-        }
+        assert_has(message, &["User:<principal>", "the subject of its certificate", "the brokers' authorizer log"]);
         // These brokers take the common name of the subject.
-        let grant = command(message, "kafka-acls").replace("<principal>", "sd2-carol");
-        done(&shell(locked.world.testbed, &locked.secured.plaintext(), &grant));
+        let grant = command_in(message, "kafka-acls").replace("<principal>", "sd2-carol");
+        succeeded(&kafka_shell(locked.world.testbed, &locked.secured.plaintext(), &grant));
     }
     locked.world.verified("p", "r1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_the_secret_and_the_keys_that_a_message_names_are_added_until_it_works() {
-    let locked = Locked::new("sd3", &[]).await;
+    let locked = SecuredWorld::new("sd3", &[]).await;
     locked.let_in();
-    let topic = locked.world.topic(&[10]).await;
-    let group = locked.world.group(&topic, &[7]).await;
+    let (_, group) = locked.topic_and_group().await;
     let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "new"));
     locked.apply("p", &way, &group, run("r1")).await;
     let values = BTreeMap::from([("username", testbed::secured::ALICE), ("password", testbed::secured::ALICE_PASSWORD)]);
     let told = |part: &'static str| move |s: &StreamPipelineStatus| condition(s, "Ready").is_some_and(|c| c.message.contains(part));
     let status = locked.world.wait("p", "the Secret to be missed", told("is not in this namespace; create it")).await;
     let secret = word_after(says(&status, "Ready").2, "Secret ").to_owned();
-    locked.secret(&secret, json!({ "stray": "x" })).await;
+    locked.world.secret(&secret, json!({ "stray": "x" })).await;
     let mut has = serde_json::Map::new();
     for key in ["username", "password"] {
         let part: &'static str = if key == "username" { "has no key username" } else { "has no key password" };
         let status = locked.world.wait("p", part, told(part)).await;
         let message = says(&status, "Ready").2;
-        assert!(message.contains("add it"), "{message}");
+        assert_has(message, &["add it"]);
         let key = word_after(message, "has no key ");
         has.insert(key.to_owned(), json!(values[key]));
-        locked.secret(&secret, json!(has)).await;
+        locked.world.secret(&secret, json!(has)).await;
     }
     locked.world.verified("p", "r1").await;
 }
 
-/// B6: two objects of one group whose principals see different topics; each rests for its own quiet period.
+/// B6: two objects of one group, whose users may see different topics: each has a quiet period of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn b6_what_one_principal_sees_is_no_movement_to_another_that_sees_other_topics() {
-    let locked = Locked::new("sb6", &["--recheck-idle=500ms", "--recheck-waiting=500ms"]).await;
+    let locked = SecuredWorld::new("sb6", &["--recheck-idle=500ms", "--recheck-waiting=500ms"]).await;
     let topics = [locked.world.topic(&[10]).await, locked.world.topic(&[10]).await];
     let group = locked.world.unique("g");
     kafka::commit(&locked.world.bootstrap, &group, &[(&topics[0], 0, 7, ""), (&topics[1], 0, 8, "")]).await;
     let mut ways = Vec::new();
     for (user, sees) in [("sb6-one", &topics[..1]), ("sb6-both", &topics[..])] {
-        locked.block(|s| s.set_scram_password(user, "secret"));
-        locked.secret(user, json!({ "username": user, "password": "secret" })).await;
+        locked.user(user, "secret", user).await;
         let of_group = Acl::allow(user, Operation::Read, Resource::Group, &group);
         let of_topics = sees.iter().map(|topic| Acl::allow(user, Operation::Read, Resource::Topic, topic));
         let acls: Vec<Acl> = of_topics.chain([of_group]).collect();
@@ -107,10 +101,10 @@ async fn b6_what_one_principal_sees_is_no_movement_to_another_that_sees_other_to
         locked.world.wait(user, "the operator to see the object", |s| s.cluster_id.is_some()).await;
         ways.push(way);
     }
-    // Looks at both alternate: neither may look like a move to the other.
+    // The operator looks at both in turn: the other topics of one must not look like a movement to the other.
     let asked = |id: &str| with(with(run(id), "quietPeriod", json!("4s")), "waitTimeout", json!("80s"));
     for (way, topic) in ways.iter().zip(&topics).rev() {
-        // The older acts; the younger asks only for what it would do.
+        // The older one resets; the younger one makes a dry run.
         let older = way.name == "sb6-one";
         let request = if older { asked("r1") } else { with(asked("r1"), "dryRun", json!(true)) };
         locked.apply(&way.name, way, &group, request).await;
@@ -121,8 +115,8 @@ async fn b6_what_one_principal_sees_is_no_movement_to_another_that_sees_other_to
         moving(s) || s.offset_reset.as_ref().is_some_and(|r| r.stage.is_final())
     });
     let status = status.await;
-    assert!(!moving(&status), "{status:?}");
+    assert!(!moving(&status), "expected no movement to be told: {status:?}");
     locked.world.verified("sb6-one", "r1").await;
-    assert_eq!(locked.world.at(&group, &topics[0]).await, Some(0), "what it sees");
-    assert_eq!(locked.world.at(&group, &topics[1]).await, Some(8), "and nothing else");
+    assert_eq!(locked.world.offset(&group, &topics[0]).await, Some(0), "the topic that the user sees");
+    assert_eq!(locked.world.offset(&group, &topics[1]).await, Some(8), "the topic that the user does not see");
 }

@@ -1,13 +1,14 @@
-//! The rows that every backend passes, by every way in.
+//! A01, K01, K03, O01 by every kind of listener and log-in.
 
 use serde_json::json;
 use stream_pipeline_api::Stage;
 use testbed::consumer::Consumer;
 use testbed::kafka;
 
-use super::{Locked, Way, run};
-use crate::watching::CHATTY;
-use crate::world::{condition, reset, says};
+use crate::support::requests::with;
+use crate::support::secured::{SecuredWorld, Way, run};
+use crate::support::status::{assert_has, condition, reset, says};
+use crate::support::world::LOG_EVERY_LOOK;
 
 /// One way in, with a topic of ten records and a group that is at 7.
 struct Door {
@@ -16,12 +17,11 @@ struct Door {
     group: String,
 }
 
-async fn doors(locked: &Locked) -> Vec<Door> {
+async fn doors(locked: &SecuredWorld) -> Vec<Door> {
     locked.let_in();
     let mut doors = Vec::new();
     for way in locked.ways() {
-        let topic = locked.world.topic(&[10]).await;
-        let group = locked.world.group(&topic, &[7]).await;
+        let (topic, group) = locked.topic_and_group().await;
         doors.push(Door { way, topic, group });
     }
     doors
@@ -29,14 +29,14 @@ async fn doors(locked: &Locked) -> Vec<Door> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k01_earliest_is_verified_by_every_way_in() {
-    let locked = Locked::new("sk01", &[]).await;
+    let locked = SecuredWorld::new("sk01", &[]).await;
     let doors = doors(&locked).await;
     for Door { way, group, .. } in &doors {
         locked.apply(&way.name, way, group, run("r1")).await;
     }
     for Door { way, topic, group } in &doors {
         let status = locked.world.verified(&way.name, "r1").await;
-        assert_eq!(locked.world.at(group, topic).await, Some(0), "{}", way.name);
+        assert_eq!(locked.world.offset(group, topic).await, Some(0), "{}", way.name);
         assert_eq!(says(&status, "BackendReachable").0, "True");
         let record = locked.world.record(&status).await;
         let plan = json!(record.spec).to_string();
@@ -46,22 +46,22 @@ async fn k01_earliest_is_verified_by_every_way_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k03_a_time_is_found_by_every_way_in() {
-    let locked = Locked::new("sk03", &[]).await;
+    let locked = SecuredWorld::new("sk03", &[]).await;
     let doors = doors(&locked).await;
     for Door { way, group, .. } in &doors {
         // Between the fourth and the fifth record, in a time zone of its own.
         let to = json!({ "timestamp": "2026-01-01T05:30:03.500+05:30" });
-        locked.apply(&way.name, way, group, crate::watching::with(run("r1"), "to", to)).await;
+        locked.apply(&way.name, way, group, with(run("r1"), "to", to)).await;
     }
     for Door { way, topic, group } in &doors {
         locked.world.verified(&way.name, "r1").await;
-        assert_eq!(locked.world.at(group, topic).await, Some(4), "{}", way.name);
+        assert_eq!(locked.world.offset(group, topic).await, Some(4), "{}", way.name);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a01_a_member_is_named_and_waited_for_by_every_way_in() {
-    let locked = Locked::new("sa01", &[]).await;
+    let locked = SecuredWorld::new("sa01", &[]).await;
     let doors = doors(&locked).await;
     let mut members = Vec::new();
     for Door { way, topic, group } in &doors {
@@ -77,7 +77,7 @@ async fn a01_a_member_is_named_and_waited_for_by_every_way_in() {
         let status = locked.world.reaches(&way.name, "r1", Stage::Waiting, "GroupActive").await;
         let (inactive, _, message) = says(&status, "PipelineInactive");
         assert_eq!(inactive, "False");
-        assert!(message.contains(&format!("1 member: reader-{} (127.0.0.1)", way.name)), "{message}");
+        assert_has(message, &[&format!("1 member: reader-{} (127.0.0.1)", way.name)]);
     }
     for member in &members {
         member.leave();
@@ -85,13 +85,13 @@ async fn a01_a_member_is_named_and_waited_for_by_every_way_in() {
     for (Door { way, topic, group }, member) in doors.iter().zip(members) {
         member.stop().await;
         locked.world.verified(&way.name, "r1").await;
-        assert_eq!(locked.world.at(group, topic).await, Some(0), "{}", way.name);
+        assert_eq!(locked.world.offset(group, topic).await, Some(0), "{}", way.name);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o01_applied_again_nothing_happens_by_any_way_in() {
-    let mut locked = Locked::new("so01", &[CHATTY]).await;
+    let mut locked = SecuredWorld::new("so01", &[LOG_EVERY_LOOK]).await;
     let doors = doors(&locked).await;
     for Door { way, group, .. } in &doors {
         locked.apply(&way.name, way, group, run("r1")).await;
@@ -112,8 +112,8 @@ async fn o01_applied_again_nothing_happens_by_any_way_in() {
         let status = locked.world.verified(&way.name, "r1").await;
         assert_eq!(reset(&status).id, "r1");
         assert!(condition(&status, "Stalled").is_none());
-        assert_eq!(locked.world.at(group, topic).await, Some(5), "{}", way.name);
+        assert_eq!(locked.world.offset(group, topic).await, Some(5), "{}", way.name);
     }
-    assert_eq!(locked.world.writes(), writes, "no write at all");
+    assert_eq!(locked.world.writes(), writes, "writes, where nothing is written");
     assert_eq!(locked.world.all_records().await.len(), doors.len());
 }

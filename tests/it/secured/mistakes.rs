@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use stream_pipeline_api::{Stage, StreamPipelineStatus};
 use testbed::secured::{ALICE, ALICE_PASSWORD, CLIENT_ID, CLIENT_SECRET, TokenFault, TokenService};
 
-use super::{Locked, Way, login, mint, oauth, run, tls, with_certificate};
-use crate::world::{condition, reset, says};
+use crate::support::secured::{SecuredWorld, Way, login, mint, oauth, run, tls, with_certificate};
+use crate::support::status::{is, reset, says};
 
 /// A mistake, what is told of it, and what the person corrects.
 struct Case {
@@ -25,13 +25,13 @@ enum Cure {
 }
 
 struct Cases {
-    locked: Locked,
+    locked: SecuredWorld,
     cases: Vec<Case>,
 }
 
 impl Cases {
     async fn new(test: &str, extra: &[&str]) -> Self {
-        let locked = Locked::new(test, extra).await;
+        let locked = SecuredWorld::new(test, extra).await;
         locked.let_in();
         Self { locked, cases: Vec::new() }
     }
@@ -40,7 +40,7 @@ impl Cases {
         self.cases.push(Case { way: Way::new(name, at.to_owned(), tls, sasl), reason, said, cure });
     }
 
-    /// `within`: from the request to the word.
+    /// `within`: how soon after the request the mistake must be told.
     async fn run(self, within: Duration) {
         let Self { locked, cases } = self;
         let world = &locked.world;
@@ -56,7 +56,7 @@ impl Cases {
         let mut wrong = Vec::new();
         for case in &cases {
             let name = &case.way.name;
-            let told = |s: &StreamPipelineStatus| condition(s, "BackendReachable").is_some_and(|c| c.status == "False");
+            let told = |s: &StreamPipelineStatus| is(s, "BackendReachable", "False");
             let status = world.wait(name, "the mistake to be told", told).await;
             let took = begun.elapsed();
             let (_, reason, message) = says(&status, "BackendReachable");
@@ -74,20 +74,20 @@ impl Cases {
         for (case, (group, _)) in cases.iter().zip(&groups) {
             match &case.cure {
                 Cure::Object(way) => locked.apply(&case.way.name, way, group, run("r1")).await,
-                Cure::Secret(name, values) => locked.secret(name, values.clone()).await,
+                Cure::Secret(name, values) => locked.world.secret(name, values.clone()).await,
             }
         }
         for (case, (group, topic)) in cases.iter().zip(&groups) {
             let status = world.verified(&case.way.name, "r1").await;
             assert_eq!(says(&status, "BackendReachable").0, "True", "{}", case.way.name);
-            assert_eq!(world.at(group, topic).await, Some(0), "{}", case.way.name);
+            assert_eq!(world.offset(group, topic).await, Some(0), "{}", case.way.name);
         }
     }
 }
 
-/// Long enough that waiting for it would be seen.
+/// A deadline so long that waiting for it would show.
 const LONG: [&str; 3] = ["--call-deadline=40s", "--send-window=5s", "--concurrency=8"];
-/// What is definite is told before that.
+/// What the broker refuses must be told within this, long before the deadline.
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +101,7 @@ async fn f04_tls_that_is_refused_is_named_at_once_and_put_right() {
     f04.add("host", &s.other_host(), only(tls()), "TlsFailed", &["for another host name", "advertised.listeners"], good());
     f04.add("unknown-ca", &s.unknown_ca(), only(tls()), "TlsFailed", &["of a CA that is not trusted", "spec.kafka.tls.ca"], good());
     f04.add("no-ca", &s.ssl(), only(json!({})), "TlsFailed", &["of a CA that is not trusted", "spec.kafka.tls.ca"], good());
-    f04.locked.secret("no-pem", json!({ "ca.crt": "no PEM at all" })).await;
+    f04.locked.world.secret("no-pem", json!({ "ca.crt": "no PEM at all" })).await;
     let no_pem = json!({ "ca": { "secretKeyRef": { "name": "no-pem" } } });
     let cure = Cure::Secret("no-pem", json!({ "ca.crt": s.ca_pem() }));
     f04.add(
@@ -123,7 +123,7 @@ async fn f04_tls_that_is_refused_is_named_at_once_and_put_right() {
     f04.locked.certificate("expired", s.expired_client_certificate(ALICE)).await;
     f04.add("client-expired", &s.mtls(), only(with_certificate("expired")), "TlsFailed", reference, cure("expired"));
     let other = s.client_certificate(ALICE).expect("a certificate").1;
-    f04.locked.secret("mixed", json!({ "tls.crt": right, "tls.key": other })).await;
+    f04.locked.world.secret("mixed", json!({ "tls.crt": right, "tls.key": other })).await;
     f04.add(
         "client-key",
         &s.mtls(),
@@ -143,14 +143,14 @@ async fn f04_a_log_in_that_is_refused_is_named_at_once_and_put_right() {
     let right = || values(ALICE, ALICE_PASSWORD);
     let secret = &["wrong user or password", "username and password in the Secret of spec.kafka.sasl.credentialsSecretRef"];
     for (name, mechanism) in [("wrong-512", "SCRAM-SHA-512"), ("wrong-256", "SCRAM-SHA-256"), ("wrong-plain", "PLAIN")] {
-        f04.locked.secret(name, values(ALICE, "wrong")).await;
+        f04.locked.world.secret(name, values(ALICE, "wrong")).await;
         f04.add(name, &s.scram(), (tls(), login(mechanism, name)), "AuthenticationFailed", secret, Cure::Secret(name, right()));
     }
-    f04.locked.secret("no-tls", values(ALICE, "wrong")).await;
+    f04.locked.world.secret("no-tls", values(ALICE, "wrong")).await;
     let no_tls = (Value::Null, login("SCRAM-SHA-512", "no-tls"));
     f04.add("no-tls", &s.sasl_plaintext(), no_tls, "AuthenticationFailed", secret, Cure::Secret("no-tls", right()));
     for (name, mechanism) in [("nobody-scram", "SCRAM-SHA-512"), ("nobody-plain", "PLAIN")] {
-        f04.locked.secret(name, values("nobody", "wrong")).await;
+        f04.locked.world.secret(name, values("nobody", "wrong")).await;
         f04.add(name, &s.scram(), (tls(), login(mechanism, name)), "AuthenticationFailed", secret, Cure::Secret(name, right()));
     }
     let good = || Cure::Object(Way::new("good", s.scram(), tls(), login("SCRAM-SHA-512", "login")));
@@ -164,7 +164,7 @@ async fn f04_a_log_in_that_is_refused_is_named_at_once_and_put_right() {
     f04.run(SOON).await;
 }
 
-/// Nobody refuses here: only the deadline tells.
+/// Nothing is refused here: only the deadline shows the mistake.
 #[tokio::test(flavor = "multi_thread")]
 async fn f04_who_hangs_up_or_is_not_there_is_named_and_put_right() {
     let mut f04 = Cases::new("sf04-gone", &["--call-deadline=2s"]).await;
@@ -198,14 +198,14 @@ async fn f04_who_hangs_up_or_is_not_there_is_named_and_put_right() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f04_a_token_that_is_not_to_be_had_is_named_at_once_and_put_right() {
-    // Tokens are waited for as long as calls are.
+    // The deadline of a call is also that for a token.
     let mut f04 = Cases::new("sf04-token", &["--call-deadline=6s"]).await;
     let s = f04.locked.secured;
     let good = || Cure::Object(Way::new("good", s.oauth(), tls(), oauth(&s.tokens().url(), "token-client")));
     let from = |endpoint: &str| (tls(), oauth(endpoint, "token-client"));
     let endpoint = &["there is no token", "the token endpoint http", "does not answer", "spec.kafka.sasl: tokenEndpoint"];
     f04.add("down", &s.oauth(), from("http://127.0.0.1:1/token"), "AuthenticationFailed", endpoint, good());
-    f04.locked.secret("refused", json!({ "clientSecret": "wrong" })).await;
+    f04.locked.world.secret("refused", json!({ "clientSecret": "wrong" })).await;
     let refused = (tls(), oauth(&s.tokens().url(), "refused"));
     let said = &["there is no token", "refuses the client (HTTP 401: invalid_client", "the Secret's clientSecret"];
     let cure = Cure::Secret("refused", json!({ "clientSecret": CLIENT_SECRET }));

@@ -1,24 +1,22 @@
-//! O33, B3: what reaches the brokers is taken away while the operator keeps a Deployment at 0.
+//! O33, B3: the operator loses its way to the brokers while it keeps a Deployment at 0.
 
-use std::path::Path;
-
-use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
-use stream_pipeline_api::{OffsetResetRecord, Stage};
+use stream_pipeline_api::Stage;
 use testbed::pods::{self, Pods};
-use testbed::proxy::ApiProxy;
-use testbed::secured::{Acl, Operation, Resource};
 use testbed::trap::Side;
-use testbed::{Operator, eventually, kafka};
+use testbed::{eventually, kafka};
 
-use super::{Locked, login};
-use crate::watching::{ask, with};
-use crate::world::{EXE, LIMIT, World, condition, says};
+use crate::support::calls::changes_record;
+use crate::support::proxied::ProxiedOperator;
+use crate::support::requests::{ask, with};
+use crate::support::secured::{LOCAL, SecuredWorld, Way, login, run, tls};
+use crate::support::status::{assert_has, has_reason, says};
+use crate::support::world::{LIMIT, World};
 
-/// At 0 for the request `r1`, whose pods do not stop, so that it stays there.
+/// A Deployment that request `r1` has scaled to 0. Its pods do not stop, so it stays there.
 struct Paused {
     pods: Pods,
-    locked: Locked,
+    locked: SecuredWorld,
     workload: Value,
     group: String,
     topic: String,
@@ -34,14 +32,12 @@ impl Paused {
         paused
     }
 
-    /// `wait`: for so long; None: it only waits for its members, which nobody stops.
+    /// With `wait` as the time-out of a pause; without it the request only waits for the members, which nobody stops.
     async fn with(test: &str, wait: Option<&str>, flags: &[&str]) -> Self {
-        let mut locked = Locked::without_operator(test).await;
+        let mut locked = SecuredWorld::without_operator(test).await;
         let user = format!("{test}-user");
-        locked.block(|s| s.set_scram_password(&user, "one"));
-        locked.secret("own", json!({ "username": user, "password": "one" })).await;
-        let acls = [Resource::Topic, Resource::Group].map(|kind| Acl::allow(&user, Operation::Read, kind, &format!("{test}-")).prefixed());
-        locked.block(|s| s.grant(&acls));
+        locked.user(&user, "one", "own").await;
+        locked.let_user_in(&user, &format!("{test}-"));
         let topic = locked.world.topic(&[10, 10]).await;
         let group = locked.world.unique("g");
         let pods = Pods::play(locked.world.client.clone(), locked.world.namespace.name(), &locked.world.bootstrap);
@@ -49,9 +45,9 @@ impl Paused {
         let (client, namespace) = (locked.world.client.clone(), locked.world.namespace.name().to_owned());
         pods::apply(&client, &namespace, "owner", &workload).await.expect("the manifest is accepted");
         locked.start(flags);
-        let mut paused = Self { pods, locked, workload, group, topic, user };
+        let paused = Self { pods, locked, workload, group, topic, user };
         paused.apply(Value::Null).await;
-        paused.world().wait("p", "the operator to see the object", |s| s.observed_uid.is_some()).await;
+        paused.world().is_seen("p").await;
         eventually("the members", LIMIT, async || match kafka::members(&paused.world().bootstrap, &paused.group).await {
             Ok((_, members)) if members.len() == 2 => Ok(()),
             other => Err(format!("{other:?}")),
@@ -71,16 +67,13 @@ impl Paused {
         &self.locked.world
     }
 
-    async fn apply(&mut self, reset: Value) {
+    async fn apply(&self, reset: Value) {
         let reference = json!([{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "d" }]);
-        let mut spec = json!({ "kafka": {
+        let spec = json!({ "kafka": {
             "bootstrapServers": [self.locked.secured.sasl_plaintext()], "consumerGroup": self.group, "workloads": reference,
             "sasl": login("SCRAM-SHA-512", "own")
         } });
-        if !reset.is_null() {
-            spec["offsetReset"] = reset;
-        }
-        self.world().apply_spec("p", spec).await.expect("the API server takes it");
+        self.world().apply_with("p", spec, reset).await;
     }
 
     async fn counts(&self, expected: i64) {
@@ -93,26 +86,16 @@ impl Paused {
         .await;
     }
 
-    async fn secret_goes(&self) {
-        let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(self.world().client.clone(), self.world().namespace.name());
-        secrets.delete("own", &DeleteParams::default()).await.expect("it can be deleted");
-    }
-
     async fn secret_is_deleted(&self) {
-        self.secret_goes().await;
-        let told =
-            |s: &stream_pipeline_api::StreamPipelineStatus| condition(s, "BackendReachable").is_some_and(|c| c.reason == "SecretNotFound");
+        self.world().delete_secret("own").await;
+        let told = |s: &stream_pipeline_api::StreamPipelineStatus| has_reason(s, "BackendReachable", "SecretNotFound");
         self.world().wait("p", "the missing Secret to be told", told).await;
     }
 
-    async fn record(&self) -> OffsetResetRecord {
-        self.world().all_records().await.remove(0)
-    }
-
-    /// Scaled back, which the record says; nothing was reset.
+    /// Waits until the workload is scaled back and the record says so.
     async fn is_back(&self) {
         self.counts(2).await;
-        let record = self.record().await.metadata.name.expect("a name");
+        let record = self.world().only_record().await.metadata.name.expect("a name");
         self.world().brought_back(&record).await;
         self.pods.hang(false);
     }
@@ -123,17 +106,17 @@ async fn o33_paused_and_its_secret_deleted_it_is_scaled_back_at_its_deadline() {
     let paused = Paused::new("sp1", "15s").await;
     paused.secret_is_deleted().await;
     let status = paused.world().reaches("p", "r1", Stage::Failed, "WaitTimedOut").await;
-    assert!(says(&status, "Ready").2.contains("Secret own is not in this namespace"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["Secret own is not in this namespace"]);
     paused.is_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o33_paused_and_its_secret_deleted_it_is_scaled_back_when_the_id_is_removed() {
-    let mut paused = Paused::new("sp2", "24h").await;
+    let paused = Paused::new("sp2", "24h").await;
     paused.secret_is_deleted().await;
     paused.apply(Value::Null).await;
     paused.is_back().await;
-    paused.world().wait("p", "nothing to be asked", |s| condition(s, "Ready").is_some_and(|c| c.reason == "NothingRequested")).await;
+    paused.world().nothing_requested("p").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +127,7 @@ async fn o33_paused_and_its_secret_deleted_it_is_scaled_back_when_the_object_is_
     paused.is_back().await;
 }
 
-/// The broker lets nobody in with what the Secret still holds.
+/// The broker refuses the old password, which is still in the Secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_and_its_password_rotated_it_is_scaled_back_at_its_deadline() {
     let mut paused = Paused::new("sp4", "25s").await;
@@ -152,38 +135,23 @@ async fn paused_and_its_password_rotated_it_is_scaled_back_at_its_deadline() {
     let user = paused.user.clone();
     paused.locked.block(|s| s.set_scram_password(&user, "two"));
     paused.locked.start(&["--send-window=2s", "--call-deadline=2s", "--late-bound=500ms"]);
-    let refused = |s: &stream_pipeline_api::StreamPipelineStatus| {
-        condition(s, "BackendReachable").is_some_and(|c| c.reason == "AuthenticationFailed")
-    };
+    let refused = |s: &stream_pipeline_api::StreamPipelineStatus| has_reason(s, "BackendReachable", "AuthenticationFailed");
     paused.world().wait("p", "the password to be refused", refused).await;
     let status = paused.world().reaches("p", "r1", Stage::Failed, "WaitTimedOut").await;
-    assert!(says(&status, "Ready").2.contains("AuthenticationFailed"), "{status:?}");
+    assert_has(says(&status, "Ready").2, &["AuthenticationFailed"]);
     paused.is_back().await;
 }
 
-/// O33: what the namespace held goes with it, in each phase, also without the Secret; and what was left of it is in nobody's way.
-async fn namespace_goes(locked: Locked, group: &str, topic: &str, test: &str) {
-    let all: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(locked.world.client.clone());
-    let name = locked.world.namespace.name().to_owned();
-    all.delete(&name, &DeleteParams::default()).await.expect("it can be deleted");
+/// O33: the namespace can be deleted in each phase, also without the Secret; and nothing of it blocks another namespace.
+async fn namespace_goes(locked: SecuredWorld, group: &str, topic: &str, test: &str) {
     // Long before the deadline of the finalizer.
-    eventually("the namespace to be gone", LIMIT, async || match all.get_opt(&name).await {
-        Ok(None) => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await;
+    locked.world.delete_namespace().await;
     drop(locked);
-    let other = Locked::new(test, &[]).await;
-    let way = super::Way::new("p", other.secured.ssl(), super::tls(), Value::Null);
-    other.apply("p", &way, group, super::run("r1")).await;
+    let other = SecuredWorld::new(test, &[]).await;
+    let way = Way::new("p", other.secured.ssl(), tls(), Value::Null);
+    other.apply("p", &way, group, run("r1")).await;
     other.world.verified("p", "r1").await;
-    assert_eq!(other.offsets(group, topic).await, [Some(0), Some(0)]);
-}
-
-impl Locked {
-    async fn offsets(&self, group: &str, topic: &str) -> Vec<Option<i64>> {
-        self.world.offsets(group, topic, 2).await
-    }
+    assert_eq!(other.world.offsets(group, topic, 2).await, [Some(0), Some(0)]);
 }
 
 const LONG: [&str; 4] = ["--send-window=2s", "--call-deadline=2s", "--late-bound=500ms", "--finalizer-deadline=1h"];
@@ -197,8 +165,8 @@ async fn o33_a_namespace_that_is_deleted_while_a_request_waits_and_its_secret_is
     namespace_goes_with_pods(locked, pods, &group, &topic, "sp5b").await;
 }
 
-async fn namespace_goes_with_pods(locked: Locked, pods: Pods, group: &str, topic: &str, test: &str) {
-    // Its consumers end as their pods go.
+async fn namespace_goes_with_pods(locked: SecuredWorld, pods: Pods, group: &str, topic: &str, test: &str) {
+    // The consumers end with their pods.
     pods.hang(false);
     namespace_goes(locked, group, topic, test).await;
     drop(pods);
@@ -215,7 +183,7 @@ async fn o33_a_namespace_that_is_deleted_while_its_pods_stop_and_its_secret_is_g
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o33_a_namespace_that_is_deleted_while_it_is_paused_and_its_secret_is_gone_goes() {
-    let mut paused = Paused::with("sp7", Some("24h"), &LONG).await;
+    let paused = Paused::with("sp7", Some("24h"), &LONG).await;
     paused.counts(0).await;
     paused.apply(with(with(ask("r1", "Earliest"), "whenActive", json!("Pause")), "quietPeriod", json!("1h"))).await;
     paused.pods.hang(false);
@@ -225,26 +193,24 @@ async fn o33_a_namespace_that_is_deleted_while_it_is_paused_and_its_secret_is_go
     namespace_goes_with_pods(locked, pods, &group, &topic, "sp7b").await;
 }
 
-/// Killed once the plan is written: in doubt, and held after that.
+/// The operator is killed once the plan is written: the outcome is unknown, and then held.
 #[tokio::test(flavor = "multi_thread")]
 async fn o33_a_namespace_that_is_deleted_while_a_plan_is_in_doubt_or_held_and_its_secret_is_gone_goes() {
     for (test, held) in [("sp8", false), ("sp9", true)] {
         let mut paused = Paused::with(test, Some("24h"), &LONG).await;
         paused.counts(0).await;
         paused.locked.world.kill_operator();
-        let api = ApiProxy::start(&paused.world().testbed.cluster.operator_kubeconfig()).await.expect("a proxy starts");
-        api.traps.arm(Side::After, |call| call.starts_with("PATCH") && call.contains("/offsetresetrecords/") && !call.ends_with("/status"));
-        let flags = crate::world::flags(&[&super::LOCAL[..], &LONG[..]].concat());
-        let mut first = Operator::start_with(&api.kubeconfig(), Path::new(EXE), paused.world().namespace.name(), &flags);
+        let mut first = ProxiedOperator::start(paused.world(), &[&LOCAL[..], &LONG[..]].concat()).await;
+        first.traps.arm(Side::After, changes_record);
         paused.pods.hang(false);
-        api.traps.sprung().await;
-        first.kill();
+        first.traps.sprung().await;
+        first.operator.kill();
         if held {
             paused.locked.start(&LONG);
             paused.world().reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
             paused.secret_is_deleted().await;
         } else {
-            paused.secret_goes().await;
+            paused.world().delete_secret("own").await;
             paused.locked.start(&LONG);
             paused
                 .world()

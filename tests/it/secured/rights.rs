@@ -1,13 +1,14 @@
-//! F03: each right that is missing is named with the command that grants it, and the set that is documented is the least.
+//! F03: each missing right is named with the command that grants it, and the documented rights are the fewest that work.
 
+use serde_json::json;
 use stream_pipeline_api::Stage;
 use testbed::secured::{Acl, Operation, Resource};
 
-use super::{Locked, Way, login, run, tls};
-use crate::watching::with;
-use crate::world::{condition, says};
+use crate::support::requests::with;
+use crate::support::secured::{SecuredWorld, Way, login, run, tls};
+use crate::support::status::{assert_has, condition, says};
 
-/// What it takes, as the documentation has it.
+/// The rights that a reset needs by the documentation.
 fn rights(user: &str, group: &str, topic: &str) -> [Acl; 4] {
     [(Resource::Group, group), (Resource::Topic, topic)]
         .map(|(kind, name)| [Operation::Read, Operation::Describe].map(|operation| Acl::allow(user, operation, kind, name)))
@@ -18,7 +19,7 @@ fn rights(user: &str, group: &str, topic: &str) -> [Acl; 4] {
 }
 
 struct Bob {
-    locked: Locked,
+    locked: SecuredWorld,
     user: String,
     way: Way,
     topic: String,
@@ -26,13 +27,11 @@ struct Bob {
 }
 
 async fn bob(test: &str) -> Bob {
-    let locked = Locked::new(test, &[]).await;
+    let locked = SecuredWorld::new(test, &[]).await;
     let user = format!("{test}-bob");
-    locked.block(|s| s.set_scram_password(&user, "secret"));
-    locked.secret("bob", serde_json::json!({ "username": user, "password": "secret" })).await;
+    locked.user(&user, "secret", "bob").await;
     let way = Way::new("p", locked.secured.scram(), tls(), login("SCRAM-SHA-512", "bob"));
-    let topic = locked.world.topic(&[10]).await;
-    let group = locked.world.group(&topic, &[7]).await;
+    let (topic, group) = locked.topic_and_group().await;
     Bob { locked, user, way, topic, group }
 }
 
@@ -59,7 +58,7 @@ impl Bob {
 async fn f03_without_acls_each_right_is_named_until_the_documented_ones_are_there() {
     let bob = bob("sf03").await;
     let Bob { locked, user, way, topic, group } = &bob;
-    let with_topic = with(run("r1"), "topics", serde_json::json!([{ "name": topic }]));
+    let with_topic = with(run("r1"), "topics", json!([{ "name": topic }]));
     locked.apply("p", way, group, with_topic).await;
     bob.lacks("r1", "--group", group).await;
     let [group_read, group_describe, topic_read, topic_describe] = rights(user, group, topic);
@@ -68,10 +67,10 @@ async fn f03_without_acls_each_right_is_named_until_the_documented_ones_are_ther
     locked.block(|s| s.grant(&[topic_read, topic_describe]));
     let status = locked.world.verified("p", "r1").await;
     assert_eq!(says(&status, "BackendReachable").0, "True");
-    assert_eq!(locked.world.at(group, topic).await, Some(0));
+    assert_eq!(locked.world.offset(group, topic).await, Some(0));
 }
 
-/// The broker leaves topics out that may not be described: the group looks as if it had committed nothing.
+/// Kafka hides topics that a user may not describe: the group looks as if it had no commits.
 #[tokio::test(flavor = "multi_thread")]
 async fn f03_a_group_whose_topics_may_not_be_seen_is_told_so() {
     let bob = bob("sf03c").await;
@@ -81,15 +80,15 @@ async fn f03_a_group_whose_topics_may_not_be_seen_is_told_so() {
     locked.apply("p", way, group, run("r1")).await;
     let status = locked.world.reaches("p", "r1", Stage::Failed, "InvalidTarget").await;
     let message = says(&status, "Ready").2;
-    assert!(message.contains("or none of topics that the operator may Describe") && message.contains("add that right"), "{message}");
-    assert_eq!(locked.world.at(group, topic).await, Some(7));
+    assert_has(message, &["or none of topics that the operator may Describe", "add that right"]);
+    assert_eq!(locked.world.offset(group, topic).await, Some(7));
     locked.block(|s| s.grant(&[topic_read]));
     locked.apply("p", way, group, run("r2")).await;
     locked.world.verified("p", "r2").await;
-    assert_eq!(locked.world.at(group, topic).await, Some(0));
+    assert_eq!(locked.world.offset(group, topic).await, Some(0));
 }
 
-/// Describe alone lets everything be read and nothing be written; Read includes it.
+/// With Describe alone all can be read and nothing committed; Read includes Describe.
 #[tokio::test(flavor = "multi_thread")]
 async fn f03_a_right_to_commit_that_is_missing_is_named_beforehand_and_two_rights_are_the_least() {
     let bob = bob("sf03b").await;
@@ -108,16 +107,16 @@ async fn f03_a_right_to_commit_that_is_missing_is_named_beforehand_and_two_right
         }
     };
     told(refused("--group", group)).await;
-    assert_eq!(locked.world.at(group, topic).await, Some(7));
-    assert_eq!(locked.world.all_records().await.len(), 0, "found before a plan is written");
+    assert_eq!(locked.world.offset(group, topic).await, Some(7));
+    assert_eq!(locked.world.all_records().await.len(), 0, "records, where a missing right is found before the plan");
     locked.block(|s| s.revoke(std::slice::from_ref(&topic_read)));
     locked.block(|s| s.grant(&[group_read.clone(), topic_describe.clone()]));
     told(refused("--topic", topic)).await;
-    assert_eq!(locked.world.at(group, topic).await, Some(7));
-    assert_eq!(locked.world.all_records().await.len(), 0, "found before a plan is written");
-    // Both rights to describe go: those to read include them.
+    assert_eq!(locked.world.offset(group, topic).await, Some(7));
+    assert_eq!(locked.world.all_records().await.len(), 0, "records, where a missing right is found before the plan");
+    // The rights to describe are not needed: those to read include them.
     locked.block(|s| s.grant(std::slice::from_ref(&topic_read)));
     locked.block(|s| s.revoke(&[group_describe, topic_describe]));
     locked.world.verified("p", "r1").await;
-    assert_eq!(locked.world.at(group, topic).await, Some(0));
+    assert_eq!(locked.world.offset(group, topic).await, Some(0));
 }

@@ -3,53 +3,20 @@
 
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{Api, DeleteParams, PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use stream_pipeline_api::Stage;
 use testbed::eventually;
 
-use super::{Scaled, pause};
-use crate::watching::ask;
-use crate::world::{LIMIT, World, says};
-
-/// Stamps a label that is another one at each update of this namespace's objects of ours, their statuses included.
-fn stamps(world: &World) -> String {
-    let name = format!("{}-stamps", world.namespace.name());
-    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": world.namespace.name() } });
-    let resources = ["streampipelines", "streampipelines/status", "offsetresetrecords", "offsetresetrecords/status"];
-    let version = "(has(object.metadata.resourceVersion) ? 'v' + object.metadata.resourceVersion : 'new')";
-    let stamp = format!(
-        "has(object.metadata.labels) ? [JSONPatch{{op: 'add', path: '/metadata/labels/stamped', value: {version}}}] \
-         : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'stamped': {version}}}}}]"
-    );
-    let policy = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": { "name": name },
-        "spec": {
-            "failurePolicy": "Fail", "reinvocationPolicy": "Never",
-            "matchConstraints": { "namespaceSelector": selector, "resourceRules": [
-                { "apiGroups": ["streampipeline.io"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": resources }
-            ] },
-            "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": stamp } }]
-        }
-    });
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding", "metadata": { "name": name },
-        "spec": { "policyName": name }
-    });
-    apply(world, &name, &[policy, binding]);
-    name
-}
-
-fn apply(world: &World, name: &str, items: &[Value]) {
-    let dir = testbed::Scratch::new("manifests").expect("a directory");
-    let file = dir.path().join(format!("{name}.json"));
-    std::fs::write(&file, json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()).expect("a file");
-    crate::advice::done(&world.testbed.kubectl(&["apply", "-f", file.to_str().expect("a path")]));
-}
+use crate::support::policies::stamp;
+use crate::support::requests::ask;
+use crate::support::status::{assert_has, says};
+use crate::support::workloads::{WorkloadWorld, pause};
+use crate::support::world::{LIMIT, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b2_labels_that_somebody_stamps_at_each_update_hinder_nothing() {
-    let scaled = Scaled::one("b2s").await;
-    let name = stamps(&scaled.world);
+    let scaled = WorkloadWorld::one("b2s").await;
+    let policy = stamp(&scaled.world);
     let label = async || {
         let object = scaled.world.pipelines().get("p").await.map_err(|e| e.to_string())?;
         object.metadata.labels.and_then(|labels| labels.get("stamped").cloned()).ok_or_else(|| "no label".to_owned())
@@ -65,7 +32,10 @@ async fn b2_labels_that_somebody_stamps_at_each_update_hinder_nothing() {
     scaled.world.verified("p", "r1").await;
     let record = scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [2]);
-    assert!(record.metadata.labels.is_some_and(|labels| labels.contains_key("stamped") && labels.len() == 3), "ours and theirs");
+    assert!(
+        record.metadata.labels.is_some_and(|labels| labels.contains_key("stamped") && labels.len() == 3),
+        "expected the two labels of the operator and the stamped one"
+    );
     // Also on its way out, with its finalizer.
     scaled.read().await;
     scaled.pods.hang(true);
@@ -74,9 +44,7 @@ async fn b2_labels_that_somebody_stamps_at_each_update_hinder_nothing() {
     scaled.world.delete("p").await;
     assert_eq!(scaled.counts().await, [2]);
     scaled.pods.hang(false);
-    for kind in ["mutatingadmissionpolicybinding", "mutatingadmissionpolicy"] {
-        crate::advice::done(&scaled.world.testbed.kubectl(&["delete", kind, &name]));
-    }
+    policy.remove(&scaled.world);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,12 +67,10 @@ async fn b2_a_quota_that_is_used_up_is_told_as_one_and_heals() {
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let status = world.reaches("p", "r1", Stage::Waiting, "AdmissionRefused").await;
     let message = says(&status, "Ready").2;
-    for part in ["a quota of the namespace refuses it", "exceeded quota: q", "Raise it or make room", "creating the record"] {
-        assert!(message.contains(part), "{part}: {message}");
-    }
-    assert!(!message.contains("ClusterRole"), "{message}");
-    assert_eq!(world.at(&group, &topic).await, Some(7), "nothing was sent");
+    assert_has(message, &["a quota of the namespace refuses it", "exceeded quota: q", "Raise it or make room", "creating the record"]);
+    assert!(!message.contains("ClusterRole"), "expected no advice about rights: {message}");
+    assert_eq!(world.offset(&group, &topic).await, Some(7), "the offset, where nothing was sent");
     quotas.delete("q", &DeleteParams::default()).await.expect("it can be deleted");
     world.verified("p", "r1").await;
-    assert_eq!(world.at(&group, &topic).await, Some(0));
+    assert_eq!(world.offset(&group, &topic).await, Some(0));
 }

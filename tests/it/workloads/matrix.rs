@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::future::join;
 use kube::ResourceExt;
-use kube::api::ListParams;
 use serde_json::{Value, json};
 use stream_pipeline_api::{FINALIZER, OPERATOR, Stage};
-use testbed::proxy::{KafkaProxy, OFFSET_COMMIT};
+use testbed::proxy::KafkaProxy;
 use testbed::trap::Side;
 use testbed::wire::{Fate, Passing, Wire};
 use testbed::{Broker, Operator, eventually, kafka, pods};
 
-use super::{QUICK, pause, reference};
-use crate::cells::{counts, work_off};
-use crate::world::{EXE, LIMIT, World, flags, is_over};
+use crate::support::brokers;
+use crate::support::calls::is_commit;
+use crate::support::matrix::{run_cells, tally};
+use crate::support::status::is_over;
+use crate::support::workloads::{QUICK, pause, reference};
+use crate::support::world::{EXE, LIMIT, World, flags};
 
 /// So many resets at once.
 const WORKERS: usize = 6;
@@ -58,8 +60,8 @@ impl State {
         let Some(kind) = kind(call).filter(|_| self.on) else { return (Fate::Pass, 0) };
         self.phase += usize::from(!matches!(kind, "status" | "event"));
         let point = (self.phase, kind);
-        // By its name: a write that meets a newer version is made again, and moves the numbers behind it. The last status and
-        // the last event come after the finalizer is off.
+        // By its name alone: a write that meets a newer version is repeated, which shifts the numbers behind it. Of status and event
+        // only the last is meant, which comes after the finalizer is off.
         let off = self.trace.iter().any(|p| p.1 == "finalizer off");
         let reached = |wanted: &str| wanted == kind && (off || !matches!(kind, "status" | "event"));
         if !self.trace.contains(&point) {
@@ -69,14 +71,14 @@ impl State {
     }
 }
 
-/// A namespace whose pods run, and what is between an operator and its servers. One cell after the other.
+/// A namespace whose pods run, and proxies between an operator and its servers; it runs one cell after the other.
 struct Bench {
     pods: pods::Pods,
     world: World,
     topic: String,
     state: Arc<Mutex<State>>,
     api: Wire,
-    /// Of the one that also stops commits, which has a broker of its own.
+    /// Only the bench that stops commits has a proxy and a broker of its own.
     commits: Option<(KafkaProxy, Broker)>,
     operator: Option<Operator>,
     cells: usize,
@@ -96,7 +98,7 @@ impl Bench {
             let (proxy, listener) = KafkaProxy::bind().await.expect("a port");
             let (address, testbed) = (proxy.address.clone(), world.testbed);
             let start = move || Broker::start_with(&testbed.parts, |_| Some(address.clone()));
-            let broker = tokio::task::spawn_blocking(start).await.expect("no panic").expect("a broker starts");
+            let broker = brokers::start(start).await;
             proxy.serve(listener, broker.second());
             world.bootstrap = broker.bootstrap();
             Some((proxy, broker))
@@ -116,7 +118,7 @@ impl Bench {
         self.state.lock().expect("no panic under this lock")
     }
 
-    /// How often the one before had begun to send.
+    /// Starts another operator; returns how often the one before had begun to send.
     fn restart(&mut self) -> usize {
         let sent = self.sent();
         self.operator = None;
@@ -159,13 +161,13 @@ impl Bench {
         self.world.wait(&name, "the operator to see the object", |s| s.phase.is_some()).await;
         self.all_read(&name).await;
         let stopped = self.api.stopped();
-        let commits = || self.commits.as_ref().map_or(0, |(p, _)| p.traps.seen().iter().filter(|c| *c == OFFSET_COMMIT).count());
+        let commits = || self.commits.as_ref().map_or(0, |(p, _)| p.traps.seen().iter().filter(|c| is_commit(c)).count());
         let before = commits();
         let at_commit = cell.is_some_and(|(point, _)| point.1 == "commit");
         let fate = |side| if side == Side::Before { Fate::HangBefore } else { Fate::HangAfter };
         *self.state() = State { on: true, armed: cell.filter(|_| !at_commit).map(|(p, side)| (p, fate(side))), ..State::default() };
         if let (Some((_, side)), Some((proxy, _)), true) = (cell, &self.commits, at_commit) {
-            proxy.traps.arm(side, |call| call == OFFSET_COMMIT);
+            proxy.traps.arm(side, is_commit);
         }
         self.apply(&name, &workload, pause("r1")).await;
         let mut sent = 0;
@@ -188,7 +190,7 @@ impl Bench {
         let end = eventually(&format!("the end of {cell:?}"), LIMIT, async || self.ended(&name, &workload).await).await;
         sent += self.sent();
         if let Some((proxy, _)) = &self.commits {
-            let came = proxy.traps.seen().iter().filter(|c| *c == OFFSET_COMMIT).count() - before;
+            let came = proxy.traps.seen().iter().filter(|c| is_commit(c)).count() - before;
             assert!(came <= 1, "{cell:?}: {came} commits");
         }
         assert!(sent <= 1, "{cell:?}: sent {sent} times");
@@ -217,8 +219,7 @@ impl Bench {
         let Some(reset) = &status.offset_reset else { return Err(seen) };
         let reason = status.conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.reason.clone()).unwrap_or_default();
         let (count, guarded) = (self.count(workload).await, !object.finalizers().is_empty());
-        let of = ListParams::default().labels(&format!("streampipeline.io/pipeline={name}"));
-        let records = self.world.records().list(&of).await.map_err(|e| e.to_string())?.items;
+        let records = self.world.records_of(name).await;
         if records.len() > 1 {
             return Err(format!("{} records", records.len()));
         }
@@ -231,19 +232,19 @@ impl Bench {
         if at_rest { Ok(format!("{:?}/{reason}", reset.stage)) } else { Err(format!("{count} replicas, {guarded}, {back}: {seen}")) }
     }
 
-    /// What is held is scaled back by the deletion of its object.
+    /// Deletes the object, which scales back what is kept at 0.
     async fn clear(&mut self, name: &str, workload: &Value, held: bool) {
         self.state().on = false;
         if held {
-            assert_eq!(self.offsets(name).await, [Some(10), Some(10)], "nothing was sent");
+            assert_eq!(self.offsets(name).await, [Some(10), Some(10)], "offsets, where nothing was sent");
         }
         self.world.delete(name).await;
-        assert_eq!(self.count(workload).await, 2, "scaled back");
+        assert_eq!(self.count(workload).await, 2, "replicas after the deletion");
         let found = pods::get(&self.world.client, self.world.namespace.name(), workload).await.expect("it is there");
         let managers: Vec<_> = found.metadata.managed_fields.iter().flatten().filter_map(|m| m.manager.clone()).collect();
         assert!(!managers.iter().any(|m| m.starts_with(OPERATOR)), "the count is not ours any more: {managers:?}");
         if !held {
-            // It was verified at 0: now it is read again.
+            // The reset was to 0: everything is read again.
             self.all_read(name).await;
         }
         pods::delete(&self.world.client, self.world.namespace.name(), workload).await.expect("it can be deleted");
@@ -261,7 +262,7 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
     let clean = first.cell(None).await;
     assert_eq!((clean.end.as_str(), clean.sent), ("Verified/ResetVerified", 1));
     let mut points = first.state().trace.clone();
-    // What is told on the way differs from run to run; the end is always told.
+    // Statuses and events on the way differ from run to run; only the last ones are always there.
     let last = points.iter().map(|p| p.0).max();
     points.retain(|p| !matches!(p.1, "status" | "event") || Some(p.0) == last);
     println!("w10: {} points: {points:?}", points.len());
@@ -279,7 +280,7 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
         workers.push(Bench::new(&format!("w10x{n}"), false).await);
     }
     let work = async |bench: &mut Bench, cell: Cell| bench.cell(Some(cell)).await;
-    let (commits, others) = join(work_off(vec![first], own, work), work_off(workers, cells, work)).await;
+    let (commits, others) = join(run_cells(vec![first], own, work), run_cells(workers, cells, work)).await;
     let mut rows: Vec<Row> = commits.into_iter().chain(others).collect();
     rows.sort_by_key(|r| r.cell.map(|(point, side)| (point, side == Side::After)));
     let mut wrong = Vec::new();
@@ -287,12 +288,12 @@ async fn o10_killed_before_and_after_every_write_of_a_reset_that_scales() {
         let Some(((at, call), side)) = row.cell else { continue };
         let line = format!("w10 | {at} {call} | killed {side:?} | {} | sent {} | {:.1} s", row.end, row.sent, row.seconds);
         println!("{line}");
-        // Between the write of the plan and the commit nobody but the one that died may send.
+        // Between the write of the plan and the commit only the process that died may send, so the request is held.
         let in_doubt = matches!((call, side), ("put plan", Side::After) | ("commit", Side::Before));
         if row.end != if in_doubt { "Held/OutcomeUnknown" } else { "Verified/ResetVerified" } {
             wrong.push(line);
         }
     }
-    println!("w10: {} cells: {}", rows.len(), counts(rows.iter().map(|row| row.end.as_str())));
+    println!("w10: {} cells: {}", rows.len(), tally(rows.iter().map(|row| row.end.as_str())));
     assert!(wrong.is_empty(), "{} wrong ends: {wrong:#?}", wrong.len());
 }

@@ -1,0 +1,7 @@
+//! Installing, upgrading and uninstalling: the chart, the examples, and versions of CRDs and records that are not this operator's.
+
+mod chart;
+mod examples;
+mod newer_version;
+pub mod older_crds;
+mod uninstall;
