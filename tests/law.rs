@@ -64,7 +64,7 @@ fn stages_never_import_each_other() {
 }
 
 #[test]
-fn each_client_library_is_mentioned_in_one_room_and_unsafe_in_one_file() {
+fn each_client_library_and_unsafe_code_are_in_one_room() {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
     for file in files {
@@ -81,7 +81,7 @@ fn each_client_library_is_mentioned_in_one_room_and_unsafe_in_one_file() {
         let unsafe_code = text
             .lines()
             .any(|l| !l.trim_start().starts_with("//") && (l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl")));
-        assert!(name.ends_with("backend/kafka/admin.rs") || !unsafe_code, "{name} holds unsafe code");
+        assert!(name.contains("backend/kafka/librdkafka/") || !unsafe_code, "{name} holds unsafe code");
     }
 }
 

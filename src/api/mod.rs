@@ -2,7 +2,6 @@
 //!
 //! Nothing here reads, decides or talks to anybody.
 
-pub mod code;
 pub mod lenient;
 mod offset_reset_record;
 mod reason;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stream_pipeline_operator::backend::kafka::admin_types::*;
+use stream_pipeline_operator::backend::kafka::admin::*;
 use stream_pipeline_operator::domain::Commit;
 
 /// Time stamp of the first record of each log; one record a second.

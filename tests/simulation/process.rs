@@ -16,7 +16,7 @@ use kube::runtime::reflector;
 use stream_pipeline_operator::api::FINALIZER;
 use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
 use stream_pipeline_operator::backend::enos::Gateways;
-use stream_pipeline_operator::backend::kafka::clients::Clients;
+use stream_pipeline_operator::backend::kafka::pool::Clients;
 use stream_pipeline_operator::backend::workload::Kinds;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::context::Context;

@@ -4,13 +4,14 @@
 mod adapter;
 mod cause;
 pub mod client;
-pub mod clients;
 pub mod codes;
 pub mod credentials;
 pub mod failure;
-mod gateways;
+pub mod judge;
 pub mod limits;
 mod list;
+mod platform;
+mod pool;
 mod sign;
 mod starts;
 mod token;
@@ -22,11 +23,11 @@ pub(crate) use adapter::state;
 #[cfg(test)]
 pub(crate) use cause::{ambiguous, messages, said};
 pub use client::{EnosClient, Settings, StartBody};
-pub use clients::Clients;
 pub use credentials::Credentials;
 pub use failure::{Effect, Failure, FailureKind};
-pub use gateways::Gateways;
 pub use list::Pipelines;
+pub use platform::Gateways;
+pub use pool::Clients;
 pub use wire::answers::{Details, Item, LagPoint, RunStatus};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What goes wrong while connecting to brokers, as librdkafka and OpenSSL say it, and what a person checks. One table; it is the
 //! source of `docs/connecting-to-kafka.md`.
 
-use super::admin_types::{BrokerError, KafkaCode};
+use super::admin::{BrokerError, KafkaCode};
 use crate::api::Reason;
 use crate::backend::endpoints::API_SERVER;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::admin_types::{AdminError, BrokerError, KafkaCode};
+use super::admin::{AdminError, BrokerError, KafkaCode};
 use super::connecting::{self, Mistake};
 use super::security::{Login, Security};
 use crate::api::Reason;

@@ -1,15 +1,15 @@
 //! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the words of `domain`.
 //! Every failure is named here; nothing is decided.
 
-#[allow(unsafe_code)] // The one file that calls librdkafka's admin functions, which the safe crate lacks.
 pub mod admin;
-pub mod admin_port;
-pub mod admin_types;
-pub mod clients;
+pub mod client;
 pub mod connecting;
 mod failure;
+#[allow(unsafe_code)] // The one room that calls librdkafka's admin functions, which the safe crate lacks.
+mod librdkafka;
 mod log;
 pub mod oauth;
+pub mod pool;
 pub mod process;
 pub mod security;
 
@@ -20,13 +20,12 @@ use std::time::{Duration, Instant};
 use crate::api::{BackendIdentity, Phase, Reason};
 use crate::clock;
 use crate::domain::{Activity, Answer, Cause, Commit, Committed, Goal, KafkaGroup, Topic, TopicPartition, Topics, words};
-use admin_port::Admin;
-use admin_types::{AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
-use clients::renewed::Renewed;
-use clients::{ClientKey, Clients};
+use admin::{Admin, AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use failure::Who;
 #[cfg(test)]
 pub(crate) use failure::messages;
+use pool::renewed::Renewed;
+use pool::{ClientKey, Clients};
 use security::Security;
 
 /// One group on one cluster, for one pass.

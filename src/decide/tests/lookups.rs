@@ -8,12 +8,12 @@ use futures::future::BoxFuture;
 use super::*;
 use crate::api::Why;
 use crate::backend::kafka::Kafka;
-use crate::backend::kafka::admin_port::Admin;
-use crate::backend::kafka::admin_types::{
+use crate::backend::kafka::admin::Admin;
+use crate::backend::kafka::admin::{
     AdminError, BrokerError, ClusterDescription, CommittedOffset, Failure, GroupIdentity, IsolationLevel, KafkaCode, ListedOffset,
     OffsetCommit, OffsetSpec, TopicDescription,
 };
-use crate::backend::kafka::clients::Clients;
+use crate::backend::kafka::pool::Clients;
 use crate::backend::kafka::security::Security;
 use crate::domain::{KafkaGroup, Row};
 

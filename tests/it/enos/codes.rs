@@ -3,8 +3,8 @@
 //! Each code has a platform of its own, so that what one says of tokens or pace does not reach its neighbours.
 
 use serde_json::{Value, json};
-use stream_pipeline_operator::api::code::{CODES, Code, Done, Retry, Source};
 use stream_pipeline_operator::api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_operator::backend::enos::codes::{CODES, Code, Done, Retry, Source};
 use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
 
 use super::Enos;

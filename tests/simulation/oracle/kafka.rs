@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stream_pipeline_operator::backend::kafka::admin_types::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
+use stream_pipeline_operator::backend::kafka::admin::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
 use stream_pipeline_operator::domain::{Commit, Goal, Row};
 use stream_pipeline_operator::memory::is_closed;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stream_pipeline_operator::api::{OffsetResetRecord, Reason, StreamPipeline, Writer};
-use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
+use stream_pipeline_operator::backend::kafka::admin::TopicPartition;
 use stream_pipeline_operator::domain::{Commit, Goal, Plan};
 
 use crate::api_server::{Key, Reply, Request};

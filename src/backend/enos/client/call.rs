@@ -65,7 +65,7 @@ impl Inner {
         self.limits.heard(answer.http, answer.retry_after, mono());
         // Without a JSON object the status says all there is; of a success it says nothing.
         let (envelope, not_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), true), |e| (e, false));
-        let Some((kind, effect)) = codes::judge(answer.http, envelope.code(), envelope.apim_status()) else { return Ok(envelope) };
+        let Some((kind, effect)) = judge(answer.http, envelope.code(), envelope.apim_status()) else { return Ok(envelope) };
         let kind = if not_json && kind == FailureKind::BadAnswer { FailureKind::NotJson } else { kind };
         let failure = Failure { code: envelope.code(), ..Failure::new(name, kind, effect, "") };
         Err(self.with_words(failure, &envelope, &answer, secrets))
@@ -142,14 +142,14 @@ impl Ask for Inner {
         let (envelope, is_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), false), |e| (e, true));
         let status = envelope.status();
         // The published sample misspells `status`, so a token without one counts as well.
-        let judged = match (answers::token(&envelope), codes::judge(answer.http, status.or(Some(0)), None)) {
+        let judged = match (answers::token(&envelope), judge(answer.http, status.or(Some(0)), None)) {
             (Some((value, life)), None) => return Ok(Token::new(value, life, asked)),
             (_, judged) => judged,
         };
         let (kind, effect) = match status {
             Some(status) if status != 0 => judged.unwrap_or((FailureKind::BadAnswer, Effect::Unknown)),
             _ if (200..300).contains(&answer.http) && !is_json => (FailureKind::NotJson, Effect::Unknown),
-            _ => codes::judge(answer.http, None, None).unwrap_or((FailureKind::BadAnswer, Effect::Unknown)),
+            _ => judge(answer.http, None, None).unwrap_or((FailureKind::BadAnswer, Effect::Unknown)),
         };
         let code = status.filter(|status| *status != 0);
         Err(self.with_words(Failure { code, ..Failure::new(name, kind, effect, "") }, &envelope, &answer, &secrets))

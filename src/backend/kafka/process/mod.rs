@@ -15,8 +15,8 @@ use std::sync::mpsc::{self, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::admin::{self, Door, Native, Ticket};
-use super::admin_types::{AdminError, BrokerError, KafkaCode};
+use super::admin::{AdminError, BrokerError, KafkaCode};
+use super::librdkafka::{self, Door, Native, Ticket};
 use wire::{Answer, Call, FromProcess, ToProcess};
 
 /// The first argument that makes this binary the process of a Kafka client.
@@ -184,7 +184,7 @@ impl Process {
         loop {
             match inbox.recv().map_err(io::Error::other)? {
                 Msg::Call(id, call) => self.submit(id, &call)?,
-                Msg::Listed(id, found) => self.answer(id, &admin::Answer::Listed(found))?,
+                Msg::Listed(id, found) => self.answer(id, &librdkafka::Answer::Listed(found))?,
                 Msg::Token { value, expires, principal } => {
                     if let Err(error) = self.native.set_token(&value, expires, &principal) {
                         let why = error.to_string();
@@ -223,13 +223,13 @@ impl Process {
     fn hand_over(&self, ticket: &Ticket, call: &Call) -> Result<(), AdminError> {
         let group = |name: &str| match name {
             // The broker accepts a group without a name; nobody means it.
-            "" => Err(admin::argument(ticket.call, "a group without a name")),
-            name => admin::cstring(ticket.call, name),
+            "" => Err(librdkafka::argument(ticket.call, "a group without a name")),
+            name => librdkafka::cstring(ticket.call, name),
         };
         match call {
             Call::DescribeCluster => self.native.describe_cluster(ticket),
             Call::DescribeTopics(names) => {
-                let names = names.iter().map(|name| admin::cstring(ticket.call, name)).collect::<Result<Vec<_>, _>>()?;
+                let names = names.iter().map(|name| librdkafka::cstring(ticket.call, name)).collect::<Result<Vec<_>, _>>()?;
                 self.native.describe_topics(ticket, &names)
             }
             Call::DescribeConsumerGroup(name) => self.native.describe_group(ticket, &group(name)?),
@@ -246,7 +246,7 @@ impl Process {
         }
     }
 
-    fn answer(&mut self, id: usize, event: &admin::Answer) -> io::Result<()> {
+    fn answer(&mut self, id: usize, event: &librdkafka::Answer) -> io::Result<()> {
         let Some(call) = self.calls.remove(&id) else { return Ok(()) };
         let answer = match call {
             "DescribeCluster" => event.cluster().map(Answer::Cluster),

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::MAX_ROWS;
-use crate::backend::kafka::admin_types::*;
+use crate::backend::kafka::admin::*;
 
 /// Bytes, as librdkafka takes them of a broker. What is larger is not sent.
 pub const MAX_FRAME: usize = 16 << 20;

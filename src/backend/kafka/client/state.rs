@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::endpoints::EndpointNotAllowed;
-use crate::backend::kafka::admin_types::{AdminError, BrokerError, Failure, KafkaCode};
+use crate::backend::kafka::admin::{AdminError, BrokerError, Failure, KafkaCode};
 use crate::backend::kafka::connecting;
 use crate::domain::words;
 

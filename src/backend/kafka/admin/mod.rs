@@ -1,13 +1,15 @@
 //! The calls that a group's position needs, as a port: librdkafka's client is one side of it, any other broker the other.
 //! What each call promises is said where librdkafka's client makes it.
 
+mod types;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::admin_types::*;
-use super::clients::client::AdminClient;
+use super::client::AdminClient;
+pub use types::*;
 
 pub type Call<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::adapter::Enos;
 use super::cause::cause;
-use super::clients::Clients;
+use super::pool::Clients;
 use super::starts::Starts;
 use super::{Credentials, Settings};
 use crate::api::Reason;

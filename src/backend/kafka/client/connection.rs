@@ -12,8 +12,8 @@ use tokio::process::{Child, ChildStderr};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use super::places::Place;
-use super::weight::Weighed;
+use super::memory::Weighed;
+use super::slots::Place;
 use crate::backend::kafka::process::wire::{self, ToProcess};
 
 /// A process takes what it is given at once; one that does not for so long is ended.

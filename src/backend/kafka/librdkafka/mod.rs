@@ -19,7 +19,10 @@ use std::time::Duration;
 
 use rdkafka::bindings::*;
 
-use super::admin_types::*;
+use super::admin::{
+    AdminError, BrokerError, ClusterDescription, CommittedOffset, GroupDescription, GroupMember, IsolationLevel, KafkaCode, ListedOffset,
+    OffsetCommit, OffsetSpec, PartitionInfo, TopicDescription, TopicPartition,
+};
 
 const REQUEST_TIMEOUT_MS: c_int = 3_600_000;
 

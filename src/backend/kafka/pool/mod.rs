@@ -1,34 +1,15 @@
 //! The shared Kafka clients: one per namespace, brokers and credentials, replaced when retired, closed when idle.
 //! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
 
-pub mod client;
-mod connection;
-mod driver;
-#[cfg(test)]
-mod driver_tests;
-mod places;
 pub mod renewed;
-mod shared;
-mod spawn;
-mod weight;
 
 use std::collections::HashMap;
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::admin_port::Admin;
-use super::admin_types::{AdminError, Failure};
+use super::admin::{Admin, AdminError, Failure};
+use super::client::{AdminClient, Processes};
 use super::security::Security;
-use crate::backend::endpoints::EndpointPolicy;
-use crate::metrics::Metrics;
-use client::AdminClient;
-use places::Places;
-use spawn::Spawner;
-use weight::Scales;
 
 /// A client that nobody asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
@@ -89,56 +70,6 @@ pub struct Clients {
     plain_sasl: bool,
     shared: Mutex<HashMap<ClientKey, Shared>>,
     open: Open,
-}
-
-/// How much there may be of all clients' processes.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// So many at once.
-    pub most: usize,
-    /// Bytes of memory of their own that they may take together; none: without end.
-    pub memory: Option<u64>,
-}
-
-/// What all clients' processes share. `policy`: where they may connect to, brokers as given and as advertised.
-pub struct Processes {
-    spawner: Spawner,
-    places: Arc<Places>,
-    scales: Arc<Scales>,
-    policy: Arc<EndpointPolicy>,
-    metrics: Arc<Metrics>,
-    open_doors_told: AtomicBool,
-}
-
-impl Processes {
-    /// `program`: the operator's own binary. To be called inside of a runtime.
-    ///
-    /// # Errors
-    /// There is no thread to be had.
-    pub fn new(program: PathBuf, bounds: Bounds, policy: Arc<EndpointPolicy>, metrics: Arc<Metrics>) -> std::io::Result<Arc<Self>> {
-        let spawner = Spawner::new(program)?;
-        let (places, scales) = (Places::new(bounds.most), Scales::new(bounds.memory));
-        Ok(Arc::new(Self { spawner, places, scales, policy, metrics, open_doors_told: AtomicBool::new(false) }))
-    }
-
-    /// Tells once what this system cannot keep a client's process from.
-    fn note_open_doors(&self, open: &[String]) {
-        self.metrics.kafka_open_doors.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
-        if !open.is_empty() && !self.open_doors_told.swap(true, Ordering::Relaxed) {
-            let open = crate::domain::words::cut(&open.join("; "), 1000);
-            tracing::warn!(open, "The processes of Kafka clients are less confined than they could be on this system");
-        }
-    }
-
-    /// Counts an end that nobody here wanted.
-    fn note_end(&self, status: Option<ExitStatus>) {
-        let how = match status.map(|s| (s.signal(), s.code())) {
-            Some((Some(signal), _)) => format!("signal {signal}"),
-            Some((None, _)) => "exit".to_owned(),
-            None => "killed".to_owned(),
-        };
-        self.metrics.kafka_client_ended(&how);
-    }
 }
 
 /// Makes a client: for which namespace and brokers, with which dummy group.

@@ -8,8 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{ClientKey, Clients};
-use crate::backend::kafka::admin_port::{Admin, Call};
-use crate::backend::kafka::admin_types::*;
+use crate::backend::kafka::admin::*;
 use crate::backend::kafka::security::Security;
 use crate::clock::mono;
 
@@ -137,12 +136,11 @@ impl Admin for Renewed {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::super::client::AdminClient;
     use super::*;
     use crate::api::Reason;
     use crate::backend::endpoints::EndpointPolicy;
     use crate::backend::kafka::Kafka;
-    use crate::backend::kafka::clients::{Bounds, Processes};
+    use crate::backend::kafka::client::{AdminClient, Bounds, Processes};
     use crate::domain::KafkaGroup;
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! What goes into and comes out of an [`AdminClient`](super::clients::client::AdminClient)'s calls: plain data in Kafka's own terms,
+//! What goes into and comes out of an [`AdminClient`](crate::backend::kafka::client::AdminClient)'s calls: plain data in Kafka's own terms,
 //! and the error of a call. No `unsafe`, no I/O. Error codes are raw numbers here, because brokers know more of them than librdkafka does.
 
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::admin::describe_code;
+use crate::backend::kafka::librdkafka::describe_code;
 pub use crate::domain::TopicPartition;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,7 +236,7 @@ pub enum AdminError {
     /// The system gives no process or no thread for it. Nothing was sent.
     #[error("the system gives no process or thread for its Kafka client ({0}); nothing was sent, and it is tried again")]
     NoProcess(String),
-    /// An answer with more rows than are taken ([`MAX_ANSWER`](super::process::wire::MAX_ANSWER)). An alter that it answers was sent.
+    /// An answer with more rows than are taken ([`MAX_ANSWER`](crate::backend::kafka::process::wire::MAX_ANSWER)). An alter that it answers was sent.
     #[error("{call}: an answer of {rows} rows, more than are taken")]
     TooLarge {
         #[serde(with = "call_name")]

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::endpoints::EndpointPolicy;
-use crate::backend::kafka::admin_types::*;
-use crate::backend::kafka::clients::client::AdminClient;
-use crate::backend::kafka::clients::{Bounds, Processes};
+use crate::backend::kafka::admin::*;
+use crate::backend::kafka::client::{AdminClient, Bounds, Processes};
 use crate::backend::kafka::process::wire::{self, Answer, FromProcess};
 use crate::backend::kafka::security::Security;
 use crate::metrics::Metrics;

@@ -13,10 +13,10 @@ use secrecy::ExposeSecret;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
-use super::Processes;
 use super::connection::{Connection, Ended, Over, stuck};
-use super::shared::Shared;
-use crate::backend::kafka::admin_types::{AdminError, BrokerError, CallName, KafkaCode};
+use super::processes::Processes;
+use super::state::Shared;
+use crate::backend::kafka::admin::{AdminError, BrokerError, CallName, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 use crate::backend::kafka::process::wire::{self, Answer, Call, FromProcess, MAX_ADDRESSES, ToProcess};
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde::Serialize;
 
-use super::codes;
 use super::credentials::Credentials;
 use super::failure::{Effect, Failure, FailureKind};
+use super::judge::judge;
 use super::limits::{ClientLimits, EndpointLimits, Lane, NoPlace};
 use super::list::{Began, PAGE_SIZE, Pipelines, Polls, read_all};
 use super::sign;

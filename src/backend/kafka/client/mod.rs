@@ -1,5 +1,15 @@
 //! One connection to one Kafka cluster, as callers see it: an async function per call, each with its deadline. Nothing is retried.
 
+mod connection;
+mod driver;
+#[cfg(test)]
+mod driver_tests;
+mod memory;
+mod processes;
+mod slots;
+mod spawn;
+mod state;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -7,12 +17,12 @@ use std::time::{Duration, Instant};
 use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Processes;
-use super::driver::{Ask, Asked, Making, drive};
-use super::shared::Shared;
-use crate::backend::kafka::admin_types::*;
-use crate::backend::kafka::process::wire::{Answer, Call};
-use crate::backend::kafka::security::Security;
+use super::admin::*;
+use super::process::wire::{Answer, Call};
+use super::security::Security;
+use driver::{Ask, Asked, Making, drive};
+pub use processes::{Bounds, Processes};
+use state::Shared;
 
 /// Longer deadlines are cut to this: librdkafka gives up on a request by itself after 300 s, and must never come to that.
 const MAX_DEADLINE: Duration = Duration::from_secs(240);
