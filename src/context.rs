@@ -15,17 +15,17 @@ use crate::backend::kafka::Kafka;
 use crate::backend::kafka::oauth::TokenSource;
 use crate::backend::kafka::pool::Clients;
 use crate::backend::kafka::security::{Certificates, Login, Security};
-use crate::backend::workload::{Kinds, Workloads};
 use crate::backend::{Platform, http};
 use crate::clock::Clock;
-use crate::definitions::Definitions;
 use crate::domain::{
     Backend, Cause, Decision, Desired, Elder, EnosPipeline, Identity, KafkaGroup, Now, Observation, Progress, Timing, elsewhere,
 };
+use crate::kubernetes::crds::Definitions;
+use crate::kubernetes::secrets::{Secrets, text};
+use crate::kubernetes::workloads::{Kinds, Workloads};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::secrets::{Secrets, text};
 
 /// Keys of the Secret of an EnOS application.
 const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];

@@ -18,8 +18,8 @@ use crate::api::{
 };
 use crate::clock;
 use crate::domain::{Cause, Identity, PlanState, Progress, RecordLook, Request, words};
+use crate::kubernetes::refusal;
 use crate::memory::Memory;
-use crate::refusal;
 
 /// Access to records, and the live read of their StreamPipeline.
 #[derive(Clone)]

@@ -5,27 +5,22 @@
 #![deny(unsafe_code)]
 
 pub mod api;
-pub mod api_server;
 pub mod backend;
 pub mod clock;
 pub mod config;
 pub mod context;
 pub mod controller;
 pub mod decide;
-pub mod definitions;
 pub mod domain;
-pub mod fresh;
+pub mod endpoints;
+pub mod kubernetes;
 pub mod ledger;
 pub mod memory;
 pub mod metrics;
 pub mod observe;
-pub mod pem;
 pub mod perform;
 pub mod reconcile;
-pub mod refusal;
 pub mod report;
-pub mod secrets;
 pub mod server;
 pub mod telemetry;
-pub mod uninstall;
 pub mod unreadable;

@@ -3,11 +3,9 @@
 //! Two ports, each with an adapter per platform: the position (read, send, read back) and the run state (what the pipeline
 //! does, stop, start). What a platform does not have is answered with nothing, so that the stages need not ask which it is.
 
-pub mod endpoints;
 pub mod enos;
 pub mod http;
 pub mod kafka;
-pub mod workload;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,11 +14,12 @@ use jiff::Timestamp;
 
 use crate::api::{BackendIdentity, LagReading, Reason, RunStateBefore, StartOptions};
 use crate::domain::{Activity, Answer, Cause, Committed, Goal, Log, RunState, TopicPartition, Topics};
+use crate::kubernetes::workloads;
 
 /// One pipeline on its platform, for one pass. That there is no client for it (a Secret is gone, an address is not allowed) is
 /// a value too: what runs the consumers of a group is read and scaled without one.
 pub enum Platform {
-    Kafka { kafka: Result<Box<kafka::Kafka>, Cause>, group: String, workloads: Box<workload::Workloads> },
+    Kafka { kafka: Result<Box<kafka::Kafka>, Cause>, group: String, workloads: Box<workloads::Workloads> },
     Enos { enos: Result<Box<enos::Enos>, Cause>, place: Option<BackendIdentity> },
 }
 
@@ -204,7 +203,7 @@ fn made<T>(client: &Result<Box<T>, Cause>) -> Result<&T, Cause> {
 
 /// A stop or a start, decided on what was read last.
 pub enum Switch<'a> {
-    Scale(workload::Scaling<'a>),
+    Scale(workloads::Scaling<'a>),
     Pause(&'a enos::Enos),
     Start(&'a enos::Enos, &'a StartOptions),
 }

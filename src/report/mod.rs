@@ -19,7 +19,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::domain::words;
 use crate::domain::{Cause, Desired, Verdict};
-use crate::refusal;
+use crate::kubernetes::refusal;
 
 /// Writes the status where it differs from the one that is there.
 ///

@@ -9,10 +9,10 @@ use super::pool::Clients;
 use super::starts::Starts;
 use super::{Credentials, Settings};
 use crate::api::Reason;
-use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::http::Carrier;
 use crate::clock::Clock;
 use crate::domain::{Cause, EnosPipeline};
+use crate::endpoints::EndpointPolicy;
 
 /// See the module.
 pub struct Gateways {

@@ -15,8 +15,8 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tower::{Layer, Service};
 
 use super::kind::FailureKind;
-use crate::backend::endpoints::{EndpointNotAllowed, EndpointPolicy};
 use crate::clock;
+use crate::endpoints::{EndpointNotAllowed, EndpointPolicy};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

@@ -14,8 +14,8 @@ use futures::future::BoxFuture;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Request, Response, Url};
 
-use crate::backend::endpoints::EndpointPolicy;
 use crate::domain::words::cut;
+use crate::endpoints::EndpointPolicy;
 pub use dial::{Gate, TooLate, has_system_cas};
 pub use kind::FailureKind;
 use sockets::{Sockets, lost};

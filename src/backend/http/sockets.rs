@@ -9,7 +9,7 @@ use reqwest::{Request, Response, redirect, retry};
 
 use super::dial::{self, Gate, GateLayer, Guarded};
 use super::{Carrier, FailureKind, Lost, said};
-use crate::backend::endpoints::EndpointPolicy;
+use crate::endpoints::EndpointPolicy;
 
 pub(super) struct Sockets {
     tls: rustls::ClientConfig,

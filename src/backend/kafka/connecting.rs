@@ -3,7 +3,7 @@
 
 use super::admin::{BrokerError, KafkaCode};
 use crate::api::Reason;
-use crate::backend::endpoints::API_SERVER;
+use crate::endpoints::API_SERVER;
 
 /// One mistake.
 pub struct Mistake {

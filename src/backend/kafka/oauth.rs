@@ -8,9 +8,9 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::http::{Dial, FailureKind, Http, Outgoing};
 use crate::domain::words::cut;
+use crate::endpoints::EndpointPolicy;
 
 const MAX_BODY: usize = 1 << 20;
 

@@ -21,10 +21,10 @@ use super::sign;
 use super::token::{Ask, Stamps, Token, Tokens};
 use super::wire::answers::{Details, LagPoint, Page};
 use super::wire::{Envelope, Undecodable, answers};
-use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::http::{Answer, Broken, Carrier, Dial, Http, Outgoing};
 use crate::clock::{Clock, mono};
 use crate::domain::words::cut;
+use crate::endpoints::EndpointPolicy;
 
 /// What the vendor's own clients send.
 const JSON: &str = "application/json;charset=UTF-8";

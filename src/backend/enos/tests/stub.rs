@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::{Credentials, EnosClient, Settings};
 use crate::clock::Clock;
+use crate::endpoints::EndpointPolicy;
 
 pub const KEY: &str = "access-key-0001";
 pub const SECRET: &str = "secret-key-0001";

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::stub::*;
-use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::{Effect, EnosClient, Failure, FailureKind, Settings};
+use crate::endpoints::EndpointPolicy;
 
 async fn reset(client: &EnosClient) -> Failure {
     client.reset(ORG, ID, soon()).await.unwrap_err()

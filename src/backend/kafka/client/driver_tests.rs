@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::kafka::admin::*;
 use crate::backend::kafka::client::{AdminClient, Bounds, Processes};
 use crate::backend::kafka::process::wire::{self, Answer, FromProcess};
 use crate::backend::kafka::security::Security;
+use crate::endpoints::EndpointPolicy;
 use crate::metrics::Metrics;
 
 /// Removed when dropped.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::memory::Scales;
 use super::slots::Places;
 use super::spawn::Spawner;
-use crate::backend::endpoints::EndpointPolicy;
+use crate::endpoints::EndpointPolicy;
 use crate::metrics::Metrics;
 
 /// How much there may be of all clients' processes.

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::endpoints::EndpointNotAllowed;
 use crate::backend::kafka::admin::{AdminError, BrokerError, Failure, KafkaCode};
 use crate::backend::kafka::connecting;
 use crate::domain::words;
+use crate::endpoints::EndpointNotAllowed;
 
 /// A quota delays what follows by no more than its window, a second; the default has ten more.
 const THROTTLED: Duration = Duration::from_secs(11);

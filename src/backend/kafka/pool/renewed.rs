@@ -138,10 +138,10 @@ mod tests {
 
     use super::*;
     use crate::api::Reason;
-    use crate::backend::endpoints::EndpointPolicy;
     use crate::backend::kafka::Kafka;
     use crate::backend::kafka::client::{AdminClient, Bounds, Processes};
     use crate::domain::KafkaGroup;
+    use crate::endpoints::EndpointPolicy;
 
     #[tokio::test]
     async fn d4_that_somebody_elses_call_retired_the_client_is_never_told_as_a_cause() {

@@ -9,8 +9,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::endpoints::EndpointPolicy;
-use crate::refusal;
+use crate::endpoints::EndpointPolicy;
+use crate::kubernetes::refusal;
 
 /// Namespace and name of what every API server publishes.
 const PUBLISHED: (&str, &str) = ("default", "kubernetes");

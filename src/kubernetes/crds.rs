@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{OffsetResetRecord, Reason, StreamPipeline};
 use crate::domain::{Cause, Outdated, Timing};
-use crate::refusal;
+use crate::kubernetes::refusal;
 
 /// How often they are compared while nothing is amiss.
 const INTERVAL: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::api::{OPERATOR, Reason, ScaledWorkload, WorkloadReference};
 use crate::domain::{Answer, Cause, RunState, words};
-use crate::refusal;
+use crate::kubernetes::refusal;
 
 /// Set by people on a ScaledObject: KEDA leaves the count as it is, and its own HorizontalPodAutoscaler goes.
 const KEDA_PAUSED: &str = "autoscaling.keda.sh/paused";

@@ -8,7 +8,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::api::{FINALIZER, StreamPipeline};
 use crate::domain::words;
-use crate::refusal;
+use crate::kubernetes::refusal;
 
 /// Longer than a list takes that comes at all.
 const DEADLINE: Duration = Duration::from_secs(60);

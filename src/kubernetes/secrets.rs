@@ -12,8 +12,8 @@ use kube::{Api, Client};
 use crate::api::{CaSource, Reason};
 use crate::clock;
 use crate::domain::{Cause, words};
-use crate::pem::{self, Form};
-use crate::refusal;
+use crate::kubernetes::pem::{self, Form};
+use crate::kubernetes::refusal;
 
 /// A rotated value is seen after this long at most.
 const FRESH: Duration = Duration::from_secs(5);
