@@ -203,7 +203,7 @@ impl Admin for ToBrokers {
         None
     }
 
-    fn destroyed(&self) -> BoxFuture<'static, ()> {
+    fn process_ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(Arc::clone(&self.shared).destroyed())
     }
 

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod client;
+pub mod codes;
 pub mod connecting;
 mod failure;
 #[allow(unsafe_code)] // The one room that calls librdkafka's admin functions, which the safe crate lacks.
@@ -184,10 +185,10 @@ impl Kafka {
                 return Answer::Definite { refused: goals.iter().map(|(at, _)| (at.clone(), code)).collect() };
             }
             Err(error) => {
-                // Only a destroyed client sends nothing more; the wait before judging begins then (protocol.md).
+                // Once its process has ended, nothing more of it is sent; the wait before what was sent is read back begins then.
                 self.client.retire();
-                if tokio::time::timeout(2 * self.deadline, self.client.destroyed()).await.is_err() {
-                    tracing::warn!("A retired Kafka client is not destroyed yet");
+                if tokio::time::timeout(2 * self.deadline, self.client.process_ended()).await.is_err() {
+                    tracing::warn!("The process of a retired Kafka client has not ended yet");
                 }
                 unclear(self.cause_about(&error, goals.iter().map(|(at, _)| at.topic.as_str())).message)
             }

@@ -120,7 +120,7 @@ impl Admin for Broker {
     fn last_broker_error(&self) -> Option<BrokerError> {
         None
     }
-    fn destroyed(&self) -> BoxFuture<'static, ()> {
+    fn process_ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
     fn describe_cluster(&self, _: Duration) -> Call<'_, ClusterDescription> {

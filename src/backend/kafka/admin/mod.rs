@@ -1,6 +1,7 @@
-//! The calls that a group's position needs, as a port: librdkafka's client is one side of it, any other broker the other.
-//! What each call promises is said where librdkafka's client makes it.
+//! The calls that a group's position needs, as a port, with what goes into them and comes out. `client` implements it by librdkafka;
+//! tests put brokers of their own behind it. What each call promises is said there.
 
+mod error;
 mod types;
 
 use std::collections::BTreeMap;
@@ -8,21 +9,23 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::client::AdminClient;
+pub use super::codes::KafkaCode;
+pub use error::*;
 pub use types::*;
 
 pub type Call<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
 
 /// A disposable connection to one Kafka cluster.
 pub trait Admin: Send + Sync {
+    /// Takes no new calls: take another client.
     fn is_retired(&self) -> bool;
     /// Why it never got an answer, where that retired it.
     fn failure(&self) -> Option<Failure>;
     fn has_answered(&self) -> bool;
     fn retire(&self);
     fn last_broker_error(&self) -> Option<BrokerError>;
-    /// Resolves when nothing can leave this process any more for any call made on it.
-    fn destroyed(&self) -> BoxFuture<'static, ()>;
+    /// Resolves when nothing can leave this machine's processes any more for any call made on it: its own process has ended.
+    fn process_ended(&self) -> BoxFuture<'static, ()>;
     fn describe_cluster(&self, deadline: Duration) -> Call<'_, ClusterDescription>;
     fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> Call<'a, Vec<TopicDescription>>;
     fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> Call<'a, GroupIdentity>;
@@ -45,70 +48,4 @@ pub trait Admin: Send + Sync {
         offsets: &'a [OffsetCommit],
         deadline: Duration,
     ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>>;
-}
-
-impl Admin for AdminClient {
-    fn is_retired(&self) -> bool {
-        self.is_retired()
-    }
-
-    fn failure(&self) -> Option<Failure> {
-        self.failure()
-    }
-
-    fn has_answered(&self) -> bool {
-        self.has_answered()
-    }
-
-    fn retire(&self) {
-        self.retire();
-    }
-
-    fn last_broker_error(&self) -> Option<BrokerError> {
-        self.last_broker_error()
-    }
-
-    fn destroyed(&self) -> BoxFuture<'static, ()> {
-        Box::pin(self.destroyed())
-    }
-
-    fn describe_cluster(&self, deadline: Duration) -> Call<'_, ClusterDescription> {
-        Box::pin(self.describe_cluster(deadline))
-    }
-
-    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> Call<'a, Vec<TopicDescription>> {
-        Box::pin(self.describe_topics(topics, deadline))
-    }
-
-    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> Call<'a, GroupIdentity> {
-        Box::pin(self.identify_group(group, deadline))
-    }
-
-    fn list_consumer_group_offsets<'a>(
-        &'a self,
-        group: &'a str,
-        partitions: Option<&'a [TopicPartition]>,
-        require_stable: bool,
-        deadline: Duration,
-    ) -> Call<'a, BTreeMap<TopicPartition, CommittedOffset>> {
-        Box::pin(self.list_consumer_group_offsets(group, partitions, require_stable, deadline))
-    }
-
-    fn list_offsets<'a>(
-        &'a self,
-        wanted: &'a [(TopicPartition, OffsetSpec)],
-        isolation: IsolationLevel,
-        deadline: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
-        Box::pin(self.list_offsets(wanted, isolation, deadline))
-    }
-
-    fn alter_consumer_group_offsets<'a>(
-        &'a self,
-        group: &'a str,
-        offsets: &'a [OffsetCommit],
-        deadline: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
-        Box::pin(self.alter_consumer_group_offsets(group, offsets, deadline))
-    }
 }

@@ -98,7 +98,7 @@ async fn a_process_that_hangs_is_killed_after_the_first_deadline() {
     let begun = Instant::now();
     let late = client.describe_cluster(Duration::from_millis(200)).await;
     assert!(matches!(late, Err(AdminError::DeadlineExceeded { handed_over: true, .. })), "{late:?}");
-    client.destroyed().await;
+    client.process_ended().await;
     assert!(begun.elapsed() < DEADLINE, "it is killed, not waited for");
     assert!(matches!(client.describe_cluster(DEADLINE).await, Err(AdminError::Retired)));
     assert!(!metrics.text().contains("kafka_client_ends_total{"), "this end was wanted");
@@ -113,7 +113,7 @@ async fn a_process_that_says_what_is_no_message_is_ended_and_this_is_told() {
         let (client, metrics) = program.client();
         let how = how_it_ended(&client).await;
         assert!(how.contains(told), "{name}: {how}");
-        client.destroyed().await;
+        client.process_ended().await;
         assert!(metrics.text().contains("kafka_client_ends_total{how=\"killed\"} 1"), "{}", metrics.text());
     }
 }
@@ -125,7 +125,7 @@ async fn a_process_that_dies_is_told_with_what_it_died_of() {
         let program = Program::saying("dies", &frames(&[opened()]), &format!("head -c 5 <&0 >/dev/null\n{rest}"));
         let (client, _) = program.client();
         assert_eq!(how_it_ended(&client).await, told);
-        client.destroyed().await;
+        client.process_ended().await;
     }
 }
 

@@ -5,6 +5,7 @@ mod driver;
 #[cfg(test)]
 mod driver_tests;
 mod memory;
+mod port;
 mod processes;
 mod slots;
 mod spawn;
@@ -92,7 +93,7 @@ impl AdminClient {
 
     /// Resolves when the client's process has ended: from then on nothing leaves this machine's processes for any call made on it.
     /// (What has left it may still lie in a socket, or in front of a stopped broker.) It does not keep the client alive.
-    pub fn destroyed(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn process_ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut alive = self.alive.clone();
         async move { while alive.changed().await.is_ok() {} }
     }

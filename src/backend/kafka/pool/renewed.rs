@@ -85,8 +85,8 @@ impl Admin for Renewed {
         self.current().last_broker_error()
     }
 
-    fn destroyed(&self) -> BoxFuture<'static, ()> {
-        self.current().destroyed()
+    fn process_ended(&self) -> BoxFuture<'static, ()> {
+        self.current().process_ended()
     }
 
     fn describe_cluster(&self, deadline: Duration) -> Call<'_, ClusterDescription> {
@@ -126,7 +126,7 @@ impl Admin for Renewed {
         offsets: &'a [OffsetCommit],
         deadline: Duration,
     ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
-        // Whoever sends waits for the end of the very client that it was sent with (see `Admin::destroyed`).
+        // Whoever sends waits for the end of the very client that it was sent with (see `Admin::process_ended`).
         let client = self.current();
         Box::pin(async move { client.alter_consumer_group_offsets(group, offsets, deadline).await })
     }

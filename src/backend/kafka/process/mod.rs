@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::admin::{AdminError, BrokerError, KafkaCode};
-use super::librdkafka::{self, Door, Native, Ticket};
+use super::librdkafka::{AdminReply, Callbacks, Handle, Ticket, argument, cstring};
 use wire::{Answer, Call, FromProcess, ToProcess};
 
 /// The first argument that makes this binary the process of a Kafka client.
@@ -58,25 +58,25 @@ fn serve(open_doors: Vec<String>) -> io::Result<()> {
     let link = Arc::new(Link { socket: Mutex::new(socket.try_clone()?), questions: Mutex::default() });
     let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let waker = inbox_of.clone();
-    let (gate, names, throttled) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
-    let door = Door {
-        gate: Box::new(move |host, address| gate.may_connect(host, address)),
+    let (filter, names, throttled) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
+    let callbacks = Callbacks {
+        may_connect: Box::new(move |host, address| filter.may_connect(host, address)),
         resolve: Box::new(move |host, port| names.resolve(host, port)),
         // Where it cannot be told, the operator is gone.
         throttled: Box::new(move |broker| drop(throttled.send(&FromProcess::Throttled(broker.to_owned())))),
     };
-    let made = Native::new(
+    let made = Handle::new(
         &settings,
         // Fails only where the main thread has ended.
         Box::new(move || drop(waker.send(Msg::Wake))),
-        door,
+        callbacks,
     );
-    let (native, made) = match made {
-        Ok(native) => (Some(native), Ok(())),
+    let (handle, made) = match made {
+        Ok(handle) => (Some(handle), Ok(())),
         Err(error) => (None, Err(error)),
     };
     link.send(&FromProcess::Opened { made, open_doors })?;
-    let Some(native) = native else { return Ok(()) };
+    let Some(handle) = handle else { return Ok(()) };
     let (to_main, questions) = (inbox_of.clone(), Arc::clone(&link));
     std::thread::Builder::new().name("operator".into()).spawn(move || {
         // Without the operator there is nothing left to do, and what was not handed to the kernel must not be sent any more.
@@ -84,7 +84,7 @@ fn serve(open_doors: Vec<String>) -> io::Result<()> {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
     })?;
-    Process { native, link, inbox_of, calls: HashMap::new() }.run(&inbox)
+    Process { handle, link, inbox_of, calls: HashMap::new() }.run(&inbox)
 }
 
 /// Takes what the operator says to where it is waited for. Ends only by an error.
@@ -172,7 +172,7 @@ impl Link {
 }
 
 struct Process {
-    native: Native,
+    handle: Handle,
     link: Arc<Link>,
     inbox_of: Sender<Msg>,
     /// Which call an event's id answers.
@@ -184,18 +184,18 @@ impl Process {
         loop {
             match inbox.recv().map_err(io::Error::other)? {
                 Msg::Call(id, call) => self.submit(id, &call)?,
-                Msg::Listed(id, found) => self.answer(id, &librdkafka::Answer::Listed(found))?,
+                Msg::Listed(id, found) => self.answer(id, &AdminReply::Listed(found))?,
                 Msg::Token { value, expires, principal } => {
-                    if let Err(error) = self.native.set_token(&value, expires, &principal) {
+                    if let Err(error) = self.handle.set_token(&value, expires, &principal) {
                         let why = error.to_string();
-                        self.native.no_token(&why);
+                        self.handle.no_token(&why);
                         self.link.send(&FromProcess::Complaint(BrokerError { code: KafkaCode::AUTHENTICATION, text: why }))?;
                     }
                 }
-                Msg::NoToken(why) => self.native.no_token(&why),
+                Msg::NoToken(why) => self.handle.no_token(&why),
                 Msg::Wake => {}
             }
-            while let Some(event) = self.native.poll() {
+            while let Some(event) = self.handle.poll() {
                 if event.asks_for_token() {
                     self.link.send(&FromProcess::WantsToken)?;
                 } else if let Some(error) = event.broker_error() {
@@ -223,30 +223,30 @@ impl Process {
     fn hand_over(&self, ticket: &Ticket, call: &Call) -> Result<(), AdminError> {
         let group = |name: &str| match name {
             // The broker accepts a group without a name; nobody means it.
-            "" => Err(librdkafka::argument(ticket.call, "a group without a name")),
-            name => librdkafka::cstring(ticket.call, name),
+            "" => Err(argument(ticket.call, "a group without a name")),
+            name => cstring(ticket.call, name),
         };
         match call {
-            Call::DescribeCluster => self.native.describe_cluster(ticket),
+            Call::DescribeCluster => self.handle.describe_cluster(ticket),
             Call::DescribeTopics(names) => {
-                let names = names.iter().map(|name| librdkafka::cstring(ticket.call, name)).collect::<Result<Vec<_>, _>>()?;
-                self.native.describe_topics(ticket, &names)
+                let names = names.iter().map(|name| cstring(ticket.call, name)).collect::<Result<Vec<_>, _>>()?;
+                self.handle.describe_topics(ticket, &names)
             }
-            Call::DescribeConsumerGroup(name) => self.native.describe_group(ticket, &group(name)?),
+            Call::DescribeConsumerGroup(name) => self.handle.describe_group(ticket, &group(name)?),
             Call::ListGroups(name, left) => {
                 let (inbox, id) = (self.inbox_of.clone(), ticket.id);
                 // Fails only where the main thread has ended.
-                self.native.list_groups(ticket, group(name)?, *left, move |found| drop(inbox.send(Msg::Listed(id, found))))
+                self.handle.list_groups(ticket, group(name)?, *left, move |found| drop(inbox.send(Msg::Listed(id, found))))
             }
             Call::ListConsumerGroupOffsets { group: name, partitions, require_stable } => {
-                self.native.list_committed(ticket, &group(name)?, partitions.as_deref(), *require_stable)
+                self.handle.list_committed(ticket, &group(name)?, partitions.as_deref(), *require_stable)
             }
-            Call::ListOffsets(wanted, isolation) => self.native.list_offsets(ticket, wanted, *isolation),
-            Call::AlterConsumerGroupOffsets(name, offsets) => self.native.alter_committed(ticket, &group(name)?, offsets),
+            Call::ListOffsets(wanted, isolation) => self.handle.list_offsets(ticket, wanted, *isolation),
+            Call::AlterConsumerGroupOffsets(name, offsets) => self.handle.alter_committed(ticket, &group(name)?, offsets),
         }
     }
 
-    fn answer(&mut self, id: usize, event: &librdkafka::Answer) -> io::Result<()> {
+    fn answer(&mut self, id: usize, event: &AdminReply) -> io::Result<()> {
         let Some(call) = self.calls.remove(&id) else { return Ok(()) };
         let answer = match call {
             "DescribeCluster" => event.cluster().map(Answer::Cluster),
