@@ -112,8 +112,9 @@ where
         Box::pin(async move {
             let answer = answer.await?;
             let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-            if let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
-                clock.learn(date.timestamp(), sent, (clock.own)());
+            let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).and_then(|date| Timestamp::try_from(date).ok());
+            if let Some(date) = date {
+                clock.learn(date, sent, (clock.own)());
             }
             Ok(answer)
         })

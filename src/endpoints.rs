@@ -9,9 +9,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
-use std::sync::{PoisonError, RwLock};
 
 use ipnet::IpNet;
+use parking_lot::RwLock;
 
 /// What an API server's address is refused for. Where it stands in a text, no flag is named as the remedy.
 pub const API_SERVER: &str = "it is the Kubernetes API server";
@@ -99,7 +99,7 @@ impl EndpointPolicy {
         sockets.sort_unstable();
         sockets.dedup();
         // One assignment under this lock, so a panic elsewhere leaves it whole.
-        let mut known = self.api_server.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.api_server.write();
         let news = *known != sockets;
         *known = sockets;
         news
@@ -127,7 +127,7 @@ impl EndpointPolicy {
     pub fn permits(&self, host: Option<&str>, to: SocketAddr) -> Result<(), EndpointNotAllowed> {
         let ip = to.ip();
         let address = unwrapped(ip);
-        let api_server = self.api_server.read().unwrap_or_else(PoisonError::into_inner).contains(&SocketAddr::new(address, to.port()));
+        let api_server = self.api_server.read().contains(&SocketAddr::new(address, to.port()));
         if api_server {
             return Err(refused(host.unwrap_or_default(), Some(ip), API_SERVER));
         }

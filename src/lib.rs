@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 pub mod controller;
 pub mod decide;
+pub mod digest;
 pub mod domain;
 pub mod endpoints;
 pub mod kubernetes;

@@ -2,13 +2,14 @@
 //! people and the operator write: a dropped `dryRun` would be a real reset. What follows from it is decided elsewhere.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ struct State {
 impl Definitions {
     /// Why no more than statuses may be written.
     pub fn outdated(&self) -> Option<Outdated> {
-        self.0.outdated.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.outdated.lock().clone()
     }
 
     /// Resolves when they are upgraded. A watch that was begun before goes on leaving out what the older ones did not know: it is to
@@ -100,7 +101,7 @@ impl Definitions {
     }
 
     fn note(&self, found: Option<Outdated>) {
-        let mut last = self.0.outdated.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.outdated.lock();
         match (&*last, &found) {
             (before, Some(now)) if before.as_ref() != Some(now) => tracing::error!(reason = %now.cause.reason, "{}", now.cause.message),
             (Some(_), None) => tracing::info!("The installed CRDs have all that this operator needs now"),

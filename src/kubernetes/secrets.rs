@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
+use parking_lot::Mutex;
 
 use crate::api::{CaSource, Reason};
 use crate::clock;
@@ -88,7 +88,7 @@ impl Secrets {
 
     /// Lets go of values that are not read again.
     pub fn sweep(&self, now: Instant) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
+        self.kept.lock().retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
     }
 
     async fn secret_values(&self, namespace: &str, name: &str) -> Result<Values, Cause> {
@@ -124,7 +124,7 @@ impl Secrets {
     ) -> Result<Values, Cause> {
         let key = (kind, namespace.to_owned(), name.to_owned());
         let now = clock::mono();
-        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = || self.kept.lock();
         if let Some((at, values)) = kept().get(&key)
             && now.saturating_duration_since(*at) < FRESH
         {

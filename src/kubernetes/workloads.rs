@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt, discovery};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::api::{OPERATOR, Reason, ScaledWorkload, WorkloadReference};
@@ -230,7 +231,7 @@ impl Workloads {
 
     async fn api(&self, at: &WorkloadReference) -> Result<Api<DynamicObject>, Cause> {
         let key = WorkloadKind { api_version: at.api_version.clone(), kind: at.kind.clone() };
-        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known = self.kinds.lock().get(&key).cloned();
         let resource = match known {
             Some(resource) => resource,
             None => {
@@ -238,7 +239,7 @@ impl Workloads {
                 let gvk = GroupVersionKind::gvk(group, version, &at.kind);
                 let what = format!("looking up {} of {}", at.kind, at.api_version);
                 let (resource, _) = self.call(&what, at, discovery::pinned_kind(&self.client, &gvk)).await?;
-                self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(key, resource.clone());
+                self.kinds.lock().insert(key, resource.clone());
                 resource
             }
         };
@@ -250,7 +251,7 @@ impl Workloads {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 let key = WorkloadKind { api_version: at.api_version.clone(), kind: at.kind.clone() };
-                let plural = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).map(|resource| resource.plural.clone());
+                let plural = self.kinds.lock().get(&key).map(|resource| resource.plural.clone());
                 Err(failed(what, &error, at, plural.as_deref()))
             }
             Err(_) => Err(refusal::silent(what, self.deadline)),

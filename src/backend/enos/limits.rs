@@ -7,9 +7,10 @@
 //! none of it, and none can take more than its own 8 and 4 places. A client with refused credentials sends one token call per pause (see
 //! `token`). Changes have their own places, so that a reset with seconds to live does not stand behind a thousand reads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backend::http::MAX_PAUSE;
@@ -118,8 +119,8 @@ impl Pacer {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Pace> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Pace> {
+        self.state.lock()
     }
 }
 
@@ -160,7 +161,7 @@ impl ClientLimits {
         self.pacer.wait(until).await?;
         // A pause may have begun while it waited.
         self.check_pause(mono(), until)?;
-        let resume = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        let resume = *self.paused.lock();
         if let Some(resume) = resume {
             tokio::time::sleep_until(resume.into()).await;
         }
@@ -176,7 +177,7 @@ impl ClientLimits {
                 let pause = retry_after.unwrap_or(PAUSE).clamp(PAUSE, MAX_PAUSE);
                 self.pacer.slower();
                 self.pacer.not_before(now + pause);
-                let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut paused = self.paused.lock();
                 *paused = (*paused).max(Some(now + pause));
             }
             (200..300, _) => self.pacer.faster(),
@@ -185,7 +186,7 @@ impl ClientLimits {
     }
 
     fn check_pause(&self, now: Instant, until: Instant) -> Result<(), NoPlace> {
-        let paused = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        let paused = *self.paused.lock();
         match paused {
             Some(resume) if resume > until && resume > now => Err(NoPlace::Paused(resume - now)),
             _ => Ok(()),

@@ -4,9 +4,10 @@
 //! what the caller asks for, so nobody is told a status older than their question.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::failure::{Effect, Failure, FailureKind};
@@ -139,7 +140,7 @@ impl Polls {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Org>> {
-        self.orgs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.orgs.lock()
     }
 }
 

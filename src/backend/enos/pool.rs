@@ -2,9 +2,10 @@
 //! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 
 use super::client::{EnosClient, Settings};
@@ -77,5 +78,5 @@ impl Clients {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks leaves a map half changed, so a panic elsewhere does not make it unusable.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

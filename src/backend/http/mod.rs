@@ -8,7 +8,7 @@ mod kind;
 mod sockets;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -211,7 +211,8 @@ async fn receive(carried: impl Future<Output = Result<Response, Lost>>, limit: u
 
 /// Epoch seconds of an HTTP date.
 fn epoch(date: &str) -> Option<i64> {
-    jiff::fmt::rfc2822::parse(date).ok().map(|t| t.timestamp().as_second())
+    let since = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
 }
 
 /// Retry-After: seconds, or a date by the gateway's clock (`now`), which is not ours.

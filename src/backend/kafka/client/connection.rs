@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStderr};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use super::memory::Weighed;
+use super::memory_watch::Weighed;
 use super::slots::Place;
 use crate::backend::kafka::process::wire::{self, ToProcess};
 

@@ -4,7 +4,7 @@ mod connection;
 mod driver;
 #[cfg(test)]
 mod driver_tests;
-mod memory;
+mod memory_watch;
 mod port;
 mod processes;
 mod slots;

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::memory::Scales;
+use super::memory_watch::Scales;
 use super::slots::Places;
 use super::spawn::Spawner;
 use crate::endpoints::EndpointPolicy;

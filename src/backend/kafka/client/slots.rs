@@ -2,8 +2,9 @@
 //! wait, the one that has the fewest. So a tenant with a thousand clusters does not starve one with one.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{oneshot, watch};
 
 /// The places that there are.
@@ -94,7 +95,7 @@ impl Places {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change under this lock is complete in itself.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a client's driver and its callers both see.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::backend::kafka::admin::{AdminError, BrokerError, Failure, KafkaCode};
 use crate::backend::kafka::connecting;
@@ -36,7 +37,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn broker_error(&self) -> Option<BrokerError> {
-        self.broker_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.broker_error.lock().clone()
     }
 
     pub(super) fn has_answered(&self) -> bool {
@@ -48,12 +49,12 @@ impl Shared {
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure.lock().clone()
     }
 
     pub(super) fn throttled(&self, broker: &str) {
         let broker = words::cut(broker, HOST);
-        *self.throttled.lock().unwrap_or_else(PoisonError::into_inner) = Some((broker, Instant::now()));
+        *self.throttled.lock() = Some((broker, Instant::now()));
     }
 
     /// What made a call wait that has had no answer for so long: a broker that said it throttles, or what was last said of a connection.
@@ -62,14 +63,14 @@ impl Shared {
         if last.as_ref().is_some_and(BrokerError::is_refusal) {
             return last;
         }
-        let throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let throttled = self.throttled.lock().clone();
         let lately = throttled.filter(|(_, at)| at.elapsed() <= since + THROTTLED);
         lately.map(|(broker, _)| connecting::throttled(&broker)).or(last)
     }
 
     pub(super) fn bar(&self, host: &str, why: &EndpointNotAllowed) {
         let host = words::cut(host, HOST);
-        let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut barred = self.barred.lock();
         barred.retain(|(known, _)| *known != host);
         barred.truncate(BARRED - 1);
         barred.insert(0, (host, why.to_string()));
@@ -80,7 +81,7 @@ impl Shared {
         if !complaint.contains("Permission denied") {
             return complaint;
         }
-        let barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        let barred = self.barred.lock();
         match barred.iter().find(|(host, _)| complaint.contains(host.as_str())) {
             Some((_, why)) => format!("{complaint}: {why}"),
             None => complaint,
@@ -89,7 +90,7 @@ impl Shared {
 
     /// Retires it and says why. The first reason counts.
     pub(super) fn fail(&self, why: AdminError) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Failure { at: Instant::now(), why });
+        self.failure.lock().get_or_insert(Failure { at: Instant::now(), why });
         self.retire();
     }
 
@@ -107,7 +108,7 @@ impl Shared {
         let error = BrokerError { text: self.with_why(connecting::steady(&words::cut(&error.text, COMPLAINT))), ..error };
         let refused = error.is_refusal();
         let said = {
-            let mut last = self.broker_error.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.broker_error.lock();
             // "All brokers down" says less than the complaint before it, a lost connection less than a refusal, and the general
             // complaint about TLS less than what is wrong with the certificate.
             let says_all = |l: &BrokerError| l.is_refusal() && (!refused || l.text.contains("verification callback failed"));

@@ -4,8 +4,10 @@
 pub mod renewed;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::admin::{Admin, AdminError, Failure};
 use super::client::{AdminClient, Processes};
@@ -145,6 +147,6 @@ impl Clients {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, Shared>> {
         // Nothing under this lock leaves the map half changed, so a panic elsewhere does not make it unusable.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 }

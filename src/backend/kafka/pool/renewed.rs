@@ -2,10 +2,11 @@
 //! which says nothing of the brokers: the call, of which nothing was sent, is made on a new one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::{ClientKey, Clients};
 use crate::backend::kafka::admin::*;
@@ -39,12 +40,12 @@ impl Renewed {
 
     fn current(&self) -> Arc<dyn Admin> {
         // A handle is swapped whole, so a poisoned lock still guards a good one.
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.lock())
     }
 
     fn renew(&self) -> Result<Arc<dyn Admin>, AdminError> {
         let fresh = self.clients.get(&self.key, &self.group, &self.security, mono())?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
+        *self.current.lock() = Arc::clone(&fresh);
         Ok(fresh)
     }
 }

@@ -11,9 +11,11 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::admin::{AdminError, BrokerError, KafkaCode};
 use super::librdkafka::{AdminReply, Callbacks, Handle, Ticket, argument, cstring};
@@ -135,13 +137,13 @@ impl Link {
         // One write a frame, so that no half of one is left should this thread end.
         let mut frame = Vec::new();
         wire::write(&mut frame, message)?;
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame)
+        self.socket.lock().write_all(&frame)
     }
 
     fn ask(&self, question: impl FnOnce(u64) -> FromProcess) -> Option<Reply> {
         let (reply, answer) = mpsc::sync_channel(1);
         let id = {
-            let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut questions = self.questions.lock();
             questions.last += 1;
             let id = questions.last;
             questions.open.insert(id, reply);
@@ -149,12 +151,12 @@ impl Link {
         };
         let asked = self.send(&question(id));
         let found = asked.ok().and_then(|()| answer.recv_timeout(QUESTION).ok());
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&id);
+        self.questions.lock().open.remove(&id);
         found
     }
 
     fn reply(&self, id: u64, reply: Reply) {
-        let waiting = self.questions.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&id);
+        let waiting = self.questions.lock().open.remove(&id);
         // Who asked may have given up.
         let _ = waiting.map(|waiting| waiting.try_send(reply));
     }

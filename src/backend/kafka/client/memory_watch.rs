@@ -2,9 +2,10 @@
 //! broker, would fill the container all the same, and there the kernel ends the operator with them. So the largest is ended before.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// A broker needs longer to fill what is left of the container.
@@ -73,7 +74,7 @@ impl Scales {
 
     fn with<T>(&self, change: impl FnOnce(&mut OnScales) -> T) -> T {
         // Every change under this lock is complete in itself.
-        change(&mut self.on.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.on.lock())
     }
 }
 
