@@ -62,6 +62,9 @@ use Done::{No as Undone, Unknown};
 use Retry::{AfterStatus, Later, NewToken, No};
 use Source::{Gateway, Http, Platform, Streaming, Token};
 
+/// A token call that repeats an earlier one: it is made once more, with a new time stamp.
+pub const REPEATED_REQUEST: i32 = 1001;
+
 /// Every documented code.
 #[rustfmt::skip] // One row, one line.
 pub const CODES: [Code; 39] = [
@@ -83,7 +86,7 @@ pub const CODES: [Code; 39] = [
     row(61176, Streaming, "Param must be positive.", Reason::RequestRejected, Later, Undone, "A fault of the operator's paging. Report it."),
     row(61199, Streaming, "(free text)", Reason::PlatformError, Later, Unknown, "See the text."),
     row(99000, Streaming, "Internal Server Error.", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
-    row(1001, Token, "repeated request", Reason::AuthenticationFailed, NewToken, Undone, "There is nothing to do: it is asked again with a new time stamp."),
+    row(REPEATED_REQUEST, Token, "repeated request", Reason::AuthenticationFailed, NewToken, Undone, "There is nothing to do: it is asked again with a new time stamp."),
     row(1002, Token, "appKey does not exist", Reason::AuthenticationFailed, Later, Undone, "Correct accessKey in the Secret."),
     row(1003, Token, "encryption is not valid", Reason::AuthenticationFailed, Later, Undone, "Correct secretKey in the Secret, and look at the operator's clock."),
     row(1004, Token, "invalid parameter", Reason::RequestRejected, Later, Undone, "Look for stray characters in the Secret's values. Report it if there are none."),
@@ -106,12 +109,61 @@ pub const CODES: [Code; 39] = [
     row(503, Http, "Service unavailable", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
 ];
 
-/// The row of a code; None: not documented.
-pub fn find(number: i32) -> Option<&'static Code> {
-    CODES.iter().find(|code| code.number == number)
+impl Code {
+    /// The key, the secret, the token or the clock is refused.
+    pub fn refuses_credentials(&self) -> bool {
+        self.source == Token && self.reason == Reason::AuthenticationFailed && self.number != REPEATED_REQUEST
+    }
+
+    /// The gateway knows the application, and it may not do this.
+    pub fn denies_resource(&self) -> bool {
+        self.source == Platform && self.reason == Reason::PermissionMissing
+    }
+
+    /// There is no such pipeline for this application.
+    pub fn says_missing(&self) -> bool {
+        self.reason == Reason::PipelineNotFound
+    }
+}
+
+/// The row of a number, wherever it stands in an answer; None: not documented.
+pub fn find(number: i64) -> Option<&'static Code> {
+    CODES.iter().find(|row| i64::from(row.number) == number)
 }
 
 /// The row of a code in the body of an answer; None: not documented.
-pub fn of_answer(number: i32) -> Option<&'static Code> {
-    find(number).filter(|code| code.source != Source::Http)
+pub fn of_body(code: i64) -> Option<&'static Code> {
+    find(code).filter(|row| row.source != Http)
+}
+
+/// The row of an HTTP status; None: not documented.
+pub fn of_status(http: u16) -> Option<&'static Code> {
+    find(http.into()).filter(|row| row.source == Http)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No code reads the column: it tells people what follows from the others.
+    #[test]
+    fn what_a_row_says_of_trying_again_agrees_with_its_other_columns() {
+        for row in &CODES {
+            assert_eq!(row.retry == No, row.reason.ends() || row.reason == Reason::AverageRateUnavailable, "{row:?}");
+            assert!(row.retry != NewToken || row.reason == Reason::AuthenticationFailed, "{row:?}");
+            assert!(row.reason != Reason::StatusNotAllowed || row.retry == AfterStatus, "{row:?}");
+            assert!(
+                row.done == Undone || matches!(row.retry, Later | AfterStatus | No),
+                "what may have been done is not just repeated: {row:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_columns_say_of_each_code() {
+        let all = |says: fn(&Code) -> bool| CODES.iter().filter(|row| says(row)).map(|row| row.number).collect::<Vec<_>>();
+        assert_eq!(all(Code::refuses_credentials), [1002, 1003, 1202, 1203, 1204]);
+        assert_eq!(all(Code::denies_resource), [99403]);
+        assert_eq!(all(Code::says_missing), [61108, 99404]);
+    }
 }

@@ -1,26 +1,15 @@
 //! What an answer means for the effect of a call: the one place that tells "refused" from "may have been carried out". It does no I/O.
-//! The codes and their meaning are the table of `codes`. Whatever is not listed may have been carried out.
+//! The codes and their meaning are the table of `codes`. An answer that is not documented leaves open whether the call was carried out.
 
-use super::codes::{self, Done};
+use super::codes::{self, Code, Done, Source};
 use super::failure::{Effect, FailureKind};
 
-/// The effect of a call that was answered with this code; None: a code that is not documented.
-pub fn listed_effect(number: i64) -> Option<Effect> {
-    let row = i32::try_from(number).ok().and_then(codes::of_answer)?;
-    Some(match row.done {
+/// The effect of a call that was answered with this row.
+fn effect(row: &Code) -> Effect {
+    match row.done {
         Done::No => Effect::Refused,
         Done::Unknown => Effect::Unknown,
-    })
-}
-
-/// The effect of a call that was answered with this code, which is not 0.
-pub fn effect_of(code: i64) -> Effect {
-    listed_effect(code).unwrap_or(Effect::Unknown)
-}
-
-/// Codes that say that the key, the secret, the token or the clock is refused.
-pub fn is_authentication(code: i64) -> bool {
-    matches!(code, 1002 | 1003 | 1202..=1204)
+    }
 }
 
 /// Judges an answer: None is success. `code` and `apim_status` as found in the body, None where they are missing.
@@ -30,25 +19,33 @@ pub fn judge(http: u16, code: Option<i64>, apim_status: Option<i64>) -> Option<(
         Some(0) if success => None,
         // A success inside of an error contradicts itself.
         Some(0) => Some((http_kind(http), Effect::Unknown)),
-        Some(code) => Some((code_kind(http, code), listed_effect(code).unwrap_or(unlisted(http)))),
+        Some(code) => Some(match codes::of_body(code) {
+            Some(row) => (kind(row), effect(row)),
+            None if matches!(http, 401 | 403 | 429) => (http_kind(http), Effect::Refused),
+            // Only the gateway answers with these. With other statuses the platform may tell its own errors.
+            None if matches!(http, 405 | 413) => (FailureKind::Platform, Effect::Refused),
+            None => (FailureKind::Platform, Effect::Unknown),
+        }),
         // The other SDK's gateway answers so, in a successful HTTP answer.
-        None if matches!(apim_status, Some(4011 | 4012)) && (success || http == 401) => Some((FailureKind::Unauthorized, Effect::Refused)),
+        None if apim_status.and_then(codes::find).is_some_and(|row| row.source == Source::Gateway) && (success || http == 401) => {
+            Some((FailureKind::Unauthorized, Effect::Refused))
+        }
         None if success => Some((FailureKind::BadAnswer, Effect::Unknown)),
         None => Some((http_kind(http), http_effect(http))),
     }
 }
 
 /// The effect of an HTTP status that came without a code.
-pub fn http_effect(http: u16) -> Effect {
-    if matches!(http, 400 | 401 | 403 | 404 | 405 | 413 | 429) { Effect::Refused } else { Effect::Unknown }
+fn http_effect(http: u16) -> Effect {
+    match codes::of_status(http) {
+        Some(row) => effect(row),
+        // Nobody is there who could do it.
+        None if matches!(http, 404 | 405) => Effect::Refused,
+        None => Effect::Unknown,
+    }
 }
 
-/// An unlisted code under a status with which only a gateway answers; the platform may use the others for its own errors.
-fn unlisted(http: u16) -> Effect {
-    if matches!(http, 401 | 403 | 405 | 413 | 429) { Effect::Refused } else { Effect::Unknown }
-}
-
-pub(super) fn http_kind(http: u16) -> FailureKind {
+fn http_kind(http: u16) -> FailureKind {
     match http {
         300..=399 => FailureKind::Redirected,
         401 => FailureKind::Unauthorized,
@@ -58,11 +55,10 @@ pub(super) fn http_kind(http: u16) -> FailureKind {
     }
 }
 
-fn code_kind(http: u16, code: i64) -> FailureKind {
-    match code {
-        code if is_authentication(code) => FailureKind::Unauthorized,
-        99403 => FailureKind::Forbidden,
-        _ if listed_effect(code).is_none() && matches!(http, 401 | 403 | 429) => http_kind(http),
+fn kind(row: &Code) -> FailureKind {
+    match row {
+        row if row.refuses_credentials() => FailureKind::Unauthorized,
+        row if row.denies_resource() => FailureKind::Forbidden,
         _ => FailureKind::Platform,
     }
 }
@@ -77,10 +73,10 @@ mod tests {
             1001, 1002, 1003, 1004, 1202, 1203, 1204, 61100, 61102, 61105, 61106, 61107, 61108, 61121, 61128, 61152, 61165, 61169, 61176,
             99400, 99403, 99404,
         ] {
-            assert_eq!(effect_of(code), Effect::Refused, "{code}");
+            assert_eq!(judge(200, Some(code), None).map(|(_, effect)| effect), Some(Effect::Refused), "{code}");
         }
         for code in [1005, 61112, 61115, 61122, 61168, 61199, 99000, 99500, 1, -1, 61109, 61170, 99999, i64::MAX, i64::MIN] {
-            assert_eq!(effect_of(code), Effect::Unknown, "{code}");
+            assert_eq!(judge(200, Some(code), None).map(|(_, effect)| effect), Some(Effect::Unknown), "{code}");
         }
     }
 

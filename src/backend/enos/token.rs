@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
+use super::codes::REPEATED_REQUEST;
 use super::failure::{Failure, FailureKind};
 use crate::clock::mono;
 
@@ -180,7 +181,7 @@ impl Tokens {
 
 async fn once_more(ask: &impl Ask, refresh: Option<&str>) -> Result<Token, Failure> {
     match ask.ask(refresh).await {
-        Err(failure) if failure.code == Some(1001) => ask.ask(refresh).await,
+        Err(failure) if failure.code == Some(REPEATED_REQUEST.into()) => ask.ask(refresh).await,
         answer => answer,
     }
 }
