@@ -9,8 +9,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
+use super::call::call_or;
+use super::refusal;
 use crate::endpoints::EndpointPolicy;
-use crate::kubernetes::refusal;
 
 /// Namespace and name of what every API server publishes.
 const PUBLISHED: (&str, &str) = ("default", "kubernetes");
@@ -46,14 +47,10 @@ impl ApiServer {
     /// Asks once. What was known stays where there is no answer. False: there was none.
     pub async fn learn(&self, told: bool) -> bool {
         let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), PUBLISHED.0);
-        let found = match tokio::time::timeout(self.deadline, api.get(PUBLISHED.1)).await {
-            Ok(Ok(slice)) => Ok(published(&slice)),
-            Ok(Err(error)) => Err(refusal::cause(READING, &error, "the chart's Role in `default` allows it")),
-            Err(_) => Err(refusal::silent(READING, self.deadline)),
-        };
-        match found {
-            Ok(found) => {
-                let sockets: Vec<_> = self.given.iter().copied().chain(found).collect();
+        let refused = |error: &kube::Error| refusal::cause(READING, error, "the chart's Role in `default` allows it");
+        match call_or(READING, self.deadline, api.get(PUBLISHED.1), refused).await {
+            Ok(slice) => {
+                let sockets: Vec<_> = self.given.iter().copied().chain(published(&slice)).collect();
                 if self.policy.learn_api_server(&sockets) {
                     tracing::info!(?sockets, "The API server's addresses; no StreamPipeline may name them");
                 }

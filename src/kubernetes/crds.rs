@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::call::call;
 use crate::api::{OffsetResetRecord, Reason, StreamPipeline};
 use crate::domain::{Cause, Outdated, Timing};
-use crate::kubernetes::refusal;
 
 /// How often they are compared while nothing is amiss.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -91,10 +91,7 @@ impl Definitions {
         for own in [StreamPipeline::crd(), OffsetResetRecord::crd()] {
             let name = own.name_any();
             let what = format!("reading the CRD {name}");
-            let installed = match tokio::time::timeout(timing.call_deadline, api.get(&name)).await {
-                Ok(read) => read.map_err(|error| refusal::cause(&what, &error, refusal::CHART))?,
-                Err(_) => return Err(refusal::silent(&what, timing.call_deadline)),
-            };
+            let installed = call(&what, timing.call_deadline, api.get(&name)).await?;
             found = found.or_else(|| lacks(&own, &installed));
         }
         Ok(found)

@@ -9,11 +9,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 
+use super::call::call_or;
+use super::pem::{self, Form};
+use super::refusal;
 use crate::api::{CaSource, Reason};
 use crate::clock;
 use crate::domain::{Cause, words};
-use crate::kubernetes::pem::{self, Form};
-use crate::kubernetes::refusal;
 
 /// A rotated value is seen after this long at most.
 const FRESH: Duration = Duration::from_secs(5);
@@ -120,7 +121,7 @@ impl Secrets {
         kind: &'static str,
         namespace: &str,
         name: &str,
-        read: impl Future<Output = Result<Option<Values>, kube::Error>>,
+        read: impl Future<Output = kube::Result<Option<Values>>>,
     ) -> Result<Values, Cause> {
         let key = (kind, namespace.to_owned(), name.to_owned());
         let now = clock::mono();
@@ -130,16 +131,13 @@ impl Secrets {
         {
             return Ok(values.clone());
         }
-        let found = match tokio::time::timeout(self.deadline, read).await {
-            Ok(Ok(Some(values))) => Ok(values),
-            Ok(Ok(None)) => Err(missing(kind, name)),
-            Ok(Err(error)) => {
-                let right =
-                    format!("the operator may not read {kind} {name}: the right `get` on it is needed (the chart's ClusterRole has it)");
-                Err(refusal::cause(&format!("reading {kind} {name}"), &error, &right))
-            }
-            Err(_) => Err(refusal::silent(&format!("reading {kind} {name}"), self.deadline)),
+        let what = format!("reading {kind} {name}");
+        let refused = |error: &kube::Error| {
+            let right =
+                format!("the operator may not read {kind} {name}: the right `get` on it is needed (the chart's ClusterRole has it)");
+            refusal::cause(&what, error, &right)
         };
+        let found = call_or(&what, self.deadline, read, refused).await.and_then(|found| found.ok_or_else(|| missing(kind, name)));
         let mut kept = kept();
         kept.retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
         if let Ok(values) = &found {

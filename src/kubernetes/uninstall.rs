@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt};
 
+use super::call::call;
 use crate::api::{FINALIZER, StreamPipeline};
 use crate::domain::words;
-use crate::kubernetes::refusal;
 
 /// Longer than a list takes that comes at all.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -18,8 +18,7 @@ const PAGE: u32 = 500;
 /// # Errors
 /// Something is kept stopped, and what to do about it; or it could not be found out.
 pub async fn check(client: Client) -> Result<()> {
-    let kept = tokio::time::timeout(DEADLINE, kept(client)).await.context("no answer from the API server in time")?;
-    let kept = kept.map_err(|error| anyhow::anyhow!(refusal::cause("listing StreamPipelines", &error, refusal::CHART).message));
+    let kept = call("listing StreamPipelines", DEADLINE, kept(client)).await.map_err(|cause| anyhow!(cause.message));
     let kept = kept.context("it is not known whether a pipeline is kept stopped")?;
     if kept.is_empty() {
         return Ok(());

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::codes::REPEATED_REQUEST;
 use super::failure::{Failure, FailureKind};
+use crate::backoff::backoff;
 use crate::clock::mono;
 
 /// Refreshed so long before its end, or at half of its life where that is later.
@@ -92,7 +93,7 @@ impl State {
         if self.penalty.as_ref().is_some_and(|(until, _)| now < *until) {
             return false;
         }
-        let penalty = (FIRST_PENALTY * 2u32.pow(before.min(6))).min(LAST_PENALTY);
+        let penalty = backoff(FIRST_PENALTY, before, LAST_PENALTY);
         self.penalty = Some((now + penalty, failure.clone().before()));
         true
     }

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::admin::{Admin, AdminError, Failure};
 use super::client::{AdminClient, Processes};
 use super::security::Security;
+use crate::backoff::backoff;
 
 /// A client that nobody asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
@@ -58,9 +59,7 @@ impl Shared {
     /// How long after its failure no other is made. What is silent may answer again at any time.
     fn hold(&self, why: &AdminError, longest: Duration) -> Duration {
         match why {
-            AdminError::Refused(_) | AdminError::ClientGone { .. } => {
-                FIRST_HOLD.saturating_mul(2u32.saturating_pow(self.failed.min(16))).min(longest)
-            }
+            AdminError::Refused(_) | AdminError::ClientGone { .. } => backoff(FIRST_HOLD, self.failed, longest),
             _ => Duration::ZERO,
         }
     }
