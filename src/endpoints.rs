@@ -98,7 +98,6 @@ impl EndpointPolicy {
         let mut sockets: Vec<_> = sockets.iter().map(|at| SocketAddr::new(unwrapped(at.ip()), at.port())).collect();
         sockets.sort_unstable();
         sockets.dedup();
-        // One assignment under this lock, so a panic elsewhere leaves it whole.
         let mut known = self.api_server.write();
         let news = *known != sockets;
         *known = sockets;

@@ -26,8 +26,8 @@ pub use client::{EnosClient, Settings, StartBody};
 pub use credentials::Credentials;
 pub use failure::{Effect, Failure, FailureKind};
 pub use list::Pipelines;
-pub use platform::Gateways;
-pub use pool::Clients;
+pub use platform::EnosPlatform;
+pub use pool::ClientPool;
 pub use wire::answers::{Details, Item, LagPoint, RunStatus};
 
 #[cfg(test)]

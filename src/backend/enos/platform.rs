@@ -1,49 +1,38 @@
-//! The gateways in use, for all pipelines: shared clients, starts under way, and what the operator allows.
+//! EnOS, for all pipelines: shared clients, and the starts under way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::adapter::Enos;
 use super::cause::cause;
-use super::pool::Clients;
+use super::pool::ClientPool;
 use super::starts::Starts;
 use super::{Credentials, Settings};
 use crate::api::Reason;
-use crate::backend::http::Carrier;
+use crate::backend::http::{HttpPolicy, Transport};
 use crate::clock::Clock;
 use crate::domain::{Cause, EnosPipeline};
-use crate::endpoints::EndpointPolicy;
 
 /// See the module.
-pub struct Gateways {
-    clients: Clients,
+pub struct EnosPlatform {
+    clients: ClientPool,
     starts: Arc<Starts>,
-    policy: Arc<EndpointPolicy>,
-    allow_plain_http: bool,
+    policy: HttpPolicy,
     deadline: Duration,
     clock: Clock,
-    carrier: Option<Arc<dyn Carrier>>,
+    transport: Option<Arc<dyn Transport>>,
 }
 
-impl Gateways {
+impl EnosPlatform {
     /// `deadline`: of one call, connecting included.
-    pub fn new(policy: Arc<EndpointPolicy>, allow_plain_http: bool, deadline: Duration, clock: Clock) -> Self {
-        Self { clients: Clients::default(), starts: Arc::default(), policy, allow_plain_http, deadline, clock, carrier: None }
+    pub fn new(policy: HttpPolicy, deadline: Duration, clock: Clock) -> Self {
+        Self { clients: ClientPool::default(), starts: Arc::default(), policy, deadline, clock, transport: None }
     }
 
     /// With requests carried by something else than sockets.
     #[must_use]
-    pub fn carried_by(self, carrier: Arc<dyn Carrier>) -> Self {
-        Self { carrier: Some(carrier), ..self }
-    }
-
-    /// Where the operator may connect to.
-    pub fn policy(&self) -> &Arc<EndpointPolicy> {
-        &self.policy
-    }
-
-    pub fn allows_plain_http(&self) -> bool {
-        self.allow_plain_http
+    pub fn with_transport(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport: Some(transport), ..self }
     }
 
     /// A pipeline, by the shared client of its namespace, endpoint and credentials. Nothing is connected yet.
@@ -71,12 +60,11 @@ impl Gateways {
             endpoint: spec.endpoint.clone(),
             credentials,
             ca_pem,
-            allow_plain_http: self.allow_plain_http,
-            policy: Arc::clone(&self.policy),
+            policy: self.policy.clone(),
             connect_deadline: self.deadline / 2,
             call_deadline: self.deadline,
             clock: self.clock.clone(),
-            carrier: self.carrier.clone(),
+            transport: self.transport.clone(),
         };
         let client = self.clients.get(namespace, settings, now).map_err(|f| cause(&f, spec, broken))?;
         Ok(Enos::new(client, pipeline.clone(), Arc::clone(&self.starts), self.deadline, broken))

@@ -1,11 +1,11 @@
 //! The clients in use: one per namespace, endpoint, credentials and CA, so that rotated credentials make a new one; closed when idle.
-//! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
+//! Time is an argument; whoever owns a [`ClientPool`] calls `sweep` now and then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::client::{EnosClient, Settings};
@@ -17,56 +17,57 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// Who may share a client. Namespaces never do, even with the same keys.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct ClientKey {
+struct PoolKey {
     namespace: String,
     endpoint: String,
     credentials: [u8; 32],
     ca: Option<[u8; 32]>,
 }
 
-struct Shared {
+struct PooledClient {
     client: EnosClient,
     last_used: Instant,
 }
 
 #[derive(Default)]
-pub struct Clients {
-    shared: Mutex<HashMap<ClientKey, Shared>>,
+pub struct ClientPool {
+    /// Nothing under these locks leaves a map half changed.
+    shared: Mutex<HashMap<PoolKey, PooledClient>>,
     /// By "host:port"; they live as long as a client of theirs.
     endpoints: Mutex<HashMap<String, Weak<EndpointLimits>>>,
 }
 
-impl Clients {
+impl ClientPool {
     /// The client for these settings, or a new one. Policy, deadlines and plain http are the operator's own and do not change.
     pub fn get(&self, namespace: &str, settings: Settings, now: Instant) -> Result<EnosClient, Failure> {
-        let key = ClientKey {
+        let key = PoolKey {
             namespace: namespace.to_owned(),
             endpoint: settings.endpoint.clone(),
             credentials: settings.credentials.digest(),
             ca: settings.ca_pem.as_deref().map(|pem| Sha256::digest(pem).into()),
         };
-        let mut shared = lock(&self.shared);
+        let mut shared = self.shared.lock();
         if let Some(known) = shared.get_mut(&key) {
             known.last_used = now;
             return Ok(known.client.clone());
         }
         let client = EnosClient::sharing(settings, |endpoint| self.limits(endpoint))?;
-        shared.insert(key, Shared { client: client.clone(), last_used: now });
+        shared.insert(key, PooledClient { client: client.clone(), last_used: now });
         Ok(client)
     }
 
     /// Lets go of clients that nobody asked for lately. A call in flight keeps its own client until it ends.
     pub fn sweep(&self, now: Instant) {
-        lock(&self.shared).retain(|_, known| now.saturating_duration_since(known.last_used) < IDLE);
-        lock(&self.endpoints).retain(|_, limits| limits.strong_count() > 0);
+        self.shared.lock().retain(|_, known| now.saturating_duration_since(known.last_used) < IDLE);
+        self.endpoints.lock().retain(|_, limits| limits.strong_count() > 0);
     }
 
     pub fn count(&self) -> usize {
-        lock(&self.shared).len()
+        self.shared.lock().len()
     }
 
     fn limits(&self, endpoint: &str) -> Arc<EndpointLimits> {
-        let mut endpoints = lock(&self.endpoints);
+        let mut endpoints = self.endpoints.lock();
         if let Some(limits) = endpoints.get(endpoint).and_then(Weak::upgrade) {
             return limits;
         }
@@ -74,9 +75,4 @@ impl Clients {
         endpoints.insert(endpoint.to_owned(), Arc::downgrade(&limits));
         limits
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks leaves a map half changed, so a panic elsewhere does not make it unusable.
-    mutex.lock()
 }

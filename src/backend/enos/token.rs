@@ -100,7 +100,7 @@ impl State {
 }
 
 /// What asks the token service: `refresh` is the token to refresh, None to get one.
-pub(super) trait Ask {
+pub(super) trait TokenService {
     fn ask(&self, refresh: Option<&str>) -> impl Future<Output = Result<Token, Failure>> + Send;
 }
 
@@ -113,7 +113,7 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// A token to use now. Every failure is from before the call it was for.
-    pub(super) async fn get(&self, ask: &impl Ask) -> Result<Arc<Token>, Failure> {
+    pub(super) async fn get(&self, ask: &impl TokenService) -> Result<Arc<Token>, Failure> {
         let came = mono();
         let mut state = self.state.lock().await;
         if let Some((at, failure)) = &state.failed
@@ -180,7 +180,7 @@ impl Tokens {
     }
 }
 
-async fn once_more(ask: &impl Ask, refresh: Option<&str>) -> Result<Token, Failure> {
+async fn once_more(ask: &impl TokenService, refresh: Option<&str>) -> Result<Token, Failure> {
     match ask.ask(refresh).await {
         Err(failure) if failure.code == Some(REPEATED_REQUEST.into()) => ask.ask(refresh).await,
         answer => answer,

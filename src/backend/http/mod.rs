@@ -18,7 +18,7 @@ use crate::domain::words::cut;
 use crate::endpoints::EndpointPolicy;
 pub use dial::{Gate, TooLate, has_system_cas};
 pub use kind::FailureKind;
-use sockets::{Sockets, lost};
+use sockets::{SocketTransport, transport_error};
 
 /// Bytes of the connection's own words that are kept.
 const MAX_TEXT: usize = 200;
@@ -26,48 +26,55 @@ const MAX_TEXT: usize = 200;
 /// The longest pause that a gateway can ask for.
 pub(in crate::backend) const MAX_PAUSE: Duration = Duration::from_secs(60);
 
+/// What the operator allows of every connection by HTTP.
+#[derive(Clone)]
+pub struct HttpPolicy {
+    pub endpoints: Arc<EndpointPolicy>,
+    /// Without TLS whatever is sent can be read on the way.
+    pub allow_plain_http: bool,
+}
+
 /// What an endpoint is reached with.
-pub(in crate::backend) struct Dial<'a> {
+pub(in crate::backend) struct HttpConfig<'a> {
     pub(in crate::backend) endpoint: &'a str,
     /// PEM; None: the system's.
     pub(in crate::backend) ca_pem: Option<&'a [u8]>,
-    pub(in crate::backend) allow_plain_http: bool,
-    pub(in crate::backend) policy: Arc<EndpointPolicy>,
+    pub(in crate::backend) policy: HttpPolicy,
     pub(in crate::backend) connect_deadline: Duration,
     pub(in crate::backend) call_deadline: Duration,
     /// None: sockets.
-    pub(in crate::backend) carrier: Option<Arc<dyn Carrier>>,
+    pub(in crate::backend) transport: Option<Arc<dyn Transport>>,
 }
 
 /// Carries a request to its endpoint and gives the answer, whose body may still be on its way. The gate is passed when a connection
 /// stands, right before the request goes into it.
-pub trait Carrier: Send + Sync {
-    fn carry(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, Lost>>;
+pub trait Transport: Send + Sync {
+    fn send(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, TransportError>>;
 }
 
 /// There is no answer, or not all of it.
 #[derive(Debug)]
-pub struct Lost {
+pub struct TransportError {
     pub kind: FailureKind,
     /// False only if there was no connection to send the request on.
     pub connected: bool,
     pub text: String,
 }
 
-impl From<TooLate> for Lost {
+impl From<TooLate> for TransportError {
     fn from(late: TooLate) -> Self {
         Self { kind: FailureKind::WindowPassed, connected: false, text: late.to_string() }
     }
 }
 
-pub(in crate::backend) struct Http {
+pub(in crate::backend) struct HttpClient {
     base: Url,
     call_deadline: Duration,
-    carrier: Arc<dyn Carrier>,
+    transport: Arc<dyn Transport>,
 }
 
 /// A request. Its query and body are what was signed.
-pub(in crate::backend) struct Outgoing<'a> {
+pub(in crate::backend) struct HttpRequest<'a> {
     pub(in crate::backend) method: Method,
     /// Below the endpoint; each segment is escaped.
     pub(in crate::backend) path: &'a [&'a str],
@@ -82,7 +89,7 @@ pub(in crate::backend) struct Outgoing<'a> {
 }
 
 /// A complete answer.
-pub(in crate::backend) struct Answer {
+pub(in crate::backend) struct HttpResponse {
     pub(in crate::backend) http: u16,
     pub(in crate::backend) body: Vec<u8>,
     /// At most [`MAX_PAUSE`].
@@ -95,7 +102,7 @@ pub(in crate::backend) struct Answer {
 
 /// No complete answer.
 #[derive(Debug)]
-pub(in crate::backend) struct Broken {
+pub(in crate::backend) struct ExchangeError {
     pub(in crate::backend) kind: FailureKind,
     /// False only if the request certainly never left.
     pub(in crate::backend) handed_over: bool,
@@ -104,24 +111,25 @@ pub(in crate::backend) struct Broken {
     pub(in crate::backend) text: String,
 }
 
-impl Broken {
+impl ExchangeError {
     fn unsent(kind: FailureKind, text: impl Into<String>) -> Self {
         Self { kind, handed_over: false, http: None, text: text.into() }
     }
 }
 
-impl Http {
+impl HttpClient {
     /// Checks everything that can be checked without connecting.
-    pub(in crate::backend) fn new(dial: Dial<'_>) -> Result<Self, (FailureKind, String)> {
-        let base = base(dial.endpoint, dial.allow_plain_http)?;
+    pub(in crate::backend) fn new(config: HttpConfig<'_>) -> Result<Self, (FailureKind, String)> {
+        let base = base(config.endpoint, config.policy.allow_plain_http)?;
         let host = base.host_str().unwrap_or_default();
         let port = base.port_or_known_default().unwrap_or_default();
-        dial.policy.permits_host(host, port).map_err(|e| (FailureKind::EndpointNotAllowed, e.to_string()))?;
-        let carrier = match dial.carrier {
-            Some(carrier) => carrier,
-            None => Arc::new(Sockets::new(dial.ca_pem, base.scheme() == "https", (dial.policy, port), dial.connect_deadline)?),
+        let endpoints = config.policy.endpoints;
+        endpoints.permits_host(host, port).map_err(|e| (FailureKind::EndpointNotAllowed, e.to_string()))?;
+        let transport = match config.transport {
+            Some(transport) => transport,
+            None => Arc::new(SocketTransport::new(config.ca_pem, base.scheme() == "https", (endpoints, port), config.connect_deadline)?),
         };
-        Ok(Self { base, call_deadline: dial.call_deadline, carrier })
+        Ok(Self { base, call_deadline: config.call_deadline, transport })
     }
 
     /// Host and port: who shares limits.
@@ -130,32 +138,34 @@ impl Http {
     }
 
     /// Sends once and reads the whole answer. A future dropped before its end may have sent.
-    pub(in crate::backend) async fn exchange(&self, out: Outgoing<'_>) -> Result<Answer, Broken> {
+    pub(in crate::backend) async fn exchange(&self, out: HttpRequest<'_>) -> Result<HttpResponse, ExchangeError> {
         let gate = Arc::new(Gate::new(out.not_after));
         let limit = out.limit;
         let request = self.request(out)?;
         let mut http = None;
-        let carried = self.carrier.carry(request, Arc::clone(&gate));
-        let whole = tokio::time::timeout(self.call_deadline, receive(carried, limit, &mut http)).await;
-        // Looked at after the future is gone: what had no connection by then gets none.
+        let sent = self.transport.send(request, Arc::clone(&gate));
+        let whole = tokio::time::timeout(self.call_deadline, receive(sent, limit, &mut http)).await;
+        // Dropping the future has ended a connection that was not made yet, so by now the gate is open for good or never.
         let opened = gate.opened();
         let handed_over = |by_error: bool| opened.unwrap_or(by_error);
         match whole {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Cut::TooLarge)) => {
-                Err(Broken { kind: FailureKind::TooLarge, handed_over: true, http, text: format!("more than {limit} bytes") })
+            Ok(Err(ReadError::TooLarge)) => {
+                Err(ExchangeError { kind: FailureKind::TooLarge, handed_over: true, http, text: format!("more than {limit} bytes") })
             }
             // A read has no gate; there it decides nothing.
-            Ok(Err(Cut::Lost(Lost { kind, connected, text }))) => Err(Broken { kind, handed_over: handed_over(connected), http, text }),
+            Ok(Err(ReadError::Transport(TransportError { kind, connected, text }))) => {
+                Err(ExchangeError { kind, handed_over: handed_over(connected), http, text })
+            }
             Err(_) => {
                 let text = format!("no complete answer within {:?}", self.call_deadline);
-                Err(Broken { kind: FailureKind::Timeout, handed_over: handed_over(true), http, text })
+                Err(ExchangeError { kind: FailureKind::Timeout, handed_over: handed_over(true), http, text })
             }
         }
     }
 
-    fn request(&self, out: Outgoing<'_>) -> Result<Request, Broken> {
-        let bad = |text: &str| Broken::unsent(FailureKind::BadArgument, text);
+    fn request(&self, out: HttpRequest<'_>) -> Result<Request, ExchangeError> {
+        let bad = |text: &str| ExchangeError::unsent(FailureKind::BadArgument, text);
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| bad("no path"))?.pop_if_empty().extend(out.path);
         // Without a pair this would leave a bare `?`.
@@ -183,26 +193,30 @@ impl Http {
     }
 }
 
-enum Cut {
+enum ReadError {
     TooLarge,
-    Lost(Lost),
+    Transport(TransportError),
 }
 
-async fn receive(carried: impl Future<Output = Result<Response, Lost>>, limit: usize, http: &mut Option<u16>) -> Result<Answer, Cut> {
-    let mut response = carried.await.map_err(Cut::Lost)?;
+async fn receive(
+    sent: impl Future<Output = Result<Response, TransportError>>,
+    limit: usize,
+    http: &mut Option<u16>,
+) -> Result<HttpResponse, ReadError> {
+    let mut response = sent.await.map_err(ReadError::Transport)?;
     *http = Some(response.status().as_u16());
     let header = |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
     let date = header(DATE).and_then(epoch);
-    let mut answer = Answer {
+    let mut answer = HttpResponse {
         http: response.status().as_u16(),
         body: Vec::new(),
         retry_after: header(RETRY_AFTER).and_then(|v| pause(v, date)),
         date,
         content_type: header(CONTENT_TYPE).map(|v| cut(v, 64)).unwrap_or_default(),
     };
-    while let Some(chunk) = response.chunk().await.map_err(|e| Cut::Lost(lost(e)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| ReadError::Transport(transport_error(e)))? {
         if answer.body.len() + chunk.len() > limit {
-            return Err(Cut::TooLarge);
+            return Err(ReadError::TooLarge);
         }
         answer.body.extend_from_slice(&chunk);
     }
@@ -245,7 +259,7 @@ fn base(endpoint: &str, allow_plain_http: bool) -> Result<Url, (FailureKind, Str
 }
 
 /// The innermost reason, without a URL.
-fn said(error: &(dyn std::error::Error + 'static)) -> String {
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut inner = error;
     while let Some(next) = inner.source() {
         inner = next;

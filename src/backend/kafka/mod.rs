@@ -25,8 +25,8 @@ use admin::{Admin, AdminError, GroupDescription, GroupIdentity, GroupMember, Gro
 use failure::Who;
 #[cfg(test)]
 pub(crate) use failure::messages;
-use pool::renewed::Renewed;
-use pool::{ClientKey, Clients};
+use pool::renewing::RenewingClient;
+use pool::{ClientPool, PoolKey};
 use security::Security;
 
 /// One group on one cluster, for one pass.
@@ -41,16 +41,16 @@ impl Kafka {
     /// # Errors
     /// The client cannot be made from this configuration.
     pub fn connect(
-        clients: &Arc<Clients>,
+        clients: &Arc<ClientPool>,
         namespace: &str,
         backend: &KafkaGroup,
         security: &Security,
         deadline: Duration,
         now: Instant,
     ) -> Result<Self, Cause> {
-        let key = ClientKey::new(namespace, &backend.bootstrap, security);
+        let key = PoolKey::new(namespace, &backend.bootstrap, security);
         let who = Who::of(security);
-        let client = Renewed::new(clients, key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
+        let client = RenewingClient::new(clients, key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
         Ok(Self { client: Arc::new(client), backend: backend.clone(), who, deadline })
     }
 

@@ -58,7 +58,7 @@ impl Security {
         }
     }
 
-    /// Whether a value ends with a line break: the usual mistake of a Secret made from a file.
+    /// Whether a value ends with a line break: the usual known of a Secret made from a file.
     pub fn ends_with_newline(&self) -> bool {
         let broken = |value: &str| value.ends_with(['\n', '\r']);
         match &self.sasl {

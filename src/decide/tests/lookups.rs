@@ -13,7 +13,7 @@ use crate::backend::kafka::admin::{
     AdminError, BrokerError, ClusterDescription, CommittedOffset, Failure, GroupIdentity, IsolationLevel, KafkaCode, ListedOffset,
     OffsetCommit, OffsetSpec, TopicDescription,
 };
-use crate::backend::kafka::pool::Clients;
+use crate::backend::kafka::pool::ClientPool;
 use crate::backend::kafka::security::Security;
 use crate::domain::{KafkaGroup, Row};
 
@@ -164,7 +164,7 @@ impl Admin for Broker {
 async fn look(moving: Moving, time: Option<i64>) -> (Log, Moving) {
     let broker = Arc::new(Broker(Mutex::new(moving)));
     let opened = Arc::clone(&broker);
-    let clients = Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::clone(&opened) as Arc<dyn Admin>)), Duration::ZERO);
+    let clients = ClientPool::opened_by(Box::new(move |_, _, _| Ok(Arc::clone(&opened) as Arc<dyn Admin>)), Duration::ZERO);
     let group = KafkaGroup { bootstrap: vec!["b:9092".to_owned()], group: "g".to_owned(), tls: None, sasl: None, workloads: vec![] };
     let kafka = Kafka::connect(&Arc::new(clients), "n", &group, &Security { tls: None, sasl: None }, Duration::from_secs(10), now().mono);
     let time = time.map(|time| Timestamp::from_millisecond(time).unwrap());

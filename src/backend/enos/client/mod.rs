@@ -15,16 +15,15 @@ use serde::Serialize;
 use super::credentials::Credentials;
 use super::failure::{Effect, Failure, FailureKind};
 use super::judge::judge;
-use super::limits::{ClientLimits, EndpointLimits, Lane, NoPlace};
+use super::limits::{CallClass, ClientLimits, EndpointLimits, NotAdmitted};
 use super::list::{Began, PAGE_SIZE, Pipelines, Polls, read_all};
 use super::sign;
-use super::token::{Ask, Stamps, Token, Tokens};
+use super::token::{Stamps, Token, TokenService, Tokens};
 use super::wire::answers::{Details, LagPoint, Page};
 use super::wire::{Envelope, Undecodable, answers};
-use crate::backend::http::{Answer, Broken, Carrier, Dial, Http, Outgoing};
+use crate::backend::http::{ExchangeError, HttpClient, HttpConfig, HttpPolicy, HttpRequest, HttpResponse, Transport};
 use crate::clock::{Clock, mono};
 use crate::domain::words::cut;
-use crate::endpoints::EndpointPolicy;
 
 /// What the vendor's own clients send.
 const JSON: &str = "application/json;charset=UTF-8";
@@ -46,8 +45,7 @@ pub struct Settings {
     pub credentials: Credentials,
     /// PEM of the only CA to trust; None: the system's.
     pub ca_pem: Option<Vec<u8>>,
-    pub allow_plain_http: bool,
-    pub policy: Arc<EndpointPolicy>,
+    pub policy: HttpPolicy,
     /// For name, TCP and TLS together.
     pub connect_deadline: Duration,
     /// For one exchange, connecting included; and for a read's wait for its turn.
@@ -55,7 +53,7 @@ pub struct Settings {
     /// Its time is what the gateway compares with its own.
     pub clock: Clock,
     /// None: sockets.
-    pub carrier: Option<Arc<dyn Carrier>>,
+    pub transport: Option<Arc<dyn Transport>>,
 }
 
 impl fmt::Debug for Settings {
@@ -84,7 +82,7 @@ pub struct EnosClient {
 }
 
 struct Inner {
-    http: Http,
+    http: HttpClient,
     credentials: Credentials,
     limits: ClientLimits,
     tokens: Tokens,
@@ -126,14 +124,13 @@ impl EnosClient {
 
     /// `limits` gives the shared limits of an endpoint, "host:port". Nothing is connected.
     pub fn sharing(settings: Settings, limits: impl FnOnce(&str) -> Arc<EndpointLimits>) -> Result<Self, Failure> {
-        let Settings { endpoint, credentials, ca_pem, allow_plain_http, policy, connect_deadline, call_deadline, clock, carrier } =
-            settings;
+        let Settings { endpoint, credentials, ca_pem, policy, connect_deadline, call_deadline, clock, transport } = settings;
         if credentials.is_empty() {
             return Err(Failure::unsent("connect", FailureKind::BadCredentials, "the access key or the secret key is empty"));
         }
         let ca_pem = ca_pem.as_deref();
-        let dial = Dial { endpoint: &endpoint, ca_pem, allow_plain_http, policy, connect_deadline, call_deadline, carrier };
-        let http = Http::new(dial).map_err(|(kind, text)| Failure::unsent("connect", kind, cut(&text, MAX_TEXT)))?;
+        let config = HttpConfig { endpoint: &endpoint, ca_pem, policy, connect_deadline, call_deadline, transport };
+        let http = HttpClient::new(config).map_err(|(kind, text)| Failure::unsent("connect", kind, cut(&text, MAX_TEXT)))?;
         let limits = ClientLimits::new(limits(&http.authority()));
         let inner = Inner { http, credentials, limits, tokens: Tokens::default(), stamps: Stamps::default(), call_deadline, clock };
         Ok(Self { inner: Arc::new(inner), polls: Arc::default() })

@@ -55,7 +55,7 @@ pub enum AdminError {
     },
     /// All processes that there may be are in use. Nothing was sent.
     #[error("all {most} Kafka clients that the operator may have at once were in use; nothing was sent, and it is tried again")]
-    NoPlace { most: usize },
+    TooManyProcesses { most: usize },
     /// The system gives no process or no thread for it. Nothing was sent.
     #[error("the system gives no process or thread for its Kafka client ({0}); nothing was sent, and it is tried again")]
     NoProcess(String),
@@ -133,7 +133,12 @@ impl AdminError {
     /// True only where no request of this call can have left the process.
     fn nothing_sent(&self) -> bool {
         match self {
-            Self::Retired | Self::Refused(_) | Self::NoPlace { .. } | Self::NoProcess(_) | Self::Argument { .. } | Self::Config(_) => true,
+            Self::Retired
+            | Self::Refused(_)
+            | Self::TooManyProcesses { .. }
+            | Self::NoProcess(_)
+            | Self::Argument { .. }
+            | Self::Config(_) => true,
             Self::DeadlineExceeded { handed_over, .. } => !handed_over,
             Self::Kafka { code, .. } => *code == KafkaCode::INVALID_ARGUMENT,
             Self::ClientGone { .. } | Self::TooLarge { .. } => false,
@@ -153,7 +158,7 @@ impl AdminError {
         match self {
             Self::Kafka { code, .. } => code.is_transport(),
             Self::DeadlineExceeded { .. } | Self::ClientGone { .. } | Self::Refused(_) | Self::Retired => true,
-            Self::NoPlace { .. } | Self::NoProcess(_) | Self::TooLarge { .. } | Self::Argument { .. } | Self::Config(_) => false,
+            Self::TooManyProcesses { .. } | Self::NoProcess(_) | Self::TooLarge { .. } | Self::Argument { .. } | Self::Config(_) => false,
         }
     }
 

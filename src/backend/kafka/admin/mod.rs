@@ -13,7 +13,7 @@ pub use super::codes::KafkaCode;
 pub use error::*;
 pub use types::*;
 
-pub type Call<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
+pub type AdminFuture<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
 
 /// A disposable connection to one Kafka cluster.
 pub trait Admin: Send + Sync {
@@ -26,26 +26,26 @@ pub trait Admin: Send + Sync {
     fn last_broker_error(&self) -> Option<BrokerError>;
     /// Resolves when nothing can leave this machine's processes any more for any call made on it: its own process has ended.
     fn process_ended(&self) -> BoxFuture<'static, ()>;
-    fn describe_cluster(&self, deadline: Duration) -> Call<'_, ClusterDescription>;
-    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> Call<'a, Vec<TopicDescription>>;
-    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> Call<'a, GroupIdentity>;
+    fn describe_cluster(&self, deadline: Duration) -> AdminFuture<'_, ClusterDescription>;
+    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> AdminFuture<'a, Vec<TopicDescription>>;
+    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> AdminFuture<'a, GroupIdentity>;
     fn list_consumer_group_offsets<'a>(
         &'a self,
         group: &'a str,
         partitions: Option<&'a [TopicPartition]>,
         require_stable: bool,
         deadline: Duration,
-    ) -> Call<'a, BTreeMap<TopicPartition, CommittedOffset>>;
+    ) -> AdminFuture<'a, BTreeMap<TopicPartition, CommittedOffset>>;
     fn list_offsets<'a>(
         &'a self,
         wanted: &'a [(TopicPartition, OffsetSpec)],
         isolation: IsolationLevel,
         deadline: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>>;
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>>;
     fn alter_consumer_group_offsets<'a>(
         &'a self,
         group: &'a str,
         offsets: &'a [OffsetCommit],
         deadline: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>>;
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>>;
 }

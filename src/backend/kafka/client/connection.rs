@@ -12,8 +12,8 @@ use tokio::process::{Child, ChildStderr};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use super::memory_watch::Weighed;
-use super::slots::Place;
+use super::memory_watch::WatchedProcess;
+use super::slots::ProcessSlot;
 use crate::backend::kafka::process::wire::{self, ToProcess};
 
 /// A process takes what it is given at once; one that does not for so long is ended.
@@ -22,22 +22,22 @@ const STUCK: Duration = Duration::from_secs(3);
 /// What is kept of a process's last words, in bytes.
 const LAST_WORDS: u64 = 4096;
 
-/// Why a process is over.
-pub(super) enum Over {
+/// Why a process is reason.
+pub(super) enum EndReason {
     /// Nobody needs it any more.
-    Done,
-    /// It has ended, or is about to.
-    HungUp,
+    Unneeded,
+    /// It has closed the connection: it has ended, or is about to.
+    Closed,
     /// It is ended for what it did.
-    Wrong(String),
+    Misbehaved(String),
 }
 
 pub(super) struct Connection {
     child: Child,
     stderr: Option<ChildStderr>,
     pub(super) frames: Framed<UnixStream, LengthDelimitedCodec>,
-    pub(super) weighed: Weighed,
-    _place: Place,
+    pub(super) watched: WatchedProcess,
+    _slot: ProcessSlot,
 }
 
 /// How a process ended that was not asked to.
@@ -50,10 +50,10 @@ pub(super) struct Ended {
 }
 
 impl Connection {
-    pub(super) fn new(mut child: Child, socket: UnixStream, weighed: Weighed, place: Place) -> Self {
+    pub(super) fn new(mut child: Child, socket: UnixStream, watched: WatchedProcess, slot: ProcessSlot) -> Self {
         let stderr = child.stderr.take();
         let codec = LengthDelimitedCodec::builder().max_frame_length(wire::MAX_FRAME).new_codec();
-        Self { child, stderr, frames: Framed::new(socket, codec), weighed, _place: place }
+        Self { child, stderr, frames: Framed::new(socket, codec), watched, _slot: slot }
     }
 
     /// # Errors
@@ -71,21 +71,21 @@ impl Connection {
     }
 
     /// Kills the process and waits until it is gone. None: that was wanted.
-    pub(super) async fn end(mut self, over: Over) -> Option<Ended> {
-        let status = match over {
+    pub(super) async fn end(mut self, reason: EndReason) -> Option<Ended> {
+        let status = match reason {
             // What it died of is known in a moment.
-            Over::HungUp => tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await.ok().and_then(Result::ok),
-            Over::Done | Over::Wrong(_) => None,
+            EndReason::Closed => tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await.ok().and_then(Result::ok),
+            EndReason::Unneeded | EndReason::Misbehaved(_) => None,
         };
         let killed = self.child.start_kill();
         if let Err(error) = self.child.wait().await {
             tracing::warn!(%error, ?killed, "The process of a Kafka client cannot be waited for");
         }
-        let how = match (over, status) {
-            (Over::Done, _) => return None,
-            (Over::Wrong(what), _) => what,
-            (Over::HungUp, Some(status)) => told(status),
-            (Over::HungUp, None) => "it hung up".to_owned(),
+        let how = match (reason, status) {
+            (EndReason::Unneeded, _) => return None,
+            (EndReason::Misbehaved(what), _) => what,
+            (EndReason::Closed, Some(status)) => told(status),
+            (EndReason::Closed, None) => "it hung up".to_owned(),
         };
         let mut last_words = Vec::new();
         if let Some(stderr) = self.stderr.take() {
@@ -106,7 +106,7 @@ fn told(status: ExitStatus) -> String {
 }
 
 /// Why a process that reads nothing is ended. Where it is gone already, reading from it says so next.
-pub(super) fn stuck(sent: io::Result<()>) -> Option<Over> {
+pub(super) fn stuck(sent: io::Result<()>) -> Option<EndReason> {
     let error = sent.err()?;
-    (error.kind() == io::ErrorKind::TimedOut).then(|| Over::Wrong(format!("it took nothing for {} s", STUCK.as_secs())))
+    (error.kind() == io::ErrorKind::TimedOut).then(|| EndReason::Misbehaved(format!("it took nothing for {} s", STUCK.as_secs())))
 }

@@ -1,5 +1,5 @@
-//! The operator's side of one client's process: starts it, hands calls over, takes the answers, keeps the deadlines, answers what the
-//! process asks, and ends it. A client whose call missed its deadline, or that asked the wrong coordinator, is retired: it takes
+//! The operator's side of one client's process: starts it, hands calls reason, takes the answers, keeps the deadlines, answers what the
+//! process commands, and ends it. A client whose call missed its deadline, or that asked the wrong coordinator, is retired: it takes
 //! no new calls, and its process is killed when the last one in flight is answered or overdue. Nothing the process says is trusted.
 
 use std::collections::HashMap;
@@ -13,40 +13,40 @@ use secrecy::ExposeSecret;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
-use super::connection::{Connection, Ended, Over, stuck};
+use super::connection::{Connection, EndReason, Ended, stuck};
 use super::processes::Processes;
-use super::state::Shared;
+use super::state::ClientState;
 use crate::backend::kafka::admin::{AdminError, BrokerError, CallName, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
-use crate::backend::kafka::process::wire::{self, Answer, Call, FromProcess, MAX_ADDRESSES, ToProcess};
+use crate::backend::kafka::process::wire::{self, AdminAnswer, AdminCall, FromProcess, MAX_ADDRESSES, ToProcess};
 
 /// Most names that are looked up at once for one process; so many more wait for their turn: each broker of a cluster may ask.
 const LOOKUPS: usize = 8;
 const WAITING_LOOKUPS: usize = 1024;
 
-/// A process without a call for so long gives its place to who waits.
-const IDLE_WHEN_CROWDED: Duration = Duration::from_secs(1);
+/// A process without a call for so long gives its slot to who waits.
+const IDLE_WHEN_CONTENDED: Duration = Duration::from_secs(1);
 
-pub(super) enum Ask {
-    Call(Asked),
+pub(super) enum Command {
+    Call(QueuedCall),
     /// Look at the flag.
     Wake,
 }
 
-pub(super) struct Asked {
-    pub(super) call: Call,
+pub(super) struct QueuedCall {
+    pub(super) call: AdminCall,
     pub(super) after: Duration,
     pub(super) deadline: Instant,
-    pub(super) reply: oneshot::Sender<Result<Answer, AdminError>>,
+    pub(super) reply: oneshot::Sender<Result<AdminAnswer, AdminError>>,
 }
 
 struct Pending {
     name: CallName,
     /// None once it was given to the process: a plan of thousands of partitions is not kept twice.
-    call: Option<Call>,
+    call: Option<AdminCall>,
     after: Duration,
     deadline: Instant,
-    reply: oneshot::Sender<Result<Answer, AdminError>>,
+    reply: oneshot::Sender<Result<AdminAnswer, AdminError>>,
 }
 
 impl Pending {
@@ -60,7 +60,7 @@ impl Pending {
 }
 
 /// What a client is made of.
-pub(super) struct Making {
+pub(super) struct ClientConfig {
     pub(super) namespace: String,
     pub(super) settings: Vec<(String, String)>,
     pub(super) tokens: Option<TokenSource>,
@@ -68,51 +68,56 @@ pub(super) struct Making {
 }
 
 pub(super) struct Driver {
-    making: Making,
-    shared: Arc<Shared>,
+    config: ClientConfig,
+    shared: Arc<ClientState>,
     pending: HashMap<u64, Pending>,
     last_id: u64,
     idle_since: Instant,
 }
 
 /// Whoever waits for `alive` to end knows that the process has ended.
-pub(super) async fn drive(making: Making, shared: Arc<Shared>, asks: mpsc::UnboundedReceiver<Ask>, alive: watch::Sender<()>) {
-    let driver = Driver { making, shared, pending: HashMap::new(), last_id: 0, idle_since: Instant::now() };
-    driver.run(asks).await;
+pub(super) async fn drive(
+    config: ClientConfig,
+    shared: Arc<ClientState>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    alive: watch::Sender<()>,
+) {
+    let driver = Driver { config, shared, pending: HashMap::new(), last_id: 0, idle_since: Instant::now() };
+    driver.run(commands).await;
     drop(alive);
 }
 
 impl Driver {
-    async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>) {
-        let connection = self.begin(&mut asks).await;
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let connection = self.start(&mut commands).await;
         if let Some((mut connection, began)) = connection {
-            let over = match stuck(began) {
+            let reason = match stuck(began) {
                 Some(stuck) => stuck,
-                None => self.serve(&mut asks, &mut connection).await,
+                None => self.serve(&mut commands, &mut connection).await,
             };
             self.shared.retire();
-            let how = self.end(connection, over).await;
-            self.lose(&how);
+            let how = self.end(connection, reason).await;
+            self.fail_pending(&how);
         }
         self.shared.retire();
-        asks.close();
-        while let Ok(ask) = asks.try_recv() {
-            if let Ask::Call(asked) = ask {
+        commands.close();
+        while let Ok(ask) = commands.try_recv() {
+            if let Command::Call(asked) = ask {
                 let _ = asked.reply.send(Err(AdminError::Retired));
             }
         }
     }
 
-    /// Waits for a place, starts the process and hands over what waited, as far as it takes it. None: it is not needed any more, or cannot
+    /// Waits for a slot, starts the process and hands over what waited, as far as it takes it. None: it is not needed any more, or cannot
     /// be had.
-    async fn begin(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Option<(Connection, io::Result<()>)> {
-        let processes = Arc::clone(&self.making.processes);
-        let namespace = self.making.namespace.clone();
+    async fn start(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Option<(Connection, io::Result<()>)> {
+        let processes = Arc::clone(&self.config.processes);
+        let namespace = self.config.namespace.clone();
         let start = async move {
-            let place = processes.places.take(&namespace).await;
+            let slot = processes.slots.take(&namespace).await;
             let (child, socket) = processes.spawner.spawn().await?;
-            let weighed = processes.scales.put_on(child.id().unwrap_or_default());
-            Ok::<_, io::Error>(Connection::new(child, socket, weighed, place))
+            let watched = processes.memory.watch(child.id().unwrap_or_default());
+            Ok::<_, io::Error>(Connection::new(child, socket, watched, slot))
         };
         tokio::pin!(start);
         let mut connection = loop {
@@ -126,18 +131,18 @@ impl Driver {
                         return None;
                     }
                 },
-                ask = asks.recv() => match ask {
-                    Some(Ask::Call(asked)) => self.keep(asked),
-                    Some(Ask::Wake) => {}
+                ask = commands.recv() => match ask {
+                    Some(Command::Call(asked)) => self.enqueue(asked),
+                    Some(Command::Wake) => {}
                     None => return None,
                 },
-                () = sleep_until(self.next_deadline()) => self.crowded_out(),
+                () = sleep_until(self.next_deadline()) => self.expire_unstarted(),
             }
             if self.shared.is_retired() && self.pending.is_empty() {
                 return None;
             }
         };
-        let open = ToProcess::Open { settings: std::mem::take(&mut self.making.settings) };
+        let open = ToProcess::Open { settings: std::mem::take(&mut self.config.settings) };
         let mut sent = connection.send(&open).await;
         let mut waiting: Vec<_> = self.pending.keys().copied().collect();
         waiting.sort_unstable();
@@ -149,40 +154,40 @@ impl Driver {
         Some((connection, sent))
     }
 
-    /// Until it is over.
-    async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, connection: &mut Connection) -> Over {
+    /// Until it is reason.
+    async fn serve(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>, connection: &mut Connection) -> EndReason {
         let (mut lookups, turns) = (FuturesUnordered::new(), Arc::new(Semaphore::new(LOOKUPS)));
         let (tokens_to, mut tokens) = mpsc::channel::<Result<Token, NoToken>>(1);
         let mut fetching = false;
-        let mut crowded = self.making.processes.places.crowded();
+        let mut contended = self.config.processes.slots.contended();
         let mut open = true;
         self.idle_since = Instant::now();
         loop {
             if self.pending.is_empty() && (self.shared.is_retired() || !open) {
-                return Over::Done;
+                return EndReason::Unneeded;
             }
             let idle = self.pending.is_empty();
-            let gives_way = sleep_until((self.idle_since + IDLE_WHEN_CROWDED).into());
+            let gives_way = sleep_until((self.idle_since + IDLE_WHEN_CONTENDED).into());
             let message = tokio::select! {
                 frame = connection.frames.next() => match frame {
                     Some(Ok(bytes)) => match wire::decode::<FromProcess>(&bytes) {
                         Ok(message) => message,
-                        Err(error) => return Over::Wrong(format!("it said something that is no message: {error}")),
+                        Err(error) => return EndReason::Misbehaved(format!("it said something that is no message: {error}")),
                     },
-                    Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return Over::Wrong(error.to_string()),
+                    Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return EndReason::Misbehaved(error.to_string()),
                     // One that dies before it has read everything resets the connection.
-                    Some(Err(_)) | None => return Over::HungUp,
+                    Some(Err(_)) | None => return EndReason::Closed,
                 },
-                ask = asks.recv(), if open => {
+                ask = commands.recv(), if open => {
                     match ask {
-                        Some(Ask::Call(asked)) => {
-                            self.keep(asked);
+                        Some(Command::Call(asked)) => {
+                            self.enqueue(asked);
                             let id = self.last_id;
                             if let Some(stuck) = stuck(self.hand_over(connection, id).await) {
                                 return stuck;
                             }
                         }
-                        Some(Ask::Wake) => {}
+                        Some(Command::Wake) => {}
                         None => open = false,
                     }
                     continue;
@@ -205,32 +210,32 @@ impl Driver {
                     self.expire();
                     continue;
                 }
-                heavy = connection.weighed.too_heavy() => return Over::Wrong(heavy),
-                () = gives_way, if idle && *crowded.borrow() => return Over::Done,
-                _ = crowded.changed(), if idle => continue,
+                heavy = connection.watched.over_limit() => return EndReason::Misbehaved(heavy),
+                () = gives_way, if idle && *contended.borrow() => return EndReason::Unneeded,
+                _ = contended.changed(), if idle => continue,
             };
             match message {
                 FromProcess::Opened { made, open_doors } => {
-                    self.making.processes.note_open_doors(&open_doors);
+                    self.config.processes.note_open_doors(&open_doors);
                     if let Err(error) = made {
                         let why = unmade(error);
                         self.shared.fail(why.clone());
                         self.fail_all(|_| why.clone());
-                        return Over::Done;
+                        return EndReason::Unneeded;
                     }
                 }
                 FromProcess::Answer { id, answer, coordinator_moved } => self.answer(id, answer, coordinator_moved),
                 FromProcess::Complaint(error) => {
-                    if self.shared.complain(error) {
+                    if self.shared.note_complaint(error) {
                         let shared = Arc::clone(&self.shared);
-                        self.fail_all(|p| p.missed(shared.hindered(p.after)));
+                        self.fail_all(|p| p.missed(shared.delayed_by(p.after)));
                     }
                 }
                 #[cfg(debug_assertions)]
                 FromProcess::Could(_) => {}
                 FromProcess::Throttled(broker) => self.shared.throttled(&broker),
                 FromProcess::WantsToken => {
-                    if let (Some(source), false) = (self.making.tokens.clone(), fetching) {
+                    if let (Some(source), false) = (self.config.tokens.clone(), fetching) {
                         fetching = true;
                         let to = tokens_to.clone();
                         tokio::spawn(async move { drop(to.send(source.fetch().await).await) });
@@ -246,8 +251,8 @@ impl Driver {
                     });
                 }
                 FromProcess::MayConnect { id, host, address } => {
-                    let permitted = self.making.processes.policy.permits(Some(&host), address);
-                    let allowed = permitted.map_err(|why| self.shared.bar(&host, &why)).is_ok();
+                    let permitted = self.config.processes.policy.permits(Some(&host), address);
+                    let allowed = permitted.map_err(|why| self.shared.note_refused_host(&host, &why)).is_ok();
                     if let Some(stuck) = stuck(connection.send(&ToProcess::MayConnect { id, allowed }).await) {
                         return stuck;
                     }
@@ -256,13 +261,13 @@ impl Driver {
         }
     }
 
-    fn keep(&mut self, asked: Asked) {
+    fn enqueue(&mut self, asked: QueuedCall) {
         if self.shared.is_retired() {
             let _ = asked.reply.send(Err(AdminError::Retired));
             return;
         }
         self.last_id += 1;
-        let Asked { call, after, deadline, reply } = asked;
+        let QueuedCall { call, after, deadline, reply } = asked;
         self.pending.insert(self.last_id, Pending { name: call.name(), call: Some(call), after, deadline, reply });
     }
 
@@ -275,7 +280,7 @@ impl Driver {
         }
         // Taken before the write: a part of it may arrive.
         let Some(mut call) = pending.call.take() else { return Ok(()) };
-        if let Call::ListGroups(_, may_take) = &mut call {
+        if let AdminCall::ListGroups(_, may_take) = &mut call {
             *may_take = left;
         }
         let Ok(bytes) = wire::encode(&ToProcess::Call { id, call }) else {
@@ -292,7 +297,7 @@ impl Driver {
         let _ = pending.reply.send(Err(AdminError::Argument { call: pending.name, reason }));
     }
 
-    fn answer(&mut self, id: u64, answer: Result<Answer, AdminError>, coordinator_moved: bool) {
+    fn answer(&mut self, id: u64, answer: Result<AdminAnswer, AdminError>, coordinator_moved: bool) {
         let Some(pending) = self.pending.remove(&id) else { return };
         self.idle_since = Instant::now();
         self.shared.note_answer();
@@ -311,7 +316,7 @@ impl Driver {
                 ToProcess::Token { value: token.value.expose_secret().to_owned(), expires, principal: token.principal }
             }
             Err(why) => {
-                self.shared.complain(BrokerError { code: KafkaCode::AUTHENTICATION, text: why.to_string() });
+                self.shared.note_complaint(BrokerError { code: KafkaCode::AUTHENTICATION, text: why.to_string() });
                 ToProcess::NoToken(why.to_string())
             }
         }
@@ -322,12 +327,12 @@ impl Driver {
         self.pending.values().map(|p| p.deadline).min().unwrap_or_else(far).into()
     }
 
-    /// A deadline that passed before there was a process: the client keeps its place in the line.
-    fn crowded_out(&mut self) {
-        let most = self.making.processes.places.most();
+    /// A deadline that passed before there was a process: the client goes on waiting.
+    fn expire_unstarted(&mut self) {
+        let most = self.config.processes.slots.limit();
         let now = Instant::now();
         for (_, late) in self.pending.extract_if(|_, p| p.deadline <= now) {
-            let _ = late.reply.send(Err(AdminError::NoPlace { most }));
+            let _ = late.reply.send(Err(AdminError::TooManyProcesses { most }));
         }
     }
 
@@ -336,7 +341,7 @@ impl Driver {
         let late: Vec<_> = self.pending.extract_if(|_, p| p.deadline <= now).map(|(_, p)| p).collect();
         for pending in late {
             tracing::debug!(call = pending.name, after = ?pending.after, "no answer: the Kafka client is retired");
-            let missed = pending.missed(self.shared.hindered(pending.after));
+            let missed = pending.missed(self.shared.delayed_by(pending.after));
             if self.shared.has_answered() {
                 self.shared.retire();
             } else {
@@ -354,11 +359,11 @@ impl Driver {
     }
 
     /// Ends the process. How it ended, where that was not wanted.
-    async fn end(&mut self, connection: Connection, over: Over) -> Option<String> {
-        let Ended { how, status, last_words } = connection.end(over).await?;
-        self.making.processes.note_end(status);
+    async fn end(&mut self, connection: Connection, reason: EndReason) -> Option<String> {
+        let Ended { how, status, last_words } = connection.end(reason).await?;
+        self.config.processes.note_end(status);
         tracing::warn!(
-            namespace = self.making.namespace,
+            namespace = self.config.namespace,
             how,
             last_words,
             "The process of a Kafka client ended; a new one is made when it is needed"
@@ -367,7 +372,7 @@ impl Driver {
     }
 
     /// Tells those who wait that the process ended.
-    fn lose(&mut self, how: &Option<String>) {
+    fn fail_pending(&mut self, how: &Option<String>) {
         let (Some(how), false) = (how, self.pending.is_empty()) else { return self.fail_all(|_| AdminError::Retired) };
         let gone = |call| AdminError::ClientGone { call, how: how.clone() };
         let first = self.pending.values().next().map_or("a call", |p| p.name);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::kafka::admin::*;
 use crate::backend::kafka::client::{AdminClient, Bounds, Processes};
-use crate::backend::kafka::process::wire::{self, Answer, FromProcess};
+use crate::backend::kafka::process::wire::{self, AdminAnswer, FromProcess};
 use crate::backend::kafka::security::Security;
 use crate::endpoints::EndpointPolicy;
 use crate::metrics::Metrics;
@@ -69,7 +69,7 @@ fn opened() -> FromProcess {
 
 fn cluster(id: u64, name: &str) -> FromProcess {
     let found = ClusterDescription { cluster_id: name.to_owned() };
-    FromProcess::Answer { id, answer: Ok(Answer::Cluster(found)), coordinator_moved: false }
+    FromProcess::Answer { id, answer: Ok(AdminAnswer::Cluster(found)), coordinator_moved: false }
 }
 
 async fn how_it_ended(client: &AdminClient) -> String {

@@ -12,50 +12,50 @@ use tokio::sync::watch;
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// By process id.
-type OnScales = HashMap<u32, watch::Sender<Option<String>>>;
+type Watched = HashMap<u32, watch::Sender<Option<String>>>;
 
-pub(super) struct Scales {
+pub(super) struct MemoryWatch {
     /// Bytes.
     most: Option<u64>,
-    on: Mutex<OnScales>,
+    on: Mutex<Watched>,
 }
 
-/// A process on the scales; taken off when dropped.
-pub(super) struct Weighed {
-    scales: Arc<Scales>,
+/// A process on the memory; taken off when dropped.
+pub(super) struct WatchedProcess {
+    memory: Arc<MemoryWatch>,
     pid: u32,
     told: watch::Receiver<Option<String>>,
 }
 
-impl Scales {
+impl MemoryWatch {
     /// To be called inside of a runtime.
     pub(super) fn new(most: Option<u64>) -> Arc<Self> {
-        let scales = Arc::new(Self { most, on: Mutex::default() });
+        let memory = Arc::new(Self { most, on: Mutex::default() });
         if let Some(most) = most {
-            let weighing = Arc::downgrade(&scales);
+            let watching = Arc::downgrade(&memory);
             tokio::spawn(async move {
                 let mut tick = tokio::time::interval(PERIOD);
                 tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 loop {
                     tick.tick().await;
-                    let Some(scales) = weighing.upgrade() else { return };
-                    scales.weigh(most, private_bytes);
+                    let Some(memory) = watching.upgrade() else { return };
+                    memory.check(most, private_bytes);
                 }
             });
         }
-        scales
+        memory
     }
 
-    pub(super) fn put_on(self: &Arc<Self>, pid: u32) -> Weighed {
+    pub(super) fn watch(self: &Arc<Self>, pid: u32) -> WatchedProcess {
         let (tell, told) = watch::channel(None);
         if self.most.is_some() {
             self.with(|on| on.insert(pid, tell));
         }
-        Weighed { scales: Arc::clone(self), pid, told }
+        WatchedProcess { memory: Arc::clone(self), pid, told }
     }
 
     /// Ends the heaviest where all are too heavy. One that was told already is on its way out, and weighs until it is gone.
-    fn weigh(&self, most: u64, weight_of: impl Fn(u32) -> Option<u64>) {
+    fn check(&self, most: u64, weight_of: impl Fn(u32) -> Option<u64>) {
         self.with(|on| {
             let weights: Vec<(u32, u64)> = on.keys().filter_map(|pid| Some((*pid, weight_of(*pid)?))).collect();
             let all = weights.iter().fold(0_u64, |sum, (_, weight)| sum.saturating_add(*weight));
@@ -72,15 +72,15 @@ impl Scales {
         });
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut OnScales) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut Watched) -> T) -> T {
         // Every change under this lock is complete in itself.
         change(&mut self.on.lock())
     }
 }
 
-impl Weighed {
+impl WatchedProcess {
     /// Resolves when it is to be ended, with why.
-    pub(super) async fn too_heavy(&mut self) -> String {
+    pub(super) async fn over_limit(&mut self) -> String {
         match self.told.wait_for(Option::is_some).await.map(|why| why.clone()) {
             Ok(Some(why)) => why,
             // Nobody weighs it.
@@ -89,9 +89,9 @@ impl Weighed {
     }
 }
 
-impl Drop for Weighed {
+impl Drop for WatchedProcess {
     fn drop(&mut self) {
-        self.scales.with(|on| on.remove(&self.pid));
+        self.memory.with(|on| on.remove(&self.pid));
     }
 }
 
@@ -112,19 +112,19 @@ mod tests {
 
     #[tokio::test]
     async fn the_heaviest_goes_and_one_at_a_time() {
-        let scales = Scales::new(Some(100 * MIB));
-        let (mut small, mut large, mut middle) = (scales.put_on(1), scales.put_on(2), scales.put_on(3));
+        let memory = MemoryWatch::new(Some(100 * MIB));
+        let (mut small, mut large, mut middle) = (memory.watch(1), memory.watch(2), memory.watch(3));
         let weight = |pid: u32| [None, Some(30 * MIB), Some(50 * MIB), Some(40 * MIB)].get(pid as usize).copied().flatten();
-        scales.weigh(120 * MIB, weight);
-        assert!(large.too_heavy().now_or_never().is_none(), "as much as there may be");
-        scales.weigh(100 * MIB, weight);
-        let why = large.too_heavy().now_or_never().expect("it has to go");
+        memory.check(120 * MIB, weight);
+        assert!(large.over_limit().now_or_never().is_none(), "as much as there may be");
+        memory.check(100 * MIB, weight);
+        let why = large.over_limit().now_or_never().expect("it has to go");
         assert_eq!(why, "it took 50 MiB while all Kafka clients together took more than the 100 MiB they may");
-        scales.weigh(10 * MIB, weight);
-        assert!(small.too_heavy().now_or_never().is_none() && middle.too_heavy().now_or_never().is_none(), "it is still there");
+        memory.check(10 * MIB, weight);
+        assert!(small.over_limit().now_or_never().is_none() && middle.over_limit().now_or_never().is_none(), "it is still there");
         drop(large);
-        scales.weigh(60 * MIB, weight);
-        assert!(middle.too_heavy().now_or_never().is_some() && small.too_heavy().now_or_never().is_none());
+        memory.check(60 * MIB, weight);
+        assert!(middle.over_limit().now_or_never().is_some() && small.over_limit().now_or_never().is_none());
     }
 
     #[test]

@@ -19,19 +19,19 @@ use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admin::*;
-use super::process::wire::{Answer, Call};
+use super::process::wire::{AdminAnswer, AdminCall};
 use super::security::Security;
-use driver::{Ask, Asked, Making, drive};
+use driver::{ClientConfig, Command, QueuedCall, drive};
 pub use processes::{Bounds, Processes};
-use state::Shared;
+use state::ClientState;
 
 /// Longer deadlines are cut to this: librdkafka gives up on a request by itself after 300 s, and must never come to that.
 const MAX_DEADLINE: Duration = Duration::from_secs(240);
 
 /// A disposable connection to one Kafka cluster, in a process of its own. Dropping the last handle ends it, after the calls in flight.
 pub struct AdminClient {
-    shared: Arc<Shared>,
-    asks: mpsc::UnboundedSender<Ask>,
+    shared: Arc<ClientState>,
+    commands: mpsc::UnboundedSender<Command>,
     alive: watch::Receiver<()>,
 }
 
@@ -57,12 +57,12 @@ impl AdminClient {
                 key => own(key, value.expose_secret()),
             });
         }
-        let shared = Arc::new(Shared::default());
-        let (asks, asked) = mpsc::unbounded_channel();
+        let shared = Arc::new(ClientState::default());
+        let (commands, asked) = mpsc::unbounded_channel();
         let (keep, alive) = watch::channel(());
-        let making = Making { namespace: namespace.to_owned(), settings, tokens: security.token_source().cloned(), processes };
-        tokio::spawn(drive(making, Arc::clone(&shared), asked, keep));
-        Ok(Self { shared, asks, alive })
+        let config = ClientConfig { namespace: namespace.to_owned(), settings, tokens: security.token_source().cloned(), processes };
+        tokio::spawn(drive(config, Arc::clone(&shared), asked, keep));
+        Ok(Self { shared, commands, alive })
     }
 
     /// Takes no new calls: take another client.
@@ -83,7 +83,7 @@ impl AdminClient {
     pub fn retire(&self) {
         self.shared.retire();
         // Fails only where it has ended already.
-        let _ = self.asks.send(Ask::Wake);
+        let _ = self.commands.send(Command::Wake);
     }
 
     /// What librdkafka last said about a connection; it may be old.
@@ -99,15 +99,15 @@ impl AdminClient {
     }
 
     /// A dropped future stays in flight until its answer or deadline.
-    async fn call<T>(&self, call: Call, deadline: Duration, take: impl FnOnce(Answer) -> Option<T>) -> Result<T, AdminError> {
+    async fn call<T>(&self, call: AdminCall, deadline: Duration, take: impl FnOnce(AdminAnswer) -> Option<T>) -> Result<T, AdminError> {
         if self.is_retired() {
             return Err(AdminError::Retired);
         }
         let name = call.name();
         let after = Duration::from_millis(deadline.min(MAX_DEADLINE).as_micros().div_ceil(1000) as u64);
         let (reply, answer) = oneshot::channel();
-        let asked = Asked { call, after, deadline: Instant::now() + after, reply };
-        if self.asks.send(Ask::Call(asked)).is_err() {
+        let asked = QueuedCall { call, after, deadline: Instant::now() + after, reply };
+        if self.commands.send(Command::Call(asked)).is_err() {
             return Err(AdminError::Retired);
         }
         let lost = || AdminError::ClientGone { call: name, how: "its driver ended".to_owned() };
@@ -121,8 +121,8 @@ impl AdminClient {
     }
 
     pub async fn describe_cluster(&self, deadline: Duration) -> Result<ClusterDescription, AdminError> {
-        let take = |answer| if let Answer::Cluster(found) = answer { Some(found) } else { None };
-        self.call(Call::DescribeCluster, deadline, take).await
+        let take = |answer| if let AdminAnswer::Cluster(found) = answer { Some(found) } else { None };
+        self.call(AdminCall::DescribeCluster, deadline, take).await
     }
 
     /// Errors of single topics are in their descriptions.
@@ -130,8 +130,8 @@ impl AdminClient {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
-        let take = |answer| if let Answer::Topics(found) = answer { Some(found) } else { None };
-        self.call(Call::DescribeTopics(topics.to_vec()), deadline, take).await
+        let take = |answer| if let AdminAnswer::Topics(found) = answer { Some(found) } else { None };
+        self.call(AdminCall::DescribeTopics(topics.to_vec()), deadline, take).await
     }
 
     /// What holds this name: one request for a consumer group; where that finds nothing, two more per broker, which tell a
@@ -160,15 +160,15 @@ impl AdminClient {
 
     /// A group that does not exist is `Dead`; so is one of a kind that librdkafka does not know.
     async fn describe_consumer_group(&self, group: &str, deadline: Duration) -> Result<GroupDescription, AdminError> {
-        let take = |answer| if let Answer::Group(found) = answer { Some(found) } else { None };
-        self.call(Call::DescribeConsumerGroup(group.to_owned()), deadline, take).await
+        let take = |answer| if let AdminAnswer::Group(found) = answer { Some(found) } else { None };
+        self.call(AdminCall::DescribeConsumerGroup(group.to_owned()), deadline, take).await
     }
 
     /// Whether any broker lists a group of this name, of whatever type.
     async fn is_listed(&self, group: &str, deadline: Duration) -> Result<bool, AdminError> {
-        let take = |answer| if let Answer::Listed(found) = answer { Some(found) } else { None };
+        let take = |answer| if let AdminAnswer::Listed(found) = answer { Some(found) } else { None };
         // How long it may take is said when it is handed over.
-        self.call(Call::ListGroups(group.to_owned(), deadline), deadline, take).await
+        self.call(AdminCall::ListGroups(group.to_owned(), deadline), deadline, take).await
     }
 
     /// `None` lists every partition with a commit, but leaves out those that have only an open transaction's: with
@@ -183,8 +183,9 @@ impl AdminClient {
         if partitions.is_some_and(<[_]>::is_empty) {
             return Ok(BTreeMap::new());
         }
-        let take = |answer| if let Answer::Committed(found) = answer { Some(found) } else { None };
-        let call = Call::ListConsumerGroupOffsets { group: group.to_owned(), partitions: partitions.map(<[_]>::to_vec), require_stable };
+        let take = |answer| if let AdminAnswer::Committed(found) = answer { Some(found) } else { None };
+        let call =
+            AdminCall::ListConsumerGroupOffsets { group: group.to_owned(), partitions: partitions.map(<[_]>::to_vec), require_stable };
         Ok(self.call(call, deadline, take).await?.into_iter().collect())
     }
 
@@ -203,8 +204,8 @@ impl AdminClient {
             return Err(AdminError::Argument { call: "ListOffsets", reason: "a negative timestamp".to_owned() });
         }
         let order: Vec<_> = wanted.iter().map(|(p, _)| p.clone()).collect();
-        let take = |answer| if let Answer::Offsets(found) = answer { Some(found) } else { None };
-        let found = self.call(Call::ListOffsets(wanted.to_vec(), isolation), deadline, take).await?;
+        let take = |answer| if let AdminAnswer::Offsets(found) = answer { Some(found) } else { None };
+        let found = self.call(AdminCall::ListOffsets(wanted.to_vec(), isolation), deadline, take).await?;
         Ok(in_order(order, found, KafkaCode::TIMED_OUT))
     }
 
@@ -217,8 +218,8 @@ impl AdminClient {
         deadline: Duration,
     ) -> Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError> {
         let order: Vec<_> = (offsets.iter()).map(|o| TopicPartition::new(o.topic.as_str(), o.partition)).collect();
-        let take = |answer| if let Answer::Altered(found) = answer { Some(found) } else { None };
-        let found = self.call(Call::AlterConsumerGroupOffsets(group.to_owned(), offsets.to_vec()), deadline, take).await?;
+        let take = |answer| if let AdminAnswer::Altered(found) = answer { Some(found) } else { None };
+        let found = self.call(AdminCall::AlterConsumerGroupOffsets(group.to_owned(), offsets.to_vec()), deadline, take).await?;
         Ok(in_order(order, found, KafkaCode::UNKNOWN))
     }
 }

@@ -33,15 +33,15 @@ impl Admin for AdminClient {
         Box::pin(self.process_ended())
     }
 
-    fn describe_cluster(&self, deadline: Duration) -> Call<'_, ClusterDescription> {
+    fn describe_cluster(&self, deadline: Duration) -> AdminFuture<'_, ClusterDescription> {
         Box::pin(self.describe_cluster(deadline))
     }
 
-    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> Call<'a, Vec<TopicDescription>> {
+    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> AdminFuture<'a, Vec<TopicDescription>> {
         Box::pin(self.describe_topics(topics, deadline))
     }
 
-    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> Call<'a, GroupIdentity> {
+    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> AdminFuture<'a, GroupIdentity> {
         Box::pin(self.identify_group(group, deadline))
     }
 
@@ -51,7 +51,7 @@ impl Admin for AdminClient {
         partitions: Option<&'a [TopicPartition]>,
         require_stable: bool,
         deadline: Duration,
-    ) -> Call<'a, BTreeMap<TopicPartition, CommittedOffset>> {
+    ) -> AdminFuture<'a, BTreeMap<TopicPartition, CommittedOffset>> {
         Box::pin(self.list_consumer_group_offsets(group, partitions, require_stable, deadline))
     }
 
@@ -60,7 +60,7 @@ impl Admin for AdminClient {
         wanted: &'a [(TopicPartition, OffsetSpec)],
         isolation: IsolationLevel,
         deadline: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
         Box::pin(self.list_offsets(wanted, isolation, deadline))
     }
 
@@ -69,7 +69,7 @@ impl Admin for AdminClient {
         group: &'a str,
         offsets: &'a [OffsetCommit],
         deadline: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
         Box::pin(self.alter_consumer_group_offsets(group, offsets, deadline))
     }
 }

@@ -6,8 +6,8 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::memory_watch::Scales;
-use super::slots::Places;
+use super::memory_watch::MemoryWatch;
+use super::slots::ProcessSlots;
 use super::spawn::Spawner;
 use crate::endpoints::EndpointPolicy;
 use crate::metrics::Metrics;
@@ -24,8 +24,8 @@ pub struct Bounds {
 /// What all clients' processes share. `policy`: where they may connect to, brokers as given and as advertised.
 pub struct Processes {
     pub(super) spawner: Spawner,
-    pub(super) places: Arc<Places>,
-    pub(super) scales: Arc<Scales>,
+    pub(super) slots: Arc<ProcessSlots>,
+    pub(super) memory: Arc<MemoryWatch>,
     pub(super) policy: Arc<EndpointPolicy>,
     metrics: Arc<Metrics>,
     open_doors_told: AtomicBool,
@@ -38,8 +38,8 @@ impl Processes {
     /// There is no thread to be had.
     pub fn new(program: PathBuf, bounds: Bounds, policy: Arc<EndpointPolicy>, metrics: Arc<Metrics>) -> std::io::Result<Arc<Self>> {
         let spawner = Spawner::new(program)?;
-        let (places, scales) = (Places::new(bounds.most), Scales::new(bounds.memory));
-        Ok(Arc::new(Self { spawner, places, scales, policy, metrics, open_doors_told: AtomicBool::new(false) }))
+        let (slots, memory) = (ProcessSlots::new(bounds.most), MemoryWatch::new(bounds.memory));
+        Ok(Arc::new(Self { spawner, slots, memory, policy, metrics, open_doors_told: AtomicBool::new(false) }))
     }
 
     /// Tells once what this system cannot keep a client's process from.

@@ -14,7 +14,7 @@ use crate::endpoints::EndpointNotAllowed;
 const THROTTLED: Duration = Duration::from_secs(11);
 
 /// Hosts whose refusal is remembered; brokers may advertise any number.
-const BARRED: usize = 64;
+const MAX_REFUSED_HOSTS: usize = 64;
 
 /// Longest name of a host or a broker that is kept, in bytes.
 const HOST: usize = 256;
@@ -23,7 +23,7 @@ const HOST: usize = 256;
 const COMPLAINT: usize = 2048;
 
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct ClientState {
     retired: AtomicBool,
     /// A broker has answered a call: it took us for who we are.
     answered: AtomicBool,
@@ -32,10 +32,10 @@ pub(super) struct Shared {
     /// The broker that said last that it throttles, and when.
     throttled: Mutex<Option<(String, Instant)>>,
     /// Hosts that may not be connected to, and why.
-    barred: Mutex<Vec<(String, String)>>,
+    refused_hosts: Mutex<Vec<(String, String)>>,
 }
 
-impl Shared {
+impl ClientState {
     pub(super) fn broker_error(&self) -> Option<BrokerError> {
         self.broker_error.lock().clone()
     }
@@ -58,7 +58,7 @@ impl Shared {
     }
 
     /// What made a call wait that has had no answer for so long: a broker that said it throttles, or what was last said of a connection.
-    pub(super) fn hindered(&self, since: Duration) -> Option<BrokerError> {
+    pub(super) fn delayed_by(&self, since: Duration) -> Option<BrokerError> {
         let last = self.broker_error();
         if last.as_ref().is_some_and(BrokerError::is_refusal) {
             return last;
@@ -68,21 +68,21 @@ impl Shared {
         lately.map(|(broker, _)| connecting::throttled(&broker)).or(last)
     }
 
-    pub(super) fn bar(&self, host: &str, why: &EndpointNotAllowed) {
+    pub(super) fn note_refused_host(&self, host: &str, why: &EndpointNotAllowed) {
         let host = words::cut(host, HOST);
-        let mut barred = self.barred.lock();
-        barred.retain(|(known, _)| *known != host);
-        barred.truncate(BARRED - 1);
-        barred.insert(0, (host, why.to_string()));
+        let mut refused_hosts = self.refused_hosts.lock();
+        refused_hosts.retain(|(known, _)| *known != host);
+        refused_hosts.truncate(MAX_REFUSED_HOSTS - 1);
+        refused_hosts.insert(0, (host, why.to_string()));
     }
 
     /// librdkafka knows only that there is no permission; here it is said which address has none, and why.
-    fn with_why(&self, complaint: String) -> String {
+    fn with_reason(&self, complaint: String) -> String {
         if !complaint.contains("Permission denied") {
             return complaint;
         }
-        let barred = self.barred.lock();
-        match barred.iter().find(|(host, _)| complaint.contains(host.as_str())) {
+        let refused_hosts = self.refused_hosts.lock();
+        match refused_hosts.iter().find(|(host, _)| complaint.contains(host.as_str())) {
             Some((_, why)) => format!("{complaint}: {why}"),
             None => complaint,
         }
@@ -104,8 +104,8 @@ impl Shared {
 
     /// Keeps what says most. Who is refused before anything was answered is refused for good: waiting for the deadline would only
     /// be more tries with a wrong password. True: it was.
-    pub(super) fn complain(&self, error: BrokerError) -> bool {
-        let error = BrokerError { text: self.with_why(connecting::steady(&words::cut(&error.text, COMPLAINT))), ..error };
+    pub(super) fn note_complaint(&self, error: BrokerError) -> bool {
+        let error = BrokerError { text: self.with_reason(connecting::normalize(&words::cut(&error.text, COMPLAINT))), ..error };
         let refused = error.is_refusal();
         let said = {
             let mut last = self.broker_error.lock();

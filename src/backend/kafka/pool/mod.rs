@@ -1,13 +1,13 @@
 //! The shared Kafka clients: one per namespace, brokers and credentials, replaced when retired, closed when idle.
-//! Time is an argument; whoever owns a [`Clients`] calls `sweep` now and then.
+//! Time is an argument; whoever owns a [`ClientPool`] calls `sweep` now and then.
 
-pub mod renewed;
+pub mod renewing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::admin::{Admin, AdminError, Failure};
 use super::client::{AdminClient, Processes};
@@ -24,13 +24,13 @@ const CLIENT_ID: &str = "stream-pipeline-operator";
 
 /// Who may share a client: the same namespace, the same brokers in any order, the same credentials byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ClientKey {
+pub struct PoolKey {
     namespace: String,
     bootstrap: Vec<String>,
     security: [u8; 32],
 }
 
-impl ClientKey {
+impl PoolKey {
     pub fn new(namespace: &str, bootstrap: &[String], security: &Security) -> Self {
         let mut bootstrap = bootstrap.to_vec();
         bootstrap.sort();
@@ -39,7 +39,7 @@ impl ClientKey {
     }
 }
 
-struct Shared {
+struct PooledClient {
     client: Arc<dyn Admin>,
     since: Instant,
     last_used: Instant,
@@ -48,7 +48,7 @@ struct Shared {
     why: Option<AdminError>,
 }
 
-impl Shared {
+impl PooledClient {
     /// What the others are told while somebody tries once more: brokers that were silent twice would keep each of them waiting.
     /// Once may be a slow moment.
     fn tried(&self) -> Option<AdminError> {
@@ -65,18 +65,19 @@ impl Shared {
     }
 }
 
-pub struct Clients {
+pub struct ClientPool {
     /// A wrong password must not lock an account out, however many pipelines have it.
     max_hold: Duration,
     plain_sasl: bool,
-    shared: Mutex<HashMap<ClientKey, Shared>>,
+    /// Nothing under this lock leaves the map half changed.
+    shared: Mutex<HashMap<PoolKey, PooledClient>>,
     open: Open,
 }
 
 /// Makes a client: for which namespace and brokers, with which dummy group.
 pub type Open = Box<dyn Fn((&str, &[String]), &str, &Security) -> Result<Arc<dyn Admin>, AdminError> + Send + Sync>;
 
-impl Clients {
+impl ClientPool {
     /// `max_hold`: longest pause after refusals.
     pub fn new(processes: Arc<Processes>, max_hold: Duration) -> Self {
         let open = move |at: (&str, &[String]), group: &str, security: &Security| {
@@ -103,8 +104,8 @@ impl Clients {
 
     /// The client for `key`, or a new one. `group` becomes the name of a new client's dummy group, which it never joins: librdkafka
     /// looks its coordinator up, so it should be a group the principal may describe.
-    pub fn get(&self, key: &ClientKey, group: &str, security: &Security, now: Instant) -> Result<Arc<dyn Admin>, AdminError> {
-        let mut shared = self.lock();
+    pub fn get(&self, key: &PoolKey, group: &str, security: &Security, now: Instant) -> Result<Arc<dyn Admin>, AdminError> {
+        let mut shared = self.shared.lock();
         let (mut failed, mut last) = (0, None);
         if let Some(known) = shared.get_mut(key) {
             known.last_used = now;
@@ -122,14 +123,14 @@ impl Clients {
             }
         }
         let client = (self.open)((&key.namespace, &key.bootstrap), group, security)?;
-        let fresh = Shared { client: Arc::clone(&client), since: now, last_used: now, failed, why: last };
+        let fresh = PooledClient { client: Arc::clone(&client), since: now, last_used: now, failed, why: last };
         shared.insert(key.clone(), fresh);
         Ok(client)
     }
 
     /// Lets go of clients that are retired, or that nobody holds and nobody asked for lately.
     pub fn sweep(&self, now: Instant) {
-        self.lock().retain(|_, known| {
+        self.shared.lock().retain(|_, known| {
             if Arc::strong_count(&known.client) > 1 {
                 known.last_used = now;
             }
@@ -141,11 +142,6 @@ impl Clients {
     }
 
     pub fn count(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, Shared>> {
-        // Nothing under this lock leaves the map half changed, so a panic elsewhere does not make it unusable.
-        self.shared.lock()
+        self.shared.lock().len()
     }
 }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use super::admin::{AdminError, BrokerError, KafkaCode};
 use super::librdkafka::{AdminReply, Callbacks, Handle, Ticket, argument, cstring};
-use wire::{Answer, Call, FromProcess, ToProcess};
+use wire::{AdminAnswer, AdminCall, FromProcess, ToProcess};
 
 /// The first argument that makes this binary the process of a Kafka client.
 pub const SUBCOMMAND: &str = "kafka-client";
@@ -28,7 +28,7 @@ pub const SUBCOMMAND: &str = "kafka-client";
 const QUESTION: Duration = Duration::from_secs(30);
 
 enum Msg {
-    Call(u64, Call),
+    Call(u64, AdminCall),
     Token {
         value: String,
         expires: i64,
@@ -210,7 +210,7 @@ impl Process {
         }
     }
 
-    fn submit(&mut self, id: u64, call: &Call) -> io::Result<()> {
+    fn submit(&mut self, id: u64, call: &AdminCall) -> io::Result<()> {
         // No number of a call is too large for a pointer, nor 0: the operator counts them from 1.
         let ticket = Ticket { call: call.name(), id: usize::try_from(id).map_err(io::Error::other)? };
         match self.hand_over(&ticket, call) {
@@ -222,48 +222,48 @@ impl Process {
         }
     }
 
-    fn hand_over(&self, ticket: &Ticket, call: &Call) -> Result<(), AdminError> {
+    fn hand_over(&self, ticket: &Ticket, call: &AdminCall) -> Result<(), AdminError> {
         let group = |name: &str| match name {
             // The broker accepts a group without a name; nobody means it.
             "" => Err(argument(ticket.call, "a group without a name")),
             name => cstring(ticket.call, name),
         };
         match call {
-            Call::DescribeCluster => self.handle.describe_cluster(ticket),
-            Call::DescribeTopics(names) => {
+            AdminCall::DescribeCluster => self.handle.describe_cluster(ticket),
+            AdminCall::DescribeTopics(names) => {
                 let names = names.iter().map(|name| cstring(ticket.call, name)).collect::<Result<Vec<_>, _>>()?;
                 self.handle.describe_topics(ticket, &names)
             }
-            Call::DescribeConsumerGroup(name) => self.handle.describe_group(ticket, &group(name)?),
-            Call::ListGroups(name, left) => {
+            AdminCall::DescribeConsumerGroup(name) => self.handle.describe_group(ticket, &group(name)?),
+            AdminCall::ListGroups(name, left) => {
                 let (inbox, id) = (self.inbox_of.clone(), ticket.id);
                 // Fails only where the main thread has ended.
                 self.handle.list_groups(ticket, group(name)?, *left, move |found| drop(inbox.send(Msg::Listed(id, found))))
             }
-            Call::ListConsumerGroupOffsets { group: name, partitions, require_stable } => {
+            AdminCall::ListConsumerGroupOffsets { group: name, partitions, require_stable } => {
                 self.handle.list_committed(ticket, &group(name)?, partitions.as_deref(), *require_stable)
             }
-            Call::ListOffsets(wanted, isolation) => self.handle.list_offsets(ticket, wanted, *isolation),
-            Call::AlterConsumerGroupOffsets(name, offsets) => self.handle.alter_committed(ticket, &group(name)?, offsets),
+            AdminCall::ListOffsets(wanted, isolation) => self.handle.list_offsets(ticket, wanted, *isolation),
+            AdminCall::AlterConsumerGroupOffsets(name, offsets) => self.handle.alter_committed(ticket, &group(name)?, offsets),
         }
     }
 
     fn answer(&mut self, id: usize, event: &AdminReply) -> io::Result<()> {
         let Some(call) = self.calls.remove(&id) else { return Ok(()) };
         let answer = match call {
-            "DescribeCluster" => event.cluster().map(Answer::Cluster),
-            "DescribeTopics" => event.topics().map(Answer::Topics),
-            "DescribeConsumerGroups" => event.group().map(Answer::Group),
-            "ListGroups" => event.is_listed().map(Answer::Listed),
-            "ListConsumerGroupOffsets" => event.committed().map(|found| Answer::Committed(found.into_iter().collect())),
-            "ListOffsets" => event.listed().map(|found| Answer::Offsets(found.into_iter().collect())),
-            _ => event.altered().map(|found| Answer::Altered(found.into_iter().collect())),
+            "DescribeCluster" => event.cluster().map(AdminAnswer::Cluster),
+            "DescribeTopics" => event.topics().map(AdminAnswer::Topics),
+            "DescribeConsumerGroups" => event.group().map(AdminAnswer::Group),
+            "ListGroups" => event.is_listed().map(AdminAnswer::Listed),
+            "ListConsumerGroupOffsets" => event.committed().map(|found| AdminAnswer::Committed(found.into_iter().collect())),
+            "ListOffsets" => event.listed().map(|found| AdminAnswer::Offsets(found.into_iter().collect())),
+            _ => event.altered().map(|found| AdminAnswer::Altered(found.into_iter().collect())),
         };
         let answer = answer.and_then(|answer| match answer.rows() {
             rows if rows > wire::MAX_ANSWER => Err(AdminError::TooLarge { call, rows }),
             _ => Ok(answer),
         });
-        let (id, rows) = (id as u64, answer.as_ref().map_or(0, Answer::rows));
+        let (id, rows) = (id as u64, answer.as_ref().map_or(0, AdminAnswer::rows));
         let sent = self.link.send(&FromProcess::Answer { id, answer, coordinator_moved: event.coordinator_moved() });
         match sent {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::{ClientKey, Clients};
+use super::{ClientPool, PoolKey};
 use crate::backend::kafka::admin::*;
 use crate::backend::kafka::security::Security;
 use crate::clock::mono;
@@ -16,20 +16,20 @@ use crate::clock::mono;
 /// New ones that one call is made on at most: where each is retired at once, something else is wrong.
 const RENEWALS: u32 = 3;
 
-pub struct Renewed {
+pub struct RenewingClient {
     current: Mutex<Arc<dyn Admin>>,
-    clients: Arc<Clients>,
-    key: ClientKey,
+    clients: Arc<ClientPool>,
+    key: PoolKey,
     group: String,
     security: Security,
 }
 
-impl Renewed {
+impl RenewingClient {
     /// # Errors
-    /// As [`Clients::get`].
+    /// As [`ClientPool::get`].
     pub fn new(
-        clients: &Arc<Clients>,
-        key: ClientKey,
+        clients: &Arc<ClientPool>,
+        key: PoolKey,
         group: &str,
         security: &Security,
         now: std::time::Instant,
@@ -39,7 +39,6 @@ impl Renewed {
     }
 
     fn current(&self) -> Arc<dyn Admin> {
-        // A handle is swapped whole, so a poisoned lock still guards a good one.
         Arc::clone(&self.current.lock())
     }
 
@@ -65,7 +64,7 @@ macro_rules! on_one_that_takes_it {
     };
 }
 
-impl Admin for Renewed {
+impl Admin for RenewingClient {
     fn is_retired(&self) -> bool {
         self.current().is_retired()
     }
@@ -90,15 +89,15 @@ impl Admin for Renewed {
         self.current().process_ended()
     }
 
-    fn describe_cluster(&self, deadline: Duration) -> Call<'_, ClusterDescription> {
+    fn describe_cluster(&self, deadline: Duration) -> AdminFuture<'_, ClusterDescription> {
         on_one_that_takes_it!(self, client => client.describe_cluster(deadline))
     }
 
-    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> Call<'a, Vec<TopicDescription>> {
+    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> AdminFuture<'a, Vec<TopicDescription>> {
         on_one_that_takes_it!(self, client => client.describe_topics(topics, deadline))
     }
 
-    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> Call<'a, GroupIdentity> {
+    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> AdminFuture<'a, GroupIdentity> {
         on_one_that_takes_it!(self, client => client.identify_group(group, deadline))
     }
 
@@ -108,7 +107,7 @@ impl Admin for Renewed {
         partitions: Option<&'a [TopicPartition]>,
         require_stable: bool,
         deadline: Duration,
-    ) -> Call<'a, BTreeMap<TopicPartition, CommittedOffset>> {
+    ) -> AdminFuture<'a, BTreeMap<TopicPartition, CommittedOffset>> {
         on_one_that_takes_it!(self, client => client.list_consumer_group_offsets(group, partitions, require_stable, deadline))
     }
 
@@ -117,7 +116,7 @@ impl Admin for Renewed {
         wanted: &'a [(TopicPartition, OffsetSpec)],
         isolation: IsolationLevel,
         deadline: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
         on_one_that_takes_it!(self, client => client.list_offsets(wanted, isolation, deadline))
     }
 
@@ -126,7 +125,7 @@ impl Admin for Renewed {
         group: &'a str,
         offsets: &'a [OffsetCommit],
         deadline: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
         // Whoever sends waits for the end of the very client that it was sent with (see `Admin::process_ended`).
         let client = self.current();
         Box::pin(async move { client.alter_consumer_group_offsets(group, offsets, deadline).await })
@@ -156,10 +155,10 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
             Ok(Arc::new(AdminClient::new(at, group, "test", security, Arc::clone(&processes))?) as Arc<dyn Admin>)
         };
-        let clients = Arc::new(Clients::opened_by(Box::new(open), Duration::from_secs(1)));
+        let clients = Arc::new(ClientPool::opened_by(Box::new(open), Duration::from_secs(1)));
         let group = KafkaGroup { bootstrap: nobody.clone(), group: "g".to_owned(), tls: None, sasl: None, workloads: Vec::new() };
         let kafka = Kafka::connect(&clients, "n", &group, &security, Duration::from_millis(300), mono()).unwrap();
-        let key = ClientKey::new("n", &nobody, &security);
+        let key = PoolKey::new("n", &nobody, &security);
         clients.get(&key, "g", &security, mono()).unwrap().retire();
         let cause = kafka.activity().await.unwrap_err();
         assert_eq!(cause.reason, Reason::UnexpectedAnswer, "{}", cause.message);
