@@ -45,8 +45,8 @@ impl Clock {
         Some(self.ahead.load(Ordering::Relaxed) / 1000).filter(|gap| *gap != 0)
     }
 
-    /// The API server wrote `date` between these two times of the own clock: its true time is known as exactly as the answer
-    /// was quick, and what was known stays as long as it agrees with that.
+    /// The API server wrote `date` between these two times of the own clock, so the estimate is off by the round-trip time at most. An
+    /// earlier estimate stays as long as it agrees with that.
     fn learn(&self, date: Timestamp, sent: Timestamp, received: Timestamp) {
         let ms = Timestamp::as_millisecond;
         let (least, most) = (ms(date) - ms(received), ms(date) + 999 - ms(sent));

@@ -62,7 +62,7 @@ impl Platform {
                     Ok(kafka) => kafka,
                     Err(cause) => return (Err(cause.clone()), Err(cause)),
                 };
-                let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.hindrance());
+                let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.busy());
                 let exists = committed.as_ref().is_ok_and(|c| !c.is_empty());
                 (activity.and_then(|found| with_workloads(found, busy, exists)), committed)
             }
@@ -78,7 +78,7 @@ impl Platform {
     pub async fn activity_alone(&self, since: Instant) -> Result<Activity, Cause> {
         match self {
             Platform::Kafka { kafka, workloads, .. } => {
-                let (activity, busy) = tokio::join!(made(kafka)?.activity(), workloads.hindrance());
+                let (activity, busy) = tokio::join!(made(kafka)?.activity(), workloads.busy());
                 activity.and_then(|found| with_workloads(found, busy, false))
             }
             Platform::Enos { enos, .. } => made(enos)?.activity(since).await,

@@ -1,6 +1,6 @@
 //! Whether what the watches have told is what the API server holds. A server whose etcd was set back to a snapshot tells a watch
 //! that is ahead of it nothing until it has caught up, and what was written meanwhile never: so the versions are compared now and
-//! then. Believes neither side; whoever asked watches anew.
+//! then. Which of the two is right is not asked: where they differ, the watches are begun anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -60,16 +60,16 @@ pub fn version(object: &impl ResourceExt) -> ((String, String), String) {
 
 /// Resolves once the watches are not to be believed any more, with the reason in words.
 pub async fn disproven(watched: &[Watched<'_>], deadline: Duration) -> String {
-    let mut looks: Vec<Look> = watched.iter().map(|_| Look::default()).collect();
+    let mut comparisons: Vec<Comparison> = watched.iter().map(|_| Comparison::default()).collect();
     for round in 1_u32.. {
         tokio::time::sleep(INTERVAL).await;
-        for (watched, look) in watched.iter().zip(&mut looks) {
+        for (watched, comparison) in watched.iter().zip(&mut comparisons) {
             // Twice in a row: what differs the second time as it did the first is no late event.
             let whole = round >= ALL && round % ALL <= 1;
             let told = (watched.told)();
             // Asked for after that, so that it is at least as new.
             let Ok(Ok(live)) = tokio::time::timeout(deadline, all(watched, whole)).await else { continue };
-            if let Some(why) = look.at(&told, live.newest, whole.then_some(&live.versions)) {
+            if let Some(why) = comparison.at(&told, live.newest, whole.then_some(&live.versions)) {
                 return why;
             }
         }
@@ -90,13 +90,13 @@ async fn all(watched: &Watched<'_>, whole: bool) -> kube::Result<Page> {
 
 /// What was seen so far of one kind.
 #[derive(Default)]
-struct Look {
+struct Comparison {
     newest: u64,
     /// What differed the last time, with the versions as told and as listed: a watch may be a moment late.
     differ: BTreeMap<(String, String), [Option<String>; 2]>,
 }
 
-impl Look {
+impl Comparison {
     fn at(&mut self, told: &Versions, newest: Option<u64>, live: Option<&Versions>) -> Option<String> {
         let ahead = told.values().filter_map(|v| v.parse().ok()).max().unwrap_or(0).max(self.newest);
         if let Some(newest) = newest {
@@ -135,18 +135,20 @@ mod tests {
 
     #[test]
     fn a_version_that_went_back_is_told_at_once() {
-        let mut look = Look::default();
-        assert_eq!(look.at(&versions(&[("a", 5)]), Some(9), None), None);
-        assert_eq!(look.at(&versions(&[("a", 5)]), Some(9), None), None, "at rest");
-        assert!(look.at(&versions(&[("a", 5)]), Some(8), None).is_some_and(|why| why.contains("newest version is 8, and 9 was seen")));
-        assert!(Look::default().at(&versions(&[("a", 10)]), Some(9), None).is_some(), "what was told is newer");
-        assert_eq!(Look::default().at(&versions(&[("a", 10)]), None, None), None, "versions of another make prove nothing");
+        let mut comparison = Comparison::default();
+        assert_eq!(comparison.at(&versions(&[("a", 5)]), Some(9), None), None);
+        assert_eq!(comparison.at(&versions(&[("a", 5)]), Some(9), None), None, "at rest");
+        assert!(
+            comparison.at(&versions(&[("a", 5)]), Some(8), None).is_some_and(|why| why.contains("newest version is 8, and 9 was seen"))
+        );
+        assert!(Comparison::default().at(&versions(&[("a", 10)]), Some(9), None).is_some(), "what was told is newer");
+        assert_eq!(Comparison::default().at(&versions(&[("a", 10)]), None, None), None, "versions of another make prove nothing");
     }
 
     #[test]
     fn what_differs_only_for_a_moment_is_no_reason() {
-        let mut look = Look::default();
-        let mut at = |told: &[(&str, u64)], live: &[(&str, u64)]| look.at(&versions(told), Some(20), Some(&versions(live)));
+        let mut comparison = Comparison::default();
+        let mut at = |told: &[(&str, u64)], live: &[(&str, u64)]| comparison.at(&versions(told), Some(20), Some(&versions(live)));
         assert_eq!(at(&[("a", 5)], &[("a", 6)]), None);
         assert_eq!(at(&[("a", 6)], &[("a", 7)]), None, "the watch goes on");
         assert_eq!(at(&[("a", 7)], &[("a", 7), ("b", 8)]), None);

@@ -11,7 +11,7 @@ use crate::domain::Cause;
 /// What gives the operator's account most of its rights.
 pub const CHART: &str = "the rights in the chart's ClusterRole are needed";
 
-/// Of what no person has to put right in the object.
+/// How a message ends where nothing in the object is to be corrected.
 const AGAIN: &str = "It is tried again; if it stays, look at the API server";
 
 /// Why a call to the API server failed. `right`: what gives the operator's account the right to it.

@@ -68,12 +68,12 @@ impl Workloads {
     ///
     /// # Errors
     /// One cannot be read: it or its kind does not exist, a right is missing, the API server does not answer.
-    pub async fn hindrance(&self) -> Result<Option<Cause>, Cause> {
+    pub async fn busy(&self) -> Result<Option<Cause>, Cause> {
         let mut busy = Vec::new();
         for at in &self.references {
             let scale = self.look(at).await?;
             if scale.wanted > 0 || scale.running > 0 {
-                busy.push(self.told(&scale).await);
+                busy.push(self.describe(&scale).await);
             }
         }
         let text = || format!("{} at work: {}", if busy.len() == 1 { "a workload is" } else { "workloads are" }, words::some_of(&busy));
@@ -83,7 +83,7 @@ impl Workloads {
     /// The counts to come back to. Refused where an autoscaler would set them again.
     ///
     /// # Errors
-    /// As [`Workloads::hindrance`]; `AutoscalerActive`.
+    /// As [`Workloads::busy`]; `AutoscalerActive`.
     pub async fn counts(&self) -> Result<Vec<ScaledWorkload>, Cause> {
         let mut counts = Vec::new();
         for at in &self.references {
@@ -104,7 +104,7 @@ impl Workloads {
     /// Where the workloads of a record stand: up where none that ran is at 0.
     ///
     /// # Errors
-    /// As [`Workloads::hindrance`].
+    /// As [`Workloads::busy`].
     pub async fn state(&self, before: &[ScaledWorkload]) -> Result<RunState, Cause> {
         let (mut down, mut up, mut other) = (false, false, Vec::new());
         for was in before.iter().filter(|w| w.replicas > 0) {
@@ -132,7 +132,7 @@ impl Workloads {
     /// What scales all that ran to 0, but for a count that somebody else has set since it was recorded: it would be lost.
     ///
     /// # Errors
-    /// As [`Workloads::hindrance`].
+    /// As [`Workloads::busy`].
     pub async fn stopping(&self, before: &[ScaledWorkload]) -> Result<Scaling<'_>, Cause> {
         self.scaling(before, |scale, was| (scale.wanted == was).then_some(0)).await
     }
@@ -140,7 +140,7 @@ impl Workloads {
     /// What scales those that are at 0 back to what they had.
     ///
     /// # Errors
-    /// As [`Workloads::hindrance`].
+    /// As [`Workloads::busy`].
     pub async fn starting(&self, before: &[ScaledWorkload]) -> Result<Scaling<'_>, Cause> {
         self.scaling(before, |scale, was| (scale.wanted == 0).then_some(was)).await
     }
@@ -178,7 +178,7 @@ impl Workloads {
     }
 
     /// "Deployment turbine (2 replicas, 0 ready: it starts, or crash-loops)".
-    async fn told(&self, scale: &Scale) -> String {
+    async fn describe(&self, scale: &Scale) -> String {
         let (kind, name) = (&scale.at.kind, &scale.at.name);
         if scale.wanted == 0 {
             return format!("{kind} {name} (scaled to 0, {} still there)", scale.running);

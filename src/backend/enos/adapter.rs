@@ -1,4 +1,4 @@
-//! One EnOS pipeline, for one pass: both ports, in the words of `domain`. Every failure is named here; nothing is decided.
+//! One EnOS pipeline, for one pass: both ports, in the terms of `domain`. Every failure gets its reason here; nothing is decided.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

@@ -112,7 +112,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// A token to use now. Every failure is from before the call it was for.
+    /// A token to use now. A failure here means that the call which needs the token was not sent.
     pub(super) async fn get(&self, ask: &impl TokenService) -> Result<Arc<Token>, Failure> {
         let came = mono();
         let mut state = self.state.lock().await;

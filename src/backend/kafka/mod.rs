@@ -1,5 +1,5 @@
-//! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the words of `domain`.
-//! Every failure is named here; nothing is decided.
+//! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the terms of `domain`.
+//! Every failure gets its reason here; nothing is decided.
 
 pub mod admin;
 pub mod client;

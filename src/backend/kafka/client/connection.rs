@@ -22,7 +22,7 @@ const STUCK: Duration = Duration::from_secs(3);
 /// What is kept of a process's last words, in bytes.
 const LAST_WORDS: u64 = 4096;
 
-/// Why a process is reason.
+/// Why a process is ended.
 pub(super) enum EndReason {
     /// Nobody needs it any more.
     Unneeded,
@@ -73,7 +73,7 @@ impl Connection {
     /// Kills the process and waits until it is gone. None: that was wanted.
     pub(super) async fn end(mut self, reason: EndReason) -> Option<Ended> {
         let status = match reason {
-            // What it died of is known in a moment.
+            // It is ending by itself: its exit status comes in a moment.
             EndReason::Closed => tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await.ok().and_then(Result::ok),
             EndReason::Unneeded | EndReason::Misbehaved(_) => None,
         };
@@ -84,12 +84,12 @@ impl Connection {
         let how = match (reason, status) {
             (EndReason::Unneeded, _) => return None,
             (EndReason::Misbehaved(what), _) => what,
-            (EndReason::Closed, Some(status)) => told(status),
+            (EndReason::Closed, Some(status)) => describe(status),
             (EndReason::Closed, None) => "it hung up".to_owned(),
         };
         let mut last_words = Vec::new();
         if let Some(stderr) = self.stderr.take() {
-            // What it could not say any more is not there; its end closed the pipe.
+            // The pipe ends where the process did.
             let _ = BufReader::new(stderr).take(LAST_WORDS).read_to_end(&mut last_words).await;
         }
         Some(Ended { how, status, last_words: String::from_utf8_lossy(&last_words).trim().to_owned() })
@@ -97,7 +97,7 @@ impl Connection {
 }
 
 /// "signal 6", "exit code 1".
-fn told(status: ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => format!("signal {signal}"),
         (None, Some(code)) => format!("exit code {code}"),
@@ -105,7 +105,7 @@ fn told(status: ExitStatus) -> String {
     }
 }
 
-/// Why a process that reads nothing is ended. Where it is gone already, reading from it says so next.
+/// Ends a process that reads nothing. Where writing failed because it has ended, reading from it tells so next.
 pub(super) fn stuck(sent: io::Result<()>) -> Option<EndReason> {
     let error = sent.err()?;
     (error.kind() == io::ErrorKind::TimedOut).then(|| EndReason::Misbehaved(format!("it took nothing for {} s", STUCK.as_secs())))

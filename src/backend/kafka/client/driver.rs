@@ -1,5 +1,5 @@
 //! The operator's side of one client's process: starts it, hands calls reason, takes the answers, keeps the deadlines, answers what the
-//! process commands, and ends it. A client whose call missed its deadline, or that asked the wrong coordinator, is retired: it takes
+//! process commands, and ends it. A client whose call missed its deadline, or that call the wrong coordinator, is retired: it takes
 //! no new calls, and its process is killed when the last one in flight is answered or overdue. Nothing the process says is trusted.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use crate::backend::kafka::admin::{AdminError, BrokerError, CallName, KafkaCode}
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 use crate::backend::kafka::process::wire::{self, AdminAnswer, AdminCall, FromProcess, MAX_ADDRESSES, ToProcess};
 
-/// Most names that are looked up at once for one process; so many more wait for their turn: each broker of a cluster may ask.
+/// Most names that are looked up at once for one process, and most that wait to be: each broker of a cluster may ask for one.
 const LOOKUPS: usize = 8;
 const WAITING_LOOKUPS: usize = 1024;
 
@@ -29,7 +29,7 @@ const IDLE_WHEN_CONTENDED: Duration = Duration::from_secs(1);
 
 pub(super) enum Command {
     Call(QueuedCall),
-    /// Look at the flag.
+    /// The client was retired: see whether its process is still needed.
     Wake,
 }
 
@@ -101,9 +101,9 @@ impl Driver {
         }
         self.shared.retire();
         commands.close();
-        while let Ok(ask) = commands.try_recv() {
-            if let Command::Call(asked) = ask {
-                let _ = asked.reply.send(Err(AdminError::Retired));
+        while let Ok(command) = commands.try_recv() {
+            if let Command::Call(call) = command {
+                let _ = call.reply.send(Err(AdminError::Retired));
             }
         }
     }
@@ -131,8 +131,8 @@ impl Driver {
                         return None;
                     }
                 },
-                ask = commands.recv() => match ask {
-                    Some(Command::Call(asked)) => self.enqueue(asked),
+                command = commands.recv() => match command {
+                    Some(Command::Call(call)) => self.enqueue(call),
                     Some(Command::Wake) => {}
                     None => return None,
                 },
@@ -154,7 +154,7 @@ impl Driver {
         Some((connection, sent))
     }
 
-    /// Until it is reason.
+    /// Until the process is to be ended; gives the reason.
     async fn serve(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>, connection: &mut Connection) -> EndReason {
         let (mut lookups, turns) = (FuturesUnordered::new(), Arc::new(Semaphore::new(LOOKUPS)));
         let (tokens_to, mut tokens) = mpsc::channel::<Result<Token, NoToken>>(1);
@@ -178,10 +178,10 @@ impl Driver {
                     // One that dies before it has read everything resets the connection.
                     Some(Err(_)) | None => return EndReason::Closed,
                 },
-                ask = commands.recv(), if open => {
-                    match ask {
-                        Some(Command::Call(asked)) => {
-                            self.enqueue(asked);
+                command = commands.recv(), if open => {
+                    match command {
+                        Some(Command::Call(call)) => {
+                            self.enqueue(call);
                             let id = self.last_id;
                             if let Some(stuck) = stuck(self.hand_over(connection, id).await) {
                                 return stuck;
@@ -261,13 +261,13 @@ impl Driver {
         }
     }
 
-    fn enqueue(&mut self, asked: QueuedCall) {
+    fn enqueue(&mut self, call: QueuedCall) {
         if self.shared.is_retired() {
-            let _ = asked.reply.send(Err(AdminError::Retired));
+            let _ = call.reply.send(Err(AdminError::Retired));
             return;
         }
         self.last_id += 1;
-        let QueuedCall { call, after, deadline, reply } = asked;
+        let QueuedCall { call, after, deadline, reply } = call;
         self.pending.insert(self.last_id, Pending { name: call.name(), call: Some(call), after, deadline, reply });
     }
 
@@ -290,7 +290,7 @@ impl Driver {
         connection.write(bytes).await
     }
 
-    /// What is asked is larger than a message.
+    /// What is call is larger than a message.
     fn refuse(&mut self, id: u64) {
         let Some(pending) = self.pending.remove(&id) else { return };
         let reason = format!("a request of more than {} MiB; select fewer topics or partitions", wire::MAX_FRAME >> 20);

@@ -1,5 +1,6 @@
-//! What the processes of Kafka clients weigh together. Each has a limit of its own (`process::lockdown`); but several, each flooded by its
-//! broker, would fill the container all the same, and there the kernel ends the operator with them. So the largest is ended before.
+//! The memory that the processes of all Kafka clients take together. Each has a limit of its own (`process::lockdown`); but several, each
+//! flooded by its broker, would fill the container all the same, and there the kernel ends the operator with them. So the largest is ended
+//! before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,22 +17,23 @@ type Watched = HashMap<u32, watch::Sender<Option<String>>>;
 
 pub(super) struct MemoryWatch {
     /// Bytes.
-    most: Option<u64>,
-    on: Mutex<Watched>,
+    limit: Option<u64>,
+    /// Every change under this lock is complete in itself.
+    processes: Mutex<Watched>,
 }
 
-/// A process on the memory; taken off when dropped.
+/// A process whose memory counts, until this is dropped.
 pub(super) struct WatchedProcess {
     memory: Arc<MemoryWatch>,
     pid: u32,
-    told: watch::Receiver<Option<String>>,
+    verdict: watch::Receiver<Option<String>>,
 }
 
 impl MemoryWatch {
     /// To be called inside of a runtime.
-    pub(super) fn new(most: Option<u64>) -> Arc<Self> {
-        let memory = Arc::new(Self { most, on: Mutex::default() });
-        if let Some(most) = most {
+    pub(super) fn new(limit: Option<u64>) -> Arc<Self> {
+        let memory = Arc::new(Self { limit, processes: Mutex::default() });
+        if let Some(limit) = limit {
             let watching = Arc::downgrade(&memory);
             tokio::spawn(async move {
                 let mut tick = tokio::time::interval(PERIOD);
@@ -39,7 +41,7 @@ impl MemoryWatch {
                 loop {
                     tick.tick().await;
                     let Some(memory) = watching.upgrade() else { return };
-                    memory.check(most, private_bytes);
+                    memory.check(limit, private_bytes);
                 }
             });
         }
@@ -47,43 +49,37 @@ impl MemoryWatch {
     }
 
     pub(super) fn watch(self: &Arc<Self>, pid: u32) -> WatchedProcess {
-        let (tell, told) = watch::channel(None);
-        if self.most.is_some() {
-            self.with(|on| on.insert(pid, tell));
+        let (tell, verdict) = watch::channel(None);
+        if self.limit.is_some() {
+            self.processes.lock().insert(pid, tell);
         }
-        WatchedProcess { memory: Arc::clone(self), pid, told }
+        WatchedProcess { memory: Arc::clone(self), pid, verdict }
     }
 
-    /// Ends the heaviest where all are too heavy. One that was told already is on its way out, and weighs until it is gone.
-    fn check(&self, most: u64, weight_of: impl Fn(u32) -> Option<u64>) {
-        self.with(|on| {
-            let weights: Vec<(u32, u64)> = on.keys().filter_map(|pid| Some((*pid, weight_of(*pid)?))).collect();
-            let all = weights.iter().fold(0_u64, |sum, (_, weight)| sum.saturating_add(*weight));
-            let leaving = on.values().any(|tell| tell.borrow().is_some());
-            if all <= most || leaving {
-                return;
-            }
-            let Some((pid, weight)) = weights.into_iter().max_by_key(|(_, weight)| *weight) else { return };
-            let (took, most) = (weight >> 20, most >> 20);
-            let why = format!("it took {took} MiB while all Kafka clients together took more than the {most} MiB they may");
-            if let Some(tell) = on.get(&pid) {
-                tell.send_replace(Some(why));
-            }
-        });
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut Watched) -> T) -> T {
-        // Every change under this lock is complete in itself.
-        change(&mut self.on.lock())
+    /// Has the largest ended where all together are over the limit; not while one that is being ended still takes its memory.
+    fn check(&self, limit: u64, size_of: impl Fn(u32) -> Option<u64>) {
+        let processes = self.processes.lock();
+        let sizes: Vec<(u32, u64)> = processes.keys().filter_map(|pid| Some((*pid, size_of(*pid)?))).collect();
+        let all = sizes.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
+        let leaving = processes.values().any(|tell| tell.borrow().is_some());
+        if all <= limit || leaving {
+            return;
+        }
+        let Some((pid, size)) = sizes.into_iter().max_by_key(|(_, size)| *size) else { return };
+        let (took, limit) = (size >> 20, limit >> 20);
+        let why = format!("it took {took} MiB while all Kafka clients together took more than the {limit} MiB they may");
+        if let Some(tell) = processes.get(&pid) {
+            tell.send_replace(Some(why));
+        }
     }
 }
 
 impl WatchedProcess {
     /// Resolves when it is to be ended, with why.
     pub(super) async fn over_limit(&mut self) -> String {
-        match self.told.wait_for(Option::is_some).await.map(|why| why.clone()) {
+        match self.verdict.wait_for(Option::is_some).await.map(|why| why.clone()) {
             Ok(Some(why)) => why,
-            // Nobody weighs it.
+            // There is no limit.
             _ => std::future::pending().await,
         }
     }
@@ -91,7 +87,7 @@ impl WatchedProcess {
 
 impl Drop for WatchedProcess {
     fn drop(&mut self) {
-        self.memory.with(|on| on.remove(&self.pid));
+        self.memory.processes.lock().remove(&self.pid);
     }
 }
 
@@ -114,16 +110,16 @@ mod tests {
     async fn the_heaviest_goes_and_one_at_a_time() {
         let memory = MemoryWatch::new(Some(100 * MIB));
         let (mut small, mut large, mut middle) = (memory.watch(1), memory.watch(2), memory.watch(3));
-        let weight = |pid: u32| [None, Some(30 * MIB), Some(50 * MIB), Some(40 * MIB)].get(pid as usize).copied().flatten();
-        memory.check(120 * MIB, weight);
+        let size = |pid: u32| [None, Some(30 * MIB), Some(50 * MIB), Some(40 * MIB)].get(pid as usize).copied().flatten();
+        memory.check(120 * MIB, size);
         assert!(large.over_limit().now_or_never().is_none(), "as much as there may be");
-        memory.check(100 * MIB, weight);
+        memory.check(100 * MIB, size);
         let why = large.over_limit().now_or_never().expect("it has to go");
         assert_eq!(why, "it took 50 MiB while all Kafka clients together took more than the 100 MiB they may");
-        memory.check(10 * MIB, weight);
+        memory.check(10 * MIB, size);
         assert!(small.over_limit().now_or_never().is_none() && middle.over_limit().now_or_never().is_none(), "it is still there");
         drop(large);
-        memory.check(60 * MIB, weight);
+        memory.check(60 * MIB, size);
         assert!(middle.over_limit().now_or_never().is_some() && small.over_limit().now_or_never().is_none());
     }
 

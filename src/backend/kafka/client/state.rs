@@ -1,4 +1,4 @@
-//! What a client's driver and its callers both see.
+//! What is known of one client, by its driver and its callers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use crate::backend::kafka::connecting;
 use crate::domain::words;
 use crate::endpoints::EndpointNotAllowed;
 
-/// A quota delays what follows by no more than its window, a second; the default has ten more.
+/// For so long after a broker has said that it throttles, a call may be late for it: a quota's window is a second, and by default there are
+/// eleven.
 const THROTTLED: Duration = Duration::from_secs(11);
 
 /// Hosts whose refusal is remembered; brokers may advertise any number.
@@ -25,7 +26,7 @@ const COMPLAINT: usize = 2048;
 #[derive(Default)]
 pub(super) struct ClientState {
     retired: AtomicBool,
-    /// A broker has answered a call: it took us for who we are.
+    /// A broker has answered a call, so it has accepted the credentials.
     answered: AtomicBool,
     failure: Mutex<Option<Failure>>,
     broker_error: Mutex<Option<BrokerError>>,

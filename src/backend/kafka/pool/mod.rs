@@ -49,14 +49,14 @@ struct PooledClient {
 }
 
 impl PooledClient {
-    /// What the others are told while somebody tries once more: brokers that were silent twice would keep each of them waiting.
-    /// Once may be a slow moment.
-    fn tried(&self) -> Option<AdminError> {
+    /// The last failure, for all others while one caller tries once more: with brokers that were silent twice in a row each of them would
+    /// wait until its deadline. One time-out is not yet an outage.
+    fn failure_while_tried(&self) -> Option<AdminError> {
         let tried = self.failed > 1 && !self.client.has_answered() && Arc::strong_count(&self.client) > 1;
         self.why.clone().filter(|_| tried)
     }
 
-    /// How long after its failure no other is made. What is silent may answer again at any time.
+    /// How long after its failure no other client is made. Brokers that were silent may answer again at any time, so none then.
     fn hold(&self, why: &AdminError, longest: Duration) -> Duration {
         match why {
             AdminError::Refused(_) | AdminError::ClientGone { .. } => backoff(FIRST_HOLD, self.failed, longest),
@@ -110,7 +110,7 @@ impl ClientPool {
         if let Some(known) = shared.get_mut(key) {
             known.last_used = now;
             if !known.client.is_retired() {
-                return known.tried().map_or_else(|| Ok(Arc::clone(&known.client)), Err);
+                return known.failure_while_tried().map_or_else(|| Ok(Arc::clone(&known.client)), Err);
             }
             if let Some(Failure { at, why }) = known.client.failure() {
                 if now < at + known.hold(&why, self.max_hold) {

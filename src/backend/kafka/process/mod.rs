@@ -56,10 +56,10 @@ pub fn main() -> ExitCode {
 fn serve(open_doors: Vec<String>) -> io::Result<()> {
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let ToProcess::Open { settings } = wire::read(&mut socket)? else { return Err(io::Error::other("the first message is no Open")) };
-    let (inbox_of, inbox) = channel();
+    let (to_main, inbox) = channel();
     let link = Arc::new(Link { socket: Mutex::new(socket.try_clone()?), questions: Mutex::default() });
     let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let waker = inbox_of.clone();
+    let waker = to_main.clone();
     let (filter, names, throttled) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
     let callbacks = Callbacks {
         may_connect: Box::new(move |host, address| filter.may_connect(host, address)),
@@ -79,14 +79,14 @@ fn serve(open_doors: Vec<String>) -> io::Result<()> {
     };
     link.send(&FromProcess::Opened { made, open_doors })?;
     let Some(handle) = handle else { return Ok(()) };
-    let (to_main, questions) = (inbox_of.clone(), Arc::clone(&link));
+    let (receiver_to_main, questions) = (to_main.clone(), Arc::clone(&link));
     std::thread::Builder::new().name("operator".into()).spawn(move || {
         // Without the operator there is nothing left to do, and what was not handed to the kernel must not be sent any more.
-        if receive(socket, &to_main, &questions).is_err() {
+        if receive(socket, &receiver_to_main, &questions).is_err() {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
     })?;
-    Process { handle, link, inbox_of, calls: HashMap::new() }.run(&inbox)
+    Process { handle, link, to_main, calls: HashMap::new() }.run(&inbox)
 }
 
 /// Takes what the operator says to where it is waited for. Ends only by an error.
@@ -176,7 +176,7 @@ impl Link {
 struct Process {
     handle: Handle,
     link: Arc<Link>,
-    inbox_of: Sender<Msg>,
+    to_main: Sender<Msg>,
     /// Which call an event's id answers.
     calls: HashMap<usize, &'static str>,
 }
@@ -236,7 +236,7 @@ impl Process {
             }
             AdminCall::DescribeConsumerGroup(name) => self.handle.describe_group(ticket, &group(name)?),
             AdminCall::ListGroups(name, left) => {
-                let (inbox, id) = (self.inbox_of.clone(), ticket.id);
+                let (inbox, id) = (self.to_main.clone(), ticket.id);
                 // Fails only where the main thread has ended.
                 self.handle.list_groups(ticket, group(name)?, *left, move |found| drop(inbox.send(Msg::Listed(id, found))))
             }
