@@ -35,7 +35,7 @@ pub(super) enum CallClass {
     Token,
 }
 
-/// Why there is no place.
+/// Why a call may not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotAdmitted {
     /// The client's pause ends after the deadline; so long it still lasts.

@@ -1,4 +1,4 @@
-//! E08: every documented code, code by code and call by call, against the table of `api/code.rs`.
+//! E08: every documented code, code by code and call by call, against the table of `backend/enos/codes.rs`.
 //!
 //! Each code has a platform of its own, so that what one says of tokens or pace does not reach its neighbours.
 

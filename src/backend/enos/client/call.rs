@@ -1,4 +1,4 @@
-//! One call from waiting for its place to the judged answer: place, token, turn, signature, exchange, judgement.
+//! One call from its admission to its judged answer: a place in flight, token, turn, signature, exchange, judgement.
 
 use reqwest::Method;
 use serde_json::json;
