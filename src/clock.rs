@@ -45,8 +45,8 @@ impl Clock {
         Some(self.ahead.load(Ordering::Relaxed) / 1000).filter(|gap| *gap != 0)
     }
 
-    /// The API server wrote `date` between these two times of the own clock: its true time is known as exactly as the answer
-    /// was quick, and what was known stays as long as it agrees with that.
+    /// The API server wrote `date` between these two times of the own clock, so the estimate is off by the round-trip time at most. An
+    /// earlier estimate stays as long as it agrees with that.
     fn learn(&self, date: Timestamp, sent: Timestamp, received: Timestamp) {
         let ms = Timestamp::as_millisecond;
         let (least, most) = (ms(date) - ms(received), ms(date) + 999 - ms(sent));
@@ -112,8 +112,9 @@ where
         Box::pin(async move {
             let answer = answer.await?;
             let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-            if let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
-                clock.learn(date.timestamp(), sent, (clock.own)());
+            let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).and_then(|date| Timestamp::try_from(date).ok());
+            if let Some(date) = date {
+                clock.learn(date, sent, (clock.own)());
             }
             Ok(answer)
         })

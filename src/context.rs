@@ -10,22 +10,22 @@ use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{BackendIdentity, Mechanism, OffsetResetRecord, PIPELINE_LABEL, Reason, Sasl, StreamPipeline, WorkloadReference};
-use crate::backend::enos::{Enos, Gateways};
+use crate::backend::enos::{Enos, EnosPlatform};
 use crate::backend::kafka::Kafka;
-use crate::backend::kafka::clients::Clients;
 use crate::backend::kafka::oauth::TokenSource;
+use crate::backend::kafka::pool::ClientPool;
 use crate::backend::kafka::security::{Certificates, Login, Security};
-use crate::backend::workload::{Kinds, Workloads};
 use crate::backend::{Platform, http};
 use crate::clock::Clock;
-use crate::definitions::Definitions;
 use crate::domain::{
     Backend, Cause, Decision, Desired, EnosPipeline, Identity, KafkaGroup, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere,
 };
+use crate::kubernetes::crds::Definitions;
+use crate::kubernetes::secrets::{Secrets, text};
+use crate::kubernetes::workloads::{Kinds, Workloads};
 use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
 use crate::record_store::RecordStore;
-use crate::secrets::{Secrets, text};
 
 /// Keys of the Secret of an EnOS application.
 const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];
@@ -41,8 +41,9 @@ pub struct Context {
     pub records: Store<PartialObjectMeta<OffsetResetRecord>>,
     pub pipelines: Store<DeserializeGuard<StreamPipeline>>,
     pub process_state: Arc<ProcessState>,
-    pub kafka: Arc<Clients>,
-    pub enos: Arc<Gateways>,
+    pub kafka: Arc<ClientPool>,
+    pub enos: Arc<EnosPlatform>,
+    pub http: http::HttpPolicy,
     pub secrets: Secrets,
     pub kinds: Kinds,
     pub definitions: Definitions,
@@ -169,8 +170,7 @@ impl Context {
                 client_secret: text(name, "clientSecret", secret)?.into(),
                 scope: sasl.scope.clone(),
                 ca_pem,
-                policy: Arc::clone(self.enos.policy()),
-                allow_plain_http: self.enos.allows_plain_http(),
+                policy: self.http.clone(),
                 // A call that waits for a token ends after it, so that the reason is known then.
                 deadline: self.timing.call_deadline * 3 / 4,
             }));

@@ -19,23 +19,25 @@ use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{OPERATOR, OffsetResetRecord, StreamPipeline};
-use crate::api_server::ApiServer;
-use crate::backend::endpoints::EndpointPolicy;
-use crate::backend::enos::Gateways;
-use crate::backend::kafka::clients::{Bounds, Clients, Processes};
-use crate::backend::workload::Kinds;
+use crate::backend::enos::EnosPlatform;
+use crate::backend::http::HttpPolicy;
+use crate::backend::kafka::client::{Bounds, Processes};
+use crate::backend::kafka::pool::ClientPool;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::decide::decide;
-use crate::definitions::Definitions;
-use crate::fresh::{self, Watched, version};
+use crate::endpoints::EndpointPolicy;
+use crate::kubernetes::api_server::ApiServer;
+use crate::kubernetes::crds::Definitions;
+use crate::kubernetes::fresh::{self, Watched, version};
+use crate::kubernetes::refusal;
+use crate::kubernetes::secrets::Secrets;
+use crate::kubernetes::workloads::Kinds;
 use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
 use crate::reconcile::reconcile;
 use crate::record_store::RecordStore;
-use crate::refusal;
-use crate::secrets::Secrets;
 use crate::server::Ready;
 use crate::unreadable;
 
@@ -63,9 +65,10 @@ pub async fn run(
     let program = std::path::PathBuf::from("/proc/self/exe");
     let bounds = Bounds { most: config.kafka_clients.into(), memory: config.memory_limit.map(|bytes| bytes / 4 * 3) };
     let processes = Processes::new(program, bounds, Arc::clone(&policy), Arc::clone(&metrics))?;
-    let kafka = Clients::new(processes, config.timing().max_backoff).allowing_plain_sasl(config.allow_plain_sasl);
+    let kafka = ClientPool::new(processes, config.timing().max_backoff).allowing_plain_sasl(config.allow_plain_sasl);
     let kafka = Arc::new(kafka);
-    let enos = Arc::new(Gateways::new(policy, config.allow_plain_http, config.timing().call_deadline, clock.clone()));
+    let http = HttpPolicy { endpoints: policy, allow_plain_http: config.allow_plain_http };
+    let enos = Arc::new(EnosPlatform::new(http.clone(), config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation()?;
     let process_state = Arc::new(ProcessState::new(instance.clone()));
@@ -90,6 +93,7 @@ pub async fn run(
             process_state: Arc::clone(&process_state),
             kafka: Arc::clone(&kafka),
             enos: Arc::clone(&enos),
+            http: http.clone(),
             kinds: Kinds::default(),
             definitions: definitions.clone(),
             secrets: Secrets::new(client.clone(), config.timing().call_deadline),
@@ -192,7 +196,7 @@ fn watch_records(
 }
 
 /// Closes idle clients, and tells what is measured now and then.
-async fn sweep(clients: Arc<Clients>, gateways: Arc<Gateways>, clock: Clock, metrics: Arc<Metrics>, shutdown: CancellationToken) {
+async fn sweep(clients: Arc<ClientPool>, gateways: Arc<EnosPlatform>, clock: Clock, metrics: Arc<Metrics>, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
         clients.sweep(Instant::now());

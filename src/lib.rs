@@ -4,33 +4,29 @@
 
 #![deny(unsafe_code)]
 
-pub mod api_server;
 pub mod backend;
+pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod context;
 pub mod controller;
-pub mod definitions;
+pub mod endpoints;
 /// What the tests of `decide` look at, for those of this crate.
 #[cfg(test)]
 #[path = "../crates/core/src/decide/tests/fixtures.rs"]
 mod fixtures;
-pub mod fresh;
+pub mod kubernetes;
 #[cfg(test)]
 mod messages;
 pub mod metrics;
 pub mod observe;
-pub mod pem;
 pub mod perform;
 pub mod process_state;
 pub mod reconcile;
 pub mod record_store;
-pub mod refusal;
 pub mod report;
-pub mod secrets;
 pub mod server;
 pub mod telemetry;
-pub mod uninstall;
 pub mod unreadable;
 
 #[cfg(test)]

@@ -7,12 +7,13 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory, FromArgMatches};
-use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
 use stream_pipeline_operator::backend::kafka::process;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::config::{Command, Config};
+use stream_pipeline_operator::endpoints::EndpointPolicy;
+use stream_pipeline_operator::kubernetes::{api_server, uninstall};
 use stream_pipeline_operator::metrics::Metrics;
-use stream_pipeline_operator::{api_server, controller, server, telemetry, uninstall};
+use stream_pipeline_operator::{controller, server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 

@@ -1,8 +1,8 @@
 //! What is counted. No object names in labels.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -94,7 +94,7 @@ impl Metrics {
     /// The OpenMetrics text.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let registry = self.registry.lock();
         // Writing into a String does not fail.
         let _ = encode(&mut text, &registry);
         text

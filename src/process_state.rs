@@ -2,12 +2,13 @@
 //! Lost at a restart on purpose: whoever starts anew only looks (protocol.md).
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::api::{BackendIdentity, LagSample, OffsetResetRecord, RecordPhase, RecordedPlan, Writer};
 use crate::domain::{Cause, Committed, Identity, Now, PlanState, Quiet, RecordView, RunStateCall, RunStateCalls, SendOutcome};
@@ -116,8 +117,8 @@ impl ProcessState {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Every change below is complete in itself, so a poisoned lock still guards a consistent state.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every change below is complete in itself: also a panic under this lock leaves a consistent state.
+        self.inner.lock()
     }
 
     /// Names the next plan of this process, and counts its window from now: call it just before the write.

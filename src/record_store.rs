@@ -18,8 +18,8 @@ use crate::api::{
 use crate::clock;
 use crate::domain::names::backend_label;
 use crate::domain::{Cause, Identity, RecordView, words};
+use crate::kubernetes::refusal;
 use crate::process_state::ProcessState;
-use crate::refusal;
 
 /// Access to records, and the live read of their StreamPipeline.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as Turn, Poll, ready};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -44,29 +44,32 @@ pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, ready: Ready, shut
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(async move || (text, metrics.text())));
-    axum::serve(Brief::new(listener), app).with_graceful_shutdown(shutdown.cancelled_owned()).await.context("serving probes and metrics")
+    axum::serve(BoundedListener::new(listener), app)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+        .context("serving probes and metrics")
 }
 
 /// A probe takes a second, a scrape no longer than Prometheus' default.
 const LIFETIME: Duration = Duration::from_secs(10);
 
 /// About 32 MiB. One more is closed at once.
-const MOST: usize = 2048;
+const MAX_CONNECTIONS: usize = 2048;
 
 /// A listener whose connections end by themselves.
-struct Brief {
+struct BoundedListener {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     lifetime: Duration,
 }
 
-impl Brief {
+impl BoundedListener {
     fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(MOST)), lifetime: LIFETIME }
+        Self { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)), lifetime: LIFETIME }
     }
 }
 
-impl Listener for Brief {
+impl Listener for BoundedListener {
     type Io = Connection;
     type Addr = SocketAddr;
 
@@ -74,9 +77,9 @@ impl Listener for Brief {
         loop {
             // axum's own waits out a lack of file descriptors.
             let (stream, address) = Listener::accept(&mut self.listener).await;
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 let end = Box::pin(sleep(self.lifetime));
-                return (Connection { stream, end, _place: place }, address);
+                return (Connection { stream, end, _permit: permit }, address);
             }
         }
     }
@@ -86,43 +89,43 @@ impl Listener for Brief {
     }
 }
 
-/// Fails once its time is over.
+/// Every read and write fails once its time is over.
 struct Connection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn poll_end(&mut self, turn: &mut Turn<'_>) -> Poll<io::Error> {
-        ready!(self.end.as_mut().poll(turn));
+    fn poll_end(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Error> {
+        ready!(self.end.as_mut().poll(cx));
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, turn: &mut Turn<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(over) = self.poll_end(turn) {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(over) = self.poll_end(cx) {
             return Poll::Ready(Err(over));
         }
-        Pin::new(&mut self.stream).poll_read(turn, buffer)
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, turn: &mut Turn<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(over) = self.poll_end(turn) {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(over) = self.poll_end(cx) {
             return Poll::Ready(Err(over));
         }
-        Pin::new(&mut self.stream).poll_write(turn, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(turn)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(turn)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -134,8 +137,8 @@ mod tests {
     async fn serving(lifetime: Duration, most: usize) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let brief = Brief { listener, places: Arc::new(Semaphore::new(most)), lifetime };
-        tokio::spawn(async move { axum::serve(brief, Router::new().route("/livez", get(async || "ok"))).await });
+        let bounded = BoundedListener { listener, permits: Arc::new(Semaphore::new(most)), lifetime };
+        tokio::spawn(async move { axum::serve(bounded, Router::new().route("/livez", get(async || "ok"))).await });
         address
     }
 

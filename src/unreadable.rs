@@ -13,8 +13,8 @@ use serde_json::json;
 use crate::api::{FINALIZER, OPERATOR, Reason, StreamPipeline};
 use crate::context::Context;
 use crate::domain::{Identity, words};
+use crate::kubernetes::refusal;
 use crate::reconcile::{backoff, reconcile};
-use crate::refusal;
 use crate::report::publish;
 
 /// A pass for an object that does not decode.

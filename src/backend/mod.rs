@@ -3,11 +3,9 @@
 //! Two ports, each with an adapter per platform: the position (read, send, read back) and the run state (what the pipeline
 //! does, stop, start). What a platform does not have is answered with nothing, so that the stages need not ask which it is.
 
-pub mod endpoints;
 pub mod enos;
 pub mod http;
 pub mod kafka;
-pub mod workload;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,6 +14,7 @@ use jiff::Timestamp;
 
 use crate::api::{BackendIdentity, LagSample, Reason, RunStateBefore, StartOptions};
 use crate::domain::{Activity, Aim, Backend, Cause, Committed, LogBounds, PlatformFacts, RunState, SendOutcome, TopicPartition, Topics};
+use crate::kubernetes::workloads;
 
 /// What holds of the platform that a StreamPipeline names.
 pub fn facts(backend: &Backend) -> PlatformFacts {
@@ -28,7 +27,7 @@ pub fn facts(backend: &Backend) -> PlatformFacts {
 /// One pipeline on its platform, for one pass. That there is no client for it (a Secret is gone, an address is not allowed) is
 /// a value too: what runs the consumers of a group is read and scaled without one.
 pub enum Platform {
-    Kafka { kafka: Result<Box<kafka::Kafka>, Cause>, group: String, workloads: Box<workload::Workloads> },
+    Kafka { kafka: Result<Box<kafka::Kafka>, Cause>, group: String, workloads: Box<workloads::Workloads> },
     Enos { enos: Result<Box<enos::Enos>, Cause>, place: Option<BackendIdentity> },
 }
 
@@ -71,7 +70,7 @@ impl Platform {
                     Ok(kafka) => kafka,
                     Err(cause) => return (Err(cause.clone()), Err(cause)),
                 };
-                let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.blocker());
+                let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.busy());
                 let exists = committed.as_ref().is_ok_and(|c| !c.is_empty());
                 (activity.and_then(|found| with_workloads(found, busy, exists)), committed)
             }
@@ -87,7 +86,7 @@ impl Platform {
     pub async fn activity_alone(&self, since: Instant) -> Result<Activity, Cause> {
         match self {
             Platform::Kafka { kafka, workloads, .. } => {
-                let (activity, busy) = tokio::join!(made(kafka)?.activity(), workloads.blocker());
+                let (activity, busy) = tokio::join!(made(kafka)?.activity(), workloads.busy());
                 activity.and_then(|found| with_workloads(found, busy, false))
             }
             Platform::Enos { enos, .. } => made(enos)?.activity(since).await,
@@ -212,7 +211,7 @@ fn made<T>(client: &Result<Box<T>, Cause>) -> Result<&T, Cause> {
 
 /// A stop or a start, decided on what was read last.
 pub enum Switch<'a> {
-    Scale(workload::Scaling<'a>),
+    Scale(workloads::Scaling<'a>),
     Pause(&'a enos::Enos),
     Start(&'a enos::Enos, &'a StartOptions),
 }

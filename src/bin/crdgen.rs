@@ -9,9 +9,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
-use stream_pipeline_api::code::{CODES, Done, Retry, Source};
 use stream_pipeline_api::{OffsetResetRecord, Reason, StreamPipeline};
-use stream_pipeline_operator::backend::kafka::connecting::MISTAKES;
+use stream_pipeline_operator::backend::enos::codes::{CODES, Done, Retry, Source};
+use stream_pipeline_operator::backend::kafka::connecting::KNOWN_FAILURES as MISTAKES;
 use strum::IntoEnumIterator;
 
 fn main() -> Result<ExitCode> {

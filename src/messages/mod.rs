@@ -424,7 +424,8 @@ fn elsewhere() -> Vec<Elsewhere> {
     let workloads = vec![serde_json::from_value(worker).unwrap()];
     stopped.object.spec.run_state_before = Some(RunStateBefore { running: true, workloads, ..RunStateBefore::default() });
     stopped.object.status = Some(closing(&stopped, RecordPhase::Held, Reason::OutcomeUnknown, 1));
-    let refused = crate::backend::workload::messages().into_iter().find(|(_, cause)| cause.reason == Reason::PermissionMissing).unwrap().1;
+    let refused =
+        crate::kubernetes::workloads::messages().into_iter().find(|(_, cause)| cause.reason == Reason::PermissionMissing).unwrap().1;
     let seen = Observation {
         superseded: Some(SupersededRecord {
             look: stopped,
@@ -478,7 +479,10 @@ fn page(rows: &[Row], passed_on: &[Row], elsewhere: &[Elsewhere]) -> String {
 fn all() -> (Vec<Row>, Vec<Row>, Vec<Elsewhere>) {
     let rows = waiting().into_iter().chain(recorded()).chain(on_enos()).collect();
     let others = crate::backend::kafka::messages().into_iter().chain(crate::backend::enos::messages());
-    let others = others.chain(crate::secrets::messages()).chain(crate::backend::workload::messages()).chain(crate::refusal::messages());
+    let others = others
+        .chain(crate::kubernetes::secrets::messages())
+        .chain(crate::kubernetes::workloads::messages())
+        .chain(crate::kubernetes::refusal::messages());
     (rows, others.map(|(input, cause)| passed_on(input, &cause)).collect(), elsewhere())
 }
 

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::domain::status::{StatusInputs, status_of};
 use crate::domain::words;
 use crate::domain::{Cause, Desired, Report};
-use crate::refusal;
+use crate::kubernetes::refusal;
 
 /// Writes the status where it differs from the one that is there.
 ///

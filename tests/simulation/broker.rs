@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stream_pipeline_core::Commit;
-use stream_pipeline_operator::backend::kafka::admin_types::*;
+use stream_pipeline_operator::backend::kafka::admin::*;
 
 /// Time stamp of the first record of each log; one record a second.
 pub const FIRST: i64 = 1_767_225_600_000;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stream_pipeline_core::Commit;
-use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
+use stream_pipeline_operator::backend::kafka::admin::TopicPartition;
 
 use crate::api_server::Key;
 use crate::console::Console;

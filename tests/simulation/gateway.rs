@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http;
 use futures::future::BoxFuture;
 use reqwest::{Request, Response};
-use stream_pipeline_operator::backend::http::{Carrier, FailureKind, Gate, Lost};
+use stream_pipeline_operator::backend::http::{FailureKind, Gate, Transport, TransportError};
 use stream_pipeline_operator::clock;
 use tokio::time::timeout;
 
@@ -18,13 +18,13 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 pub struct ToGateway(pub Link);
 
-impl Carrier for ToGateway {
-    fn carry(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, Lost>> {
+impl Transport for ToGateway {
+    fn send(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, TransportError>> {
         Box::pin(async move {
             let connected = self.0.process.connected(Arc::clone(&self.0.connection));
             if timeout(CONNECT_DEADLINE, connected).await.is_err() {
                 let text = "no connection within the deadline".to_owned();
-                return Err(Lost { kind: FailureKind::Connect, connected: false, text });
+                return Err(TransportError { kind: FailureKind::Connect, connected: false, text });
             }
             gate.pass(clock::mono())?;
             let call = read(&request);
@@ -32,7 +32,7 @@ impl Carrier for ToGateway {
             let process = Arc::clone(&self.0.process);
             let sent = lock(&self.0.world).calls_platform(&process, &call);
             let serve = move |world: &mut World, twist: Twist| Ok(world.answer(&process, sent, &call, twist));
-            let lost = |_| Err(Lost { kind: FailureKind::ConnectionLost, connected: true, text: "connection reset".to_owned() });
+            let lost = |_| Err(TransportError { kind: FailureKind::ConnectionLost, connected: true, text: "connection reset".to_owned() });
             let Ok(answer) = self.0.carry(format!("enos {named}"), serve, lost, None).await else { return std::future::pending().await };
             answer.map(response)
         })

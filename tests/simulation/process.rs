@@ -15,18 +15,19 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector;
 use stream_pipeline_api::FINALIZER;
 use stream_pipeline_core::Timing;
-use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
-use stream_pipeline_operator::backend::enos::Gateways;
-use stream_pipeline_operator::backend::kafka::clients::Clients;
-use stream_pipeline_operator::backend::workload::Kinds;
+use stream_pipeline_operator::backend::enos::EnosPlatform;
+use stream_pipeline_operator::backend::http::HttpPolicy;
+use stream_pipeline_operator::backend::kafka::pool::ClientPool;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::context::Context;
-use stream_pipeline_operator::definitions::Definitions;
+use stream_pipeline_operator::endpoints::EndpointPolicy;
+use stream_pipeline_operator::kubernetes::crds::Definitions;
+use stream_pipeline_operator::kubernetes::secrets::Secrets;
+use stream_pipeline_operator::kubernetes::workloads::Kinds;
 use stream_pipeline_operator::metrics::Metrics;
 use stream_pipeline_operator::process_state::ProcessState;
 use stream_pipeline_operator::reconcile::reconcile;
 use stream_pipeline_operator::record_store::RecordStore;
-use stream_pipeline_operator::secrets::Secrets;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -210,7 +211,8 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let (beside, elders) = reflector::store();
     let elders = (!lock(&world).api.hides_elders).then_some(elders);
     let timing = breaks::timing(&world, &process);
-    let policy = Arc::new(EndpointPolicy::parse::<&str>(&[], &[]).expect("a policy"));
+    let endpoints = Arc::new(EndpointPolicy::parse::<&str>(&[], &[]).expect("a policy"));
+    let http = HttpPolicy { endpoints, allow_plain_http: false };
     let process_state = Arc::new(ProcessState::new(process.incarnation.clone()));
     breaks::remember(&world, &process, &process_state);
     let to_brokers = link.clone();
@@ -220,8 +222,12 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
         records,
         pipelines: beside,
         process_state,
-        kafka: Arc::new(Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))), timing.max_backoff)),
-        enos: Arc::new(Gateways::new(policy, false, timing.call_deadline, clock(&link)).carried_by(to_platform)),
+        kafka: Arc::new(ClientPool::opened_by(
+            Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))),
+            timing.max_backoff,
+        )),
+        http: http.clone(),
+        enos: Arc::new(EnosPlatform::new(http, timing.call_deadline, clock(&link)).with_transport(to_platform)),
         kinds: Kinds::default(),
         definitions: Definitions::default(),
         secrets: Secrets::new(client.clone(), timing.call_deadline),

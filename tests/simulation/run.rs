@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stream_pipeline_core::{Commit, Timing};
-use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
+use stream_pipeline_operator::backend::kafka::admin::TopicPartition;
 use tokio::time::{sleep, timeout};
 
 use crate::breaks::Break;

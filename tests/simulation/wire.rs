@@ -12,8 +12,8 @@ use axum::http;
 use futures::future::BoxFuture;
 use kube::client::Body;
 use serde_json::Value;
-use stream_pipeline_operator::backend::kafka::admin_port::Admin;
-use stream_pipeline_operator::backend::kafka::admin_types::*;
+use stream_pipeline_operator::backend::kafka::admin::Admin;
+use stream_pipeline_operator::backend::kafka::admin::*;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
@@ -203,7 +203,7 @@ impl Admin for ToBrokers {
         None
     }
 
-    fn destroyed(&self) -> BoxFuture<'static, ()> {
+    fn process_ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(Arc::clone(&self.shared).destroyed())
     }
 

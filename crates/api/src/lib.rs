@@ -2,7 +2,6 @@
 //!
 //! Nothing here reads, decides or talks to anybody.
 
-pub mod code;
 mod condition_type;
 pub mod lenient;
 mod offset_reset_record;

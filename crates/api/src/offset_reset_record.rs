@@ -211,7 +211,7 @@ impl RecordedPlan {
     /// What is sent from it, in 64 hex digits.
     pub fn digest(&self) -> String {
         let sent = serde_json::to_vec(&(&self.topics, &self.call, &self.chunk_size)).unwrap_or_default();
-        Sha256::digest(sent).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(Sha256::digest(sent))
     }
 }
 

@@ -7,6 +7,7 @@ mod cause;
 pub mod decide;
 mod decision;
 mod desired;
+pub mod digest;
 mod facts;
 pub mod names;
 pub mod numbers;

@@ -1,7 +1,5 @@
 //! What records and their labels are called.
 
-use sha2::{Digest, Sha256};
-
 use super::{Identity, Request};
 use crate::api::{BackendIdentity, OffsetResetRecord};
 
@@ -42,14 +40,10 @@ pub fn backend_label(backend: &BackendIdentity) -> String {
     digest(&backend.parts())
 }
 
-/// 16 hex digits; the lengths keep ("a", "bc") apart from ("ab", "c").
+/// 16 hex digits.
 fn digest(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let [a, b, c, d, e, f, g, h, ..] = crate::digest::of_parts(parts);
+    hex::encode([a, b, c, d, e, f, g, h])
 }
 
 #[cfg(test)]

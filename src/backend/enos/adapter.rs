@@ -1,4 +1,4 @@
-//! One EnOS pipeline, for one pass: both ports, in the words of `domain`. Every failure is named here; nothing is decided.
+//! One EnOS pipeline, for one pass: both ports, in the terms of `domain`. Every failure gets its reason here; nothing is decided.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::cause::cause;
+use super::codes::{self, Code};
 use super::starts::Starts;
 use super::{EnosClient, Failure, RunStatus, StartBody};
 use crate::api::{BackendIdentity, ExecutionMode, LagSample, Phase, Reason, StartOptions};
@@ -65,7 +66,7 @@ impl Enos {
                     "no released pipeline of organization {} is named {name}; nothing was sent. Correct spec.enos in a new object",
                     self.org()
                 );
-                Err(Cause { code: Some(61108), ..Cause::new(Reason::PipelineNotFound, text) })
+                Err(Cause { code: Reason::PipelineNotFound.code(), ..Cause::new(Reason::PipelineNotFound, text) })
             }
             (Some(first), Some(second)) => {
                 let ids: Vec<_> = [first, second].into_iter().chain(ids).collect();
@@ -97,7 +98,7 @@ impl Enos {
     /// Not in the list: only the platform's own word for this id says that it does not exist.
     async fn unlisted(&self, id: &str) -> Result<Activity, Cause> {
         match self.client.details(self.org(), id, true).await {
-            Err(failure) if matches!(failure.code, Some(61108 | 99404)) => {
+            Err(failure) if failure.code.and_then(codes::of_body).is_some_and(Code::says_missing) => {
                 let text = format!(
                     "organization {} has no released pipeline {id}; nothing was sent. Correct spec.enos in a new object, or release it and choose a new id",
                     self.org()

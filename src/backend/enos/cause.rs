@@ -1,20 +1,18 @@
 //! A failed call as a person needs it: what failed, what the platform said, what to check. One place for every message.
 
+use super::codes::{self, Done};
 use super::{Failure, FailureKind};
-use crate::api::code::{self, Done};
 use crate::api::{EnosBackend, Reason};
-use crate::backend::endpoints::API_SERVER;
 use crate::domain::{Cause, words};
+use crate::endpoints::API_SERVER;
 
 /// Why a call failed. `broken_secret`: a value of the Secret ends with a line break, which is sent along.
 pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Cause {
-    let number = failure.code.or(failure.http.map(i64::from)).and_then(|n| i32::try_from(n).ok());
-    let shown = number.filter(|n| failure.code.is_some() || code::find(*n).is_some());
     let said = words::cut(failure.text.trim_end_matches(['.', ' ']), 200);
     let said = if said.is_empty() { said } else { format!(": {said}") };
     let named = operation(failure.call);
     // A successful status beside an answer that is none says nothing by itself.
-    let row = failure.code.or(failure.http.filter(|h| *h >= 400).map(i64::from)).and_then(|n| i32::try_from(n).ok()).and_then(code::find);
+    let row = failure.code.map_or_else(|| failure.http.filter(|http| *http >= 400).and_then(codes::of_status), codes::find);
     let (reason, text) = match (failure.kind, row) {
         // What it means for the request is said by whoever holds it; a reset is never just tried again.
         (_, Some(row)) if row.done == Done::Unknown && failure.call == "reset" => (row.reason, format!("{named} was answered{}", said)),
@@ -38,7 +36,9 @@ pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Caus
     } else {
         text
     };
-    Cause { code: shown.filter(|_| row.is_some() || failure.code.is_some()), ..Cause::new(reason, text) }
+    // A code that is not documented is shown as well; an HTTP status is not.
+    let code = failure.code.map_or_else(|| row.map(|row| row.number), |code| i32::try_from(code).ok());
+    Cause { code, ..Cause::new(reason, text) }
 }
 
 /// Several pipelines have the name.
@@ -163,11 +163,11 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
     .unwrap();
     let failed = |call: &'static str, kind: FailureKind, text: &str| Failure::new(call, kind, Effect::NotSent, text);
     let mut all = Vec::new();
-    for row in &code::CODES {
-        let http = row.source == code::Source::Http;
+    for row in &codes::CODES {
+        let http = row.source == codes::Source::Http;
         let call = match row.source {
-            code::Source::Token => "token/get",
-            code::Source::Streaming => match row.number {
+            codes::Source::Token => "token/get",
+            codes::Source::Streaming => match row.number {
                 61100 | 61121 | 61128 | 61165 => "start",
                 61122 => "stop",
                 61152 => "pause",
@@ -216,7 +216,7 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
 /// What a call that was answered with this documented code is told as.
 #[cfg(test)]
 pub(crate) fn said(call: &'static str, number: i32) -> Cause {
-    let text = code::find(number).unwrap().text;
+    let text = codes::find(number.into()).unwrap().text;
     let failure = Failure { code: Some(i64::from(number)), ..Failure::new(call, FailureKind::Platform, super::Effect::Refused, text) };
     let spec: EnosBackend = serde_json::from_value(serde_json::json!({
         "endpoint": "https://gw", "orgID": "o1", "pipelineID": "id", "credentialsSecretRef": { "name": "app" }

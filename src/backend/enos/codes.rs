@@ -1,124 +1,169 @@
-//! What an answer means for the effect of a call: the one place that tells "refused" from "may have been carried out". It does no I/O.
-//! The codes and their meaning are the table of `api::code`. Whatever is not listed may have been carried out.
+//! The codes the EnOS platform documents: one table of number, text, reason, retry class and what a person does.
+//! Matched by number, never by text: the same code has different texts on different pages of the manual.
 
-use super::failure::{Effect, FailureKind};
-use crate::api::code::{self, Done};
+use crate::api::Reason;
 
-/// The effect of a call that was answered with this code; None: a code that is not documented.
-pub fn listed_effect(number: i64) -> Option<Effect> {
-    let row = i32::try_from(number).ok().and_then(code::of_answer)?;
-    Some(match row.done {
-        Done::No => Effect::Refused,
-        Done::Unknown => Effect::Unknown,
-    })
+/// Where a code comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumIter)]
+pub enum Source {
+    /// The streaming service, in `code`.
+    Streaming,
+    /// The token service, in `status`.
+    Token,
+    /// Sibling services; the gateway may answer with them too.
+    Platform,
+    /// The gateway's SDK scheme, in `apim_status` of an answer that looks successful.
+    Gateway,
+    /// An HTTP status of the gateway.
+    Http,
 }
 
-/// The effect of a call that was answered with this code, which is not 0.
-pub fn effect_of(code: i64) -> Effect {
-    listed_effect(code).unwrap_or(Effect::Unknown)
+/// What the operator does about it by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+pub enum Retry {
+    /// Nothing: the request ends, or is held for a person.
+    No,
+    /// The call is made again later, with growing delays.
+    Later,
+    /// The pipeline's state is read again first.
+    AfterStatus,
+    /// A new token is fetched and the call repeated once.
+    NewToken,
 }
 
-/// Codes that say that the key, the secret, the token or the clock is refused.
-pub fn is_authentication(code: i64) -> bool {
-    matches!(code, 1002 | 1003 | 1202..=1204)
+/// Whether a call that was answered with it may have been carried out all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Refused before anything was done.
+    No,
+    /// It does not say.
+    Unknown,
 }
 
-/// Judges an answer: None is success. `code` and `apim_status` as found in the body, None where they are missing.
-pub fn judge(http: u16, code: Option<i64>, apim_status: Option<i64>) -> Option<(FailureKind, Effect)> {
-    let success = (200..300).contains(&http);
-    match code {
-        Some(0) if success => None,
-        // A success inside of an error contradicts itself.
-        Some(0) => Some((http_kind(http), Effect::Unknown)),
-        Some(code) => Some((code_kind(http, code), listed_effect(code).unwrap_or(unlisted(http)))),
-        // The other SDK's gateway answers so, in a successful HTTP answer.
-        None if matches!(apim_status, Some(4011 | 4012)) && (success || http == 401) => Some((FailureKind::Unauthorized, Effect::Refused)),
-        None if success => Some((FailureKind::BadAnswer, Effect::Unknown)),
-        None => Some((http_kind(http), http_effect(http))),
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Code {
+    pub number: i32,
+    pub source: Source,
+    /// The platform's text, as documented.
+    pub text: &'static str,
+    pub reason: Reason,
+    pub retry: Retry,
+    pub done: Done,
+    /// What a person does.
+    pub help: &'static str,
+}
+
+const fn row(number: i32, source: Source, text: &'static str, reason: Reason, retry: Retry, done: Done, help: &'static str) -> Code {
+    Code { number, source, text, reason, retry, done, help }
+}
+
+use Done::{No as Undone, Unknown};
+use Retry::{AfterStatus, Later, NewToken, No};
+use Source::{Gateway, Http, Platform, Streaming, Token};
+
+/// A token call that repeats an earlier one: it is made once more, with a new time stamp.
+pub const REPEATED_REQUEST: i32 = 1001;
+
+/// Every documented code.
+#[rustfmt::skip] // One row, one line.
+pub const CODES: [Code; 39] = [
+    row(61100, Streaming, "The Stream configuration JSON is invalid.", Reason::StartConfigurationInvalid, Later, Undone, "Correct spec.enos.start (executionMode, kafkaRate, resourceConfig)."),
+    row(61102, Streaming, "Missing param xx", Reason::RequestRejected, Later, Undone, "Check spec.enos.orgID and pipelineID."),
+    row(61105, Streaming, "Too many points", Reason::RequestRejected, Later, Undone, "Stage State only, which the operator does not call. Report it."),
+    row(61106, Streaming, "Wrong pipelineId or OU has no privilege", Reason::PermissionMissing, Later, Undone, "Check that the pipeline belongs to spec.enos.orgID and that the application may operate it."),
+    row(61107, Streaming, "Not supported Stage Type", Reason::RequestRejected, Later, Undone, "Stage State only, which the operator does not call. Report it."),
+    row(61108, Streaming, "Stream processing job does not exit.", Reason::PipelineNotFound, No, Undone, "The pipeline does not exist in this organization. Correct spec.enos in a new object."),
+    row(61112, Streaming, "Failed to save the stream configuration.", Reason::PlatformError, Later, Unknown, "Save only, which the operator does not call. Report it."),
+    row(61115, Streaming, "Failed to get stream processing jobs.", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
+    row(61121, Streaming, "Another user in the organization is starting a stream processing job. Please try again later.", Reason::AnotherPipelineStarting, Later, Undone, "There is nothing to do: one pipeline of an organization starts at a time."),
+    row(61122, Streaming, "Failed to stop the stream processing pipeline.", Reason::PlatformError, AfterStatus, Unknown, "Look at the pipeline in the console."),
+    row(61128, Streaming, "Your organization has not requested XX processing resource.", Reason::ResourcesMissing, Later, Undone, "Request the resource in the console, or lower spec.enos.start.resourceConfig."),
+    row(61152, Streaming, "Status of the stream processing job cannot be changed from [XX] to Paused.", Reason::StatusNotAllowed, AfterStatus, Undone, "There is nothing to do unless it stays; then look at the pipeline's state in the console."),
+    row(61165, Streaming, "Stream processing job with status [XX] cannot be started.", Reason::StatusNotAllowed, AfterStatus, Undone, "There is nothing to do unless it stays; then look at the pipeline's state in the console."),
+    row(61168, Streaming, "Failed to get the Kafka average rate.", Reason::AverageRateUnavailable, No, Unknown, "It does not say whether the position moved: the request is held. Look at the lag in the console; then onUnknownOutcome: Retry, a new id, or remove spec.offsetReset."),
+    row(61169, Streaming, "Failed to release the stream processing pipeline because it is not stopped or paused.", Reason::StatusNotAllowed, AfterStatus, Undone, "Release only, which the operator does not call. Report it."),
+    row(61176, Streaming, "Param must be positive.", Reason::RequestRejected, Later, Undone, "A fault of the operator's paging. Report it."),
+    row(61199, Streaming, "(free text)", Reason::PlatformError, Later, Unknown, "See the text."),
+    row(99000, Streaming, "Internal Server Error.", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
+    row(REPEATED_REQUEST, Token, "repeated request", Reason::AuthenticationFailed, NewToken, Undone, "There is nothing to do: it is asked again with a new time stamp."),
+    row(1002, Token, "appKey does not exist", Reason::AuthenticationFailed, Later, Undone, "Correct accessKey in the Secret."),
+    row(1003, Token, "encryption is not valid", Reason::AuthenticationFailed, Later, Undone, "Correct secretKey in the Secret, and look at the operator's clock."),
+    row(1004, Token, "invalid parameter", Reason::RequestRejected, Later, Undone, "Look for stray characters in the Secret's values. Report it if there are none."),
+    row(1005, Token, "internal service exception", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
+    row(1202, Token, "parameter is empty", Reason::AuthenticationFailed, NewToken, Undone, "Look whether a value in the Secret is empty."),
+    row(1203, Token, "access token expired", Reason::AuthenticationFailed, NewToken, Undone, "There is nothing to do unless it stays: then another holder of the access key renews the token all the time."),
+    row(1204, Token, "refresh failed", Reason::AuthenticationFailed, NewToken, Undone, "There is nothing to do: a new token is fetched."),
+    row(4011, Gateway, "(short token expired)", Reason::AuthenticationFailed, NewToken, Undone, "There is nothing to do unless it stays; then check the Secret and the clock."),
+    row(4012, Gateway, "(long token expired)", Reason::AuthenticationFailed, NewToken, Undone, "There is nothing to do unless it stays; then check the Secret and the clock."),
+    row(99400, Platform, "invalid argument", Reason::RequestRejected, Later, Undone, "Check spec.enos.orgID and pipelineID."),
+    row(99403, Platform, "Denied resource: orgId ...", Reason::PermissionMissing, Later, Undone, "Authorize the application for the organization's stream processing, or correct spec.enos.orgID in a new object."),
+    row(99404, Platform, "not found", Reason::PipelineNotFound, No, Undone, "Check spec.enos.orgID and pipelineID."),
+    row(99500, Platform, "internal error", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
+    row(400, Http, "Cannot process request body", Reason::RequestRejected, Later, Undone, "Check spec.enos.endpoint and start; report it if they are right."),
+    row(401, Http, "Invalid authentication credentials", Reason::AuthenticationFailed, NewToken, Undone, "Check the Secret, and that the application is on the API's Access Authorization tab."),
+    row(403, Http, "Your IP address is not allowed", Reason::PermissionMissing, Later, Undone, "Let the cluster's outgoing address in at the gateway."),
+    row(413, Http, "Request size limit exceeded", Reason::RequestRejected, Later, Undone, "Shorten spec.enos.start.resourceConfig."),
+    row(429, Http, "API rate limit exceeded", Reason::RateLimited, Later, Undone, "The operator slows down by itself; have the API's rate limit raised if it stays."),
+    row(500, Http, "An unexpected error occurred", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
+    row(503, Http, "Service unavailable", Reason::PlatformError, Later, Unknown, "It is tried again; if it stays, ask EnOS support."),
+];
+
+impl Code {
+    /// The key, the secret, the token or the clock is refused.
+    pub fn refuses_credentials(&self) -> bool {
+        self.source == Token && self.reason == Reason::AuthenticationFailed && self.number != REPEATED_REQUEST
+    }
+
+    /// The gateway knows the application, and it may not do this.
+    pub fn denies_resource(&self) -> bool {
+        self.source == Platform && self.reason == Reason::PermissionMissing
+    }
+
+    /// There is no such pipeline for this application.
+    pub fn says_missing(&self) -> bool {
+        self.reason == Reason::PipelineNotFound
     }
 }
 
-/// The effect of an HTTP status that came without a code.
-pub fn http_effect(http: u16) -> Effect {
-    if matches!(http, 400 | 401 | 403 | 404 | 405 | 413 | 429) { Effect::Refused } else { Effect::Unknown }
+/// The row of a number, wherever it stands in an answer; None: not documented.
+pub fn find(number: i64) -> Option<&'static Code> {
+    CODES.iter().find(|row| i64::from(row.number) == number)
 }
 
-/// An unlisted code under a status with which only a gateway answers; the platform may use the others for its own errors.
-fn unlisted(http: u16) -> Effect {
-    if matches!(http, 401 | 403 | 405 | 413 | 429) { Effect::Refused } else { Effect::Unknown }
+/// The row of a code in the body of an answer; None: not documented.
+pub fn of_body(code: i64) -> Option<&'static Code> {
+    find(code).filter(|row| row.source != Http)
 }
 
-pub(super) fn http_kind(http: u16) -> FailureKind {
-    match http {
-        300..=399 => FailureKind::Redirected,
-        401 => FailureKind::Unauthorized,
-        403 => FailureKind::Forbidden,
-        429 => FailureKind::RateLimited,
-        _ => FailureKind::Http,
-    }
-}
-
-fn code_kind(http: u16, code: i64) -> FailureKind {
-    match code {
-        code if is_authentication(code) => FailureKind::Unauthorized,
-        99403 => FailureKind::Forbidden,
-        _ if listed_effect(code).is_none() && matches!(http, 401 | 403 | 429) => http_kind(http),
-        _ => FailureKind::Platform,
-    }
+/// The row of an HTTP status; None: not documented.
+pub fn of_status(http: u16) -> Option<&'static Code> {
+    find(http.into()).filter(|row| row.source == Http)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// No code reads the column: it tells people what follows from the others.
     #[test]
-    fn the_effect_of_every_listed_code() {
-        for code in [
-            1001, 1002, 1003, 1004, 1202, 1203, 1204, 61100, 61102, 61105, 61106, 61107, 61108, 61121, 61128, 61152, 61165, 61169, 61176,
-            99400, 99403, 99404,
-        ] {
-            assert_eq!(effect_of(code), Effect::Refused, "{code}");
-        }
-        for code in [1005, 61112, 61115, 61122, 61168, 61199, 99000, 99500, 1, -1, 61109, 61170, 99999, i64::MAX, i64::MIN] {
-            assert_eq!(effect_of(code), Effect::Unknown, "{code}");
+    fn what_a_row_says_of_trying_again_agrees_with_its_other_columns() {
+        for row in &CODES {
+            assert_eq!(row.retry == No, row.reason.ends() || row.reason == Reason::AverageRateUnavailable, "{row:?}");
+            assert!(row.retry != NewToken || row.reason == Reason::AuthenticationFailed, "{row:?}");
+            assert!(row.reason != Reason::StatusNotAllowed || row.retry == AfterStatus, "{row:?}");
+            assert!(
+                row.done == Undone || matches!(row.retry, Later | AfterStatus | No),
+                "what may have been done is not just repeated: {row:?}"
+            );
         }
     }
 
     #[test]
-    fn answers_are_judged_by_their_code_first() {
-        use Effect::*;
-        use FailureKind::*;
-        for (http, code, apim, expected) in [
-            (200, Some(0), None, None),
-            (200, Some(0), Some(4011), None),
-            (200, Some(61108), None, Some((Platform, Refused))),
-            (500, Some(61108), None, Some((Platform, Refused))),
-            (400, Some(61168), None, Some((Platform, Unknown))),
-            (400, Some(77), None, Some((Platform, Unknown))),
-            (401, Some(77), None, Some((Unauthorized, Refused))),
-            (401, Some(99000), None, Some((Platform, Unknown))),
-            (200, Some(1203), None, Some((Unauthorized, Refused))),
-            (200, Some(77), Some(4011), Some((Platform, Unknown))),
-            (200, None, Some(4011), Some((Unauthorized, Refused))),
-            (200, None, Some(4012), Some((Unauthorized, Refused))),
-            (200, None, Some(4013), Some((BadAnswer, Unknown))),
-            (200, None, None, Some((BadAnswer, Unknown))),
-            (200, Some(99403), None, Some((Forbidden, Refused))),
-            (500, Some(0), None, Some((Http, Unknown))),
-            (401, Some(0), None, Some((Unauthorized, Unknown))),
-            (307, None, None, Some((Redirected, Unknown))),
-        ] {
-            assert_eq!(judge(http, code, apim), expected, "{http} {code:?} {apim:?}");
-        }
-    }
-
-    #[test]
-    fn statuses_without_a_code() {
-        for http in [400, 401, 403, 404, 405, 413, 429] {
-            assert_eq!(http_effect(http), Effect::Refused, "{http}");
-        }
-        for http in [201, 301, 302, 307, 308, 402, 406, 408, 409, 425, 499, 500, 502, 503, 504, 599] {
-            assert_eq!(http_effect(http), Effect::Unknown, "{http}");
-        }
+    fn what_the_columns_say_of_each_code() {
+        let all = |says: fn(&Code) -> bool| CODES.iter().filter(|row| says(row)).map(|row| row.number).collect::<Vec<_>>();
+        assert_eq!(all(Code::refuses_credentials), [1002, 1003, 1202, 1203, 1204]);
+        assert_eq!(all(Code::denies_resource), [99403]);
+        assert_eq!(all(Code::says_missing), [61108, 99404]);
     }
 }

@@ -4,12 +4,13 @@
 //! pair of keys): 8 reads and 4 changes at once, 20 calls a second; a 429 or a Retry-After slows that client only. Per endpoint host, over
 //! all its clients, there is only a ceiling (32 reads, 16 changes, 80 calls a second) that protects the gateway. It is asked for last,
 //! first come first served, and held only while a call is on the wire: a client that waits for a token, its own pace or a pause holds
-//! none of it, and none can take more than its own 8 and 4 places. A client with refused credentials sends one token call per pause (see
-//! `token`). Changes have their own places, so that a reset with seconds to live does not stand behind a thousand reads.
+//! none of it, and none can take more than its own 8 and 4 in_flight. A client with refused credentials sends one token call per pause (see
+//! `token`). Changes have their own in_flight, so that a reset with seconds to live does not stand behind a thousand reads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backend::http::MAX_PAUSE;
@@ -25,7 +26,7 @@ const SLOWEST: Duration = Duration::from_secs(2);
 const BURST: u32 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum CallClass {
     /// List, details, offset and lag.
     Read,
     /// Reset, start, pause, stop.
@@ -34,31 +35,31 @@ pub(super) enum Lane {
     Token,
 }
 
-/// Why there is no place.
+/// Why a call may not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoPlace {
+pub(super) enum NotAdmitted {
     /// The client's pause ends after the deadline; so long it still lasts.
     Paused(Duration),
     /// The deadline came first.
     Late,
 }
 
-struct Places {
+struct InFlight {
     reads: Arc<Semaphore>,
     changes: Arc<Semaphore>,
 }
 
-impl Places {
+impl InFlight {
     fn new(reads: usize, changes: usize) -> Self {
         Self { reads: Arc::new(Semaphore::new(reads)), changes: Arc::new(Semaphore::new(changes)) }
     }
 
-    async fn take(&self, lane: Lane, until: Instant) -> Result<OwnedSemaphorePermit, NoPlace> {
-        let places = if lane == Lane::Change { &self.changes } else { &self.reads };
-        match tokio::time::timeout_at(until.into(), Arc::clone(places).acquire_owned()).await {
+    async fn take(&self, class: CallClass, until: Instant) -> Result<OwnedSemaphorePermit, NotAdmitted> {
+        let in_flight = if class == CallClass::Change { &self.changes } else { &self.reads };
+        match tokio::time::timeout_at(until.into(), Arc::clone(in_flight).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             // The semaphores are never closed.
-            Ok(Err(_)) | Err(_) => Err(NoPlace::Late),
+            Ok(Err(_)) | Err(_) => Err(NotAdmitted::Late),
         }
     }
 }
@@ -83,8 +84,8 @@ impl Pacer {
     }
 
     /// When the next call may go; None where that is after `until`, which then takes no turn.
-    fn turn(&self, now: Instant, until: Instant) -> Option<Instant> {
-        let mut pace = self.lock();
+    fn next_turn(&self, now: Instant, until: Instant) -> Option<Instant> {
+        let mut pace = self.state.lock();
         let saved = now.checked_sub(pace.interval * BURST).unwrap_or(now);
         let at = pace.next.unwrap_or(saved).max(saved);
         let go = at.max(now);
@@ -96,87 +97,83 @@ impl Pacer {
     }
 
     fn slower(&self) {
-        let mut pace = self.lock();
+        let mut pace = self.state.lock();
         pace.interval = (pace.interval * 2).min(SLOWEST).max(self.normal);
     }
 
     /// A twentieth back towards the normal pace.
     fn faster(&self) {
-        let mut pace = self.lock();
+        let mut pace = self.state.lock();
         pace.interval = (pace.interval - pace.interval / 20).max(self.normal);
     }
 
     /// No turn before `at`, and no burst then.
     fn not_before(&self, at: Instant) {
-        let mut pace = self.lock();
+        let mut pace = self.state.lock();
         pace.next = pace.next.max(Some(at));
     }
 
-    async fn wait(&self, until: Instant) -> Result<(), NoPlace> {
-        let go = self.turn(mono(), until).ok_or(NoPlace::Late)?;
+    async fn wait(&self, until: Instant) -> Result<(), NotAdmitted> {
+        let go = self.next_turn(mono(), until).ok_or(NotAdmitted::Late)?;
         tokio::time::sleep_until(go.into()).await;
         Ok(())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Pace> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The ceiling of one endpoint host, shared by all its clients.
 pub struct EndpointLimits {
-    places: Places,
+    in_flight: InFlight,
     pacer: Pacer,
 }
 
 impl Default for EndpointLimits {
     fn default() -> Self {
-        Self { places: Places::new(32, 16), pacer: Pacer::new(80) }
+        Self { in_flight: InFlight::new(32, 16), pacer: Pacer::new(80) }
     }
 }
 
 /// One client's own limits, below its endpoint's.
 pub(super) struct ClientLimits {
     endpoint: Arc<EndpointLimits>,
-    places: Places,
+    in_flight: InFlight,
     pacer: Pacer,
     paused: Mutex<Option<Instant>>,
 }
 
 impl ClientLimits {
     pub(super) fn new(endpoint: Arc<EndpointLimits>) -> Self {
-        Self { endpoint, places: Places::new(8, 4), pacer: Pacer::new(20), paused: Mutex::new(None) }
+        Self { endpoint, in_flight: InFlight::new(8, 4), pacer: Pacer::new(20), paused: Mutex::new(None) }
     }
 
     /// A place among the client's calls in flight; taken first and held over token, pace and call.
-    pub(super) async fn place(&self, lane: Lane, until: Instant) -> Result<OwnedSemaphorePermit, NoPlace> {
+    pub(super) async fn begin(&self, class: CallClass, until: Instant) -> Result<OwnedSemaphorePermit, NotAdmitted> {
         self.check_pause(mono(), until)?;
-        self.places.take(lane, until).await
+        self.in_flight.take(class, until).await
     }
 
     /// The turn to send one request now; held until its answer is read.
-    pub(super) async fn turn(&self, lane: Lane, until: Instant) -> Result<OwnedSemaphorePermit, NoPlace> {
+    pub(super) async fn acquire(&self, class: CallClass, until: Instant) -> Result<OwnedSemaphorePermit, NotAdmitted> {
         self.check_pause(mono(), until)?;
         self.pacer.wait(until).await?;
         // A pause may have begun while it waited.
         self.check_pause(mono(), until)?;
-        let resume = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        let resume = *self.paused.lock();
         if let Some(resume) = resume {
             tokio::time::sleep_until(resume.into()).await;
         }
-        let permit = self.endpoint.places.take(lane, until).await?;
+        let permit = self.endpoint.in_flight.take(class, until).await?;
         self.endpoint.pacer.wait(until).await?;
         Ok(permit)
     }
 
     /// What an answer says about the pace. `now`: when it came.
-    pub(super) fn heard(&self, http: u16, retry_after: Option<Duration>, now: Instant) {
+    pub(super) fn on_response(&self, http: u16, retry_after: Option<Duration>, now: Instant) {
         match (http, retry_after) {
             (429, _) | (503, Some(_)) => {
                 let pause = retry_after.unwrap_or(PAUSE).clamp(PAUSE, MAX_PAUSE);
                 self.pacer.slower();
                 self.pacer.not_before(now + pause);
-                let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut paused = self.paused.lock();
                 *paused = (*paused).max(Some(now + pause));
             }
             (200..300, _) => self.pacer.faster(),
@@ -184,10 +181,10 @@ impl ClientLimits {
         }
     }
 
-    fn check_pause(&self, now: Instant, until: Instant) -> Result<(), NoPlace> {
-        let paused = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+    fn check_pause(&self, now: Instant, until: Instant) -> Result<(), NotAdmitted> {
+        let paused = *self.paused.lock();
         match paused {
-            Some(resume) if resume > until && resume > now => Err(NoPlace::Paused(resume - now)),
+            Some(resume) if resume > until && resume > now => Err(NotAdmitted::Paused(resume - now)),
             _ => Ok(()),
         }
     }
@@ -202,44 +199,44 @@ mod tests {
     #[test]
     fn calls_are_spread_after_a_burst() {
         let (pacer, now) = (Pacer::new(20), Instant::now());
-        let turns: Vec<_> = (0..12).map(|_| pacer.turn(now, now + FAR).unwrap().duration_since(now).as_millis()).collect();
+        let turns: Vec<_> = (0..12).map(|_| pacer.next_turn(now, now + FAR).unwrap().duration_since(now).as_millis()).collect();
         assert_eq!(turns, [0, 0, 0, 0, 0, 0, 0, 0, 0, 50, 100, 150]);
-        assert_eq!(pacer.turn(now, now + Duration::from_millis(100)), None, "too late takes no turn");
-        assert_eq!(pacer.turn(now, now + FAR).unwrap().duration_since(now).as_millis(), 200);
+        assert_eq!(pacer.next_turn(now, now + Duration::from_millis(100)), None, "too late takes no turn");
+        assert_eq!(pacer.next_turn(now, now + FAR).unwrap().duration_since(now).as_millis(), 200);
     }
 
     #[test]
     fn a_429_slows_down_and_successes_bring_the_pace_back() {
         let (limits, now) = (ClientLimits::new(Arc::default()), Instant::now());
-        limits.heard(429, Some(Duration::from_secs(7)), now);
-        let interval = || limits.pacer.lock().interval;
+        limits.on_response(429, Some(Duration::from_secs(7)), now);
+        let interval = || limits.pacer.state.lock().interval;
         assert_eq!(interval(), Duration::from_millis(100));
-        assert_eq!(limits.check_pause(now, now + Duration::from_secs(5)), Err(NoPlace::Paused(Duration::from_secs(7))));
+        assert_eq!(limits.check_pause(now, now + Duration::from_secs(5)), Err(NotAdmitted::Paused(Duration::from_secs(7))));
         assert_eq!(limits.check_pause(now, now + Duration::from_secs(8)), Ok(()));
-        assert!(limits.pacer.turn(now, now + FAR).unwrap() >= now + Duration::from_secs(7));
-        (0..20).for_each(|_| limits.heard(200, None, now));
+        assert!(limits.pacer.next_turn(now, now + FAR).unwrap() >= now + Duration::from_secs(7));
+        (0..20).for_each(|_| limits.on_response(200, None, now));
         assert_eq!(interval(), Duration::from_millis(50));
     }
 
     #[test]
     fn a_pause_is_bounded() {
         let (limits, now) = (ClientLimits::new(Arc::default()), Instant::now());
-        limits.heard(503, Some(Duration::from_secs(86_400)), now);
-        assert_eq!(limits.check_pause(now, now), Err(NoPlace::Paused(MAX_PAUSE)));
+        limits.on_response(503, Some(Duration::from_secs(86_400)), now);
+        assert_eq!(limits.check_pause(now, now), Err(NotAdmitted::Paused(MAX_PAUSE)));
         for _ in 0..20 {
-            limits.heard(429, None, now);
+            limits.on_response(429, None, now);
         }
-        assert_eq!(limits.pacer.lock().interval, SLOWEST);
+        assert_eq!(limits.pacer.state.lock().interval, SLOWEST);
     }
 
     #[tokio::test]
     async fn one_clients_pause_is_not_anothers() {
         let endpoint = Arc::new(EndpointLimits::default());
         let (one, other) = (ClientLimits::new(Arc::clone(&endpoint)), ClientLimits::new(endpoint));
-        one.heard(429, Some(Duration::from_secs(30)), Instant::now());
+        one.on_response(429, Some(Duration::from_secs(30)), Instant::now());
         let until = Instant::now() + Duration::from_secs(5);
-        assert!(matches!(one.turn(Lane::Read, until).await, Err(NoPlace::Paused(_))));
-        assert!(other.turn(Lane::Read, until).await.is_ok());
+        assert!(matches!(one.acquire(CallClass::Read, until).await, Err(NotAdmitted::Paused(_))));
+        assert!(other.acquire(CallClass::Read, until).await.is_ok());
     }
 
     #[tokio::test]
@@ -248,9 +245,9 @@ mod tests {
         let soon = || Instant::now() + Duration::from_millis(50);
         let mut held = Vec::new();
         for _ in 0..8 {
-            held.push(limits.place(Lane::Read, soon()).await.unwrap());
+            held.push(limits.begin(CallClass::Read, soon()).await.unwrap());
         }
-        assert_eq!(limits.place(Lane::Read, soon()).await.unwrap_err(), NoPlace::Late);
-        assert!(limits.place(Lane::Change, soon()).await.is_ok());
+        assert_eq!(limits.begin(CallClass::Read, soon()).await.unwrap_err(), NotAdmitted::Late);
+        assert!(limits.begin(CallClass::Change, soon()).await.is_ok());
     }
 }

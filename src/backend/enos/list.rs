@@ -4,9 +4,10 @@
 //! what the caller asks for, so nobody is told a status older than their question.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::failure::{Effect, Failure, FailureKind};
@@ -96,13 +97,13 @@ impl Polls {
     where
         R: Future<Output = Result<Pipelines, Failure>> + Send + 'static,
     {
-        let mut orgs = self.lock();
+        let mut orgs = self.orgs.lock();
         let of_org = orgs.entry(org.to_owned()).or_default();
         if let Some(list) = of_org.last.as_ref().filter(|list| list.read_from >= since) {
             return Next::Have(Arc::clone(list));
         }
         match &of_org.running {
-            // Not begun yet is later than now.
+            // One that has not begun will have read everything later than was asked for.
             Some(running) if running.began.get().is_none_or(|began| *began >= since) => Next::Join(running.clone()),
             Some(running) => Next::Outwait(running.clone()),
             None => {
@@ -115,7 +116,7 @@ impl Polls {
                     let late =
                         |_| Err(Failure::new("list", FailureKind::Timeout, Effect::Unknown, format!("not read within {POLL_DEADLINE:?}")));
                     let outcome = tokio::time::timeout(POLL_DEADLINE, reading).await.unwrap_or_else(late).map(Arc::new);
-                    let mut orgs = polls.lock();
+                    let mut orgs = polls.orgs.lock();
                     let of_org = orgs.entry(org).or_default();
                     of_org.running = None;
                     if let Ok(list) = &outcome {
@@ -131,15 +132,11 @@ impl Polls {
     }
 
     fn forget(&self, org: &str, ended: &Running) {
-        if let Some(of_org) = self.lock().get_mut(org)
+        if let Some(of_org) = self.orgs.lock().get_mut(org)
             && of_org.running.as_ref().is_some_and(|r| r.outcome.same_channel(&ended.outcome))
         {
             of_org.running = None;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Org>> {
-        self.orgs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

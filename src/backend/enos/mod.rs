@@ -4,14 +4,15 @@
 mod adapter;
 mod cause;
 pub mod client;
-pub mod clients;
 pub mod codes;
 pub mod credentials;
 mod facts;
 pub mod failure;
-mod gateways;
+pub mod judge;
 pub mod limits;
 mod list;
+mod platform;
+mod pool;
 mod sign;
 mod starts;
 mod token;
@@ -23,12 +24,12 @@ pub(crate) use adapter::state;
 #[cfg(test)]
 pub(crate) use cause::{ambiguous, messages, said};
 pub use client::{EnosClient, Settings, StartBody};
-pub use clients::Clients;
 pub use credentials::Credentials;
 pub use facts::facts;
 pub use failure::{Effect, Failure, FailureKind};
-pub use gateways::Gateways;
 pub use list::Pipelines;
+pub use platform::EnosPlatform;
+pub use pool::ClientPool;
 pub use wire::answers::{Details, Item, LagPoint, RunStatus};
 
 #[cfg(test)]

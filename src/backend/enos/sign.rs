@@ -5,13 +5,13 @@ use sha2::{Digest, Sha256};
 
 /// `encryption` of a token call: sha256(key + timestamp + secret). `timestamp`: epoch milliseconds.
 pub(super) fn encryption(access_key: &str, timestamp: i64, secret: &str) -> String {
-    hex(&[access_key.as_bytes(), timestamp.to_string().as_bytes(), secret.as_bytes()])
+    sha256(&[access_key.as_bytes(), timestamp.to_string().as_bytes(), secret.as_bytes()])
 }
 
 /// `apim-signature`: sha256(token + sorted query + body + timestamp + secret). Query values unescaped, body byte for byte as sent.
 pub(super) fn signature(token: &str, query: &[(&str, &str)], body: &[u8], timestamp: i64, secret: &str) -> String {
     let params = params(query);
-    hex(&[token.as_bytes(), params.as_bytes(), body, timestamp.to_string().as_bytes(), secret.as_bytes()])
+    sha256(&[token.as_bytes(), params.as_bytes(), body, timestamp.to_string().as_bytes(), secret.as_bytes()])
 }
 
 /// Names and values, sorted by name, nothing between them.
@@ -21,12 +21,12 @@ fn params(query: &[(&str, &str)]) -> String {
     sorted.into_iter().flat_map(|(name, value)| [name, value]).collect()
 }
 
-fn hex(parts: &[&[u8]]) -> String {
+fn sha256(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);
     }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex::encode(hash.finalize())
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Which pipeline of an organization this process is starting: the platform starts one at a time and refuses others (61121).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// A start that is not seen to end by then holds nobody up any more.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -20,7 +21,7 @@ impl Starts {
     /// # Errors
     /// The pipeline that has it.
     pub fn begin(&self, endpoint: &str, org: &str, id: &str, now: Instant) -> Result<(), String> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.under_way.lock();
         under_way.retain(|_, (_, since)| now.saturating_duration_since(*since) < LONGEST);
         let place = under_way.entry((endpoint.to_owned(), org.to_owned())).or_insert_with(|| (id.to_owned(), now));
         if place.0 == id {
@@ -32,7 +33,7 @@ impl Starts {
 
     /// The pipeline runs, or its start was refused.
     pub fn ended(&self, endpoint: &str, org: &str, id: &str) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.under_way.lock();
         under_way.retain(|(e, o), (i, _)| !(e == endpoint && o == org && i == id));
     }
 }

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
+use super::codes::REPEATED_REQUEST;
 use super::failure::{Failure, FailureKind};
+use crate::backoff::backoff;
 use crate::clock::mono;
 
 /// Refreshed so long before its end, or at half of its life where that is later.
@@ -91,14 +93,14 @@ impl State {
         if self.penalty.as_ref().is_some_and(|(until, _)| now < *until) {
             return false;
         }
-        let penalty = (FIRST_PENALTY * 2u32.pow(before.min(6))).min(LAST_PENALTY);
+        let penalty = backoff(FIRST_PENALTY, before, LAST_PENALTY);
         self.penalty = Some((now + penalty, failure.clone().before()));
         true
     }
 }
 
 /// What asks the token service: `refresh` is the token to refresh, None to get one.
-pub(super) trait Ask {
+pub(super) trait TokenService {
     fn ask(&self, refresh: Option<&str>) -> impl Future<Output = Result<Token, Failure>> + Send;
 }
 
@@ -110,8 +112,8 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// A token to use now. Every failure is from before the call it was for.
-    pub(super) async fn get(&self, ask: &impl Ask) -> Result<Arc<Token>, Failure> {
+    /// A token to use now. A failure here means that the call which needs the token was not sent.
+    pub(super) async fn get(&self, ask: &impl TokenService) -> Result<Arc<Token>, Failure> {
         let came = mono();
         let mut state = self.state.lock().await;
         if let Some((at, failure)) = &state.failed
@@ -178,9 +180,9 @@ impl Tokens {
     }
 }
 
-async fn once_more(ask: &impl Ask, refresh: Option<&str>) -> Result<Token, Failure> {
+async fn once_more(ask: &impl TokenService, refresh: Option<&str>) -> Result<Token, Failure> {
     match ask.ask(refresh).await {
-        Err(failure) if failure.code == Some(1001) => ask.ask(refresh).await,
+        Err(failure) if failure.code == Some(REPEATED_REQUEST.into()) => ask.ask(refresh).await,
         answer => answer,
     }
 }

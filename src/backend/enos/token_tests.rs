@@ -22,7 +22,7 @@ impl Script {
     }
 }
 
-impl Ask for Script {
+impl TokenService for Script {
     async fn ask(&self, refresh: Option<&str>) -> Result<Token, Failure> {
         self.asked.lock().unwrap().push(refresh.map(str::to_owned));
         tokio::task::yield_now().await;

@@ -15,8 +15,8 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tower::{Layer, Service};
 
 use super::kind::FailureKind;
-use crate::backend::endpoints::{EndpointNotAllowed, EndpointPolicy};
 use crate::clock;
+use crate::endpoints::{EndpointNotAllowed, EndpointPolicy};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -62,13 +62,13 @@ fn system() -> Arc<RootCertStore> {
 
 /// Resolves, and lets through only what the policy permits at this port. Literal addresses never come here; they are judged with the
 /// endpoint.
-pub(super) struct Guarded(pub(super) Arc<EndpointPolicy>, pub(super) u16);
+pub(super) struct FilteredResolver(pub(super) Arc<EndpointPolicy>, pub(super) u16);
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name does not resolve: {0}")]
 struct LookupFailed(String);
 
-impl Resolve for Guarded {
+impl Resolve for FilteredResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (policy, port) = (Arc::clone(&self.0), self.1);
         Box::pin(async move {
@@ -193,10 +193,10 @@ pub(super) fn explain(error: &reqwest::Error) -> (FailureKind, String) {
         Some((FailureKind::Tls, text)) if !error.is_connect() => (FailureKind::ConnectionLost, text),
         Some(found) => found,
         None if error.is_connect() && error.is_timeout() => (FailureKind::Connect, "no connection within the deadline".to_owned()),
-        None if error.is_connect() => (FailureKind::Connect, super::said(error)),
-        None if error.is_timeout() => (FailureKind::Timeout, super::said(error)),
-        None if error.is_builder() || error.is_request() && error.source().is_none() => (FailureKind::BadArgument, super::said(error)),
-        None => (FailureKind::ConnectionLost, super::said(error)),
+        None if error.is_connect() => (FailureKind::Connect, super::innermost(error)),
+        None if error.is_timeout() => (FailureKind::Timeout, super::innermost(error)),
+        None if error.is_builder() || error.is_request() && error.source().is_none() => (FailureKind::BadArgument, super::innermost(error)),
+        None => (FailureKind::ConnectionLost, super::innermost(error)),
     }
 }
 

@@ -7,18 +7,18 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use reqwest::{Request, Response, redirect, retry};
 
-use super::dial::{self, Gate, GateLayer, Guarded};
-use super::{Carrier, FailureKind, Lost, said};
-use crate::backend::endpoints::EndpointPolicy;
+use super::dial::{self, FilteredResolver, Gate, GateLayer};
+use super::{FailureKind, Transport, TransportError, innermost};
+use crate::endpoints::EndpointPolicy;
 
-pub(super) struct Sockets {
+pub(super) struct SocketTransport {
     tls: rustls::ClientConfig,
-    resolver: Arc<Guarded>,
+    resolver: Arc<FilteredResolver>,
     connect_deadline: Duration,
     reads: reqwest::Client,
 }
 
-impl Sockets {
+impl SocketTransport {
     pub(super) fn new(
         ca_pem: Option<&[u8]>,
         encrypted: bool,
@@ -26,9 +26,9 @@ impl Sockets {
         connect_deadline: Duration,
     ) -> Result<Self, (FailureKind, String)> {
         let tls = dial::tls(ca_pem, encrypted).map_err(|text| (FailureKind::BadCa, text))?;
-        let resolver = Arc::new(Guarded(policy, port));
+        let resolver = Arc::new(FilteredResolver(policy, port));
         let build = builder(&tls, &resolver, connect_deadline).pool_idle_timeout(Duration::from_secs(20)).pool_max_idle_per_host(4);
-        let reads = build.build().map_err(|e| (FailureKind::BadEndpoint, said(&e)))?;
+        let reads = build.build().map_err(|e| (FailureKind::BadEndpoint, innermost(&e)))?;
         Ok(Self { tls, resolver, connect_deadline, reads })
     }
 
@@ -41,24 +41,24 @@ impl Sockets {
     }
 }
 
-impl Carrier for Sockets {
-    fn carry(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, Lost>> {
+impl Transport for SocketTransport {
+    fn send(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, TransportError>> {
         Box::pin(async move {
-            let unsent = |e: reqwest::Error| Lost { kind: FailureKind::BadEndpoint, connected: false, text: said(&e) };
+            let unsent = |e: reqwest::Error| TransportError { kind: FailureKind::BadEndpoint, connected: false, text: innermost(&e) };
             let client = self.client(gate).map_err(unsent)?;
-            client.execute(request).await.map_err(lost)
+            client.execute(request).await.map_err(transport_error)
         })
     }
 }
 
 /// How a connection failed, before its answer or in the middle of it.
-pub(super) fn lost(error: reqwest::Error) -> Lost {
+pub(super) fn transport_error(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     let (kind, text) = dial::explain(&error);
-    Lost { kind, connected: !error.is_connect(), text }
+    TransportError { kind, connected: !error.is_connect(), text }
 }
 
-fn builder(tls: &rustls::ClientConfig, resolver: &Arc<Guarded>, connect_deadline: Duration) -> reqwest::ClientBuilder {
+fn builder(tls: &rustls::ClientConfig, resolver: &Arc<FilteredResolver>, connect_deadline: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
         .dns_resolver(Arc::clone(resolver))

@@ -1,12 +1,12 @@
 //! What goes wrong while connecting to brokers, as librdkafka and OpenSSL say it, and what a person checks. One table; it is the
 //! source of `docs/connecting-to-kafka.md`.
 
-use super::admin_types::{BrokerError, KafkaCode};
+use super::admin::{BrokerError, KafkaCode};
 use crate::api::Reason;
-use crate::backend::endpoints::API_SERVER;
+use crate::endpoints::API_SERVER;
 
-/// One mistake.
-pub struct Mistake {
+/// One known.
+pub struct KnownFailure {
     /// All of these are in what librdkafka says.
     pub said: &'static [&'static str],
     pub reason: Reason,
@@ -14,8 +14,8 @@ pub struct Mistake {
     pub check: &'static str,
 }
 
-const fn row(said: &'static [&'static str], reason: Reason, means: &'static str, check: &'static str) -> Mistake {
-    Mistake { said, reason, means, check }
+const fn row(said: &'static [&'static str], reason: Reason, means: &'static str, check: &'static str) -> KnownFailure {
+    KnownFailure { said, reason, means, check }
 }
 
 use Reason::{
@@ -32,7 +32,7 @@ pub fn throttled(broker: &str) -> BrokerError {
 
 /// The first row that fits counts.
 #[rustfmt::skip] // One row, one line.
-pub const MISTAKES: [Mistake; 29] = [
+pub const KNOWN_FAILURES: [KnownFailure; 29] = [
     row(&[THROTTLES], Limited, "a quota of the brokers throttles the operator, and an answer took longer than --call-deadline", "the quotas of its principal and of the client id stream-pipeline-operator (kafka-configs --describe --entity-type users, or clients)"),
     row(&["Failed to connect to broker", "Permission denied", API_SERVER], Barred, "this is the Kubernetes API server, which the operator connects to for no StreamPipeline", "bootstrapServers and advertised.listeners; not a byte was sent"),
     row(&["Failed to connect to broker", "Permission denied"], Barred, "the operator may not connect to this address", "bootstrapServers and advertised.listeners, and the operator's --allowed-endpoints; not a byte was sent"),
@@ -65,7 +65,7 @@ pub const MISTAKES: [Mistake; 29] = [
 ];
 
 /// What librdkafka says without what is different each time: a status that only repeats itself is not written again.
-pub fn steady(said: &str) -> String {
+pub fn normalize(said: &str) -> String {
     // "[thrd:host:port/bootstrap]: " repeats the name that follows it.
     let said = said.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(said, |(_, rest)| rest);
     // It repeats so what it was told of a token.
@@ -77,14 +77,14 @@ pub fn steady(said: &str) -> String {
     }
 }
 
-/// The mistake that this complaint stands for.
-pub fn find(said: &str) -> Option<&'static Mistake> {
-    MISTAKES.iter().find(|mistake| mistake.said.iter().all(|part| said.contains(part)))
+/// The known that this complaint stands for.
+pub fn find(said: &str) -> Option<&'static KnownFailure> {
+    KNOWN_FAILURES.iter().find(|known| known.said.iter().all(|part| said.contains(part)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{find, steady};
+    use super::{find, normalize};
 
     #[test]
     fn d8_what_librdkafka_says_is_told_as_what_it_is() {
@@ -107,7 +107,7 @@ mod tests {
                 "may not connect to this address",
             ),
         ] {
-            let found = find(said).map(|mistake| mistake.means).unwrap_or_default();
+            let found = find(said).map(|known| known.means).unwrap_or_default();
             assert!(found.contains(means), "{said}: {found}");
         }
     }
@@ -126,7 +126,7 @@ mod tests {
             ("1/1 brokers are down", "1/1 brokers are down"),
             ("waited (after all)", "waited (after all)"),
         ] {
-            assert_eq!(steady(said), expected);
+            assert_eq!(normalize(said), expected);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::admin_types::{AdminError, BrokerError, KafkaCode};
-use super::connecting::{self, Mistake};
+use super::admin::{AdminError, BrokerError, KafkaCode};
+use super::connecting::{self, KnownFailure};
 use super::security::{Login, Security};
 use crate::api::Reason;
 use crate::domain::{Cause, KafkaGroup, TopicPartition, words};
@@ -44,7 +44,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
     }
     match error {
         AdminError::ClientGone { .. } => return gone(error, backend),
-        AdminError::NoPlace { .. } => {
+        AdminError::TooManyProcesses { .. } => {
             return Cause::new(
                 Reason::RateLimited,
                 format!("{error}. If it stays, give the operator more --kafka-clients, and memory for them"),
@@ -79,7 +79,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
         _ if error.is_transport() || code.is_some_and(KafkaCode::coordinator_moved) => {
             let last = error.broker_error().or(last).map(ToString::to_string).unwrap_or_default();
             match connecting::find(&last) {
-                Some(mistake) => with(mistake.reason, named(mistake, &last, who, backend)),
+                Some(known) => with(known.reason, named(known, &last, who, backend)),
                 None => with(Reason::BrokerUnreachable, unreachable(&last, backend, error)),
             }
         }
@@ -93,7 +93,7 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
 /// There is no client: others like it got no answer a moment ago, or none could be made of these settings. librdkafka's words hold
 /// no values.
 pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
-    if error.is_transport() || matches!(error, AdminError::NoPlace { .. } | AdminError::NoProcess(_)) {
+    if error.is_transport() || matches!(error, AdminError::TooManyProcesses { .. } | AdminError::NoProcess(_)) {
         return cause(error, None, who, backend, &BTreeSet::new());
     }
     let said = words::cut(&error.to_string(), 300);
@@ -121,20 +121,20 @@ fn gone(error: &AdminError, backend: &KafkaGroup) -> Cause {
     Cause::new(Reason::UnexpectedAnswer, text)
 }
 
-/// A mistake of the table, with what was said.
-fn named(mistake: &Mistake, last: &str, who: &Who, backend: &KafkaGroup) -> String {
+/// A known of the table, with what was said.
+fn named(known: &KnownFailure, last: &str, who: &Who, backend: &KafkaGroup) -> String {
     let at = address(last).map_or_else(|| backend.bootstrap.join(", "), str::to_owned);
     let said = words::cut(last, 300);
-    let broken = match mistake.reason {
+    let broken = match known.reason {
         Reason::AuthenticationFailed if who.ends_with_newline => {
             ". In the Secret of spec.kafka.sasl.credentialsSecretRef the value ends with a line break, which counts as part of it"
         }
         _ => "",
     };
-    format!("{at}: {}. Check {}{broken} ({said})", mistake.means, mistake.check)
+    format!("{at}: {}. Check {}{broken} ({said})", known.means, known.check)
 }
 
-/// The usual mistake, said plainly: the bootstrap address answers, and the address it advertises does not.
+/// The usual known, said plainly: the bootstrap address answers, and the address it advertises does not.
 fn unreachable(last: &str, backend: &KafkaGroup, error: &AdminError) -> String {
     let given = backend.bootstrap.join(", ");
     match address(last) {
@@ -229,7 +229,7 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         ),
         (
             "more Kafka clients are needed than there may be".to_owned(),
-            cause(&AdminError::NoPlace { most: 128 }, None, &who, &group, &none),
+            cause(&AdminError::TooManyProcesses { most: 128 }, None, &who, &group, &none),
         ),
         (
             "the system gives no more processes".to_owned(),
@@ -237,9 +237,9 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         ),
         ("a CA that is none".to_owned(), unmade(&AdminError::Config("ssl.ca.pem failed: not in PEM format?".to_owned()), &who, &group)),
     ];
-    for mistake in &connecting::MISTAKES {
-        let said = format!("b:9092/bootstrap: {}", mistake.said.join(" … "));
-        all.push((format!("`{}`", mistake.said.join(" … ")), cause(&silent(&said), None, &who, &group, &none)));
+    for known in &connecting::KNOWN_FAILURES {
+        let said = format!("b:9092/bootstrap: {}", known.said.join(" … "));
+        all.push((format!("`{}`", known.said.join(" … ")), cause(&silent(&said), None, &who, &group, &none)));
     }
     all
 }

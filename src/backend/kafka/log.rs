@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::admin_types::{IsolationLevel, KafkaCode, ListedOffset, OffsetSpec};
+use super::admin::{IsolationLevel, KafkaCode, ListedOffset, OffsetSpec};
 use super::{Kafka, failure};
 use crate::domain::{Cause, LogBounds, TopicPartition, numbers};
 

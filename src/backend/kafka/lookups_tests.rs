@@ -7,12 +7,12 @@ use futures::future::BoxFuture;
 
 use crate::api::{Stage, TargetReason};
 use crate::backend::kafka::Kafka;
-use crate::backend::kafka::admin_port::Admin;
-use crate::backend::kafka::admin_types::{
+use crate::backend::kafka::admin::Admin;
+use crate::backend::kafka::admin::{
     AdminError, BrokerError, ClusterDescription, CommittedOffset, Failure, GroupIdentity, IsolationLevel, KafkaCode, ListedOffset,
     OffsetCommit, OffsetSpec, TopicDescription,
 };
-use crate::backend::kafka::clients::Clients;
+use crate::backend::kafka::pool::ClientPool;
 use crate::backend::kafka::security::Security;
 use crate::domain::{KafkaGroup, PartitionPlan};
 use crate::fixtures::*;
@@ -120,7 +120,7 @@ impl Admin for Broker {
     fn last_broker_error(&self) -> Option<BrokerError> {
         None
     }
-    fn destroyed(&self) -> BoxFuture<'static, ()> {
+    fn process_ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
     fn describe_cluster(&self, _: Duration) -> Call<'_, ClusterDescription> {
@@ -164,7 +164,7 @@ impl Admin for Broker {
 async fn look(moving: Moving, time: Option<i64>) -> (LogBounds, Moving) {
     let broker = Arc::new(Broker(Mutex::new(moving)));
     let opened = Arc::clone(&broker);
-    let clients = Clients::opened_by(Box::new(move |_, _, _| Ok(Arc::clone(&opened) as Arc<dyn Admin>)), Duration::ZERO);
+    let clients = ClientPool::opened_by(Box::new(move |_, _, _| Ok(Arc::clone(&opened) as Arc<dyn Admin>)), Duration::ZERO);
     let group = KafkaGroup { bootstrap: vec!["b:9092".to_owned()], group: "g".to_owned(), tls: None, sasl: None, workloads: vec![] };
     let kafka = Kafka::connect(&Arc::new(clients), "n", &group, &Security { tls: None, sasl: None }, Duration::from_secs(10), now().mono);
     let time = time.map(|time| Timestamp::from_millisecond(time).unwrap());

@@ -1,18 +1,19 @@
-//! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the words of `domain`.
-//! Every failure is named here; nothing is decided.
+//! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the terms of `domain`.
+//! Every failure gets its reason here; nothing is decided.
 
-#[allow(unsafe_code)] // The one file that calls librdkafka's admin functions, which the safe crate lacks.
 pub mod admin;
-pub mod admin_port;
-pub mod admin_types;
-pub mod clients;
+pub mod client;
+pub mod codes;
 pub mod connecting;
 mod facts;
 mod failure;
+#[allow(unsafe_code)] // The one room that calls librdkafka's admin functions, which the safe crate lacks.
+mod librdkafka;
 mod log;
 #[cfg(test)]
 mod lookups_tests;
 pub mod oauth;
+pub mod pool;
 pub mod process;
 pub mod security;
 
@@ -25,13 +26,12 @@ use std::time::{Duration, Instant};
 use crate::api::{BackendIdentity, Phase, Reason};
 use crate::clock;
 use crate::domain::{Activity, Aim, Cause, Commit, Committed, KafkaGroup, SendOutcome, Topic, TopicPartition, Topics, words};
-use admin_port::Admin;
-use admin_types::{AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
-use clients::renewed::Renewed;
-use clients::{ClientKey, Clients};
+use admin::{Admin, AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use failure::Who;
 #[cfg(test)]
 pub(crate) use failure::messages;
+use pool::renewing::RenewingClient;
+use pool::{ClientPool, PoolKey};
 use security::Security;
 
 /// One group on one cluster, for one pass.
@@ -46,16 +46,16 @@ impl Kafka {
     /// # Errors
     /// The client cannot be made from this configuration.
     pub fn connect(
-        clients: &Arc<Clients>,
+        clients: &Arc<ClientPool>,
         namespace: &str,
         backend: &KafkaGroup,
         security: &Security,
         deadline: Duration,
         now: Instant,
     ) -> Result<Self, Cause> {
-        let key = ClientKey::new(namespace, &backend.bootstrap, security);
+        let key = PoolKey::new(namespace, &backend.bootstrap, security);
         let who = Who::of(security);
-        let client = Renewed::new(clients, key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
+        let client = RenewingClient::new(clients, key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
         Ok(Self { client: Arc::new(client), backend: backend.clone(), who, deadline })
     }
 
@@ -184,10 +184,10 @@ impl Kafka {
                 return SendOutcome::Answered { refused: changes.iter().map(|(at, _)| (at.clone(), code)).collect() };
             }
             Err(error) => {
-                // Only a destroyed client sends nothing more; the wait before judging begins then (protocol.md).
+                // Once its process has ended, nothing more of it is sent; the wait before what was sent is read back begins then.
                 self.client.retire();
-                if tokio::time::timeout(2 * self.deadline, self.client.destroyed()).await.is_err() {
-                    tracing::warn!("A retired Kafka client is not destroyed yet");
+                if tokio::time::timeout(2 * self.deadline, self.client.process_ended()).await.is_err() {
+                    tracing::warn!("The process of a retired Kafka client has not ended yet");
                 }
                 unclear(self.cause_about(&error, changes.iter().map(|(at, _)| at.topic.as_str())).message)
             }

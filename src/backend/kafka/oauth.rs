@@ -1,15 +1,13 @@
 //! Tokens for SASL OAUTHBEARER, by OAuth 2 client credentials (RFC 6749, section 4.4; client authentication by section 2.3.1).
 //! librdkafka asks when it needs one; what is fetched here is handed to it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::backend::endpoints::EndpointPolicy;
-use crate::backend::http::{Dial, FailureKind, Http, Outgoing};
+use crate::backend::http::{FailureKind, HttpClient, HttpConfig, HttpPolicy, HttpRequest};
 use crate::domain::words::cut;
 
 const MAX_BODY: usize = 1 << 20;
@@ -22,8 +20,7 @@ pub struct TokenSource {
     pub client_secret: SecretString,
     pub scope: Option<String>,
     pub ca_pem: Option<Vec<u8>>,
-    pub policy: Arc<EndpointPolicy>,
-    pub allow_plain_http: bool,
+    pub policy: HttpPolicy,
     pub deadline: Duration,
 }
 
@@ -69,16 +66,15 @@ impl TokenSource {
     /// The endpoint is not allowed, does not answer, or refuses.
     pub async fn fetch(&self) -> Result<Token, NoToken> {
         let no = |what: String| NoToken { endpoint: cut(&self.endpoint, 120), what };
-        let dial = Dial {
+        let config = HttpConfig {
             endpoint: &self.endpoint,
             ca_pem: self.ca_pem.as_deref(),
-            allow_plain_http: self.allow_plain_http,
-            policy: Arc::clone(&self.policy),
+            policy: self.policy.clone(),
             connect_deadline: self.deadline / 2,
             call_deadline: self.deadline,
-            carrier: None,
+            transport: None,
         };
-        let http = Http::new(dial).map_err(|(kind, text)| no(told(kind, &text)))?;
+        let http = HttpClient::new(config).map_err(|(kind, text)| no(told(kind, &text)))?;
         let escape = |text: &str| url_encoded(text);
         let mut form = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}",
@@ -88,7 +84,7 @@ impl TokenSource {
         if let Some(scope) = &self.scope {
             form += &format!("&scope={}", escape(scope));
         }
-        let out = Outgoing {
+        let out = HttpRequest {
             method: Method::POST,
             path: &[],
             query: &[],
@@ -110,7 +106,7 @@ impl TokenSource {
                 answer.http
             )));
         }
-        // Without a life of its own it is asked for again soon.
+        // An answer need not say how long its token lives: a minute is taken then, so that the next one is asked for soon.
         let seconds = body.expires_in.as_ref().and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok())).unwrap_or(60);
         Ok(Token {
             value: body.access_token.into(),

@@ -4,10 +4,10 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 
 use super::oauth::TokenSource;
 use crate::api::Mechanism;
+use crate::domain::digest;
 
 /// TLS and SASL of one client. Compared by digest: rotated bytes are another client.
 #[derive(Clone, Default)]
@@ -58,7 +58,7 @@ impl Security {
         }
     }
 
-    /// Whether a value ends with a line break: the usual mistake of a Secret made from a file.
+    /// Whether a value ends with a line break: the usual known of a Secret made from a file.
     pub fn ends_with_newline(&self) -> bool {
         let broken = |value: &str| value.ends_with(['\n', '\r']);
         match &self.sasl {
@@ -98,18 +98,8 @@ impl Security {
 
     /// Tells credentials apart; not for showing.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        let mut add = |part: &str| {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        };
-        for (key, value) in self.settings() {
-            add(key);
-            add(value.expose_secret());
-        }
-        if let Some(source) = self.token_source() {
-            source.parts().into_iter().for_each(|part| add(part.expose_secret()));
-        }
-        hash.finalize().into()
+        let settings = self.settings().into_iter().flat_map(|(key, value)| [SecretString::from(key), value]);
+        let parts: Vec<_> = settings.chain(self.token_source().into_iter().flat_map(TokenSource::parts)).collect();
+        digest::of_parts(parts.iter().map(ExposeSecret::expose_secret))
     }
 }

@@ -1,7 +1,6 @@
 //! Tokens and signatures, by the manual's formulas.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,18 +12,15 @@ use super::call::Call;
 use super::options::{Application, ExpiredToken, Options};
 use super::request::Request;
 
-fn hex(parts: &[&[u8]]) -> String {
+fn sha256(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(hash.finalize())
 }
 
 /// `encryption` of a token request.
 pub fn encryption(access_key: &str, timestamp: &str, secret_key: &str) -> String {
-    hex(&[access_key.as_bytes(), timestamp.as_bytes(), secret_key.as_bytes()])
+    sha256(&[access_key.as_bytes(), timestamp.as_bytes(), secret_key.as_bytes()])
 }
 
 /// `apim-signature` of a call; the query is unescaped, of a repeated name the first counts.
@@ -34,7 +30,7 @@ pub fn signature(token: &str, query: &[(String, String)], body: &[u8], timestamp
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     sorted.dedup_by(|later, earlier| later.0 == earlier.0);
     let query: String = sorted.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]).collect();
-    hex(&[token.as_bytes(), query.as_bytes(), body, timestamp.as_bytes(), secret_key.as_bytes()])
+    sha256(&[token.as_bytes(), query.as_bytes(), body, timestamp.as_bytes(), secret_key.as_bytes()])
 }
 
 fn skew(timestamp: i64) -> Duration {
@@ -65,7 +61,7 @@ impl Given {
 
     fn give(&mut self, access_key: &str, life: Duration) -> Answer {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let text = hex(&[access_key.as_bytes(), &now.as_nanos().to_be_bytes(), &self.tokens.len().to_be_bytes()]);
+        let text = sha256(&[access_key.as_bytes(), &now.as_nanos().to_be_bytes(), &self.tokens.len().to_be_bytes()]);
         self.tokens.push(Token { text: text.clone(), access_key: access_key.to_owned(), expires: Instant::now() + life });
         Answer::token(&text, life.as_secs())
     }

@@ -10,12 +10,13 @@ mod runs;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 pub use manifests::{annotated, apply, delete, deployment, get, hpa, install_crds, scale, scaled_object, stateful_set, worker};
@@ -30,7 +31,7 @@ static PLAYED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Whether somebody has played the kubelet there.
 pub(crate) fn played(namespace: &str) -> bool {
-    PLAYED.lock().is_ok_and(|all| all.contains(namespace))
+    PLAYED.lock().contains(namespace)
 }
 
 /// The pods of a namespace, run until this is dropped; their consumers end with it.
@@ -42,7 +43,7 @@ pub struct Pods {
 impl Pods {
     /// Goes on in the background of the current runtime; a test that blocks its only thread stops it.
     pub fn play(client: Client, namespace: &str, bootstrap: &str) -> Self {
-        PLAYED.lock().expect("nobody panics with it").insert(namespace.to_owned());
+        PLAYED.lock().insert(namespace.to_owned());
         let player = Arc::new(Player {
             pods: Api::namespaced(client.clone(), namespace),
             workers: Api::namespaced_with(client, namespace, &manifests::worker_resource()),
@@ -80,7 +81,7 @@ struct Player {
 
 impl Player {
     fn runs(&self) -> MutexGuard<'_, Runs> {
-        self.runs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.runs.lock()
     }
 
     async fn play(self: Arc<Self>) {

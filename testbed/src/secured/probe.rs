@@ -2,10 +2,10 @@
 
 use std::ffi::{CString, c_char};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::bindings;
 use rdkafka::client::Client;
@@ -51,7 +51,7 @@ struct Recording(Mutex<Refusal>);
 
 impl Recording {
     fn with<T>(&self, look: impl FnOnce(&mut Refusal) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.0.lock())
     }
 }
 

@@ -4,10 +4,10 @@
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::slice;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use parking_lot::Mutex;
 use rdkafka::bindings::*;
 use rdkafka::config::ClientConfig;
 
@@ -53,7 +53,7 @@ pub fn verdicts(config: &ClientConfig, limit: Duration) -> Result<Vec<Verdict>> 
         }
         rd_kafka_destroy(rk);
     }
-    let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = seen.into_inner();
     if let Some(end) = seen.iter().position(|v| v.depth == 0) {
         seen.truncate(end + 1);
     }
@@ -61,7 +61,7 @@ pub fn verdicts(config: &ClientConfig, limit: Duration) -> Result<Vec<Verdict>> 
 }
 
 fn finished(seen: &Seen) -> bool {
-    seen.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|v| v.depth == 0 || v.code != 0)
+    seen.lock().iter().any(|v| v.depth == 0 || v.code != 0)
 }
 
 /// Notes OpenSSL's verdict and leaves it as it is.
@@ -82,7 +82,7 @@ unsafe extern "C" fn judge(
         let text = CStr::from_ptr(X509_verify_cert_error_string((*code).into()));
         let der = slice::from_raw_parts(der.cast(), size).to_vec();
         let verdict = Verdict { depth, code: *code, text: text.to_string_lossy().into_owned(), der };
-        (*opaque.cast::<Seen>()).lock().unwrap_or_else(PoisonError::into_inner).push(verdict);
+        (*opaque.cast::<Seen>()).lock().push(verdict);
         if *code == 0 {
             return 1;
         }

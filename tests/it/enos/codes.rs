@@ -1,10 +1,10 @@
-//! E08: every documented code, code by code and call by call, against the table of `api/code.rs`.
+//! E08: every documented code, code by code and call by call, against the table of `backend/enos/codes.rs`.
 //!
 //! Each code has a platform of its own, so that what one says of tokens or pace does not reach its neighbours.
 
 use serde_json::{Value, json};
-use stream_pipeline_api::code::{CODES, Code, Done, Retry, Source};
 use stream_pipeline_api::{Reason, RecordPhase, Stage, StreamPipelineStatus};
+use stream_pipeline_operator::backend::enos::codes::{CODES, Code, Done, Retry, Source};
 use testbed::enos::{Call, Fault, Kind, ORGANISATION, Options, Pipeline, Simulator, When};
 
 use crate::support::enos::EnosWorld;

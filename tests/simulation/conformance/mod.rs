@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use stream_pipeline_operator::backend::endpoints::EndpointPolicy;
-use stream_pipeline_operator::backend::kafka::admin_port::Admin;
-use stream_pipeline_operator::backend::kafka::admin_types::*;
-use stream_pipeline_operator::backend::kafka::clients::client::AdminClient;
-use stream_pipeline_operator::backend::kafka::clients::{Bounds, Processes};
+use stream_pipeline_operator::backend::kafka::admin::Admin;
+use stream_pipeline_operator::backend::kafka::admin::*;
+use stream_pipeline_operator::backend::kafka::client::AdminClient;
+use stream_pipeline_operator::backend::kafka::client::{Bounds, Processes};
 use stream_pipeline_operator::backend::kafka::security::Security;
+use stream_pipeline_operator::endpoints::EndpointPolicy;
 use testbed::consumer::Consumer;
 use testbed::{eventually, kafka};
 

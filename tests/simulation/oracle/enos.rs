@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stream_pipeline_api::OffsetResetRecord;
-use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
+use stream_pipeline_operator::backend::kafka::admin::TopicPartition;
 use stream_pipeline_operator::process_state::is_closed;
 
 use super::{Oracle, PlanWritten, counts, name, record_of, uid};

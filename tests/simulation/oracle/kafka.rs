@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stream_pipeline_core::{Commit, PartitionPlan};
-use stream_pipeline_operator::backend::kafka::admin_types::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
+use stream_pipeline_operator::backend::kafka::admin::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
 use stream_pipeline_operator::process_state::is_closed;
 
 use super::{PlanWritten, RESTORED, Send, gap, name, reaches, record_of, uid};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use stream_pipeline_api::{OffsetResetRecord, Reason, StreamPipeline, Writer};
 use stream_pipeline_core::{Aim, Commit, PartitionPlan, Plan};
-use stream_pipeline_operator::backend::kafka::admin_types::TopicPartition;
+use stream_pipeline_operator::backend::kafka::admin::TopicPartition;
 
 use crate::api_server::{Key, Reply, Request};
 use crate::process::{NAMESPACE, Process};

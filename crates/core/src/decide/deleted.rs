@@ -31,7 +31,7 @@ impl Pass<'_> {
 
     pub(super) fn let_go(&self) -> Decision {
         let gone = |report| self.decision(report, Some(Step::RemoveFinalizer), self.timing.recheck_waiting);
-        let owing = match &self.seen.needing_resume {
+        let needing_resume = match &self.seen.needing_resume {
             Observed::Read(names) if names.is_empty() => return gone(Report::Unchanged),
             Observed::Read(names) => format!("record {}", words::some_of(names)),
             _ => "its records could not be read".to_owned(),
@@ -42,7 +42,7 @@ impl Pass<'_> {
         let why =
             refused.or(self.seen.identity.cause()).or(left.and_then(|l| l.run_state.cause())).map(|cause| format!(" ({})", cause.message));
         let text = format!(
-            "this object was deleted {} s ago, and {} was not seen to run again{}; it is waited for no longer. If it is still paused, {by_hand} ({owing})",
+            "this object was deleted {} s ago, and {} was not seen to run again{}; it is waited for no longer. If it is still paused, {by_hand} ({needing_resume})",
             self.seconds_since_deleted().unwrap_or_default().as_secs(),
             self.desired.backend.named(),
             why.unwrap_or_default(),

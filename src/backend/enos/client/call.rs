@@ -1,4 +1,4 @@
-//! One call from waiting for its place to the judged answer: place, token, turn, signature, exchange, judgement.
+//! One call from its admission to its judged answer: a place in flight, token, turn, signature, exchange, judgement.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,14 +7,14 @@ use super::*;
 
 impl Inner {
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Envelope, Failure> {
-        let lane = if call.not_after.is_some() { Lane::Change } else { Lane::Read };
+        let class = if call.not_after.is_some() { CallClass::Change } else { CallClass::Read };
         let until = call.not_after.unwrap_or_else(|| mono() + self.call_deadline);
-        let no_place = |why| no_place(call.name, lane, why);
-        let _place = self.limits.place(lane, until).await.map_err(no_place)?;
+        let not_admitted = |why| not_admitted(call.name, class, why);
+        let _place = self.limits.begin(class, until).await.map_err(not_admitted)?;
         let mut repeated = false;
         loop {
             let token = self.tokens.get(self).await?;
-            let turn = self.limits.turn(lane, until).await.map_err(no_place)?;
+            let turn = self.limits.acquire(class, until).await.map_err(not_admitted)?;
             // Only the first page of a poll finds it unset.
             call.began.inspect(|began| _ = began.set(mono()));
             let answered = self.send(&call, &token).await;
@@ -41,7 +41,7 @@ impl Inner {
         let timestamp = self.stamps.next(self.clock.wall().as_millisecond());
         let signature = sign::signature(token.value(), call.query, call.body.unwrap_or_default(), timestamp, self.credentials.secret());
         let secrets = [token.value(), &signature];
-        let out = Outgoing {
+        let out = HttpRequest {
             method: call.method.clone(),
             path: call.path,
             query: call.query,
@@ -61,18 +61,18 @@ impl Inner {
         }
     }
 
-    fn judged(&self, name: &'static str, answer: Answer, secrets: &[&str]) -> Result<Envelope, Failure> {
-        self.limits.heard(answer.http, answer.retry_after, mono());
+    fn judged(&self, name: &'static str, answer: HttpResponse, secrets: &[&str]) -> Result<Envelope, Failure> {
+        self.limits.on_response(answer.http, answer.retry_after, mono());
         // Without a JSON object the status says all there is; of a success it says nothing.
         let (envelope, not_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), true), |e| (e, false));
-        let Some((kind, effect)) = codes::judge(answer.http, envelope.code(), envelope.apim_status()) else { return Ok(envelope) };
+        let Some((kind, effect)) = judge(answer.http, envelope.code(), envelope.apim_status()) else { return Ok(envelope) };
         let kind = if not_json && kind == FailureKind::BadAnswer { FailureKind::NotJson } else { kind };
         let failure = Failure { code: envelope.code(), ..Failure::new(name, kind, effect, "") };
         Err(self.with_words(failure, &envelope, &answer, secrets))
     }
 
     /// The failure with what the answer says besides its verdict.
-    fn with_words(&self, failure: Failure, envelope: &Envelope, answer: &Answer, secrets: &[&str]) -> Failure {
+    fn with_words(&self, failure: Failure, envelope: &Envelope, answer: &HttpResponse, secrets: &[&str]) -> Failure {
         let said = match envelope.message() {
             said if !said.is_empty() => said,
             _ if answer.content_type.is_empty() => format!("{} bytes", answer.body.len()),
@@ -82,7 +82,7 @@ impl Inner {
         Failure { http: Some(answer.http), retry_after: answer.retry_after, clock_gap, text: self.clean(&said, secrets), ..failure }
     }
 
-    fn broken(&self, call: &'static str, broken: Broken, secrets: &[&str]) -> Failure {
+    fn broken(&self, call: &'static str, broken: ExchangeError, secrets: &[&str]) -> Failure {
         let effect = if broken.handed_over { Effect::Unknown } else { Effect::NotSent };
         Failure { http: broken.http, ..Failure::new(call, broken.kind, effect, self.clean(&broken.text, secrets)) }
     }
@@ -112,12 +112,12 @@ impl Inner {
     }
 }
 
-impl Ask for Inner {
+impl TokenService for Inner {
     async fn ask(&self, refresh: Option<&str>) -> Result<Token, Failure> {
         let (name, action) = if refresh.is_some() { ("token/refresh", "refresh") } else { ("token/get", "get") };
         let asked = mono();
         let until = asked + self.call_deadline;
-        let _turn = self.limits.turn(Lane::Token, until).await.map_err(|why| no_place(name, Lane::Token, why))?;
+        let _turn = self.limits.acquire(CallClass::Token, until).await.map_err(|why| not_admitted(name, CallClass::Token, why))?;
         let timestamp = self.stamps.next(self.clock.wall().as_millisecond());
         let encryption = sign::encryption(self.credentials.access_key(), timestamp, self.credentials.secret());
         let mut body = json!({ "appKey": self.credentials.access_key(), "encryption": encryption, "timestamp": timestamp });
@@ -127,7 +127,7 @@ impl Ask for Inner {
         let secrets = [encryption.as_str(), refresh.unwrap_or_default()];
         let path = [&TOKEN[..], &[action]].concat();
         let body = Some(body.to_string().into_bytes());
-        let out = Outgoing {
+        let out = HttpRequest {
             method: Method::POST,
             path: &path,
             query: &[],
@@ -138,33 +138,33 @@ impl Ask for Inner {
             not_after: None,
         };
         let answer = self.http.exchange(out).await.map_err(|broken| self.broken(name, broken, &secrets))?;
-        self.limits.heard(answer.http, answer.retry_after, mono());
+        self.limits.on_response(answer.http, answer.retry_after, mono());
         let (envelope, is_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), false), |e| (e, true));
         let status = envelope.status();
         // The published sample misspells `status`, so a token without one counts as well.
-        let judged = match (answers::token(&envelope), codes::judge(answer.http, status.or(Some(0)), None)) {
+        let judged = match (answers::token(&envelope), judge(answer.http, status.or(Some(0)), None)) {
             (Some((value, life)), None) => return Ok(Token::new(value, life, asked)),
             (_, judged) => judged,
         };
         let (kind, effect) = match status {
             Some(status) if status != 0 => judged.unwrap_or((FailureKind::BadAnswer, Effect::Unknown)),
             _ if (200..300).contains(&answer.http) && !is_json => (FailureKind::NotJson, Effect::Unknown),
-            _ => codes::judge(answer.http, None, None).unwrap_or((FailureKind::BadAnswer, Effect::Unknown)),
+            _ => judge(answer.http, None, None).unwrap_or((FailureKind::BadAnswer, Effect::Unknown)),
         };
         let code = status.filter(|status| *status != 0);
         Err(self.with_words(Failure { code, ..Failure::new(name, kind, effect, "") }, &envelope, &answer, &secrets))
     }
 }
 
-fn no_place(call: &'static str, lane: Lane, why: NoPlace) -> Failure {
+fn not_admitted(call: &'static str, class: CallClass, why: NotAdmitted) -> Failure {
     match why {
-        NoPlace::Paused(left) => Failure {
+        NotAdmitted::Paused(left) => Failure {
             retry_after: Some(left),
             ..Failure::unsent(call, FailureKind::RateLimited, "the gateway asked for a pause that is not over")
         },
-        NoPlace::Late if lane == Lane::Change => {
+        NotAdmitted::Late if class == CallClass::Change => {
             Failure::unsent(call, FailureKind::WindowPassed, "the time to send it passed while it waited for its turn")
         }
-        NoPlace::Late => Failure::unsent(call, FailureKind::Busy, "no turn within the deadline"),
+        NotAdmitted::Late => Failure::unsent(call, FailureKind::Busy, "no turn within the deadline"),
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::stub::*;
-use crate::backend::enos::{Clients, Credentials, Effect, FailureKind, Settings, StartBody, sign};
+use crate::backend::enos::{ClientPool, Credentials, Effect, FailureKind, Settings, StartBody, sign};
+use crate::backend::http::HttpPolicy;
 
 #[tokio::test]
 async fn calls_are_sent_as_documented_and_signed_as_sent() {
@@ -100,7 +101,7 @@ async fn a_wrong_secret_is_one_token_call_for_all_and_nobody_elses_matter() {
         std::thread::sleep(Duration::from_millis(50));
         if asked.is_token() { say(r#"{"status":1003,"msg":"encryption not valid"}"#) } else { ok() }
     });
-    let clients = Clients::default();
+    let clients = ClientPool::default();
     let now = Instant::now();
     let wrong = clients.get("one", stub.settings(), now).unwrap();
     let right = Settings { credentials: Credentials::new("other-key", SECRET), ..stub.settings() };
@@ -166,7 +167,7 @@ async fn ids_that_cannot_be_one_go_nowhere() {
 #[tokio::test]
 async fn clients_are_shared_and_closed_when_idle() {
     let stub = Stub::start(|_, _| ok());
-    let (clients, now) = (Clients::default(), Instant::now());
+    let (clients, now) = (ClientPool::default(), Instant::now());
     for (namespace, secret, count) in [("a", "1", 1), ("a", "1", 1), ("b", "1", 2), ("b", "2", 3)] {
         let credentials = Credentials::new(KEY, secret);
         clients.get(namespace, Settings { credentials, ..stub.settings() }, now).unwrap();
@@ -179,7 +180,15 @@ async fn clients_are_shared_and_closed_when_idle() {
     assert_eq!(clients.count(), 4);
     clients.sweep(now + Duration::from_secs(300));
     assert_eq!(clients.count(), 1);
-    assert!(clients.get("a", Settings { policy: Arc::default(), ..settings("http://127.0.0.1") }, now).is_err());
+    assert!(
+        clients
+            .get(
+                "a",
+                Settings { policy: HttpPolicy { endpoints: Arc::default(), allow_plain_http: true }, ..settings("http://127.0.0.1") },
+                now
+            )
+            .is_err()
+    );
     assert_eq!(clients.count(), 1);
 }
 

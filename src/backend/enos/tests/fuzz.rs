@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::enos::failure::{Effect, FailureKind};
 use crate::backend::enos::wire::{Envelope, answers};
-use crate::backend::enos::{codes, wire::answers::RunStatus};
+use crate::backend::enos::{judge, wire::answers::RunStatus};
 
 const SAMPLES: [&str; 9] = [
     "{\"code\": 0, \"msg\": \"OK\",}",
@@ -126,7 +126,7 @@ fn mutated(random: &mut Random) -> Vec<u8> {
 /// Whether it was JSON enough to be looked into.
 fn look(body: &[u8]) -> bool {
     let Ok(envelope) = Envelope::decode(body) else { return false };
-    let judged = codes::judge(200, envelope.code(), envelope.apim_status());
+    let judged = judge::judge(200, envelope.code(), envelope.apim_status());
     assert_eq!(judged.is_none(), envelope.code() == Some(0));
     if let Some((FailureKind::BadAnswer, effect)) = judged {
         assert_eq!(effect, Effect::Unknown);

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::{Credentials, EnosClient, Settings};
+use crate::backend::http::HttpPolicy;
 use crate::clock::Clock;
+use crate::endpoints::EndpointPolicy;
 
 pub const KEY: &str = "access-key-0001";
 pub const SECRET: &str = "secret-key-0001";
@@ -122,12 +123,11 @@ pub fn settings(endpoint: &str) -> Settings {
         endpoint: endpoint.to_owned(),
         credentials: Credentials::new(KEY, SECRET),
         ca_pem: None,
-        allow_plain_http: true,
-        policy: Arc::new(EndpointPolicy::parse(&["127.0.0.0/8"], &[]).unwrap()),
+        policy: HttpPolicy { endpoints: Arc::new(EndpointPolicy::parse(&["127.0.0.0/8"], &[]).unwrap()), allow_plain_http: true },
         connect_deadline: Duration::from_millis(500),
         call_deadline: Duration::from_secs(2),
         clock: Clock::default(),
-        carrier: None,
+        transport: None,
     }
 }
 

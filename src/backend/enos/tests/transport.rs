@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::stub::*;
-use crate::backend::endpoints::EndpointPolicy;
 use crate::backend::enos::{Effect, EnosClient, Failure, FailureKind, Settings};
+use crate::backend::http::HttpPolicy;
+use crate::endpoints::EndpointPolicy;
 
 async fn reset(client: &EnosClient) -> Failure {
     client.reset(ORG, ID, soon()).await.unwrap_err()
@@ -117,7 +118,10 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn nothing_is_sent_to_an_address_that_is_not_allowed() {
     let stub = Stub::start(|_, _| ok());
-    let policy = |rules: &[&str], forbidden: &[IpAddr]| Arc::new(EndpointPolicy::parse(rules, forbidden).unwrap());
+    let policy = |rules: &[&str], forbidden: &[IpAddr]| HttpPolicy {
+        endpoints: Arc::new(EndpointPolicy::parse(rules, forbidden).unwrap()),
+        allow_plain_http: true,
+    };
     let port = stub.address.port();
     for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1", "0.0.0.0"] {
         let settings = Settings { policy: policy(&[], &[]), ..settings(&format!("http://{host}:{port}")) };
@@ -183,8 +187,8 @@ async fn endpoints_that_cannot_be_one() {
         ("https://gateway:0", FailureKind::BadEndpoint),
         ("http://gateway", FailureKind::PlainHttpNotAllowed),
     ] {
-        let policy = Arc::default();
-        let failure = EnosClient::new(Settings { allow_plain_http: false, policy, ..settings(endpoint) }).unwrap_err();
+        let policy = HttpPolicy { endpoints: Arc::default(), allow_plain_http: false };
+        let failure = EnosClient::new(Settings { policy, ..settings(endpoint) }).unwrap_err();
         assert_eq!((failure.kind, failure.effect), (kind, Effect::NotSent), "{endpoint}");
         assert!(!failure.text.contains("pass@"), "{failure}");
     }

@@ -11,13 +11,15 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::admin::{self, Door, Native, Ticket};
-use super::admin_types::{AdminError, BrokerError, KafkaCode};
-use wire::{Answer, Call, FromProcess, ToProcess};
+use parking_lot::Mutex;
+
+use super::admin::{AdminError, BrokerError, KafkaCode};
+use super::librdkafka::{AdminReply, Callbacks, Handle, Ticket, argument, cstring};
+use wire::{AdminAnswer, AdminCall, FromProcess, ToProcess};
 
 /// The first argument that makes this binary the process of a Kafka client.
 pub const SUBCOMMAND: &str = "kafka-client";
@@ -26,7 +28,7 @@ pub const SUBCOMMAND: &str = "kafka-client";
 const QUESTION: Duration = Duration::from_secs(30);
 
 enum Msg {
-    Call(u64, Call),
+    Call(u64, AdminCall),
     Token {
         value: String,
         expires: i64,
@@ -54,37 +56,37 @@ pub fn main() -> ExitCode {
 fn serve(open_doors: Vec<String>) -> io::Result<()> {
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let ToProcess::Open { settings } = wire::read(&mut socket)? else { return Err(io::Error::other("the first message is no Open")) };
-    let (inbox_of, inbox) = channel();
+    let (to_main, inbox) = channel();
     let link = Arc::new(Link { socket: Mutex::new(socket.try_clone()?), questions: Mutex::default() });
     let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let waker = inbox_of.clone();
-    let (gate, names, throttled) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
-    let door = Door {
-        gate: Box::new(move |host, address| gate.may_connect(host, address)),
+    let waker = to_main.clone();
+    let (filter, names, throttled) = (Arc::clone(&link), Arc::clone(&link), Arc::clone(&link));
+    let callbacks = Callbacks {
+        may_connect: Box::new(move |host, address| filter.may_connect(host, address)),
         resolve: Box::new(move |host, port| names.resolve(host, port)),
         // Where it cannot be told, the operator is gone.
         throttled: Box::new(move |broker| drop(throttled.send(&FromProcess::Throttled(broker.to_owned())))),
     };
-    let made = Native::new(
+    let made = Handle::new(
         &settings,
         // Fails only where the main thread has ended.
         Box::new(move || drop(waker.send(Msg::Wake))),
-        door,
+        callbacks,
     );
-    let (native, made) = match made {
-        Ok(native) => (Some(native), Ok(())),
+    let (handle, made) = match made {
+        Ok(handle) => (Some(handle), Ok(())),
         Err(error) => (None, Err(error)),
     };
     link.send(&FromProcess::Opened { made, open_doors })?;
-    let Some(native) = native else { return Ok(()) };
-    let (to_main, questions) = (inbox_of.clone(), Arc::clone(&link));
+    let Some(handle) = handle else { return Ok(()) };
+    let (receiver_to_main, questions) = (to_main.clone(), Arc::clone(&link));
     std::thread::Builder::new().name("operator".into()).spawn(move || {
         // Without the operator there is nothing left to do, and what was not handed to the kernel must not be sent any more.
-        if receive(socket, &to_main, &questions).is_err() {
+        if receive(socket, &receiver_to_main, &questions).is_err() {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
     })?;
-    Process { native, link, inbox_of, calls: HashMap::new() }.run(&inbox)
+    Process { handle, link, to_main, calls: HashMap::new() }.run(&inbox)
 }
 
 /// Takes what the operator says to where it is waited for. Ends only by an error.
@@ -135,13 +137,13 @@ impl Link {
         // One write a frame, so that no half of one is left should this thread end.
         let mut frame = Vec::new();
         wire::write(&mut frame, message)?;
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame)
+        self.socket.lock().write_all(&frame)
     }
 
     fn ask(&self, question: impl FnOnce(u64) -> FromProcess) -> Option<Reply> {
         let (reply, answer) = mpsc::sync_channel(1);
         let id = {
-            let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut questions = self.questions.lock();
             questions.last += 1;
             let id = questions.last;
             questions.open.insert(id, reply);
@@ -149,12 +151,12 @@ impl Link {
         };
         let asked = self.send(&question(id));
         let found = asked.ok().and_then(|()| answer.recv_timeout(QUESTION).ok());
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&id);
+        self.questions.lock().open.remove(&id);
         found
     }
 
     fn reply(&self, id: u64, reply: Reply) {
-        let waiting = self.questions.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&id);
+        let waiting = self.questions.lock().open.remove(&id);
         // Who asked may have given up.
         let _ = waiting.map(|waiting| waiting.try_send(reply));
     }
@@ -172,9 +174,9 @@ impl Link {
 }
 
 struct Process {
-    native: Native,
+    handle: Handle,
     link: Arc<Link>,
-    inbox_of: Sender<Msg>,
+    to_main: Sender<Msg>,
     /// Which call an event's id answers.
     calls: HashMap<usize, &'static str>,
 }
@@ -184,18 +186,18 @@ impl Process {
         loop {
             match inbox.recv().map_err(io::Error::other)? {
                 Msg::Call(id, call) => self.submit(id, &call)?,
-                Msg::Listed(id, found) => self.answer(id, &admin::Answer::Listed(found))?,
+                Msg::Listed(id, found) => self.answer(id, &AdminReply::Listed(found))?,
                 Msg::Token { value, expires, principal } => {
-                    if let Err(error) = self.native.set_token(&value, expires, &principal) {
+                    if let Err(error) = self.handle.set_token(&value, expires, &principal) {
                         let why = error.to_string();
-                        self.native.no_token(&why);
+                        self.handle.no_token(&why);
                         self.link.send(&FromProcess::Complaint(BrokerError { code: KafkaCode::AUTHENTICATION, text: why }))?;
                     }
                 }
-                Msg::NoToken(why) => self.native.no_token(&why),
+                Msg::NoToken(why) => self.handle.no_token(&why),
                 Msg::Wake => {}
             }
-            while let Some(event) = self.native.poll() {
+            while let Some(event) = self.handle.poll() {
                 if event.asks_for_token() {
                     self.link.send(&FromProcess::WantsToken)?;
                 } else if let Some(error) = event.broker_error() {
@@ -208,7 +210,7 @@ impl Process {
         }
     }
 
-    fn submit(&mut self, id: u64, call: &Call) -> io::Result<()> {
+    fn submit(&mut self, id: u64, call: &AdminCall) -> io::Result<()> {
         // No number of a call is too large for a pointer, nor 0: the operator counts them from 1.
         let ticket = Ticket { call: call.name(), id: usize::try_from(id).map_err(io::Error::other)? };
         match self.hand_over(&ticket, call) {
@@ -220,48 +222,48 @@ impl Process {
         }
     }
 
-    fn hand_over(&self, ticket: &Ticket, call: &Call) -> Result<(), AdminError> {
+    fn hand_over(&self, ticket: &Ticket, call: &AdminCall) -> Result<(), AdminError> {
         let group = |name: &str| match name {
             // The broker accepts a group without a name; nobody means it.
-            "" => Err(admin::argument(ticket.call, "a group without a name")),
-            name => admin::cstring(ticket.call, name),
+            "" => Err(argument(ticket.call, "a group without a name")),
+            name => cstring(ticket.call, name),
         };
         match call {
-            Call::DescribeCluster => self.native.describe_cluster(ticket),
-            Call::DescribeTopics(names) => {
-                let names = names.iter().map(|name| admin::cstring(ticket.call, name)).collect::<Result<Vec<_>, _>>()?;
-                self.native.describe_topics(ticket, &names)
+            AdminCall::DescribeCluster => self.handle.describe_cluster(ticket),
+            AdminCall::DescribeTopics(names) => {
+                let names = names.iter().map(|name| cstring(ticket.call, name)).collect::<Result<Vec<_>, _>>()?;
+                self.handle.describe_topics(ticket, &names)
             }
-            Call::DescribeConsumerGroup(name) => self.native.describe_group(ticket, &group(name)?),
-            Call::ListGroups(name, left) => {
-                let (inbox, id) = (self.inbox_of.clone(), ticket.id);
+            AdminCall::DescribeConsumerGroup(name) => self.handle.describe_group(ticket, &group(name)?),
+            AdminCall::ListGroups(name, left) => {
+                let (inbox, id) = (self.to_main.clone(), ticket.id);
                 // Fails only where the main thread has ended.
-                self.native.list_groups(ticket, group(name)?, *left, move |found| drop(inbox.send(Msg::Listed(id, found))))
+                self.handle.list_groups(ticket, group(name)?, *left, move |found| drop(inbox.send(Msg::Listed(id, found))))
             }
-            Call::ListConsumerGroupOffsets { group: name, partitions, require_stable } => {
-                self.native.list_committed(ticket, &group(name)?, partitions.as_deref(), *require_stable)
+            AdminCall::ListConsumerGroupOffsets { group: name, partitions, require_stable } => {
+                self.handle.list_committed(ticket, &group(name)?, partitions.as_deref(), *require_stable)
             }
-            Call::ListOffsets(wanted, isolation) => self.native.list_offsets(ticket, wanted, *isolation),
-            Call::AlterConsumerGroupOffsets(name, offsets) => self.native.alter_committed(ticket, &group(name)?, offsets),
+            AdminCall::ListOffsets(wanted, isolation) => self.handle.list_offsets(ticket, wanted, *isolation),
+            AdminCall::AlterConsumerGroupOffsets(name, offsets) => self.handle.alter_committed(ticket, &group(name)?, offsets),
         }
     }
 
-    fn answer(&mut self, id: usize, event: &admin::Answer) -> io::Result<()> {
+    fn answer(&mut self, id: usize, event: &AdminReply) -> io::Result<()> {
         let Some(call) = self.calls.remove(&id) else { return Ok(()) };
         let answer = match call {
-            "DescribeCluster" => event.cluster().map(Answer::Cluster),
-            "DescribeTopics" => event.topics().map(Answer::Topics),
-            "DescribeConsumerGroups" => event.group().map(Answer::Group),
-            "ListGroups" => event.is_listed().map(Answer::Listed),
-            "ListConsumerGroupOffsets" => event.committed().map(|found| Answer::Committed(found.into_iter().collect())),
-            "ListOffsets" => event.listed().map(|found| Answer::Offsets(found.into_iter().collect())),
-            _ => event.altered().map(|found| Answer::Altered(found.into_iter().collect())),
+            "DescribeCluster" => event.cluster().map(AdminAnswer::Cluster),
+            "DescribeTopics" => event.topics().map(AdminAnswer::Topics),
+            "DescribeConsumerGroups" => event.group().map(AdminAnswer::Group),
+            "ListGroups" => event.is_listed().map(AdminAnswer::Listed),
+            "ListConsumerGroupOffsets" => event.committed().map(|found| AdminAnswer::Committed(found.into_iter().collect())),
+            "ListOffsets" => event.listed().map(|found| AdminAnswer::Offsets(found.into_iter().collect())),
+            _ => event.altered().map(|found| AdminAnswer::Altered(found.into_iter().collect())),
         };
         let answer = answer.and_then(|answer| match answer.rows() {
             rows if rows > wire::MAX_ANSWER => Err(AdminError::TooLarge { call, rows }),
             _ => Ok(answer),
         });
-        let (id, rows) = (id as u64, answer.as_ref().map_or(0, Answer::rows));
+        let (id, rows) = (id as u64, answer.as_ref().map_or(0, AdminAnswer::rows));
         let sent = self.link.send(&FromProcess::Answer { id, answer, coordinator_moved: event.coordinator_moved() });
         match sent {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::MAX_ROWS;
-use crate::backend::kafka::admin_types::*;
+use crate::backend::kafka::admin::*;
 
 /// Bytes, as librdkafka takes them of a broker. What is larger is not sent.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -29,7 +29,7 @@ pub enum ToProcess {
     },
     Call {
         id: u64,
-        call: Call,
+        call: AdminCall,
     },
     /// The addresses that were asked for; none where the name has none.
     Addresses {
@@ -54,7 +54,7 @@ pub enum ToProcess {
 
 /// One request to the brokers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Call {
+pub enum AdminCall {
     DescribeCluster,
     DescribeTopics(Vec<String>),
     DescribeConsumerGroup(String),
@@ -69,7 +69,7 @@ pub enum Call {
     AlterConsumerGroupOffsets(String, Vec<OffsetCommit>),
 }
 
-impl Call {
+impl AdminCall {
     /// As Kafka's admin API names it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -95,7 +95,7 @@ pub enum FromProcess {
     /// `coordinator_moved`: the client asks the wrong broker, and would go on doing so.
     Answer {
         id: u64,
-        answer: Result<Answer, AdminError>,
+        answer: Result<AdminAnswer, AdminError>,
         coordinator_moved: bool,
     },
     /// About a connection.
@@ -121,7 +121,7 @@ pub enum FromProcess {
 
 /// What the brokers answered.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum AdminAnswer {
     Cluster(ClusterDescription),
     Topics(#[serde(deserialize_with = "bounded")] Vec<TopicDescription>),
     Group(GroupDescription),
@@ -131,7 +131,7 @@ pub enum Answer {
     Altered(#[serde(deserialize_with = "bounded")] Vec<(TopicPartition, Result<(), KafkaCode>)>),
 }
 
-impl Answer {
+impl AdminAnswer {
     /// So many as count for [`MAX_ANSWER`].
     pub fn rows(&self) -> usize {
         match self {
@@ -226,7 +226,7 @@ mod tests {
         let listed = ListedOffset { offset: i64::MAX, timestamp: -1, leader_epoch: None };
         let late = AdminError::ClientGone { call: "ListOffsets", how: "signal 6".to_owned() };
         for message in [
-            answer(Ok(Answer::Offsets(vec![(at.clone(), Ok(listed)), (at, Err(KafkaCode(3)))]))),
+            answer(Ok(AdminAnswer::Offsets(vec![(at.clone(), Ok(listed)), (at, Err(KafkaCode(3)))]))),
             answer(Err(late)),
             FromProcess::Complaint(BrokerError { code: KafkaCode::SSL, text: "x".repeat(1000) }),
         ] {
@@ -240,11 +240,12 @@ mod tests {
     #[test]
     fn an_answer_has_so_many_rows_at_most() {
         let rows = |count: usize| vec![(TopicPartition::new("", 0), Ok(())); count];
-        let message = |count| encode(&FromProcess::Answer { id: 1, answer: Ok(Answer::Altered(rows(count))), coordinator_moved: false });
+        let message =
+            |count| encode(&FromProcess::Answer { id: 1, answer: Ok(AdminAnswer::Altered(rows(count))), coordinator_moved: false });
         assert!(decode::<FromProcess>(&message(MAX_ANSWER).unwrap()).is_ok());
         assert!(decode::<FromProcess>(&message(MAX_ANSWER + 1).unwrap()).is_err());
         let long = vec![(TopicPartition::new(&"t".repeat(249), 0), Ok(())); MAX_ROWS];
-        let whole = FromProcess::Answer { id: 1, answer: Ok(Answer::Altered(long)), coordinator_moved: false };
+        let whole = FromProcess::Answer { id: 1, answer: Ok(AdminAnswer::Altered(long)), coordinator_moved: false };
         assert!(encode(&whole).is_ok_and(|bytes| bytes.len() < MAX_FRAME), "what a record holds fits, with the longest names");
     }
 

@@ -1,0 +1,51 @@
+//! The calls that a group's position needs, as a port, with what goes into them and comes out. `client` implements it by librdkafka;
+//! tests put brokers of their own behind it. What each call promises is said there.
+
+mod error;
+mod types;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+pub use super::codes::KafkaCode;
+pub use error::*;
+pub use types::*;
+
+pub type AdminFuture<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
+
+/// A disposable connection to one Kafka cluster.
+pub trait Admin: Send + Sync {
+    /// Takes no new calls: take another client.
+    fn is_retired(&self) -> bool;
+    /// Why it never got an answer, where that retired it.
+    fn failure(&self) -> Option<Failure>;
+    fn has_answered(&self) -> bool;
+    fn retire(&self);
+    fn last_broker_error(&self) -> Option<BrokerError>;
+    /// Resolves when nothing can leave this machine's processes any more for any call made on it: its own process has ended.
+    fn process_ended(&self) -> BoxFuture<'static, ()>;
+    fn describe_cluster(&self, deadline: Duration) -> AdminFuture<'_, ClusterDescription>;
+    fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> AdminFuture<'a, Vec<TopicDescription>>;
+    fn identify_group<'a>(&'a self, group: &'a str, deadline: Duration) -> AdminFuture<'a, GroupIdentity>;
+    fn list_consumer_group_offsets<'a>(
+        &'a self,
+        group: &'a str,
+        partitions: Option<&'a [TopicPartition]>,
+        require_stable: bool,
+        deadline: Duration,
+    ) -> AdminFuture<'a, BTreeMap<TopicPartition, CommittedOffset>>;
+    fn list_offsets<'a>(
+        &'a self,
+        wanted: &'a [(TopicPartition, OffsetSpec)],
+        isolation: IsolationLevel,
+        deadline: Duration,
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>>;
+    fn alter_consumer_group_offsets<'a>(
+        &'a self,
+        group: &'a str,
+        offsets: &'a [OffsetCommit],
+        deadline: Duration,
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>>;
+}

@@ -1,0 +1,112 @@
+//! The process of one client, as its driver holds it: writing to it, reading from it, ending it.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use futures::SinkExt as _;
+use tokio::io::{AsyncReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr};
+use tokio_util::bytes::Bytes;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use super::memory_watch::WatchedProcess;
+use super::slots::ProcessSlot;
+use crate::backend::kafka::process::wire::{self, ToProcess};
+
+/// A process takes what it is given at once; one that does not for so long is ended.
+const STUCK: Duration = Duration::from_secs(3);
+
+/// What is kept of a process's last words, in bytes.
+const LAST_WORDS: u64 = 4096;
+
+/// Why a process is ended.
+pub(super) enum EndReason {
+    /// Nobody needs it any more.
+    Unneeded,
+    /// It has closed the connection: it has ended, or is about to.
+    Closed,
+    /// It is ended for what it did.
+    Misbehaved(String),
+}
+
+pub(super) struct Connection {
+    child: Child,
+    stderr: Option<ChildStderr>,
+    pub(super) frames: Framed<UnixStream, LengthDelimitedCodec>,
+    pub(super) watched: WatchedProcess,
+    _slot: ProcessSlot,
+}
+
+/// How a process ended that was not asked to.
+pub(super) struct Ended {
+    /// In words.
+    pub(super) how: String,
+    /// Where it ended by itself.
+    pub(super) status: Option<ExitStatus>,
+    pub(super) last_words: String,
+}
+
+impl Connection {
+    pub(super) fn new(mut child: Child, socket: UnixStream, watched: WatchedProcess, slot: ProcessSlot) -> Self {
+        let stderr = child.stderr.take();
+        let codec = LengthDelimitedCodec::builder().max_frame_length(wire::MAX_FRAME).new_codec();
+        Self { child, stderr, frames: Framed::new(socket, codec), watched, _slot: slot }
+    }
+
+    /// # Errors
+    /// The message is larger than a frame; or the process is gone, or takes nothing ([`stuck`]).
+    pub(super) async fn send(&mut self, message: &ToProcess) -> io::Result<()> {
+        self.write(wire::encode(message)?).await
+    }
+
+    /// A process that reads nothing must not keep the deadlines of others from being looked at.
+    ///
+    /// # Errors
+    /// The process is gone, or takes nothing ([`stuck`]).
+    pub(super) async fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        tokio::time::timeout(STUCK, self.frames.send(Bytes::from(bytes))).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// Kills the process and waits until it is gone. None: that was wanted.
+    pub(super) async fn end(mut self, reason: EndReason) -> Option<Ended> {
+        let status = match reason {
+            // It is ending by itself: its exit status comes in a moment.
+            EndReason::Closed => tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await.ok().and_then(Result::ok),
+            EndReason::Unneeded | EndReason::Misbehaved(_) => None,
+        };
+        let killed = self.child.start_kill();
+        if let Err(error) = self.child.wait().await {
+            tracing::warn!(%error, ?killed, "The process of a Kafka client cannot be waited for");
+        }
+        let how = match (reason, status) {
+            (EndReason::Unneeded, _) => return None,
+            (EndReason::Misbehaved(what), _) => what,
+            (EndReason::Closed, Some(status)) => describe(status),
+            (EndReason::Closed, None) => "it hung up".to_owned(),
+        };
+        let mut last_words = Vec::new();
+        if let Some(stderr) = self.stderr.take() {
+            // The pipe ends where the process did.
+            let _ = BufReader::new(stderr).take(LAST_WORDS).read_to_end(&mut last_words).await;
+        }
+        Some(Ended { how, status, last_words: String::from_utf8_lossy(&last_words).trim().to_owned() })
+    }
+}
+
+/// "signal 6", "exit code 1".
+fn describe(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("signal {signal}"),
+        (None, Some(code)) => format!("exit code {code}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// Ends a process that reads nothing. Where writing failed because it has ended, reading from it tells so next.
+pub(super) fn stuck(sent: io::Result<()>) -> Option<EndReason> {
+    let error = sent.err()?;
+    (error.kind() == io::ErrorKind::TimedOut).then(|| EndReason::Misbehaved(format!("it took nothing for {} s", STUCK.as_secs())))
+}

@@ -1,0 +1,397 @@
+//! The operator's side of one client's process: starts it, hands calls reason, takes the answers, keeps the deadlines, answers what the
+//! process commands, and ends it. A client whose call missed its deadline, or that call the wrong coordinator, is retired: it takes
+//! no new calls, and its process is killed when the last one in flight is answered or overdue. Nothing the process says is trusted.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use secrecy::ExposeSecret;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+
+use super::connection::{Connection, EndReason, Ended, stuck};
+use super::processes::Processes;
+use super::state::ClientState;
+use crate::backend::kafka::admin::{AdminError, BrokerError, CallName, KafkaCode};
+use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
+use crate::backend::kafka::process::wire::{self, AdminAnswer, AdminCall, FromProcess, MAX_ADDRESSES, ToProcess};
+
+/// Most names that are looked up at once for one process, and most that wait to be: each broker of a cluster may ask for one.
+const LOOKUPS: usize = 8;
+const WAITING_LOOKUPS: usize = 1024;
+
+/// A process without a call for so long gives its slot to who waits.
+const IDLE_WHEN_CONTENDED: Duration = Duration::from_secs(1);
+
+pub(super) enum Command {
+    Call(QueuedCall),
+    /// The client was retired: see whether its process is still needed.
+    Wake,
+}
+
+pub(super) struct QueuedCall {
+    pub(super) call: AdminCall,
+    pub(super) after: Duration,
+    pub(super) deadline: Instant,
+    pub(super) reply: oneshot::Sender<Result<AdminAnswer, AdminError>>,
+}
+
+struct Pending {
+    name: CallName,
+    /// None once it was given to the process: a plan of thousands of partitions is not kept twice.
+    call: Option<AdminCall>,
+    after: Duration,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<AdminAnswer, AdminError>>,
+}
+
+impl Pending {
+    fn handed_over(&self) -> bool {
+        self.call.is_none()
+    }
+
+    fn missed(&self, broker: Option<BrokerError>) -> AdminError {
+        AdminError::DeadlineExceeded { call: self.name, after: self.after, handed_over: self.handed_over(), broker }
+    }
+}
+
+/// What a client is made of.
+pub(super) struct ClientConfig {
+    pub(super) namespace: String,
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) tokens: Option<TokenSource>,
+    pub(super) processes: Arc<Processes>,
+}
+
+pub(super) struct Driver {
+    config: ClientConfig,
+    shared: Arc<ClientState>,
+    pending: HashMap<u64, Pending>,
+    last_id: u64,
+    idle_since: Instant,
+}
+
+/// Whoever waits for `alive` to end knows that the process has ended.
+pub(super) async fn drive(
+    config: ClientConfig,
+    shared: Arc<ClientState>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    alive: watch::Sender<()>,
+) {
+    let driver = Driver { config, shared, pending: HashMap::new(), last_id: 0, idle_since: Instant::now() };
+    driver.run(commands).await;
+    drop(alive);
+}
+
+impl Driver {
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let connection = self.start(&mut commands).await;
+        if let Some((mut connection, began)) = connection {
+            let reason = match stuck(began) {
+                Some(stuck) => stuck,
+                None => self.serve(&mut commands, &mut connection).await,
+            };
+            self.shared.retire();
+            let how = self.end(connection, reason).await;
+            self.fail_pending(&how);
+        }
+        self.shared.retire();
+        commands.close();
+        while let Ok(command) = commands.try_recv() {
+            if let Command::Call(call) = command {
+                let _ = call.reply.send(Err(AdminError::Retired));
+            }
+        }
+    }
+
+    /// Waits for a slot, starts the process and hands over what waited, as far as it takes it. None: it is not needed any more, or cannot
+    /// be had.
+    async fn start(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Option<(Connection, io::Result<()>)> {
+        let processes = Arc::clone(&self.config.processes);
+        let namespace = self.config.namespace.clone();
+        let start = async move {
+            let slot = processes.slots.take(&namespace).await;
+            let (child, socket) = processes.spawner.spawn().await?;
+            let watched = processes.memory.watch(child.id().unwrap_or_default());
+            Ok::<_, io::Error>(Connection::new(child, socket, watched, slot))
+        };
+        tokio::pin!(start);
+        let mut connection = loop {
+            tokio::select! {
+                started = &mut start => match started {
+                    Ok(connection) => break connection,
+                    Err(error) => {
+                        let why = AdminError::NoProcess(error.to_string());
+                        self.shared.fail(why.clone());
+                        self.fail_all(|_| why.clone());
+                        return None;
+                    }
+                },
+                command = commands.recv() => match command {
+                    Some(Command::Call(call)) => self.enqueue(call),
+                    Some(Command::Wake) => {}
+                    None => return None,
+                },
+                () = sleep_until(self.next_deadline()) => self.expire_unstarted(),
+            }
+            if self.shared.is_retired() && self.pending.is_empty() {
+                return None;
+            }
+        };
+        let open = ToProcess::Open { settings: std::mem::take(&mut self.config.settings) };
+        let mut sent = connection.send(&open).await;
+        let mut waiting: Vec<_> = self.pending.keys().copied().collect();
+        waiting.sort_unstable();
+        for id in waiting {
+            if sent.is_ok() {
+                sent = self.hand_over(&mut connection, id).await;
+            }
+        }
+        Some((connection, sent))
+    }
+
+    /// Until the process is to be ended; gives the reason.
+    async fn serve(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>, connection: &mut Connection) -> EndReason {
+        let (mut lookups, turns) = (FuturesUnordered::new(), Arc::new(Semaphore::new(LOOKUPS)));
+        let (tokens_to, mut tokens) = mpsc::channel::<Result<Token, NoToken>>(1);
+        let mut fetching = false;
+        let mut contended = self.config.processes.slots.contended();
+        let mut open = true;
+        self.idle_since = Instant::now();
+        loop {
+            if self.pending.is_empty() && (self.shared.is_retired() || !open) {
+                return EndReason::Unneeded;
+            }
+            let idle = self.pending.is_empty();
+            let gives_way = sleep_until((self.idle_since + IDLE_WHEN_CONTENDED).into());
+            let message = tokio::select! {
+                frame = connection.frames.next() => match frame {
+                    Some(Ok(bytes)) => match wire::decode::<FromProcess>(&bytes) {
+                        Ok(message) => message,
+                        Err(error) => return EndReason::Misbehaved(format!("it said something that is no message: {error}")),
+                    },
+                    Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return EndReason::Misbehaved(error.to_string()),
+                    // One that dies before it has read everything resets the connection.
+                    Some(Err(_)) | None => return EndReason::Closed,
+                },
+                command = commands.recv(), if open => {
+                    match command {
+                        Some(Command::Call(call)) => {
+                            self.enqueue(call);
+                            let id = self.last_id;
+                            if let Some(stuck) = stuck(self.hand_over(connection, id).await) {
+                                return stuck;
+                            }
+                        }
+                        Some(Command::Wake) => {}
+                        None => open = false,
+                    }
+                    continue;
+                }
+                Some((id, found)) = lookups.next(), if !lookups.is_empty() => {
+                    if let Some(stuck) = stuck(connection.send(&ToProcess::Addresses { id, found }).await) {
+                        return stuck;
+                    }
+                    continue;
+                }
+                Some(token) = tokens.recv() => {
+                    fetching = false;
+                    let message = self.token(token);
+                    if let Some(stuck) = stuck(connection.send(&message).await) {
+                        return stuck;
+                    }
+                    continue;
+                }
+                () = sleep_until(self.next_deadline()) => {
+                    self.expire();
+                    continue;
+                }
+                heavy = connection.watched.over_limit() => return EndReason::Misbehaved(heavy),
+                () = gives_way, if idle && *contended.borrow() => return EndReason::Unneeded,
+                _ = contended.changed(), if idle => continue,
+            };
+            match message {
+                FromProcess::Opened { made, open_doors } => {
+                    self.config.processes.note_open_doors(&open_doors);
+                    if let Err(error) = made {
+                        let why = unmade(error);
+                        self.shared.fail(why.clone());
+                        self.fail_all(|_| why.clone());
+                        return EndReason::Unneeded;
+                    }
+                }
+                FromProcess::Answer { id, answer, coordinator_moved } => self.answer(id, answer, coordinator_moved),
+                FromProcess::Complaint(error) => {
+                    if self.shared.note_complaint(error) {
+                        let shared = Arc::clone(&self.shared);
+                        self.fail_all(|p| p.missed(shared.delayed_by(p.after)));
+                    }
+                }
+                #[cfg(debug_assertions)]
+                FromProcess::Could(_) => {}
+                FromProcess::Throttled(broker) => self.shared.throttled(&broker),
+                FromProcess::WantsToken => {
+                    if let (Some(source), false) = (self.config.tokens.clone(), fetching) {
+                        fetching = true;
+                        let to = tokens_to.clone();
+                        tokio::spawn(async move { drop(to.send(source.fetch().await).await) });
+                    }
+                }
+                FromProcess::Resolve { id, host, port } => {
+                    let turn = (lookups.len() < WAITING_LOOKUPS).then(|| Arc::clone(&turns));
+                    lookups.push(async move {
+                        let Some(turn) = turn else { return (id, None) };
+                        // It is never closed.
+                        let _turn = turn.acquire_owned().await.ok();
+                        (id, resolve(&host, port).await)
+                    });
+                }
+                FromProcess::MayConnect { id, host, address } => {
+                    let permitted = self.config.processes.policy.permits(Some(&host), address);
+                    let allowed = permitted.map_err(|why| self.shared.note_refused_host(&host, &why)).is_ok();
+                    if let Some(stuck) = stuck(connection.send(&ToProcess::MayConnect { id, allowed }).await) {
+                        return stuck;
+                    }
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, call: QueuedCall) {
+        if self.shared.is_retired() {
+            let _ = call.reply.send(Err(AdminError::Retired));
+            return;
+        }
+        self.last_id += 1;
+        let QueuedCall { call, after, deadline, reply } = call;
+        self.pending.insert(self.last_id, Pending { name: call.name(), call: Some(call), after, deadline, reply });
+    }
+
+    async fn hand_over(&mut self, connection: &mut Connection, id: u64) -> io::Result<()> {
+        let Some(pending) = self.pending.get_mut(&id) else { return Ok(()) };
+        let left = pending.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.expire();
+            return Ok(());
+        }
+        // Taken before the write: a part of it may arrive.
+        let Some(mut call) = pending.call.take() else { return Ok(()) };
+        if let AdminCall::ListGroups(_, may_take) = &mut call {
+            *may_take = left;
+        }
+        let Ok(bytes) = wire::encode(&ToProcess::Call { id, call }) else {
+            self.refuse(id);
+            return Ok(());
+        };
+        connection.write(bytes).await
+    }
+
+    /// What is call is larger than a message.
+    fn refuse(&mut self, id: u64) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        let reason = format!("a request of more than {} MiB; select fewer topics or partitions", wire::MAX_FRAME >> 20);
+        let _ = pending.reply.send(Err(AdminError::Argument { call: pending.name, reason }));
+    }
+
+    fn answer(&mut self, id: u64, answer: Result<AdminAnswer, AdminError>, coordinator_moved: bool) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        self.idle_since = Instant::now();
+        self.shared.note_answer();
+        if coordinator_moved {
+            self.shared.retire();
+        }
+        // The caller may have gone; then nobody wants to know.
+        let _ = pending.reply.send(answer);
+    }
+
+    fn token(&self, token: Result<Token, NoToken>) -> ToProcess {
+        match token {
+            Ok(token) => {
+                let life = i64::try_from(token.life.as_millis()).unwrap_or(i64::MAX);
+                let expires = jiff::Timestamp::now().as_millisecond().saturating_add(life);
+                ToProcess::Token { value: token.value.expose_secret().to_owned(), expires, principal: token.principal }
+            }
+            Err(why) => {
+                self.shared.note_complaint(BrokerError { code: KafkaCode::AUTHENTICATION, text: why.to_string() });
+                ToProcess::NoToken(why.to_string())
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> tokio::time::Instant {
+        let far = || Instant::now() + Duration::from_secs(3600);
+        self.pending.values().map(|p| p.deadline).min().unwrap_or_else(far).into()
+    }
+
+    /// A deadline that passed before there was a process: the client goes on waiting.
+    fn expire_unstarted(&mut self) {
+        let most = self.config.processes.slots.limit();
+        let now = Instant::now();
+        for (_, late) in self.pending.extract_if(|_, p| p.deadline <= now) {
+            let _ = late.reply.send(Err(AdminError::TooManyProcesses { most }));
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let late: Vec<_> = self.pending.extract_if(|_, p| p.deadline <= now).map(|(_, p)| p).collect();
+        for pending in late {
+            tracing::debug!(call = pending.name, after = ?pending.after, "no answer: the Kafka client is retired");
+            let missed = pending.missed(self.shared.delayed_by(pending.after));
+            if self.shared.has_answered() {
+                self.shared.retire();
+            } else {
+                self.shared.fail(missed.clone());
+            }
+            let _ = pending.reply.send(Err(missed));
+        }
+    }
+
+    fn fail_all(&mut self, why: impl Fn(&Pending) -> AdminError) {
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            let error = why(&pending);
+            let _ = pending.reply.send(Err(error));
+        }
+    }
+
+    /// Ends the process. How it ended, where that was not wanted.
+    async fn end(&mut self, connection: Connection, reason: EndReason) -> Option<String> {
+        let Ended { how, status, last_words } = connection.end(reason).await?;
+        self.config.processes.note_end(status);
+        tracing::warn!(
+            namespace = self.config.namespace,
+            how,
+            last_words,
+            "The process of a Kafka client ended; a new one is made when it is needed"
+        );
+        Some(how)
+    }
+
+    /// Tells those who wait that the process ended.
+    fn fail_pending(&mut self, how: &Option<String>) {
+        let (Some(how), false) = (how, self.pending.is_empty()) else { return self.fail_all(|_| AdminError::Retired) };
+        let gone = |call| AdminError::ClientGone { call, how: how.clone() };
+        let first = self.pending.values().next().map_or("a call", |p| p.name);
+        self.shared.fail(gone(first));
+        self.fail_all(|p| if p.handed_over() { gone(p.name) } else { AdminError::Retired });
+    }
+}
+
+/// Why there is no client: its settings, or a system that gives no more threads.
+fn unmade(error: AdminError) -> AdminError {
+    let text = match error {
+        AdminError::Config(text) => text,
+        other => other.to_string(),
+    };
+    // librdkafka's "Failed to create thread: …".
+    if text.contains("create thread") { AdminError::NoProcess(text) } else { AdminError::Config(text) }
+}
+
+async fn resolve(host: &str, port: u16) -> Option<Vec<std::net::SocketAddr>> {
+    let found = tokio::net::lookup_host((host, port)).await.ok()?;
+    Some(found.take(MAX_ADDRESSES).collect::<Vec<_>>()).filter(|found| !found.is_empty())
+}

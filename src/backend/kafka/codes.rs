@@ -1,0 +1,64 @@
+//! Kafka's error codes: what each means for a call, and how it is named (for a commit: `facts`). Codes are raw numbers, because brokers know more
+//! of them than librdkafka does.
+
+use std::fmt;
+
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use serde::{Deserialize, Serialize};
+
+/// The raw number of an error: positive from a broker, negative from librdkafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KafkaCode(pub i32);
+
+impl KafkaCode {
+    pub const INVALID_ARGUMENT: Self = Self(-186);
+    pub const TIMED_OUT: Self = Self(-185);
+    pub const ALL_BROKERS_DOWN: Self = Self(-187);
+    pub const AUTHENTICATION: Self = Self(-169);
+    pub const SSL: Self = Self(-181);
+    pub const TRANSPORT: Self = Self(-195);
+    pub const UNKNOWN: Self = Self(-1);
+    pub const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
+    pub const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
+    pub const NOT_COORDINATOR: Self = Self(16);
+    pub const UNSTABLE_OFFSET_COMMIT: Self = Self(88);
+
+    /// For one partition of an alter: may the offset be, or still become, committed in spite of this code? When in doubt, yes.
+    pub fn may_have_been_applied(self) -> bool {
+        // 7, 14, 15, 16, 19 and 20 are also what a coordinator makes of an append whose replication it did not see finish.
+        (self.0 < 0 && self != Self::INVALID_ARGUMENT) || matches!(self.0, 7 | 13 | 14 | 15 | 16 | 19 | 20)
+    }
+
+    /// The client asks a broker that does not coordinate the group, and would go on doing so: it is retired.
+    pub fn coordinator_moved(self) -> bool {
+        matches!(self, Self::COORDINATOR_NOT_AVAILABLE | Self::NOT_COORDINATOR)
+    }
+
+    /// The principal lacks a permission: topic, group, cluster, transactional id, delegation token.
+    pub fn is_authorization(self) -> bool {
+        matches!(self.0, 29 | 30 | 31 | 53 | 65)
+    }
+
+    /// The connection was refused for who we are, or for who they are: authentication, TLS.
+    pub fn is_refusal(self) -> bool {
+        matches!(self.0, -169 | -181 | 33 | 34 | 58)
+    }
+
+    /// No answer from a broker: connection, name look-up, time-out.
+    pub fn is_transport(self) -> bool {
+        matches!(self.0, -195 | -193 | -187 | -185 | -197 | 13)
+    }
+}
+
+/// With librdkafka's name and text of it.
+impl fmt::Display for KafkaCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.0;
+        let Ok(known) = RDKafkaRespErr::try_from(code) else { return write!(f, "{code} (ERR_{code}?: Err-{code}?)") };
+        // "RD_KAFKA_RESP_ERR_NAME" and "Name (text)".
+        let (name, text) = (format!("{known:?}"), RDKafkaErrorCode::from(known).to_string());
+        let name = name.trim_start_matches("RD_KAFKA_RESP_ERR_");
+        let text = text.split_once(" (").map_or(text.as_str(), |(_, text)| text.trim_end_matches(')'));
+        write!(f, "{code} ({name}: {text})")
+    }
+}

@@ -1,0 +1,44 @@
+//! One call to the API server: under its deadline, and its failure in words.
+
+use std::future::Future;
+use std::time::Duration;
+
+use kube::api::{PatchParams, PostParams};
+
+use super::refusal;
+use crate::api::OPERATOR;
+use crate::domain::Cause;
+
+/// `what`: as a sentence about it begins ("reading the record").
+///
+/// # Errors
+/// The API server did not answer by the deadline, or refused.
+pub async fn call<T>(what: &str, deadline: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
+    call_or(what, deadline, call, |error| refusal::cause(what, error, refusal::CHART)).await
+}
+
+/// As [`call`], where a refusal means more than it does elsewhere.
+///
+/// # Errors
+/// As [`call`], with a refusal as `refused` tells it.
+pub async fn call_or<T>(
+    what: &str,
+    deadline: Duration,
+    call: impl Future<Output = kube::Result<T>>,
+    refused: impl FnOnce(&kube::Error) -> Cause,
+) -> Result<T, Cause> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(answer) => answer.map_err(|error| refused(&error)),
+        Err(_) => Err(refusal::silent(what, deadline)),
+    }
+}
+
+/// Of a patch in the operator's name.
+pub fn patch() -> PatchParams {
+    PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() }
+}
+
+/// Of a creation or a replacement in the operator's name.
+pub fn post() -> PostParams {
+    PostParams { field_manager: Some(OPERATOR.to_owned()), ..PostParams::default() }
+}

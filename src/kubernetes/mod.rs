@@ -1,0 +1,15 @@
+//! What talks to the Kubernetes API server, and what is said of its answers.
+//!
+//! The workloads are here and not with the platforms: what is known of them (scale subresources, autoscalers, discovery) is Kubernetes'
+//! own, whatever the workload reads. That they are the run state of a consumer group is said in `backend`.
+
+pub mod api_server;
+mod autoscalers;
+pub mod call;
+pub mod crds;
+pub mod fresh;
+pub mod pem;
+pub mod refusal;
+pub mod secrets;
+pub mod uninstall;
+pub mod workloads;
