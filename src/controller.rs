@@ -19,6 +19,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{OPERATOR, OffsetResetRecord, StreamPipeline};
+use crate::backend::Platforms;
 use crate::backend::enos::EnosPlatform;
 use crate::backend::http::HttpPolicy;
 use crate::backend::kafka::client::{Bounds, Processes};
@@ -91,12 +92,16 @@ pub async fn run(
             records: records.clone(),
             pipelines: store.clone(),
             process_state: Arc::clone(&process_state),
-            kafka: Arc::clone(&kafka),
-            enos: Arc::clone(&enos),
-            http: http.clone(),
-            kinds: Kinds::default(),
+            platforms: Platforms {
+                client: client.clone(),
+                secrets: Secrets::new(client.clone(), config.timing().call_deadline),
+                kinds: Kinds::default(),
+                kafka: Arc::clone(&kafka),
+                enos: Arc::clone(&enos),
+                http: http.clone(),
+                deadline: config.timing().call_deadline,
+            },
             definitions: definitions.clone(),
-            secrets: Secrets::new(client.clone(), config.timing().call_deadline),
             timing: config.timing(),
             clock: clock.clone(),
             decide: Box::new(decide),
@@ -219,7 +224,7 @@ async fn forget(ctx: Arc<Context>, shutdown: CancellationToken) {
         let records = ctx.records.state();
         let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(records.iter().filter_map(|r| r.uid())).collect();
         ctx.process_state.forget(|uid| alive.contains(uid), Instant::now());
-        ctx.secrets.sweep(Instant::now());
+        ctx.platforms.secrets.sweep(Instant::now());
     }
 }
 

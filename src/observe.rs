@@ -72,7 +72,7 @@ impl Looking<'_> {
             Look::RunStateBefore => Found::RunStateBefore(self.platform.before().await),
             Look::RunState => self.run_state(seen).await,
             Look::Sample { running } => {
-                let sample = self.platform.reading().await.ok().flatten();
+                let sample = self.platform.sample().await.ok().flatten();
                 if let Some(newest) = sample.filter(|_| *running) {
                     known.note_reading(object, newest, since);
                 }
@@ -81,7 +81,7 @@ impl Looking<'_> {
             Look::SampleAfterStart => self.sample_after_start(seen).await,
             Look::Topics(names) => Found::Topics(self.platform.topics(names).await),
             Look::Committed(partitions) => Found::Committed(self.platform.committed(partitions).await),
-            Look::Logs { partitions, time } => Found::Logs(self.platform.log(partitions, *time, self.now.wall).await),
+            Look::Logs { partitions, time } => Found::Logs(self.platform.logs(partitions, *time, self.now.wall).await),
             Look::Place => Found::Place(self.platform.identity(since).await),
             Look::Live => Found::Live(records.pipeline(&object.namespace, &object.name).await),
         }
@@ -149,7 +149,7 @@ impl Looking<'_> {
     }
 
     async fn sample_after_start(&self, seen: &Observation) -> Found {
-        let sample = self.platform.reading().await.ok().flatten();
+        let sample = self.platform.sample().await.ok().flatten();
         let running = seen.subject().map(|record| self.ctx.process_state.note_running(&record.object, self.now, sample.map(|s| s.at)));
         Found::SampleAfterStart { sample, running: running.unwrap_or((self.now, None)) }
     }

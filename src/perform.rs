@@ -4,7 +4,6 @@
 use jiff::Timestamp;
 
 use crate::api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
-use crate::backend::Platform;
 use crate::context::Context;
 use crate::domain::{Cause, Desired, Observation, Plan, RecordView, Request, SendOutcome, Step, TopicPartition, words};
 
@@ -77,18 +76,17 @@ impl Act<'_> {
         let record = &self.subject()?.object;
         let platform = self.ctx.platform_of(self.desired, &record.spec.backend).await;
         let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
-        let switch = if start { platform.starting(before).await } else { platform.stopping(before).await };
+        let change = if start { platform.starting(before).await } else { platform.stopping(before).await };
         // What was looked at on the way here may have taken long, and another replica may have gone on meanwhile: a stop for a
         // record that was closed since would not be undone. Read after the counts, of which each write names the version: whoever
         // has stopped and started since then has changed it.
         self.ctx.record_store.unchanged(record).await?;
         self.ctx.process_state.note_switch(record, start, self.ctx.now().mono);
-        let answer = match switch {
-            Ok(switch) => switch.carry_out().await,
-            Err(cause) => SendOutcome::NotApplied(cause),
+        let (at_once, answer) = match change {
+            Ok(change) => (change.takes_effect_at_once(), change.carry_out().await),
+            Err(cause) => (false, SendOutcome::NotApplied(cause)),
         };
-        // A count is at 0 once that is answered; whoever sets it again before the next look is not fought.
-        if !start && matches!((&platform, &answer), (Platform::Kafka { .. }, SendOutcome::Answered { .. })) {
+        if !start && at_once && matches!(answer, SendOutcome::Answered { .. }) {
             self.ctx.process_state.note_down(record);
         }
         let under_way = matches!(answer, SendOutcome::Unanswered { .. });

@@ -1,20 +1,25 @@
 //! The platforms a position can be moved on. A backend reads and writes; it never decides.
 //!
-//! Two ports, each with an adapter per platform: the position (read, send, read back) and the run state (what the pipeline
-//! does, stop, start). What a platform does not have is answered with nothing, so that the stages need not ask which it is.
+//! A platform is put together from parts (`ports`): the position, the logs it points into, the run state. `platforms` does it.
 
 pub mod enos;
 pub mod http;
 pub mod kafka;
+mod platforms;
+mod ports;
+mod workloads;
+
+pub use platforms::Platforms;
+pub use ports::{Logs, Position, RunStateChange, RunStates, Unreachable};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::api::{BackendIdentity, LagSample, Reason, RunStateBefore, StartOptions};
+use crate::api::{BackendIdentity, LagSample, RunStateBefore};
 use crate::domain::{Activity, Aim, Backend, Cause, Committed, LogBounds, PlatformFacts, RunState, SendOutcome, TopicPartition, Topics};
-use crate::kubernetes::workloads;
 
 /// What holds of the platform that a StreamPipeline names.
 pub fn facts(backend: &Backend) -> PlatformFacts {
@@ -24,59 +29,35 @@ pub fn facts(backend: &Backend) -> PlatformFacts {
     }
 }
 
-/// One pipeline on its platform, for one pass. That there is no client for it (a Secret is gone, an address is not allowed) is
-/// a value too: what runs the consumers of a group is read and scaled without one.
-pub enum Platform {
-    Kafka { kafka: Result<Box<kafka::Kafka>, Cause>, group: String, workloads: Box<workloads::Workloads> },
-    Enos { enos: Result<Box<enos::Enos>, Cause>, place: Option<BackendIdentity> },
+/// One pipeline on its platform, for one pass.
+pub struct Platform {
+    position: Arc<dyn Position>,
+    /// None: the platform shows none.
+    logs: Option<Arc<dyn Logs>>,
+    run_states: Arc<dyn RunStates>,
 }
 
 impl Platform {
-    /// Whom the platform sees, where a right that is missing would be given to somebody by name.
+    /// See [`Position::principal`].
     pub fn principal(&self) -> Option<String> {
-        match self {
-            Platform::Kafka { kafka, .. } => kafka.as_ref().ok().and_then(|kafka| kafka.principal()),
-            Platform::Enos { .. } => None,
-        }
+        self.position.principal()
     }
 
-    /// Where the pipeline is, without looking; None where that takes a look. `pinned`: the cluster seen first.
-    pub fn identity_of(&self, pinned: Option<&str>) -> Option<BackendIdentity> {
-        match self {
-            Platform::Kafka { group, .. } => {
-                pinned.map(|cluster| BackendIdentity::Kafka { cluster_id: cluster.to_owned(), consumer_group: group.clone() })
-            }
-            Platform::Enos { enos: Ok(enos), .. } => enos.identity_of(),
-            Platform::Enos { enos: Err(_), place } => place.clone(),
-        }
-    }
-
-    /// Where the pipeline is.
-    ///
     /// # Errors
-    /// The platform did not answer in time, or refused; named as a condition names it. The same for every read below.
+    /// See [`Position`]. The same for every read below.
     pub async fn identity(&self, since: Instant) -> Result<BackendIdentity, Cause> {
-        match self {
-            Platform::Kafka { kafka, .. } => made(kafka)?.identity().await,
-            Platform::Enos { enos, .. } => made(enos)?.identity(since).await,
-        }
+        self.position.identity(since).await
     }
 
     /// What the pipeline does, and all its committed offsets. `since`: what was read before then does not count.
     pub async fn activity(&self, since: Instant) -> (Result<Activity, Cause>, Result<Committed, Cause>) {
-        match self {
-            Platform::Kafka { kafka, workloads, .. } => {
-                let kafka = match made(kafka) {
-                    Ok(kafka) => kafka,
-                    Err(cause) => return (Err(cause.clone()), Err(cause)),
-                };
-                let (activity, committed, busy) = tokio::join!(kafka.activity(), kafka.committed(None), workloads.busy());
-                let exists = committed.as_ref().is_ok_and(|c| !c.is_empty());
-                (activity.and_then(|found| with_workloads(found, busy, exists)), committed)
-            }
-            Platform::Enos { enos: Ok(enos), .. } => (enos.activity(since).await, Ok(Committed::new())),
-            Platform::Enos { enos: Err(cause), .. } => (Err(cause.clone()), Err(cause.clone())),
-        }
+        let (activity, committed, busy) =
+            tokio::join!(self.position.activity(since), self.position.committed(None), self.run_states.busy());
+        let activity = match &committed {
+            Ok(committed) => activity.map(|activity| self.position.with_committed(activity, committed)),
+            Err(_) => activity,
+        };
+        (activity.and_then(|activity| at_rest_only_where_all_is(activity, busy)), committed)
     }
 
     /// What the pipeline does.
@@ -84,154 +65,78 @@ impl Platform {
     /// # Errors
     /// As [`Platform::identity`].
     pub async fn activity_alone(&self, since: Instant) -> Result<Activity, Cause> {
-        match self {
-            Platform::Kafka { kafka, workloads, .. } => {
-                let (activity, busy) = tokio::join!(made(kafka)?.activity(), workloads.busy());
-                activity.and_then(|found| with_workloads(found, busy, false))
-            }
-            Platform::Enos { enos, .. } => made(enos)?.activity(since).await,
-        }
+        let (activity, busy) = tokio::join!(self.position.activity(since), self.run_states.busy());
+        activity.and_then(|activity| at_rest_only_where_all_is(activity, busy))
     }
 
-    /// Committed offsets of these partitions.
-    ///
     /// # Errors
     /// As [`Platform::identity`].
     pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<Committed, Cause> {
-        match self {
-            Platform::Kafka { kafka, .. } => made(kafka)?.committed(Some(partitions)).await,
-            Platform::Enos { .. } => Ok(Committed::new()),
-        }
+        self.position.committed(Some(partitions)).await
+    }
+
+    /// # Errors
+    /// As [`Platform::identity`].
+    pub async fn sample(&self) -> Result<Option<LagSample>, Cause> {
+        self.position.sample().await
+    }
+
+    /// See [`Position::send`].
+    pub async fn send(&self, changes: &[(TopicPartition, Aim)], not_after: Instant) -> SendOutcome {
+        self.position.send(changes, not_after).await
     }
 
     /// # Errors
     /// As [`Platform::identity`].
     pub async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
-        match self {
-            Platform::Kafka { kafka, .. } => made(kafka)?.topics(names).await,
-            Platform::Enos { .. } => Ok(Topics::new()),
+        match &self.logs {
+            Some(logs) => logs.topics(names).await,
+            None => Ok(Topics::new()),
         }
     }
 
     /// # Errors
     /// As [`Platform::identity`].
-    pub async fn log(
+    pub async fn logs(
         &self,
         partitions: &[TopicPartition],
         time: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<BTreeMap<TopicPartition, LogBounds>, Cause> {
-        match self {
-            Platform::Kafka { kafka, .. } => made(kafka)?.log(partitions, time, now).await,
-            Platform::Enos { .. } => Ok(BTreeMap::new()),
+        match &self.logs {
+            Some(logs) => logs.bounds(partitions, time, now).await,
+            None => Ok(BTreeMap::new()),
         }
     }
 
-    /// The pipeline's newest position as the platform reports it; None where it does not.
-    ///
     /// # Errors
-    /// As [`Platform::identity`].
-    pub async fn reading(&self) -> Result<Option<LagSample>, Cause> {
-        match self {
-            Platform::Kafka { .. } => Ok(None),
-            Platform::Enos { enos, .. } => made(enos)?.reading().await,
-        }
-    }
-
-    /// The one call that moves the position. Nothing leaves after `not_after`.
-    pub async fn send(&self, changes: &[(TopicPartition, Aim)], not_after: Instant) -> SendOutcome {
-        match self {
-            Platform::Kafka { kafka: Ok(kafka), .. } => kafka.commit(changes).await,
-            Platform::Enos { enos: Ok(enos), .. } => enos.reset(not_after).await,
-            Platform::Kafka { kafka: Err(cause), .. } | Platform::Enos { enos: Err(cause), .. } => SendOutcome::NotApplied(cause.clone()),
-        }
-    }
-
-    /// What is recorded before the pipeline is stopped.
-    ///
-    /// # Errors
-    /// It cannot be read; `AutoscalerActive` where stopping would be worked against.
+    /// See [`RunStates::before`].
     pub async fn before(&self) -> Result<RunStateBefore, Cause> {
-        match self {
-            Platform::Kafka { workloads, .. } => {
-                let workloads = workloads.counts().await?;
-                Ok(RunStateBefore { running: workloads.iter().any(|w| w.replicas > 0), workloads, ..RunStateBefore::default() })
-            }
-            Platform::Enos { enos, .. } => {
-                let start = made(enos)?.start_options().cloned();
-                Ok(RunStateBefore { running: true, start, ..RunStateBefore::default() })
-            }
-        }
+        self.run_states.before().await
     }
 
-    /// Whether what was stopped runs.
-    ///
     /// # Errors
     /// As [`Platform::identity`].
     pub async fn run_state(&self, before: &RunStateBefore, since: Instant) -> Result<RunState, Cause> {
-        match self {
-            Platform::Kafka { workloads, .. } => workloads.state(&before.workloads).await,
-            Platform::Enos { enos, .. } => made(enos)?.run_state(since).await,
-        }
+        self.run_states.state(before, since).await
     }
 
-    /// What stops the pipeline so that it can be started where it was.
-    ///
     /// # Errors
-    /// What it is to be decided on cannot be read.
-    pub async fn stopping(&self, before: &RunStateBefore) -> Result<Switch<'_>, Cause> {
-        Ok(match self {
-            Platform::Kafka { workloads, .. } => Switch::Scale(workloads.stopping(&before.workloads).await?),
-            Platform::Enos { enos, .. } => Switch::Pause(made(enos)?),
-        })
+    /// See [`RunStates::stopping`].
+    pub async fn stopping<'a>(&'a self, before: &'a RunStateBefore) -> Result<Box<dyn RunStateChange + 'a>, Cause> {
+        self.run_states.stopping(before).await
     }
 
-    /// What starts the pipeline as it was.
-    ///
     /// # Errors
-    /// As [`Platform::stopping`]; `StartConfigurationInvalid`.
-    pub async fn starting<'a>(&'a self, before: &'a RunStateBefore) -> Result<Switch<'a>, Cause> {
-        Ok(match self {
-            Platform::Kafka { workloads, .. } => Switch::Scale(workloads.starting(&before.workloads).await?),
-            Platform::Enos { enos, .. } => {
-                let enos = made(enos)?;
-                // What the spec says now counts, so that a person can correct what the platform refuses.
-                let options = enos.start_options().or(before.start.as_ref());
-                let unknown =
-                    || Cause::new(Reason::StartConfigurationInvalid, "spec.enos.start is not there: how to start it is not known");
-                Switch::Start(enos, options.ok_or_else(unknown)?)
-            }
-        })
+    /// See [`RunStates::starting`].
+    pub async fn starting<'a>(&'a self, before: &'a RunStateBefore) -> Result<Box<dyn RunStateChange + 'a>, Cause> {
+        self.run_states.starting(before).await
     }
 }
 
-fn made<T>(client: &Result<Box<T>, Cause>) -> Result<&T, Cause> {
-    client.as_deref().map_err(Clone::clone)
-}
-
-/// A stop or a start, decided on what was read last.
-pub enum Switch<'a> {
-    Scale(workloads::Scaling<'a>),
-    Pause(&'a enos::Enos),
-    Start(&'a enos::Enos, &'a StartOptions),
-}
-
-impl Switch<'_> {
-    /// Answered before the pipeline has stopped, or runs.
-    pub async fn carry_out(&self) -> SendOutcome {
-        match self {
-            Switch::Scale(scaling) => scaling.carry_out().await,
-            Switch::Pause(enos) => enos.pause().await,
-            Switch::Start(enos, options) => enos.start(options).await,
-        }
-    }
-}
-
-/// A pipeline is inactive only when what runs its consumers is at rest too. `exists`: the group has committed offsets.
-fn with_workloads(found: Activity, busy: Result<Option<Cause>, Cause>, exists: bool) -> Result<Activity, Cause> {
+/// A pipeline is inactive only when what runs it is at rest too.
+fn at_rest_only_where_all_is(found: Activity, busy: Result<Option<Cause>, Cause>) -> Result<Activity, Cause> {
     Ok(match (found, busy?) {
-        // A Dead group with committed offsets is there, and nobody reads.
-        (Activity::Missing(_), None) if exists => kafka::stopped(),
         (Activity::Inactive(..) | Activity::Missing(_), Some(busy)) => Activity::Active(busy),
         (found, _) => found,
     })

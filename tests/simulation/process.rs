@@ -15,6 +15,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector;
 use stream_pipeline_api::FINALIZER;
 use stream_pipeline_core::Timing;
+use stream_pipeline_operator::backend::Platforms;
 use stream_pipeline_operator::backend::enos::EnosPlatform;
 use stream_pipeline_operator::backend::http::HttpPolicy;
 use stream_pipeline_operator::backend::kafka::pool::ClientPool;
@@ -222,15 +223,19 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
         records,
         pipelines: beside,
         process_state,
-        kafka: Arc::new(ClientPool::opened_by(
-            Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))),
-            timing.max_backoff,
-        )),
-        http: http.clone(),
-        enos: Arc::new(EnosPlatform::new(http, timing.call_deadline, clock(&link)).with_transport(to_platform)),
-        kinds: Kinds::default(),
+        platforms: Platforms {
+            client: client.clone(),
+            secrets: Secrets::new(client.clone(), timing.call_deadline),
+            kinds: Kinds::default(),
+            kafka: Arc::new(ClientPool::opened_by(
+                Box::new(move |_, _, _| Ok(Arc::new(ToBrokers::new(to_brokers.clone())))),
+                timing.max_backoff,
+            )),
+            enos: Arc::new(EnosPlatform::new(http.clone(), timing.call_deadline, clock(&link)).with_transport(to_platform)),
+            http,
+            deadline: timing.call_deadline,
+        },
         definitions: Definitions::default(),
-        secrets: Secrets::new(client.clone(), timing.call_deadline),
         timing,
         clock: clock(&link),
         decide: breaks::decide(&world),

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod judge;
 pub mod limits;
 mod list;
+mod parts;
 mod platform;
 mod pool;
 mod sign;

@@ -1,6 +1,7 @@
 //! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the terms of `domain`.
 //! Every failure gets its reason here; nothing is decided.
 
+mod adapter;
 pub mod admin;
 pub mod client;
 pub mod codes;
@@ -10,6 +11,7 @@ mod failure;
 #[allow(unsafe_code)] // The one room that calls librdkafka's admin functions, which the safe crate lacks.
 mod librdkafka;
 mod log;
+mod login;
 #[cfg(test)]
 mod lookups_tests;
 pub mod oauth;

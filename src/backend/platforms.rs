@@ -1,0 +1,96 @@
+//! Puts a platform together from its parts, with what the Secrets that the spec names hold.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::Client;
+
+use super::enos::{Enos, EnosPlatform};
+use super::http::HttpPolicy;
+use super::kafka::{Kafka, pool::ClientPool};
+use super::{Logs, Platform, Position, RunStates, Unreachable};
+use crate::api::{BackendIdentity, Reason, WorkloadReference};
+use crate::domain::{Backend, Cause, EnosPipeline, KafkaGroup};
+use crate::kubernetes::secrets::Secrets;
+use crate::kubernetes::workloads::{Kinds, Workloads};
+
+/// Keys of the Secret of an EnOS application.
+const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];
+
+/// What every platform is reached through, shared by all passes.
+pub struct Platforms {
+    pub client: Client,
+    pub secrets: Secrets,
+    pub kinds: Kinds,
+    pub kafka: Arc<ClientPool>,
+    pub enos: Arc<EnosPlatform>,
+    pub http: HttpPolicy,
+    /// Of one call.
+    pub deadline: Duration,
+}
+
+impl Platforms {
+    /// The platform of a pipeline in this namespace, also where its client cannot be made.
+    pub async fn of(&self, namespace: &str, backend: &Backend, now: Instant) -> Platform {
+        match backend {
+            Backend::Kafka(kafka) => {
+                let run_states = self.workloads(namespace, kafka.workloads.clone());
+                match self.brokers(namespace, kafka, now).await {
+                    Ok(kafka) => parts(Arc::new(kafka), run_states),
+                    Err(cause) => parts(Arc::new(Unreachable(cause)), run_states),
+                }
+            }
+            Backend::Enos(enos) => match self.gateway(namespace, enos, now).await.map(Arc::new) {
+                Ok(enos) => Platform { position: Arc::clone(&enos) as Arc<dyn Position>, logs: None, run_states: enos },
+                Err(cause) => unreachable(cause),
+            },
+        }
+    }
+
+    /// The platform where a record says that it was carried out, reached the way the spec of this pipeline says.
+    pub async fn at(&self, namespace: &str, backend: &Backend, place: &BackendIdentity, now: Instant) -> Platform {
+        if let Some(backend) = backend.of_record(place) {
+            return self.of(namespace, &backend, now).await;
+        }
+        let other = Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at");
+        match place {
+            // What was scaled is in the record.
+            BackendIdentity::Kafka { .. } => parts(Arc::new(Unreachable(other)), self.workloads(namespace, Vec::new())),
+            BackendIdentity::Enos { .. } => unreachable(other),
+        }
+    }
+
+    fn workloads(&self, namespace: &str, references: Vec<WorkloadReference>) -> Arc<dyn RunStates> {
+        Arc::new(Workloads {
+            client: self.client.clone(),
+            namespace: namespace.to_owned(),
+            references,
+            kinds: Arc::clone(&self.kinds),
+            deadline: self.deadline,
+        })
+    }
+
+    async fn brokers(&self, namespace: &str, kafka: &KafkaGroup, now: Instant) -> Result<Kafka, Cause> {
+        let security = self.security(namespace, kafka).await?;
+        Kafka::connect(&self.kafka, namespace, kafka, &security, self.deadline, now)
+    }
+
+    async fn gateway(&self, namespace: &str, enos: &EnosPipeline, now: Instant) -> Result<Enos, Cause> {
+        let [access, secret] = self.secrets.secret(namespace, &enos.spec.credentials_secret_ref.name, CREDENTIALS).await?;
+        let ca = match &enos.spec.ca {
+            Some(source) => Some(self.secrets.ca(namespace, "spec.enos.ca", source).await?.into_bytes()),
+            None => None,
+        };
+        self.enos.connect(namespace, enos, (&access, &secret), ca, now)
+    }
+}
+
+/// A group on brokers, whose consumers run elsewhere.
+fn parts<P: Position + Logs + 'static>(group: Arc<P>, run_states: Arc<dyn RunStates>) -> Platform {
+    Platform { position: Arc::clone(&group) as Arc<dyn Position>, logs: Some(group), run_states }
+}
+
+fn unreachable(cause: Cause) -> Platform {
+    let all = Arc::new(Unreachable(cause));
+    Platform { position: Arc::clone(&all) as Arc<dyn Position>, logs: Some(Arc::clone(&all) as Arc<dyn Logs>), run_states: all }
+}

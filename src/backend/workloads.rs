@@ -1,0 +1,46 @@
+//! The run state of a group whose consumers are workloads of the cluster.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use super::{RunStateChange, RunStates};
+use crate::api::RunStateBefore;
+use crate::domain::{Cause, RunState, SendOutcome};
+use crate::kubernetes::workloads::{Scaling, Workloads};
+
+#[async_trait]
+impl RunStates for Workloads {
+    async fn busy(&self) -> Result<Option<Cause>, Cause> {
+        Workloads::busy(self).await
+    }
+
+    async fn before(&self) -> Result<RunStateBefore, Cause> {
+        let workloads = self.counts().await?;
+        Ok(RunStateBefore { running: workloads.iter().any(|w| w.replicas > 0), workloads, ..RunStateBefore::default() })
+    }
+
+    async fn state(&self, before: &RunStateBefore, _: Instant) -> Result<RunState, Cause> {
+        Workloads::state(self, &before.workloads).await
+    }
+
+    async fn stopping<'a>(&'a self, before: &'a RunStateBefore) -> Result<Box<dyn RunStateChange + 'a>, Cause> {
+        Ok(Box::new(Workloads::stopping(self, &before.workloads).await?))
+    }
+
+    async fn starting<'a>(&'a self, before: &'a RunStateBefore) -> Result<Box<dyn RunStateChange + 'a>, Cause> {
+        Ok(Box::new(Workloads::starting(self, &before.workloads).await?))
+    }
+}
+
+#[async_trait]
+impl RunStateChange for Scaling<'_> {
+    async fn carry_out(&self) -> SendOutcome {
+        Scaling::carry_out(self).await
+    }
+
+    /// A count is at 0 once that is answered; whoever sets it again before the next look is not fought.
+    fn takes_effect_at_once(&self) -> bool {
+        true
+    }
+}
