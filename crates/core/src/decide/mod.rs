@@ -1,6 +1,6 @@
 //! What to do next, from what is asked, what is known and what was seen. Pure and total: no client, no clock of its own.
 //!
-//! First [`looks`] says what to look at, until nothing is left to look at. Then [`decide`] says where the pass stands (`Situation`), and
+//! First [`looks()`] says what to look at, until nothing is left to look at. Then [`decide()`] says where the pass stands (`Situation`), and
 //! each situation has one function that answers with at most one step and with what is told meanwhile.
 
 mod accept;

@@ -95,7 +95,7 @@ pub(super) unsafe fn array<R, T>(of: *const R, get: unsafe extern "C" fn(*const 
 /// Whether Read is among the operations that `get` returns for `of`; None where the broker does not say.
 ///
 /// # Safety
-/// As [`array`], of numbers.
+/// As [`array()`], of numbers.
 pub(super) unsafe fn may_read<R>(of: *const R, get: unsafe extern "C" fn(*const R, *mut usize) -> *const i32) -> Option<bool> {
     let mut count = 0;
     // SAFETY: as promised by the caller.
