@@ -1,0 +1,145 @@
+//! What this process knows and nobody else: the plans it wrote, what it sent, how long things have looked the same.
+//! Lost at a restart on purpose: whoever starts anew only looks (protocol.md).
+
+mod plans;
+mod quiet;
+mod run_state_calls;
+#[cfg(test)]
+mod tests;
+
+pub use plans::is_closed;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicI64;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::api::{BackendIdentity, LagSample, OffsetResetRecord, Writer};
+use crate::domain::{Identity, RunStateCalls};
+use plans::OurPlan;
+use quiet::Look;
+
+/// A running pipeline whose request waits is asked for its position so often.
+const READING: Duration = Duration::from_secs(60);
+
+/// A plan this old is past every window; its write was refused, or its record went away.
+const KEPT: Duration = Duration::from_secs(3600);
+
+/// A group that nobody has looked at this long is nobody's: whoever comes back begins anew anyway. Longer than the longest back-off.
+const UNSEEN: Duration = Duration::from_secs(300);
+
+/// See the module.
+pub struct ProcessState {
+    incarnation: String,
+    plans_written: AtomicI64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    ours: HashMap<Writer, OurPlan>,
+    first_seen: HashMap<(String, Option<Writer>), Instant>,
+    /// (uid, resourceVersion) of records known to be closed.
+    closed: HashSet<(String, String)>,
+    looks: HashMap<(Identity, BackendIdentity), Look>,
+    /// The generation that could not be reached, and how often in a row.
+    failures: HashMap<Identity, (i64, u32)>,
+    /// By uid of the record.
+    calls: HashMap<String, RunStateCalls>,
+    /// When a running pipeline was last asked for its position, and the answer.
+    readings: HashMap<Identity, (Instant, LagSample)>,
+    refusals: HashMap<String, u32>,
+    /// How often in a row the finalizer of an object could not be put on or taken off, by its uid.
+    unguarded: HashMap<String, u32>,
+    /// What was last logged of an object, and when it was last true.
+    told: HashMap<Identity, String>,
+}
+
+impl ProcessState {
+    pub fn new(incarnation: String) -> Self {
+        Self { incarnation, plans_written: AtomicI64::new(0), inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Every change below is complete in itself: also a panic under this lock leaves a consistent state.
+        self.inner.lock()
+    }
+
+    pub fn reading_is_due(&self, object: &Identity, now: Instant) -> bool {
+        self.inner().readings.get(object).is_none_or(|(at, _)| now.saturating_duration_since(*at) >= READING)
+    }
+
+    pub fn note_reading(&self, object: &Identity, reading: LagSample, now: Instant) {
+        self.inner().readings.insert(object.clone(), (now, reading));
+    }
+
+    pub fn reading(&self, object: &Identity) -> Option<LagSample> {
+        self.inner().readings.get(object).map(|(_, reading)| *reading)
+    }
+
+    /// Counts how often the backend refused this record's plan as a whole.
+    pub fn note_refusal(&self, record: &OffsetResetRecord) -> u32 {
+        let mut inner = self.inner();
+        let refusals = inner.refusals.entry(record.uid().unwrap_or_default()).or_default();
+        *refusals = refusals.saturating_add(1);
+        *refusals
+    }
+
+    /// Counts how often in a row our finalizer could not be put on this object, or taken off it.
+    pub fn note_finalizer(&self, object: &Identity, done: bool) -> u32 {
+        let mut inner = self.inner();
+        if done {
+            inner.unguarded.remove(&object.uid);
+            return 0;
+        }
+        let failures = inner.unguarded.entry(object.uid.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
+    }
+
+    /// Lets go of what concerned objects and records that are gone, as far as nothing depends on it: `alive` says which uids are left.
+    pub fn forget(&self, alive: impl Fn(&str) -> bool, now: Instant) {
+        let ago = |t: Instant| now.saturating_duration_since(t);
+        let mut inner = self.inner();
+        inner.failures.retain(|object, _| alive(&object.uid));
+        inner.readings.retain(|object, _| alive(&object.uid));
+        inner.closed.retain(|(record, _)| alive(record));
+        inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNSEEN));
+        inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
+        inner.unguarded.retain(|object, _| alive(object));
+        inner.refusals.retain(|record, _| alive(record));
+        // A record that was just made may not be known as alive yet.
+        inner.first_seen.retain(|(record, _), since| alive(record) || ago(*since) < UNSEEN);
+        inner.calls.retain(|record, known| alive(record) || known.first_seen.is_none_or(|since| ago(since) < UNSEEN));
+        // The tables stay as large as they once were.
+        inner.failures.shrink_to_fit();
+        inner.readings.shrink_to_fit();
+        inner.closed.shrink_to_fit();
+        inner.looks.shrink_to_fit();
+        inner.told.retain(|object, _| alive(&object.uid));
+        inner.told.shrink_to_fit();
+        inner.first_seen.shrink_to_fit();
+        inner.calls.shrink_to_fit();
+    }
+
+    /// Whether this differs from what was last said of this object.
+    pub fn is_news(&self, object: &Identity, said: String) -> bool {
+        let mut inner = self.inner();
+        inner.told.insert(object.clone(), said.clone()).is_none_or(|last| last != said)
+    }
+
+    /// Counts consecutive passes that could not reach the backend. What failed for an earlier generation says nothing of this one.
+    pub fn note_reached(&self, object: &Identity, generation: i64, reached: bool) -> u32 {
+        let mut inner = self.inner();
+        if reached {
+            inner.failures.remove(object);
+            return 0;
+        }
+        let (counted, failures) = inner.failures.entry(object.clone()).or_default();
+        *failures = if *counted == generation { failures.saturating_add(1) } else { 1 };
+        *counted = generation;
+        *failures
+    }
+}

@@ -1,0 +1,146 @@
+//! The plans that this process wrote, and whether they were sent; the records, with what is known of their plans.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use kube::ResourceExt;
+
+use super::{KEPT, ProcessState};
+use crate::api::{OffsetResetRecord, RecordPhase, RecordedPlan, Writer};
+use crate::domain::{PlanState, RecordView, RunStateCalls, SendOutcome};
+
+pub(super) struct OurPlan {
+    pub(super) loaded_at: Instant,
+    /// Shared by the chunks of one plan.
+    written: Arc<RecordedPlan>,
+    sent: Sent,
+}
+
+enum Sent {
+    No,
+    /// On its way: counts as unanswered until the answer is noted.
+    Yes {
+        tries: u32,
+        answer: SendOutcome,
+    },
+    /// Given up: never sent, whatever the API server says later.
+    Dead,
+}
+
+impl ProcessState {
+    /// Names the next plan of this process, and counts its window from now: call it just before the write.
+    pub fn register_plan(&self, attempt: i32, plan: &RecordedPlan, now: Instant) -> Writer {
+        self.register_chunk(attempt, 1, Arc::new(plan.clone()), now)
+    }
+
+    /// Names the next chunk of a plan of this process, with a window of its own. None: it is not of this process.
+    pub fn start_chunk(&self, before: &Writer, chunk: i32, now: Instant) -> Option<Writer> {
+        let plan = self.inner().ours.get(before).map(|ours| Arc::clone(&ours.written))?;
+        Some(self.register_chunk(before.attempt, chunk, plan, now))
+    }
+
+    fn register_chunk(&self, attempt: i32, chunk: i32, written: Arc<RecordedPlan>, now: Instant) -> Writer {
+        let number = self.plans_written.fetch_add(1, Ordering::Relaxed) + 1;
+        let writer = Writer { incarnation: self.incarnation.clone(), number, attempt, chunk };
+        let mut inner = self.inner();
+        // Forgetting is always safe: what is not known to be ours is only looked at.
+        inner.ours.retain(|_, ours| now.saturating_duration_since(ours.loaded_at) < KEPT);
+        inner.ours.insert(writer.clone(), OurPlan { loaded_at: now, written, sent: Sent::No });
+        writer
+    }
+
+    /// Takes the one right to send this plan. False: it was taken, or given up.
+    pub fn begin_send(&self, writer: &Writer, pending: SendOutcome) -> bool {
+        let mut inner = self.inner();
+        let Some(ours) = inner.ours.get_mut(writer) else { return false };
+        let tries = match &ours.sent {
+            Sent::No => 1,
+            Sent::Yes { tries, answer: SendOutcome::Answered { refused } } if !refused.is_empty() => tries + 1,
+            Sent::Yes { .. } | Sent::Dead => return false,
+        };
+        ours.sent = Sent::Yes { tries, answer: pending };
+        true
+    }
+
+    /// Notes the backend's answer.
+    pub fn note_answer(&self, writer: &Writer, new: SendOutcome) {
+        if let Some(OurPlan { sent: Sent::Yes { answer, .. }, .. }) = self.inner().ours.get_mut(writer) {
+            *answer = new;
+        }
+    }
+
+    /// A plan of which nothing was sent: this process never sends it any more.
+    pub fn abandon_plan(&self, writer: &Writer) {
+        if let Some(ours) = self.inner().ours.get_mut(writer).filter(|o| matches!(o.sent, Sent::No)) {
+            ours.sent = Sent::Dead;
+        }
+    }
+
+    /// How long the window has been open.
+    pub fn loaded_at(&self, writer: &Writer) -> Option<Instant> {
+        self.inner().ours.get(writer).map(|o| o.loaded_at)
+    }
+
+    /// A record, with what this process knows of it. What is over is forgotten.
+    pub fn look(&self, record: OffsetResetRecord, now: Instant) -> RecordView {
+        let state = self.state_of(&record, now);
+        let mut inner = self.inner();
+        let uid = record.uid().unwrap_or_default();
+        let calls = match record.spec.run_state_before {
+            None => RunStateCalls::default(),
+            Some(_) => {
+                let known = inner.calls.entry(uid.clone()).or_default();
+                known.first_seen.get_or_insert(now);
+                known.clone()
+            }
+        };
+        let look = RecordView::new(record, state, calls);
+        if look.is_over() {
+            inner.closed.insert((uid.clone(), look.object.resource_version().unwrap_or_default()));
+            inner.refusals.remove(&uid);
+            if !look.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Sent) {
+                inner.calls.remove(&uid);
+            }
+        }
+        look
+    }
+
+    fn state_of(&self, record: &OffsetResetRecord, now: Instant) -> PlanState {
+        let mut inner = self.inner();
+        let uid = record.uid().unwrap_or_default();
+        let writer = record.spec.writer.clone();
+        if is_closed(record) {
+            inner.first_seen.retain(|(u, _), _| *u != uid);
+            if let Some(writer) = &writer {
+                inner.ours.remove(writer);
+            }
+            return PlanState::Closed;
+        }
+        let (Some(plan), Some(writer)) = (&record.spec.plan, writer) else { return PlanState::Absent };
+        let since = *inner.first_seen.entry((uid, Some(writer.clone()))).or_insert(now);
+        let Some(ours) = inner.ours.get(&writer) else { return PlanState::InDoubt { since } };
+        match &ours.sent {
+            Sent::No | Sent::Dead => {
+                PlanState::OursUnsent { loaded_at: ours.loaded_at, intact: *ours.written == *plan, dead: matches!(ours.sent, Sent::Dead) }
+            }
+            Sent::Yes { tries, answer } => PlanState::OursSent { loaded_at: ours.loaded_at, tries: *tries, answer: answer.clone() },
+        }
+    }
+
+    /// Whether a record of this version is known to be closed, so that it need not be read.
+    pub fn known_closed(&self, uid: &str, resource_version: &str) -> bool {
+        self.inner().closed.contains(&(uid.to_owned(), resource_version.to_owned()))
+    }
+
+    /// After the API server was set back a version may come again, of something else.
+    pub fn forget_closed(&self) {
+        self.inner().closed.clear();
+    }
+}
+
+/// A record is closed when its status closes the attempt that wrote last.
+pub fn is_closed(record: &OffsetResetRecord) -> bool {
+    let attempt = record.spec.writer.as_ref().map_or(0, |w| w.attempt);
+    record.status.as_ref().is_some_and(|s| s.attempt >= attempt)
+}

@@ -1,0 +1,104 @@
+//! How long a group has looked the same: the looks that count towards a quiet period.
+
+use std::time::{Duration, Instant};
+
+use super::ProcessState;
+use crate::api::BackendIdentity;
+use crate::domain::{Committed, Identity, Quiet};
+
+/// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
+const GAP: Duration = Duration::from_secs(10);
+
+/// So many looks that found the same tell of the whole time between them, also where each came late.
+const LATE_LOOKS: u32 = 5;
+
+pub(super) struct Look {
+    committed: Committed,
+    inactive: bool,
+    /// The looks of the last while, oldest first.
+    pub(super) recent: Vec<Instant>,
+    /// Since when every look has found the same, and how many did.
+    same_since: Instant,
+    same: u32,
+    /// Since when no two of them were further apart than [`GAP`].
+    watched_since: Instant,
+    moved_at: Option<Instant>,
+}
+
+impl Look {
+    /// How long it is known to have rested: since when no two looks were further apart than the period asked for, nor than
+    /// [`GAP`]; or a quarter of the time over which many looks found the same, however late they came. Committed offsets are
+    /// compared over any gap; what comes and goes within one without a commit is not seen.
+    fn rested(&self, period: Duration, now: Instant) -> Duration {
+        let ago = |t: Instant| now.saturating_duration_since(t);
+        let all_late = if self.same >= LATE_LOOKS { ago(self.same_since) / 4 } else { Duration::ZERO };
+        ago(self.watched_since(period)).max(all_late)
+    }
+
+    fn watched_since(&self, period: Duration) -> Instant {
+        if period >= GAP {
+            return self.watched_since;
+        }
+        let mut since = None;
+        for look in self.recent.iter().rev() {
+            if since.is_some_and(|later: Instant| later.saturating_duration_since(*look) > period) {
+                break;
+            }
+            since = Some(*look);
+        }
+        since.unwrap_or(self.watched_since)
+    }
+}
+
+impl ProcessState {
+    /// Notes a look at the group and says how long it has looked the same, as far as a quiet period of this length can be
+    /// told from the looks of this object: another principal may see other partitions.
+    pub fn note_look(
+        &self,
+        object: &Identity,
+        backend: &BackendIdentity,
+        inactive: bool,
+        committed: &Committed,
+        period: Duration,
+        now: Instant,
+    ) -> Quiet {
+        let mut inner = self.inner();
+        let fresh = || Look {
+            committed: committed.clone(),
+            inactive,
+            recent: Vec::new(),
+            same_since: now,
+            same: 0,
+            watched_since: now,
+            moved_at: None,
+        };
+        let look = inner.looks.entry((object.clone(), backend.clone())).or_insert_with(fresh);
+        let moved = look.committed != *committed;
+        let unwatched = look.recent.last().is_some_and(|last| now.saturating_duration_since(*last) > GAP);
+        if unwatched {
+            look.watched_since = now;
+        }
+        if moved || !inactive || !look.inactive {
+            if moved && inactive && look.inactive {
+                look.moved_at = Some(now);
+            }
+            (look.same_since, look.same, look.watched_since) = (now, 0, now);
+            look.inactive = inactive;
+            look.committed.clone_from(committed);
+        }
+        let ago = |t: Instant| now.saturating_duration_since(t);
+        if look.watched_since == now {
+            look.recent.clear();
+        }
+        look.recent.retain(|t| ago(*t) <= 2 * GAP);
+        look.recent.push(now);
+        look.same = look.same.saturating_add(1);
+        Quiet { since: inactive.then(|| look.rested(period, now)), moved: look.moved_at.map(ago) }
+    }
+
+    /// What this operator itself wrote is no movement: the looks begin anew, of all objects of the namespace. Another namespace's
+    /// are its own, or whoever resets there could keep a group from being quiet here.
+    pub fn forget_looks(&self, namespace: &str, backend: &BackendIdentity) {
+        self.inner().looks.retain(|(object, of), _| object.namespace != namespace || of != backend);
+    }
+}
