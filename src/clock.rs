@@ -13,7 +13,7 @@ use axum::http::{Request, Response, header};
 use jiff::{SignedDuration, Timestamp};
 use tower::{Layer, Service};
 
-use crate::domain::Now;
+use stream_pipeline_core::Now;
 
 /// Clocks are never quite the same, and `Date` has no fractions.
 const TOLERATED: i64 = 5_000;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 use kube::core::Duration;
 
-use crate::domain::Timing;
 use crate::telemetry::LogFormat;
+use stream_pipeline_core::Timing;
 
 /// Moves the read position of streaming pipelines (StreamPipeline objects), once per request, and proves it.
 #[derive(Clone, Debug, Parser)]

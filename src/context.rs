@@ -9,16 +9,16 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{BackendIdentity, OffsetResetRecord, PIPELINE_LABEL, StreamPipeline};
 use crate::backend::{Platform, Platforms};
 use crate::clock::Clock;
-use crate::domain::{Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
 use crate::kubernetes::crds::Definitions;
 use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
 use crate::record_store::RecordStore;
+use stream_pipeline_api::{BackendIdentity, OffsetResetRecord, PIPELINE_LABEL, StreamPipeline};
+use stream_pipeline_core::{Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
 
-/// What to do next, from what is known: [`crate::decide::decide`].
+/// What to do next, from what is known: [`stream_pipeline_core::decide::decide`].
 pub type Decide = Box<dyn Fn(&Desired, &PriorStatus, &Observation, &Timing, Now) -> Decision + Send + Sync>;
 
 /// See the module.

@@ -18,7 +18,6 @@ use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{OPERATOR, OffsetResetRecord, StreamPipeline};
 use crate::backend::Platforms;
 use crate::backend::enos::EnosPlatform;
 use crate::backend::http::HttpPolicy;
@@ -27,7 +26,6 @@ use crate::backend::kafka::pool::ClientPool;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
-use crate::decide::decide;
 use crate::endpoints::EndpointPolicy;
 use crate::kubernetes::api_server::ApiServer;
 use crate::kubernetes::crds::Definitions;
@@ -41,6 +39,8 @@ use crate::reconcile::reconcile;
 use crate::record_store::RecordStore;
 use crate::server::Ready;
 use crate::unreadable;
+use stream_pipeline_api::{OPERATOR, OffsetResetRecord, StreamPipeline};
+use stream_pipeline_core::decide::decide;
 
 /// Runs until `shutdown`, then finishes the passes under way.
 ///

@@ -165,8 +165,8 @@ impl EndpointPolicy {
 fn refused(host: &str, ip: Option<IpAddr>, why: &'static str) -> EndpointNotAllowed {
     let target = match ip {
         Some(ip) if host.is_empty() => ip.to_string(),
-        Some(ip) => format!("{} ({ip})", crate::domain::words::cut(host, 253)),
-        None => crate::domain::words::cut(host, 253),
+        Some(ip) => format!("{} ({ip})", stream_pipeline_core::words::cut(host, 253)),
+        None => stream_pipeline_core::words::cut(host, 253),
     };
     EndpointNotAllowed { target, why }
 }

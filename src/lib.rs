@@ -31,6 +31,3 @@ pub mod unreadable;
 
 #[cfg(test)]
 use backend::facts as facts_of;
-use stream_pipeline_api as api;
-use stream_pipeline_core as domain;
-use stream_pipeline_core::decide;

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::api::{Reason, Stage};
+use stream_pipeline_api::{Reason, Stage};
 
 /// The operator's metrics and their registry.
 pub struct Metrics {

@@ -3,12 +3,12 @@
 use futures::future::join_all;
 use kube::runtime::reflector::ObjectRef;
 
-use crate::api::BackendIdentity;
 use crate::backend::Platform;
 use crate::context::Context;
-use crate::decide::precedence::Names;
-use crate::decide::{Found, Look, is_seen_stopped, looks, note};
-use crate::domain::{Cause, Desired, Now, Observation, OlderPipeline, PriorStatus, RecordView};
+use stream_pipeline_api::BackendIdentity;
+use stream_pipeline_core::decide::precedence::Names;
+use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, note};
+use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, PriorStatus, RecordView};
 
 /// See the module.
 pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now: Now) -> Observation {
@@ -141,7 +141,8 @@ impl Looking<'_> {
     }
 
     async fn run_state(&self, seen: &Observation) -> Found {
-        let gone = || Cause::new(crate::api::Reason::BackendError, "what was stopped is not recorded any more; it is looked at again");
+        let gone =
+            || Cause::new(stream_pipeline_api::Reason::BackendError, "what was stopped is not recorded any more; it is looked at again");
         Found::RunState(match seen.subject().and_then(RecordView::pauses) {
             Some(before) => self.platform.run_state(before, self.now.mono).await,
             None => Err(gone()),

@@ -3,9 +3,9 @@
 
 use jiff::Timestamp;
 
-use crate::api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
 use crate::context::Context;
-use crate::domain::{Cause, Desired, Observation, Plan, RecordView, Request, SendOutcome, Step, TopicPartition, words};
+use stream_pipeline_api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
+use stream_pipeline_core::{Cause, Desired, Observation, Plan, RecordView, Request, SendOutcome, Step, TopicPartition, words};
 
 /// # Errors
 /// The step was not done, or it is not known whether it was: look again.

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use crate::api::{Reason, StreamPipeline};
 use crate::backend;
 use crate::context::Context;
-use crate::domain::status::StatusInputs;
-use crate::domain::{Decision, Desired, Observation, Observed, PriorStatus, Report, Step, Timing, words};
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{left_paused, report};
+use stream_pipeline_api::{Reason, StreamPipeline};
+use stream_pipeline_core::status::StatusInputs;
+use stream_pipeline_core::{Decision, Desired, Observation, Observed, PriorStatus, Report, Step, Timing, words};
 
 /// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
 /// are so many, and a pause between announcing one and sending it would be taken from its window.

@@ -11,15 +11,15 @@ use kube::core::{DeserializeGuard, Request as Call};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use crate::api::{
+use crate::clock;
+use crate::kubernetes::refusal;
+use crate::process_state::ProcessState;
+use stream_pipeline_api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL,
     Reason, RecordedPlan, StreamPipeline, Writer, lenient,
 };
-use crate::clock;
-use crate::domain::names::backend_label;
-use crate::domain::{Cause, Identity, RecordView, words};
-use crate::kubernetes::refusal;
-use crate::process_state::ProcessState;
+use stream_pipeline_core::names::backend_label;
+use stream_pipeline_core::{Cause, Identity, RecordView, words};
 
 /// Access to records, and the live read of their StreamPipeline.
 #[derive(Clone)]

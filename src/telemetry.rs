@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-use crate::domain::words;
+use stream_pipeline_core::words;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, ValueEnum)]

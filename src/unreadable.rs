@@ -10,12 +10,12 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
-use crate::api::{FINALIZER, OPERATOR, Reason, StreamPipeline};
 use crate::context::Context;
-use crate::domain::{Identity, words};
 use crate::kubernetes::refusal;
 use crate::reconcile::{backoff, reconcile};
 use crate::report::publish;
+use stream_pipeline_api::{FINALIZER, OPERATOR, Reason, StreamPipeline};
+use stream_pipeline_core::{Identity, words};
 
 /// A pass for an object that does not decode.
 pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> Action {

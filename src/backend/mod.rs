@@ -18,8 +18,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::api::{BackendIdentity, LagSample, RunStateBefore};
-use crate::domain::{Activity, Aim, Backend, Cause, Committed, LogBounds, PlatformFacts, RunState, SendOutcome, TopicPartition, Topics};
+use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
+use stream_pipeline_core::{
+    Activity, Aim, Backend, Cause, Committed, LogBounds, PlatformFacts, RunState, SendOutcome, TopicPartition, Topics,
+};
 
 /// What holds of the platform that a StreamPipeline names.
 pub fn facts(backend: &Backend) -> PlatformFacts {

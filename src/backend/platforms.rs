@@ -9,10 +9,10 @@ use super::enos::{Enos, EnosPlatform};
 use super::http::HttpPolicy;
 use super::kafka::{Kafka, pool::ClientPool};
 use super::{Logs, Platform, Position, RunStates, Unreachable};
-use crate::api::{BackendIdentity, Reason, WorkloadReference};
-use crate::domain::{Backend, Cause, EnosPipeline, KafkaGroup};
 use crate::kubernetes::secrets::Secrets;
 use crate::kubernetes::workloads::{Kinds, Workloads};
+use stream_pipeline_api::{BackendIdentity, Reason, WorkloadReference};
+use stream_pipeline_core::{Backend, Cause, EnosPipeline, KafkaGroup};
 
 /// Keys of the Secret of an EnOS application.
 const CREDENTIALS: [&str; 2] = ["accessKey", "secretKey"];

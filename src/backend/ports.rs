@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::api::{BackendIdentity, LagSample, RunStateBefore};
-use crate::domain::{Activity, Aim, Cause, Committed, LogBounds, RunState, SendOutcome, TopicPartition, Topics};
+use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
+use stream_pipeline_core::{Activity, Aim, Cause, Committed, LogBounds, RunState, SendOutcome, TopicPartition, Topics};
 
 /// Where a pipeline reads: seen, moved, read back.
 ///

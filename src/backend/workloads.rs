@@ -5,9 +5,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::{RunStateChange, RunStates};
-use crate::api::RunStateBefore;
-use crate::domain::{Cause, RunState, SendOutcome};
 use crate::kubernetes::workloads::{Scaling, Workloads};
+use stream_pipeline_api::RunStateBefore;
+use stream_pipeline_core::{Cause, RunState, SendOutcome};
 
 #[async_trait]
 impl RunStates for Workloads {

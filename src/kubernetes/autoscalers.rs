@@ -5,8 +5,8 @@ use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 
 use super::workloads::Workloads;
-use crate::api::{Reason, WorkloadReference};
-use crate::domain::Cause;
+use stream_pipeline_api::{Reason, WorkloadReference};
+use stream_pipeline_core::Cause;
 
 /// Set by people on a ScaledObject: KEDA leaves the count as it is, and its own HorizontalPodAutoscaler goes.
 const KEDA_PAUSED: &str = "autoscaling.keda.sh/paused";

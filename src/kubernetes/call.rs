@@ -6,8 +6,8 @@ use std::time::Duration;
 use kube::api::{PatchParams, PostParams};
 
 use super::refusal;
-use crate::api::OPERATOR;
-use crate::domain::Cause;
+use stream_pipeline_api::OPERATOR;
+use stream_pipeline_core::Cause;
 
 /// `what`: as a sentence about it begins ("reading the record").
 ///

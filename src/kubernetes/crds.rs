@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::call::call;
-use crate::api::{OffsetResetRecord, Reason, StreamPipeline};
-use crate::domain::{Cause, Outdated, Timing};
+use stream_pipeline_api::{OffsetResetRecord, Reason, StreamPipeline};
+use stream_pipeline_core::{Cause, Outdated, Timing};
 
 /// How often they are compared while nothing is amiss.
 const INTERVAL: Duration = Duration::from_secs(30);

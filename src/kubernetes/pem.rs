@@ -38,7 +38,7 @@ pub fn check(value: &[u8], form: Form) -> Result<(), String> {
     let blocks = blocks(text);
     let Some(found) = blocks.iter().find(|block| form.is(block.label)) else {
         return Err(match blocks.first() {
-            Some(other) => format!("it holds PEM, but of another kind ({})", crate::domain::words::cut(other.label, 64)),
+            Some(other) => format!("it holds PEM, but of another kind ({})", stream_pipeline_core::words::cut(other.label, 64)),
             None if encoded_twice(text) => {
                 "it is PEM that was encoded in base64 once more: under `data` encode it once, or use `stringData`".to_owned()
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kube::core::Status;
 
-use crate::api::Reason;
-use crate::domain::Cause;
+use stream_pipeline_api::Reason;
+use stream_pipeline_core::Cause;
 
 /// What gives the operator's account most of its rights.
 pub const CHART: &str = "the rights in the chart's ClusterRole are needed";

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use super::call::call_or;
 use super::pem::{self, Form};
 use super::refusal;
-use crate::api::{CaSource, Reason};
 use crate::clock;
-use crate::domain::{Cause, words};
+use stream_pipeline_api::{CaSource, Reason};
+use stream_pipeline_core::{Cause, words};
 
 /// A rotated value is seen after this long at most.
 const FRESH: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@ use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt};
 
 use super::call::call;
-use crate::api::{FINALIZER, StreamPipeline};
-use crate::domain::words;
+use stream_pipeline_api::{FINALIZER, StreamPipeline};
+use stream_pipeline_core::words;
 
 /// Longer than a list takes that comes at all.
 const DEADLINE: Duration = Duration::from_secs(60);

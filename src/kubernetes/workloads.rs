@@ -14,8 +14,8 @@ use serde_json::json;
 use super::autoscalers;
 use super::call::{self, call_or};
 use super::refusal;
-use crate::api::{Reason, ScaledWorkload, WorkloadReference};
-use crate::domain::{Cause, RunState, SendOutcome, words};
+use stream_pipeline_api::{Reason, ScaledWorkload, WorkloadReference};
+use stream_pipeline_core::{Cause, RunState, SendOutcome, words};
 
 /// The plural of a kind is looked up once per process.
 pub type Kinds = Arc<Mutex<HashMap<WorkloadKind, ApiResource>>>;

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use strum::IntoEnumIterator;
 
-use crate::api::{LagSample, RunStateBefore};
 use crate::backend::enos::{RunStatus, said, state};
-use crate::domain::status::{StatusInputs, status_of};
-use crate::domain::{RunState, RunStateCall};
 use crate::fixtures::*;
+use stream_pipeline_api::{LagSample, RunStateBefore};
+use stream_pipeline_core::status::{StatusInputs, status_of};
+use stream_pipeline_core::{RunState, RunStateCall};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
 
@@ -416,7 +416,7 @@ fn elsewhere() -> Vec<Elsewhere> {
     let seen = Observation { record: Observed::Read(Some(held.clone())), run_state: Observed::Read(RunState::Stopped), ..paused.clone() };
     add("EnOS: held for 16 h", "condition `PauseLimitNear=True`", condition(&ask_enos(true), &seen, "PauseLimitNear"));
     let mut deleted = pipeline(Value::Null, known());
-    deleted.metadata.finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
+    deleted.metadata.finalizers = Some(vec![stream_pipeline_api::FINALIZER.to_owned()]);
     deleted.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time("2026-01-01T11:00:00Z".parse().unwrap()));
     let mut stopped = crate::fixtures::record(PlanState::Closed);

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::api::{BackendIdentity, LagSample, OffsetResetRecord, Writer};
-use crate::domain::{Identity, RunStateCalls};
 use plans::OurPlan;
 use quiet::Look;
+use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord, Writer};
+use stream_pipeline_core::{Identity, RunStateCalls};
 
 /// A running pipeline whose request waits is asked for its position so often.
 const READING: Duration = Duration::from_secs(60);

@@ -7,8 +7,8 @@ use std::time::Instant;
 use kube::ResourceExt;
 
 use super::{KEPT, ProcessState};
-use crate::api::{OffsetResetRecord, RecordPhase, RecordedPlan, Writer};
-use crate::domain::{PlanState, RecordView, RunStateCalls, SendOutcome};
+use stream_pipeline_api::{OffsetResetRecord, RecordPhase, RecordedPlan, Writer};
+use stream_pipeline_core::{PlanState, RecordView, RunStateCalls, SendOutcome};
 
 pub(super) struct OurPlan {
     pub(super) loaded_at: Instant,

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::ProcessState;
-use crate::api::BackendIdentity;
-use crate::domain::{Committed, Identity, Quiet};
+use stream_pipeline_api::BackendIdentity;
+use stream_pipeline_core::{Committed, Identity, Quiet};
 
 /// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
 const GAP: Duration = Duration::from_secs(10);

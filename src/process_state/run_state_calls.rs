@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::ProcessState;
-use crate::api::OffsetResetRecord;
-use crate::domain::{Cause, Now, RunStateCall};
+use stream_pipeline_api::OffsetResetRecord;
+use stream_pipeline_core::{Cause, Now, RunStateCall};
 
 impl ProcessState {
     /// Notes that the pipeline of this record is stopped (`start: false`) or started, just before the call.

@@ -3,7 +3,7 @@
 use super::*;
 use jiff::Timestamp;
 
-use crate::domain::{Commit, Committed, TopicPartition};
+use stream_pipeline_core::{Commit, Committed, TopicPartition};
 
 fn group() -> BackendIdentity {
     BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() }
@@ -64,12 +64,13 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
         let mut record = closed(n);
         record.metadata.uid = Some(format!("open-{n}"));
         record.status = None;
-        record.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
-        record.spec.plan = Some(crate::domain::Plan::default().to_record());
+        record.spec.run_state_before = Some(stream_pipeline_api::RunStateBefore { running: true, ..Default::default() });
+        record.spec.plan = Some(stream_pipeline_core::Plan::default().to_record());
         record.spec.writer = Some(Writer { incarnation: "another".to_owned(), number: 1, attempt: 1, chunk: 1 });
         record
     };
-    let committed: Committed = (0..1000).map(|n| (crate::domain::TopicPartition::new("t", n), crate::domain::Commit::default())).collect();
+    let committed: Committed =
+        (0..1000).map(|n| (stream_pipeline_core::TopicPartition::new("t", n), stream_pipeline_core::Commit::default())).collect();
     let look = |n: usize, at: Instant| {
         let backend = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: format!("g{n}") };
         process_state.note_look(&object(n), &backend, true, &committed, Duration::from_secs(4), at)
@@ -143,11 +144,11 @@ fn b1_the_next_look_comes_well_within_the_period_that_it_must_prove() {
     let (ms, usual) = (Duration::from_millis, Duration::from_secs(3));
     for period in [500, 1_000, 2_000, 3_000, 10_000, 60_000].map(ms) {
         for rested in (0..10).map(|tenths| period * tenths / 10) {
-            let next = crate::decide::next_look(period, rested, usual);
+            let next = stream_pipeline_core::decide::next_look(period, rested, usual);
             assert!(next <= (period / 4).max(ms(100)) && next <= usual, "period {period:?}, rested {rested:?}: {next:?}");
         }
     }
-    assert_eq!(crate::decide::next_look(ms(10_000), ms(9_000), usual), ms(1_000), "when it is over, and not later");
+    assert_eq!(stream_pipeline_core::decide::next_look(ms(10_000), ms(9_000), usual), ms(1_000), "when it is over, and not later");
 }
 
 /// Each next look is set as `decide` sets it, and comes late by as much as the machine is loaded.
@@ -173,7 +174,7 @@ fn however_late_looks_come_a_quiet_period_ends() {
             }
             let most = 5 * period + 6 * Duration::from_millis(latest + 50);
             assert!(at < most, "period {period:?}, up to {latest} ms late: not over after {looks} looks in {at:?}");
-            at += crate::decide::next_look(period, quiet.since.unwrap_or_default(), Duration::from_secs(3));
+            at += stream_pipeline_core::decide::next_look(period, quiet.since.unwrap_or_default(), Duration::from_secs(3));
             at += Duration::from_millis(50 + random(latest));
         }
         assert!(at >= period, "never before it has passed");

@@ -6,13 +6,13 @@ use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource};
 
-use crate::api::{ConditionType, OPERATOR, Reason, Stage, StreamPipeline, StreamPipelineStatus};
 use crate::clock;
 use crate::context::Context;
-use crate::domain::status::{StatusInputs, status_of};
-use crate::domain::words;
-use crate::domain::{Cause, Desired, Report};
 use crate::kubernetes::refusal;
+use stream_pipeline_api::{ConditionType, OPERATOR, Reason, Stage, StreamPipeline, StreamPipelineStatus};
+use stream_pipeline_core::status::{StatusInputs, status_of};
+use stream_pipeline_core::words;
+use stream_pipeline_core::{Cause, Desired, Report};
 
 /// Writes the status where it differs from the one that is there.
 ///

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Cause;
-use crate::api::Phase;
+use stream_pipeline_api::Phase;
 
 /// What the pipeline is doing, as far as a reset is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! each comes from the platform itself ([`super::PlatformFacts`]).
 
 use super::PriorStatus;
-use crate::api::{BackendIdentity, EnosBackend, Sasl, StreamPipeline, Tls, WorkloadReference};
+use stream_pipeline_api::{BackendIdentity, EnosBackend, Sasl, StreamPipeline, Tls, WorkloadReference};
 
 /// Where the pipeline lives, and how to reach it.
 #[derive(Clone, Debug, PartialEq)]

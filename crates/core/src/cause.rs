@@ -1,7 +1,7 @@
 //! Why something could not be read, done or accepted.
 
 use super::words;
-use crate::api::Reason;
+use stream_pipeline_api::Reason;
 
 /// Why something could not be read, done or accepted: the reason of the condition and what a person needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Cause, Plan, TopicPartition};
-use crate::api::{OffsetResetRecordStatus, PlanTotals, RunStateBefore, Stage};
+use stream_pipeline_api::{OffsetResetRecordStatus, PlanTotals, RunStateBefore, Stage};
 
 /// The outcome of `decide`.
 #[derive(Clone, Debug)]

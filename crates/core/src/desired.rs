@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Backend, Cause, PlatformFacts, Request};
-use crate::api::{FINALIZER, OffsetReset, Reason, StreamPipeline};
+use stream_pipeline_api::{FINALIZER, OffsetReset, Reason, StreamPipeline};
 
 /// The object that asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::TopicPartition;
-use crate::api::Reason;
+use stream_pipeline_api::Reason;
 
 /// See the module.
 #[derive(Clone, Copy)]

@@ -26,8 +26,6 @@ pub mod target;
 mod waiting;
 pub mod words;
 
-use stream_pipeline_api as api;
-
 // Fixtures of tests are read by this crate and by the operator, so they name it as others do.
 #[cfg(test)]
 extern crate self as stream_pipeline_core;

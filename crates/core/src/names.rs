@@ -1,7 +1,7 @@
 //! What records and their labels are called.
 
 use super::{Identity, Request};
-use crate::api::{BackendIdentity, OffsetResetRecord};
+use stream_pipeline_api::{BackendIdentity, OffsetResetRecord};
 
 /// The record's name: the pipeline's, and a hash of everything the request is once per. Not of the cluster, or the pipeline on
 /// a platform: another one may answer tomorrow, or another process, and the request is the same.
@@ -53,7 +53,7 @@ mod tests {
 
     use super::*;
     use crate::Desired;
-    use crate::api::StreamPipeline;
+    use stream_pipeline_api::StreamPipeline;
 
     #[test]
     fn b7_of_two_dry_runs_that_mean_the_same_there_is_one_record() {

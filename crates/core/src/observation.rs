@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Activity, Cause, Committed, LogBounds, Observed, OlderPipeline, Quiet, RecordView, RunState, SupersededRecord, TopicPartition, Topics,
 };
-use crate::api::{BackendIdentity, LagSample, RunStateBefore};
 use crate::decide::LookKind;
+use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
 
 /// Everything one pass looked at.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Backend, Identity, PriorStatus};
-use crate::api::{BackendIdentity, StreamPipeline};
+use stream_pipeline_api::{BackendIdentity, StreamPipeline};
 
 /// Why this StreamPipeline does not act, or not yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

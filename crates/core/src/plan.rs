@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{Commit, Committed, ReadBack, TopicPartition, numbers};
-use crate::api::{PlanTotals, PlatformCall, TargetReason};
+use stream_pipeline_api::{PlanTotals, PlatformCall, TargetReason};
 
 /// Targets and snapshot. Rows are ordered by topic and partition.
 #[derive(Clone, Debug, Default, PartialEq)]

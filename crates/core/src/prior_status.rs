@@ -1,6 +1,6 @@
 //! What the object's own status tells of the past: enough to prevent an action or to start a clock, never to cause one.
 
-use crate::api::{BackendIdentity, ConditionType, OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
+use stream_pipeline_api::{BackendIdentity, ConditionType, OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
 
 /// The past of this very object.
 #[derive(Clone, Debug, Default)]

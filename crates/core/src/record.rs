@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{Activity, Cause, Committed, Now, Observed, Plan, Request, RunState, TopicPartition};
-use crate::api::{OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Reason, RecordPhase, RunStateBefore};
+use stream_pipeline_api::{OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Reason, RecordPhase, RunStateBefore};
 
 /// Seconds between the times of a record, above which it was restored.
 const RESTORED: i64 = 60;

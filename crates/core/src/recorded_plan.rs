@@ -1,7 +1,7 @@
 //! The plan as its record holds it: one table in columns per topic, and back.
 
 use super::{Aim, Commit, OffsetAndMetadata, PartitionPlan, Plan, TopicPartition};
-use crate::api::{Action, RecordedPlan, TargetReason, TopicPlan};
+use stream_pipeline_api::{Action, RecordedPlan, TargetReason, TopicPlan};
 
 /// Where a column holds no number.
 const NONE: i64 = -1;

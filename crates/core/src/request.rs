@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::target::{Policies, Target, default_no_committed_offset};
 use super::{Cause, TopicPartition, Topics};
-use crate::api::{self, MissingGroup, OffsetReset, OnUnknownOutcome, Reason, WhenActive, WhenCreated};
+use stream_pipeline_api::{self as api, MissingGroup, OffsetReset, OnUnknownOutcome, Reason, WhenActive, WhenCreated};
 
 /// A request with its defaults resolved.
 #[derive(Clone, Debug)]

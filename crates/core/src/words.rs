@@ -8,7 +8,7 @@ use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, GeneralCa
 use jiff::Timestamp;
 
 use super::ReadBack;
-use crate::api::{PlanTotals, RunStateBefore};
+use stream_pipeline_api::{PlanTotals, RunStateBefore};
 
 /// At most this many names in one sentence, each of at most so many bytes: a topic's whole name, and what is said of it.
 const NAMES: usize = 12;
@@ -186,7 +186,7 @@ pub fn kept(before: &RunStateBefore, since: Timestamp) -> String {
     if before.workloads.is_empty() {
         return format!("The operator keeps the pipeline paused since {since}");
     }
-    let name = |w: &crate::api::ScaledWorkload| format!("{} {} (it had {})", w.kind, w.name, w.replicas);
+    let name = |w: &stream_pipeline_api::ScaledWorkload| format!("{} {} (it had {})", w.kind, w.name, w.replicas);
     let names: Vec<_> = before.workloads.iter().filter(|w| w.replicas > 0).map(name).collect();
     format!("The operator keeps at 0 since {since}: {}", some_of(&names))
 }

@@ -1,4 +1,4 @@
-//! One EnOS pipeline, for one pass: both ports, in the terms of `domain`. Every failure gets its reason here; nothing is decided.
+//! One EnOS pipeline, for one pass: in the terms of `stream-pipeline-core`. Every failure gets its reason here; nothing is decided.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -10,9 +10,9 @@ use super::cause::cause;
 use super::codes::{self, Code};
 use super::starts::Starts;
 use super::{EnosClient, Failure, RunStatus, StartBody};
-use crate::api::{BackendIdentity, ExecutionMode, LagSample, Phase, Reason, StartOptions};
 use crate::clock::mono;
-use crate::domain::{Activity, Cause, EnosPipeline, RunState, SendOutcome};
+use stream_pipeline_api::{BackendIdentity, ExecutionMode, LagSample, Phase, Reason, StartOptions};
+use stream_pipeline_core::{Activity, Cause, EnosPipeline, RunState, SendOutcome};
 
 /// See the module.
 pub struct Enos {

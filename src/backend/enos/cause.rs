@@ -2,9 +2,9 @@
 
 use super::codes::{self, Done};
 use super::{Failure, FailureKind};
-use crate::api::{EnosBackend, Reason};
-use crate::domain::{Cause, words};
 use crate::endpoints::API_SERVER;
+use stream_pipeline_api::{EnosBackend, Reason};
+use stream_pipeline_core::{Cause, words};
 
 /// Why a call failed. `broken_secret`: a value of the Secret ends with a line break, which is sent along.
 pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Cause {

@@ -1,7 +1,7 @@
 //! The codes the EnOS platform documents: one table of number, text, reason, retry class and what a person does.
 //! Matched by number, never by text: the same code has different texts on different pages of the manual.
 
-use crate::api::Reason;
+use stream_pipeline_api::Reason;
 
 /// Where a code comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumIter)]

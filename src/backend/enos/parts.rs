@@ -5,9 +5,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::Enos;
-use crate::api::{BackendIdentity, LagSample, Reason, RunStateBefore, StartOptions};
 use crate::backend::{Position, RunStateChange, RunStates};
-use crate::domain::{Activity, Aim, Cause, Committed, RunState, SendOutcome, TopicPartition};
+use stream_pipeline_api::{BackendIdentity, LagSample, Reason, RunStateBefore, StartOptions};
+use stream_pipeline_core::{Activity, Aim, Cause, Committed, RunState, SendOutcome, TopicPartition};
 
 #[async_trait]
 impl Position for Enos {

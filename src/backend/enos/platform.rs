@@ -8,10 +8,10 @@ use super::cause::cause;
 use super::pool::ClientPool;
 use super::starts::Starts;
 use super::{Credentials, Settings};
-use crate::api::Reason;
 use crate::backend::http::{HttpPolicy, Transport};
 use crate::clock::Clock;
-use crate::domain::{Cause, EnosPipeline};
+use stream_pipeline_api::Reason;
+use stream_pipeline_core::{Cause, EnosPipeline};
 
 /// See the module.
 pub struct EnosPlatform {

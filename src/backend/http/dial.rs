@@ -205,7 +205,7 @@ fn find(error: &(dyn Error + 'static), known: &dyn Fn(&(dyn Error + 'static)) ->
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(kind) = known(error) {
-            return Some((kind, crate::domain::words::cut(&error.to_string(), super::MAX_TEXT)));
+            return Some((kind, stream_pipeline_core::words::cut(&error.to_string(), super::MAX_TEXT)));
         }
         if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
             && let Some(found) = find(inner, known)

@@ -14,11 +14,11 @@ use futures::future::BoxFuture;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Request, Response, Url};
 
-use crate::domain::words::cut;
 use crate::endpoints::EndpointPolicy;
 pub use dial::{Gate, TooLate, has_system_cas};
 pub use kind::FailureKind;
 use sockets::{SocketTransport, transport_error};
+use stream_pipeline_core::words::cut;
 
 /// Bytes of the connection's own words that are kept.
 const MAX_TEXT: usize = 200;

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{Kafka, stopped};
-use crate::api::BackendIdentity;
 use crate::backend::{Logs, Position};
-use crate::domain::{Activity, Aim, Cause, Committed, LogBounds, SendOutcome, TopicPartition, Topics};
+use stream_pipeline_api::BackendIdentity;
+use stream_pipeline_core::{Activity, Aim, Cause, Committed, LogBounds, SendOutcome, TopicPartition, Topics};
 
 #[async_trait]
 impl Position for Kafka {

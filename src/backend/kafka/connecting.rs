@@ -2,8 +2,8 @@
 //! source of `docs/connecting-to-kafka.md`.
 
 use super::admin::{BrokerError, KafkaCode};
-use crate::api::Reason;
 use crate::endpoints::API_SERVER;
+use stream_pipeline_api::Reason;
 
 /// One known.
 pub struct KnownFailure {

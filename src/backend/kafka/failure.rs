@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::admin::{AdminError, BrokerError, KafkaCode};
 use super::connecting::{self, KnownFailure};
 use super::security::{Login, Security};
-use crate::api::Reason;
-use crate::domain::{Cause, KafkaGroup, TopicPartition, words};
+use stream_pipeline_api::Reason;
+use stream_pipeline_core::{Cause, KafkaGroup, TopicPartition, words};
 
 /// Whom the brokers see, as far as it is known here.
 pub struct Who {

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use super::admin::{IsolationLevel, KafkaCode, ListedOffset, OffsetSpec};
 use super::{Kafka, failure};
-use crate::domain::{Cause, LogBounds, TopicPartition, numbers};
+use stream_pipeline_core::{Cause, LogBounds, TopicPartition, numbers};
 
 /// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
 const RATE_WINDOW_MS: i64 = 600_000;

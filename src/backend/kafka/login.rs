@@ -2,10 +2,10 @@
 
 use super::oauth::TokenSource;
 use super::security::{Certificates, Login, Security};
-use crate::api::{Mechanism, Reason, Sasl};
 use crate::backend::{Platforms, http};
-use crate::domain::{Cause, KafkaGroup};
 use crate::kubernetes::secrets::text;
+use stream_pipeline_api::{Mechanism, Reason, Sasl};
+use stream_pipeline_core::{Cause, KafkaGroup};
 
 impl Platforms {
     /// What the brokers are reached with, read from the Secrets that the spec names.

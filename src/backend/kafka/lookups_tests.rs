@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 
-use crate::api::{Stage, TargetReason};
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::admin::Admin;
 use crate::backend::kafka::admin::{
@@ -14,8 +13,9 @@ use crate::backend::kafka::admin::{
 };
 use crate::backend::kafka::pool::ClientPool;
 use crate::backend::kafka::security::Security;
-use crate::domain::{KafkaGroup, PartitionPlan};
 use crate::fixtures::*;
+use stream_pipeline_api::{Stage, TargetReason};
+use stream_pipeline_core::{KafkaGroup, PartitionPlan};
 
 /// 2026-01-01T00:00:00Z; ten records a second apart are there from the beginning.
 const FIRST: i64 = 1_767_225_600_000;

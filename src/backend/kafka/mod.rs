@@ -1,4 +1,4 @@
-//! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the terms of `domain`.
+//! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the terms of `stream-pipeline-core`.
 //! Every failure gets its reason here; nothing is decided.
 
 mod adapter;
@@ -25,9 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api::{BackendIdentity, Phase, Reason};
 use crate::clock;
-use crate::domain::{Activity, Aim, Cause, Commit, Committed, KafkaGroup, SendOutcome, Topic, TopicPartition, Topics, words};
 use admin::{Admin, AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
 use failure::Who;
 #[cfg(test)]
@@ -35,6 +33,8 @@ pub(crate) use failure::messages;
 use pool::renewing::RenewingClient;
 use pool::{ClientPool, PoolKey};
 use security::Security;
+use stream_pipeline_api::{BackendIdentity, Phase, Reason};
+use stream_pipeline_core::{Activity, Aim, Cause, Commit, Committed, KafkaGroup, SendOutcome, Topic, TopicPartition, Topics, words};
 
 /// One group on one cluster, for one pass.
 pub struct Kafka {

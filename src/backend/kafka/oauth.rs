@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::backend::http::{FailureKind, HttpClient, HttpConfig, HttpPolicy, HttpRequest};
-use crate::domain::words::cut;
+use stream_pipeline_core::words::cut;
 
 const MAX_BODY: usize = 1 << 20;
 

@@ -6,8 +6,8 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::oauth::TokenSource;
-use crate::api::Mechanism;
-use crate::domain::digest;
+use stream_pipeline_api::Mechanism;
+use stream_pipeline_core::digest;
 
 /// TLS and SASL of one client. Compared by digest: rotated bytes are another client.
 #[derive(Clone, Default)]

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::api::{Reason, RecordPhase, Stage, WhenCreated};
 use crate::{Cause, Now, PriorStatus, RecordView, Request, words};
+use stream_pipeline_api::{Reason, RecordPhase, Stage, WhenCreated};
 
 /// What the object's past says about a request that has no open record.
 #[derive(Debug, PartialEq)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::lag_evidence::{Comparison, compare};
 use super::{Pass, read_back, run_state};
-use crate::api::{LagSample, Reason, RecordPhase, Stage};
 use crate::{Cause, Decision, PartitionPlan, RecordView, Report, Request, RequestState, Step, Waiting, retry_asked, words};
+use stream_pipeline_api::{LagSample, Reason, RecordPhase, Stage};
 
 impl Pass<'_> {
     pub(super) fn closed(&self, request: Option<&Request>, record: &RecordView) -> Decision {

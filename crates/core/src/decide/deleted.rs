@@ -1,8 +1,8 @@
 //! An object that is being deleted waits only so long for its pipeline: then it goes, whatever is owed (O33).
 
 use super::{Pass, run_state};
-use crate::api::Reason;
 use crate::{Cause, Decision, Observed, Report, RunState, Step, SupersededRecord, words};
+use stream_pipeline_api::Reason;
 
 impl Pass<'_> {
     pub(super) fn was_deleted_too_long_ago(&self) -> bool {

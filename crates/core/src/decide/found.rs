@@ -2,13 +2,13 @@
 
 use super::looks::Look;
 use super::precedence;
-use crate::api::{BackendIdentity, LagSample, Reason, RunStateBefore, StreamPipeline};
 use crate::{
     Activity, Cause, Committed, Desired, LogBounds, Now, Observation, Observed, OlderPipeline, Quiet, RecordView, RunState, TopicPartition,
     Topics, words,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use stream_pipeline_api::{BackendIdentity, LagSample, Reason, RunStateBefore, StreamPipeline};
 
 /// The answer to a [`Look`].
 #[derive(Clone, Debug)]

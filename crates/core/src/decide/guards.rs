@@ -1,9 +1,9 @@
 //! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
 
 use super::{Pass, open_record};
-use crate::api::{MissingGroup, PlatformCall, Reason, WhenActive};
 use crate::target::{Snapshot, resolve};
 use crate::{Activity, Cause, InternalTopics, Observed, OlderPipeline, Plan, RecordView, Request, Topics, words};
+use stream_pipeline_api::{MissingGroup, PlatformCall, Reason, WhenActive};
 
 /// Most bytes of plan and request as JSON, so that their record stays below 1 MiB.
 const OBJECT: usize = 1_040_000;

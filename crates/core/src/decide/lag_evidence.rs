@@ -5,8 +5,8 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
-use crate::api::LagSample;
 use crate::{numbers::distance, words::number};
+use stream_pipeline_api::LagSample;
 
 #[derive(Debug, PartialEq)]
 pub enum Comparison {

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use strum::EnumDiscriminants;
 
 use super::precedence::{self, Names};
-use crate::api::{BackendIdentity, OffsetResetStatus, OnUnknownOutcome, Reason, RecordPhase, Stage, WhenActive};
 use crate::{
     Activity, Desired, Now, Observation, Observed, PlanState, PriorStatus, ReadBackTime, RecordView, Request, RunState, SendOutcome,
     Timing, TopicPartition, retry_asked,
 };
+use stream_pipeline_api::{BackendIdentity, OffsetResetStatus, OnUnknownOutcome, Reason, RecordPhase, Stage, WhenActive};
 
 /// One look. What is looked at on the platform is looked at where the record of [`Observation::superseded`] was carried out, if there
 /// is one, else where the spec says.
@@ -331,7 +331,8 @@ impl Looking<'_> {
 
     /// The readings of a pipeline whose reset can only be seen once it runs.
     fn after_start(&self, record: &RecordView) -> Vec<Look> {
-        let unproven = |s: &crate::api::OffsetResetRecordStatus| s.phase == RecordPhase::Sent && s.reason == Reason::NoReadBackWhilePaused;
+        let unproven =
+            |s: &stream_pipeline_api::OffsetResetRecordStatus| s.phase == RecordPhase::Sent && s.reason == Reason::NoReadBackWhilePaused;
         if !record.object.status.as_ref().is_some_and(unproven) {
             return Vec::new();
         }

@@ -30,9 +30,9 @@ pub use unplanned::next_look;
 
 use std::time::Duration;
 
-use crate::api::Stage;
 use crate::{Cause, Decision, Desired, Now, Observation, PlatformFacts, PriorStatus, RecordView, Report, Step, Timing};
 use situation::Situation;
+use stream_pipeline_api::Stage;
 
 /// See the module.
 pub fn decide(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing: &Timing, now: Now) -> Decision {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::read_back::closing;
 use super::{Action, Pass};
-use crate::api::{OffsetResetRecordStatus, Reason, RecordPhase};
 use crate::{
     Activity, Cause, Committed, Now, Observation, Observed, Plan, PlanState, PlatformFacts, RecordView, SendOutcome, Step, Timing,
     TopicPartition, words,
 };
+use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase};
 
 /// What is looked at: the record, the commits of its partitions, and, where it may still be sent, everything else.
 pub(super) struct OpenRecord<'a> {

@@ -1,8 +1,8 @@
 //! Which record is whose, what it is called, and who comes first where several work on the same group, pipeline or workloads.
 
-use crate::api::{OffsetResetRecord, Stage, StreamPipeline, WorkloadReference};
 use crate::names::{former_record_name, name_after, record_name};
 use crate::{Desired, Identity, PlanState, PriorStatus, RecordView, Request};
+use stream_pipeline_api::{OffsetResetRecord, Stage, StreamPipeline, WorkloadReference};
 
 /// What the record of a request may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Names {
 }
 
 /// `next`: where the record of the first name was left behind, the one that it leads to.
-pub fn names(desired: &Desired, request: &Request, identity: &crate::api::BackendIdentity, next: Option<&str>) -> Names {
+pub fn names(desired: &Desired, request: &Request, identity: &stream_pipeline_api::BackendIdentity, next: Option<&str>) -> Names {
     match next {
         Some(next) => Names { name: next.to_owned(), former: None },
         None => Names {
@@ -96,8 +96,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::Writer;
     use crate::decide::tests::fixtures::record;
+    use stream_pipeline_api::Writer;
 
     #[test]
     fn what_a_status_tells_the_end_of_is_not_sent() {

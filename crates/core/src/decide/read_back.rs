@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Action;
 use super::open_record::{OpenRecord, transaction_open, unread};
-use crate::api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 use crate::{
     Activity, Cause, Committed, Now, Observed, Plan, PlanState, ReadBack, ReadBackTime, RecordView, Refusal, Refused, SendOutcome, Step,
     TopicPartition, words,
 };
+use stream_pipeline_api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 
 /// The refused partitions are sent again so often within the window.
 const TRIES: u32 = 3;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Action;
 
-use crate::api::Reason;
 use crate::{Cause, Now, Observed, RecordView, RunState, RunStateCall, Step, Timing, words};
+use stream_pipeline_api::Reason;
 
 /// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
 pub fn stop(look: &RecordView, run_state: &Observed<RunState>, active: &Cause, timing: &Timing, now: Now) -> Action {

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::decide;
 use super::tests::fixtures::timing;
-use crate::api::{BackendIdentity, FINALIZER, LagSample, OffsetResetRecord, Reason, RecordPhase, Stage, StreamPipeline};
 use crate::{
     Activity, Cause, Decision, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Report, RunState, RunStateCalls,
     Step,
 };
+use stream_pipeline_api::{BackendIdentity, FINALIZER, LagSample, OffsetResetRecord, Reason, RecordPhase, Stage, StreamPipeline};
 
 /// So many seconds after the record was made.
 fn at(seconds: i64) -> Timestamp {

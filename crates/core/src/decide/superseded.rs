@@ -1,8 +1,8 @@
 //! Records that are not, or not any more, of what this object asks for.
 
 use super::{Action, Pass, accept, open_record, run_state};
-use crate::api::Reason;
 use crate::{Cause, Decision, PlanState, RecordView, Report, RequestState, SupersededRecord};
+use stream_pipeline_api::Reason;
 
 impl Pass<'_> {
     /// A record that nobody asks for any more is dealt with before anything else.
@@ -66,7 +66,7 @@ impl Pass<'_> {
     pub(super) fn open(&self, record: &RecordView) -> Decision {
         let own = record.object.spec.pipeline.uid == self.desired.object.uid;
         let action = self.open_record(record, &self.seen.committed, &self.seen.activity, own.then_some(self.seen)).action();
-        let told = self.state_of(record, crate::api::Stage::Sending, action.cause.clone());
+        let told = self.state_of(record, stream_pipeline_api::Stage::Sending, action.cause.clone());
         action.told(Report::request(told))
     }
 

@@ -11,8 +11,8 @@ mod requests;
 mod run_state;
 mod taken_away;
 
-use crate::api::Stage;
 use fixtures::*;
+use stream_pipeline_api::Stage;
 
 fn stands(decision: &Decision) -> Option<(Stage, Reason)> {
     match &decision.report {

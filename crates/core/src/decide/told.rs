@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{Action, Pass, open_record};
-use crate::api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, Stage, WhenActive};
 use crate::{Cause, Decision, Kept, Observed, PlanState, RecordView, Report, Request, RequestState, RunState, Waiting, words};
+use stream_pipeline_api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, Stage, WhenActive};
 
 /// Since when a request runs, and until when.
 #[derive(Clone, Copy)]

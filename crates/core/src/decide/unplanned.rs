@@ -8,10 +8,10 @@ use super::accept::{self, Acceptance};
 use super::guards::Blocked;
 use super::told::Term;
 use super::{Action, Pass, run_state};
-use crate::api::{Reason, RunStateBefore, Stage, WhenActive};
 use crate::{
     Activity, Cause, Decision, Observed, OlderPipeline, Plan, PlanState, RecordView, Report, Request, RequestState, RunState, Step,
 };
+use stream_pipeline_api::{Reason, RunStateBefore, Stage, WhenActive};
 
 /// When a group that is watched for rest is looked at next: well within what two looks may be apart, so that one that comes
 /// late costs no more than itself.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::api::{ConditionType, Reason, Stage};
 use crate::{Cause, PauseLimit, RequestState, words};
+use stream_pipeline_api::{ConditionType, Reason, Stage};
 
 pub(super) struct Conditions {
     pub(super) list: Vec<Condition>,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{BackendIdentity, Lag, Phase, Reason};
 use crate::{Activity, Cause, Observation, Observed, PlatformFacts, lag};
+use stream_pipeline_api::{BackendIdentity, Lag, Phase, Reason};
 
 /// Offsets that moved without a member so lately, and have not rested since, mean a pipeline that runs.
 const MOVING: Duration = Duration::from_secs(60);

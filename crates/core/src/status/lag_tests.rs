@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{StatusInputs, status_of};
-use crate::api::{Lag, LagSample, Reason, Stage, StreamPipeline};
 use crate::{Cause, Commit, Committed, Desired, LogBounds, Observation, Observed, Report, RequestState, TopicPartition};
+use stream_pipeline_api::{Lag, LagSample, Reason, Stage, StreamPipeline};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + second).unwrap()

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{
+use crate::{Desired, Report, RequestState, words};
+use conditions::Conditions;
+use stream_pipeline_api::{
     BackendIdentity, ConditionType, Lag, OffsetResetStatus, Phase, Reason, RecordRef, ResetError, Stage, StreamPipeline,
     StreamPipelineStatus,
 };
-use crate::{Desired, Report, RequestState, words};
-use conditions::Conditions;
 
 /// The new status; None where it says nothing that the present one does not say, times apart.
 pub fn status_of(

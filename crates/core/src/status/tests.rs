@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{StatusInputs, status_of};
-use crate::api::{FINALIZER, OffsetResetRecord, Phase, Reason, Stage, StreamPipeline, StreamPipelineStatus};
 use crate::decide::decide;
 use crate::{
     Activity, Cause, Commit, Committed, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, RunState, RunStateCall,
     RunStateCalls, Timing, TopicPartition,
 };
+use stream_pipeline_api::{FINALIZER, OffsetResetRecord, Phase, Reason, Stage, StreamPipeline, StreamPipelineStatus};
 
 fn timing() -> Timing {
     let s = Duration::from_secs;

@@ -1,7 +1,7 @@
 //! `to.position`: an end of the log.
 
 use super::{Aim, Found, Partition, Row, Target};
-use crate::api::{NoCommittedOffset, Position, TargetReason};
+use stream_pipeline_api::{NoCommittedOffset, Position, TargetReason};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ pub use time::Time;
 use jiff::Timestamp;
 
 use super::{Aim, Cause, Commit, LogBounds, PartitionPlan};
-use crate::api::{self, NoCommittedOffset, NoRecordAtTime, OutOfRange, Reason, TargetReason};
+use stream_pipeline_api::{self as api, NoCommittedOffset, NoRecordAtTime, OutOfRange, Reason, TargetReason};
 
 /// What is asked for, resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Found, Partition, Problem};
-use crate::api::{NoCommittedOffset, Reason, TargetReason};
 use crate::{Aim, Cause, Commit, Committed, LogBounds, PartitionPlan, Plan, Request, TopicPartition, Topics, numbers, words};
+use stream_pipeline_api::{NoCommittedOffset, Reason, TargetReason};
 
 /// What a plan is made from.
 pub struct Snapshot<'a> {

@@ -3,7 +3,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use super::{Aim, Found, Partition, Problem, Row, Target};
-use crate::api::{NoCommittedOffset, OutOfRange, Reason, TargetReason};
+use stream_pipeline_api::{NoCommittedOffset, OutOfRange, Reason, TargetReason};
 
 /// In offsets; negative: back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

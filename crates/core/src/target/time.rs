@@ -5,8 +5,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Aim, Found, Partition, PartitionPlan, Problem, Row, Snapshot, Target};
-use crate::api::{NoCommittedOffset, NoRecordAtTime, Reason, TargetReason};
 use crate::{Cause, numbers, words};
+use stream_pipeline_api::{NoCommittedOffset, NoRecordAtTime, Reason, TargetReason};
 
 /// A found record further from the time asked for is warned about: clocks of producers are often wrong by whole units.
 const FAR: i64 = 24 * 3600 * 1000;

@@ -23,7 +23,7 @@ use super::wire::answers::{Details, LagPoint, Page};
 use super::wire::{Envelope, Undecodable, answers};
 use crate::backend::http::{ExchangeError, HttpClient, HttpConfig, HttpPolicy, HttpRequest, HttpResponse, Transport};
 use crate::clock::{Clock, mono};
-use crate::domain::words::cut;
+use stream_pipeline_core::words::cut;
 
 /// What the vendor's own clients send.
 const JSON: &str = "application/json;charset=UTF-8";

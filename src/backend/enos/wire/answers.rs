@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Envelope, Many, Scalar, Undecodable};
-use crate::domain::words::cut;
+use stream_pipeline_core::words::cut;
 
 /// Bytes of `resourceConfig` that are kept; it is JSON text, so more than that is none rather than a part.
 const MAX_CONFIG: usize = 4096;

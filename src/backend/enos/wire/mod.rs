@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::domain::words::cut;
+use stream_pipeline_core::words::cut;
 
 /// A page has 50 items; a list longer than this is no answer.
 const MAX_LIST: usize = 5_000;

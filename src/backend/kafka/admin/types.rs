@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::kafka::codes::KafkaCode;
-pub use crate::domain::TopicPartition;
+pub use stream_pipeline_core::TopicPartition;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OffsetSpec {

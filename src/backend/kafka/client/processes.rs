@@ -46,7 +46,7 @@ impl Processes {
     pub(super) fn note_open_doors(&self, open: &[String]) {
         self.metrics.kafka_open_doors.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
         if !open.is_empty() && !self.open_doors_told.swap(true, Ordering::Relaxed) {
-            let open = crate::domain::words::cut(&open.join("; "), 1000);
+            let open = stream_pipeline_core::words::cut(&open.join("; "), 1000);
             tracing::warn!(open, "The processes of Kafka clients are less confined than they could be on this system");
         }
     }

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use crate::backend::kafka::admin::{AdminError, BrokerError, Failure, KafkaCode};
 use crate::backend::kafka::connecting;
-use crate::domain::words;
 use crate::endpoints::EndpointNotAllowed;
+use stream_pipeline_core::words;
 
 /// For so long after a broker has said that it throttles, a call may be late for it: a quota's window is a second, and by default there are
 /// eleven.

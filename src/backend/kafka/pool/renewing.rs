@@ -137,11 +137,11 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::api::Reason;
     use crate::backend::kafka::Kafka;
     use crate::backend::kafka::client::{AdminClient, Bounds, Processes};
-    use crate::domain::KafkaGroup;
     use crate::endpoints::EndpointPolicy;
+    use stream_pipeline_api::Reason;
+    use stream_pipeline_core::KafkaGroup;
 
     #[tokio::test]
     async fn d4_that_somebody_elses_call_retired_the_client_is_never_told_as_a_cause() {

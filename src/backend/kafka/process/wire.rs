@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::api::MAX_ROWS;
 use crate::backend::kafka::admin::*;
+use stream_pipeline_api::MAX_ROWS;
 
 /// Bytes, as librdkafka takes them of a broker. What is larger is not sent.
 pub const MAX_FRAME: usize = 16 << 20;

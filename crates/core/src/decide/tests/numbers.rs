@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::LagSample;
 use crate::decide::lag_evidence::compare;
+use stream_pipeline_api::LagSample;
 
 /// Any number, those at the ends more often than others.
 fn any_number() -> impl Strategy<Value = i64> {

@@ -68,13 +68,13 @@ fn a_request_whose_record_is_of_one_cluster_is_not_begun_or_sent_again_on_anothe
     assert!(decision.step.is_none() && says(&decision).contains("d/g answers now"), "{decision:?}");
     // Nor is anything stopped for it.
     let mut pausing = record(PlanState::Absent);
-    pausing.object.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
+    pausing.object.spec.run_state_before = Some(stream_pipeline_api::RunStateBefore { running: true, ..Default::default() });
     let running =
         Observation { activity: Observed::Read(active()), run_state: Observed::Read(crate::RunState::Running), ..elsewhere(pausing) };
     let mut pause = earliest();
     pause["whenActive"] = json!("Pause");
     let mut object = pipeline(pause, known());
-    object.metadata.finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
+    object.metadata.finalizers = Some(vec![stream_pipeline_api::FINALIZER.to_owned()]);
     object.spec.kafka.as_mut().unwrap().workloads = Some(vec![]);
     let asked = |seen: &Observation| {
         decide(&Desired::of(&object, crate::facts_of, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing(), now())

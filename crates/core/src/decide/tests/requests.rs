@@ -261,7 +261,7 @@ fn c2_a_pause_that_could_last_for_weeks_is_given_up_and_what_is_stopped_runs_aga
         // An older version has stopped it already.
         let mut look = record(PlanState::Absent);
         look.object.spec.request = serde_json::from_value(pause(field, value)).unwrap();
-        look.object.spec.run_state_before = Some(crate::api::RunStateBefore { running: true, ..Default::default() });
+        look.object.spec.run_state_before = Some(stream_pipeline_api::RunStateBefore { running: true, ..Default::default() });
         let decision = run(pause(field, value), known(), &with(look, &[7, 8]));
         assert_eq!(closes_as(&decision).map(|(phase, _)| phase), Some(RecordPhase::Abandoned), "{field}: {decision:?}");
         // The end is told once its record is closed.

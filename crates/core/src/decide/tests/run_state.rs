@@ -1,8 +1,8 @@
 //! A platform that chooses the target and is read back only after the next start; stopping and bringing back.
 
 use super::*;
-use crate::api::{LagSample, RunStateBefore};
 use crate::{RunState, RunStateCall, RunStateCalls};
+use stream_pipeline_api::{LagSample, RunStateBefore};
 
 fn enos(reset: Value, status: Value, finalizer: bool) -> StreamPipeline {
     let mut object = json!({

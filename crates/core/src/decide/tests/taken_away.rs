@@ -2,8 +2,8 @@
 //! platform, each right, each definition, in each state of the record, for each way out.
 
 use super::*;
-use crate::api::{FINALIZER, RunStateBefore, ScaledWorkload};
 use crate::{Outdated, RunState, RunStateCall};
+use stream_pipeline_api::{FINALIZER, RunStateBefore, ScaledWorkload};
 
 /// What is gone, and how that shows.
 const GONE: [(&str, Reason); 10] = [
