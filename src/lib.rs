@@ -5,7 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
-pub mod backoff;
+mod backoff;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -19,15 +19,15 @@ pub mod kubernetes;
 #[cfg(test)]
 mod messages;
 pub mod metrics;
-pub mod observe;
-pub mod perform;
+mod observe;
+mod perform;
 pub mod process_state;
 pub mod reconcile;
 pub mod record_store;
-pub mod report;
+mod report;
 pub mod server;
 pub mod telemetry;
-pub mod unreadable;
+mod unreadable;
 
 #[cfg(test)]
 use backend::facts as facts_of;

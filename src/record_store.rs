@@ -6,17 +6,17 @@ use std::future::Future;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{GetParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{GetParams, ListParams, ObjectMeta, Patch};
 use kube::core::{DeserializeGuard, Request as Call};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use crate::clock;
-use crate::kubernetes::refusal;
+use crate::kubernetes::call;
 use crate::process_state::ProcessState;
 use stream_pipeline_api::{
-    BACKEND_LABEL, BackendIdentity, FINALIZER, OPERATOR, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL,
-    Reason, RecordedPlan, StreamPipeline, Writer, lenient,
+    BACKEND_LABEL, BackendIdentity, FINALIZER, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
+    RecordedPlan, StreamPipeline, Writer, lenient,
 };
 use stream_pipeline_core::names::backend_label;
 use stream_pipeline_core::{Cause, Identity, RecordView, words};
@@ -169,7 +169,7 @@ impl RecordStore {
         finalizers.retain(|f| f != FINALIZER);
         finalizers.extend(on.then(|| FINALIZER.to_owned()));
         let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": live.resource_version(), "finalizers": finalizers } }));
-        self.call(what, pipelines.patch_metadata(&object.name, &params(), &patch)).await.map(drop)
+        self.call(what, pipelines.patch_metadata(&object.name, &call::patch(), &patch)).await.map(drop)
     }
 
     /// Notes in a closed record that nothing is left to bring back.
@@ -179,7 +179,7 @@ impl RecordStore {
     pub async fn mark_resumed(&self, record: &OffsetResetRecord, at: Timestamp) -> Result<(), Cause> {
         let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "broughtBackAt": at } });
         let (records, name) = (self.records(&record.namespace().unwrap_or_default()), record.name_any());
-        self.call("noting in the record that the pipeline runs", records.patch_status(&name, &params(), &Patch::Merge(&patch)))
+        self.call("noting in the record that the pipeline runs", records.patch_status(&name, &call::patch(), &Patch::Merge(&patch)))
             .await
             .map(drop)
     }
@@ -200,7 +200,7 @@ impl RecordStore {
             ..ObjectMeta::default()
         };
         let record = OffsetResetRecord { metadata, spec, status: None };
-        self.call("creating the record", self.records(&object.namespace).create(&post(), &record)).await
+        self.call("creating the record", self.records(&object.namespace).create(&call::post(), &record)).await
     }
 
     /// Puts a plan into a record without one.
@@ -240,29 +240,17 @@ impl RecordStore {
         let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": status }));
         let records = self.records(&record.namespace().unwrap_or_default());
         let name = record.name_any();
-        self.call("closing the record", records.patch_status(&name, &params(), &patch)).await.map(drop)
+        self.call("closing the record", records.patch_status(&name, &call::patch(), &patch)).await.map(drop)
     }
 
     async fn patch_spec(&self, record: &OffsetResetRecord, what: &str, spec: serde_json::Value) -> Result<(), Cause> {
         let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": record.resource_version() }, "spec": spec }));
         let records = self.records(&record.namespace().unwrap_or_default());
         let name = record.name_any();
-        self.call(what, records.patch(&name, &params(), &patch)).await.map(drop)
+        self.call(what, records.patch(&name, &call::patch(), &patch)).await.map(drop)
     }
 
-    async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Cause> {
-        match tokio::time::timeout(self.deadline, call).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(refusal::cause(what, &error, refusal::CHART)),
-            Err(_) => Err(refusal::silent(what, self.deadline)),
-        }
+    async fn call<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
+        call::call(what, self.deadline, call).await
     }
-}
-
-fn post() -> PostParams {
-    PostParams { field_manager: Some(OPERATOR.to_owned()), ..PostParams::default() }
-}
-
-fn params() -> PatchParams {
-    PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() }
 }

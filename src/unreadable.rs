@@ -4,17 +4,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::kubernetes::refusal;
+use crate::kubernetes::call;
 use crate::reconcile::{backoff, reconcile};
-use crate::report::publish;
-use stream_pipeline_api::{FINALIZER, OPERATOR, Reason, StreamPipeline};
+use crate::report::{event, publish};
+use stream_pipeline_api::{FINALIZER, Reason, StreamPipeline};
 use stream_pipeline_core::{Identity, words};
 
 /// A pass for an object that does not decode.
@@ -29,7 +29,8 @@ pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> A
     tracing::warn!(namespace, name, error, "This StreamPipeline cannot be read; the others are served");
     let resource = ApiResource::erase::<StreamPipeline>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
-    let Ok(Some(object)) = api.get_opt(name).await else { return Action::requeue(ctx.timing.recheck_idle) };
+    let found = call::call("reading the StreamPipeline", ctx.timing.call_deadline, api.get_opt(name)).await;
+    let Ok(Some(object)) = found else { return Action::requeue(ctx.timing.recheck_idle) };
     if is_done(&object.metadata) {
         return Action::await_change();
     }
@@ -41,7 +42,7 @@ pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> A
         }
         return Action::requeue(left.clamp(ctx.timing.recheck_waiting, ctx.timing.recheck_idle.max(ctx.timing.recheck_waiting)));
     }
-    refuse(&api, &object, error).await;
+    refuse(&api, &object, error, ctx.timing.call_deadline).await;
     Action::requeue(ctx.timing.recheck_idle)
 }
 
@@ -67,13 +68,7 @@ async fn let_go(ctx: &Context, object: &DynamicObject, error: &str) -> u32 {
         words::cut(error, 256)
     );
     tracing::warn!(namespace, name, reason = %Reason::LeftPaused, "{text}");
-    let event = Event {
-        type_: EventType::Warning,
-        reason: Reason::LeftPaused.to_string(),
-        action: "Delete".to_owned(),
-        note: Some(words::cut(&text, 900)),
-        secondary: None,
-    };
+    let event = event(EventType::Warning, Reason::LeftPaused.as_str(), "Delete", &text);
     let resource = ApiResource::erase::<StreamPipeline>(&());
     let reference = object.object_ref(&resource);
     publish(ctx, &reference, &event).await;
@@ -90,7 +85,7 @@ pub(crate) fn unreadable(error: &str) -> String {
 }
 
 /// Says on the object that it cannot be read.
-async fn refuse(api: &Api<DynamicObject>, object: &DynamicObject, error: &str) {
+async fn refuse(api: &Api<DynamicObject>, object: &DynamicObject, error: &str, deadline: Duration) {
     let (name, generation) = (object.name_any(), object.metadata.generation);
     let status = &object.data["status"];
     // A write makes a watch event: once per generation.
@@ -105,9 +100,8 @@ async fn refuse(api: &Api<DynamicObject>, object: &DynamicObject, error: &str) {
         })
     };
     let patch = json!({ "status": { "observedGeneration": generation, "conditions": [condition("Ready", "False"), condition("Stalled", "True")] } });
-    let params = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
-    if let Err(error) = api.patch_status(&name, &params, &Patch::Merge(&patch)).await {
-        let cause = refusal::cause("writing the status", &error, refusal::CHART);
+    let (params, patch) = (call::patch(), Patch::Merge(&patch));
+    if let Err(cause) = call::call("writing the status", deadline, api.patch_status(&name, &params, &patch)).await {
         tracing::warn!(namespace = object.namespace(), name, reason = %cause.reason, "Not told: {}", cause.message);
     }
 }

@@ -5,11 +5,11 @@
 
 pub mod api_server;
 mod autoscalers;
-pub mod call;
+pub(crate) mod call;
 pub mod crds;
-pub mod fresh;
-pub mod pem;
-pub mod refusal;
+pub(crate) mod fresh;
+mod pem;
+pub(crate) mod refusal;
 pub mod secrets;
 pub mod uninstall;
 pub mod workloads;

@@ -2,14 +2,13 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource};
 
 use crate::clock;
 use crate::context::Context;
-use crate::kubernetes::refusal;
-use stream_pipeline_api::{ConditionType, OPERATOR, Reason, Stage, StreamPipeline, StreamPipelineStatus};
+use crate::kubernetes::call;
+use stream_pipeline_api::{ConditionType, Reason, Stage, StreamPipeline, StreamPipelineStatus};
 use stream_pipeline_core::status::{StatusInputs, status_of};
 use stream_pipeline_core::words;
 use stream_pipeline_core::{Cause, Desired, Report};
@@ -31,48 +30,26 @@ pub async fn report(
     next.status = Some(status);
     next.metadata.managed_fields = None;
     let api: Api<StreamPipeline> = Api::namespaced(ctx.client.clone(), &desired.object.namespace);
-    let params = PostParams { field_manager: Some(OPERATOR.to_owned()), ..PostParams::default() };
+    let params = call::post();
     let write = api.replace_status(&desired.object.name, &params, &next);
-    let written = match tokio::time::timeout(ctx.timing.call_deadline, write).await {
-        Ok(result) => result.map_err(|error| refusal::cause("writing the status", &error, refusal::CHART))?,
-        Err(_) => return Err(refusal::silent("writing the status", ctx.timing.call_deadline)),
-    };
+    let written = call::call("writing the status", ctx.timing.call_deadline, write).await?;
     if let Some(limit) = newly(pipeline.status.as_ref(), written.status.as_ref(), ConditionType::PauseLimitNear) {
-        publish(
-            ctx,
-            &about,
-            &Event {
-                type_: EventType::Warning,
-                reason: limit.reason.clone(),
-                action: "Pause".to_owned(),
-                note: Some(words::cut(&limit.message, 900)),
-                secondary: None,
-            },
-        )
-        .await;
+        publish(ctx, &about, &event(EventType::Warning, &limit.reason, "Pause", &limit.message)).await;
     }
     if let (Report::Outstanding(cause), true) = (report, ready_reason(pipeline.status.as_ref()) != ready_reason(written.status.as_ref())) {
         let type_ = if cause.reason == Reason::BringingBack { EventType::Normal } else { EventType::Warning };
-        let (reason, note) = (cause.reason.to_string(), Some(words::cut(&cause.message, 900)));
-        publish(ctx, &about, &Event { type_, reason, action: "BringBack".to_owned(), note, secondary: None }).await;
+        publish(ctx, &about, &event(type_, cause.reason.as_str(), "BringBack", &cause.message)).await;
     }
-    if let (Report::Request(ending), Some(event)) = (report, event(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
+    if let (Report::Request(ending), Some(told)) = (report, of_request(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
         match &ending.owed {
             // It has not ended before that is done.
             Some(owed) => ctx.metrics.request(Stage::Sending, owed.reason),
             None => ctx.metrics.request(ending.stage, ending.cause.reason),
         }
-        publish(ctx, &about, &event).await;
+        publish(ctx, &about, &told).await;
         if let Some(gap) = ctx.clock.gap() {
             let text = format!("the operator's clock is {}, whose time counts. Correct the clock of its node", clock::words(gap));
-            let event = Event {
-                type_: EventType::Warning,
-                reason: Reason::ClockSkew.to_string(),
-                action: "Reset".to_owned(),
-                note: Some(text),
-                secondary: None,
-            };
-            publish(ctx, &about, &event).await;
+            publish(ctx, &about, &event(EventType::Warning, Reason::ClockSkew.as_str(), "Reset", &text)).await;
         }
     }
     Ok(())
@@ -80,23 +57,19 @@ pub async fn report(
 
 /// Says that a deleted object goes although its pipeline may still be paused.
 pub async fn left_paused(ctx: &Context, pipeline: &StreamPipeline, cause: &Cause) {
-    let event = Event {
-        type_: EventType::Warning,
-        reason: cause.reason.to_string(),
-        action: "Delete".to_owned(),
-        note: Some(words::cut(&cause.message, 900)),
-        secondary: None,
-    };
-    publish(ctx, &pipeline.object_ref(&()), &event).await;
+    publish(ctx, &pipeline.object_ref(&()), &event(EventType::Warning, cause.reason.as_str(), "Delete", &cause.message)).await;
 }
 
 /// Writes an event about this object; that it could not is logged.
 pub async fn publish(ctx: &Context, about: &ObjectReference, event: &Event) {
-    match tokio::time::timeout(ctx.timing.call_deadline, ctx.recorder.publish(event, about)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!("{}", refusal::cause("writing an event", &error, refusal::CHART).message),
-        Err(_) => tracing::warn!("{}", refusal::silent("writing an event", ctx.timing.call_deadline).message),
+    if let Err(cause) = call::call("writing an event", ctx.timing.call_deadline, ctx.recorder.publish(event, about)).await {
+        tracing::warn!("{}", cause.message);
     }
+}
+
+/// `note`: cut to what an event holds.
+pub fn event(type_: EventType, reason: &str, action: &str, note: &str) -> Event {
+    Event { type_, reason: reason.to_owned(), action: action.to_owned(), note: Some(words::cut(note, 900)), secondary: None }
 }
 
 fn ready_reason(status: Option<&StreamPipelineStatus>) -> Option<&str> {
@@ -110,7 +83,7 @@ fn newly<'a>(before: Option<&StreamPipelineStatus>, after: Option<&'a StreamPipe
 }
 
 /// One event when a request comes to another stage or reason.
-fn event(before: Option<&StreamPipelineStatus>, after: Option<&StreamPipelineStatus>, desired: &Desired) -> Option<Event> {
+fn of_request(before: Option<&StreamPipelineStatus>, after: Option<&StreamPipelineStatus>, desired: &Desired) -> Option<Event> {
     let ready = |s: &StreamPipelineStatus| {
         let reset = s.offset_reset.as_ref().map(|r| (r.id.clone(), r.stage));
         s.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).map(|c| (reset, c.reason.clone(), c.message.clone()))

@@ -156,7 +156,7 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
 /// What each way to fail is told as, with what leads to it: for the page of all messages.
 #[cfg(test)]
 pub(crate) fn messages() -> Vec<(String, Cause)> {
-    use super::Effect;
+    use super::failure::Effect;
     let spec: EnosBackend = serde_json::from_value(serde_json::json!({
         "endpoint": "https://gw", "orgID": "o1", "pipelineID": "id", "credentialsSecretRef": { "name": "app" }
     }))
@@ -217,7 +217,8 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
 #[cfg(test)]
 pub(crate) fn said(call: &'static str, number: i32) -> Cause {
     let text = codes::find(number.into()).unwrap().text;
-    let failure = Failure { code: Some(i64::from(number)), ..Failure::new(call, FailureKind::Platform, super::Effect::Refused, text) };
+    let failure =
+        Failure { code: Some(i64::from(number)), ..Failure::new(call, FailureKind::Platform, super::failure::Effect::Refused, text) };
     let spec: EnosBackend = serde_json::from_value(serde_json::json!({
         "endpoint": "https://gw", "orgID": "o1", "pipelineID": "id", "credentialsSecretRef": { "name": "app" }
     }))

@@ -3,13 +3,13 @@
 
 mod adapter;
 mod cause;
-pub mod client;
+mod client;
 pub mod codes;
-pub mod credentials;
+mod credentials;
 mod facts;
-pub mod failure;
-pub mod judge;
-pub mod limits;
+mod failure;
+mod judge;
+mod limits;
 mod list;
 mod parts;
 mod platform;
@@ -17,21 +17,19 @@ mod pool;
 mod sign;
 mod starts;
 mod token;
-pub mod wire;
+mod wire;
 
-pub use adapter::Enos;
+pub(crate) use adapter::Enos;
 #[cfg(test)]
 pub(crate) use adapter::state;
 #[cfg(test)]
 pub(crate) use cause::{ambiguous, messages, said};
-pub use client::{EnosClient, Settings, StartBody};
-pub use credentials::Credentials;
+pub(crate) use client::{EnosClient, Settings, StartBody};
+pub(crate) use credentials::Credentials;
 pub use facts::facts;
-pub use failure::{Effect, Failure, FailureKind};
-pub use list::Pipelines;
+pub(crate) use failure::{Failure, FailureKind};
 pub use platform::EnosPlatform;
-pub use pool::ClientPool;
-pub use wire::answers::{Details, Item, LagPoint, RunStatus};
+pub(crate) use wire::answers::RunStatus;
 
 #[cfg(test)]
 mod tests;

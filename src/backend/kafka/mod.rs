@@ -4,7 +4,7 @@
 mod adapter;
 pub mod admin;
 pub mod client;
-pub mod codes;
+mod codes;
 pub mod connecting;
 mod facts;
 mod failure;
@@ -14,7 +14,7 @@ mod log;
 mod login;
 #[cfg(test)]
 mod lookups_tests;
-pub mod oauth;
+mod oauth;
 pub mod pool;
 pub mod process;
 pub mod security;

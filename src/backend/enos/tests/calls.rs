@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::stub::*;
-use crate::backend::enos::{ClientPool, Credentials, Effect, FailureKind, Settings, StartBody, sign};
+use crate::backend::enos::failure::Effect;
+use crate::backend::enos::pool::ClientPool;
+use crate::backend::enos::{Credentials, FailureKind, Settings, StartBody, sign};
 use crate::backend::http::HttpPolicy;
 
 #[tokio::test]

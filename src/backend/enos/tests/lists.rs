@@ -4,9 +4,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::stub::*;
+use crate::backend::enos::list::Pipelines;
 use crate::backend::enos::list::read_all;
 use crate::backend::enos::wire::answers::{Item, Page};
-use crate::backend::enos::{Failure, FailureKind, Pipelines, RunStatus};
+use crate::backend::enos::{Failure, FailureKind, RunStatus};
 
 fn item(status: RunStatus) -> Item {
     let none = String::new;

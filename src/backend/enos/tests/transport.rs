@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::stub::*;
-use crate::backend::enos::{Effect, EnosClient, Failure, FailureKind, Settings};
+use crate::backend::enos::failure::Effect;
+use crate::backend::enos::{EnosClient, Failure, FailureKind, Settings};
 use crate::backend::http::HttpPolicy;
 use crate::endpoints::EndpointPolicy;
 

@@ -1,7 +1,7 @@
 //! Lenient decoding: scalars as number or string, objects alone or in a list, trailing commas as in the vendor's own sample. It never
 //! panics, and takes no more memory than a small multiple of the (bounded) body. It judges nothing.
 
-pub mod answers;
+pub(super) mod answers;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The shared Kafka clients: one per namespace, brokers and credentials, replaced when retired, closed when idle.
 //! Time is an argument; whoever owns a [`ClientPool`] calls `sweep` now and then.
 
-pub mod renewing;
+pub(super) mod renewing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
