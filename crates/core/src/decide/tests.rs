@@ -9,6 +9,7 @@ mod outdated;
 mod records;
 mod requests;
 mod run_state;
+mod stories;
 mod taken_away;
 
 use fixtures::*;
