@@ -12,10 +12,7 @@ demo: parts ## Show the main job on a real API server, a real broker and a simul
 	$(CARGO) build --quiet --bin stream-pipeline-operator
 	@./testbed/demo.sh
 
-test: parts ## Run every check and every test
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	$(CARGO) run --quiet --bin crdgen -- --check
+test: parts lint verify ## Run every check and every test
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --workspace -- --skip f16_ --skip f25_
 	@# Alone: two hundred pipelines under a storm are a load of their own, and so is a minute of floods.
 	$(CARGO) test --test it f16_
@@ -29,16 +26,16 @@ hostile-broker: parts ## Let a broker answer falsely, flood and hang up beside h
 	@counts=$$(mktemp); HOSTILE_COUNTS=$$counts HOSTILE_SEED=$(or $(SEED),1) HOSTILE_SECONDS=$(or $(SECONDS),300) $(CARGO) test --quiet --test it f25_; \
 	ended=$$?; cat $$counts; rm -f $$counts; exit $$ended
 
-model: ## Explore the reset protocol in larger worlds too (MODEL_ONLY=words of a scenario's name)
+model: tools ## Explore the reset protocol in larger worlds too (MODEL_ONLY=words of a scenario's name)
 	MODEL=all $(CARGO) test --test model -- --nocapture
 
 endure: parts ## Kill, stop and continue brokers and operators for minutes, with the real waits
 	ENDURE=1 $(CARGO) test --test it kill:: -- --nocapture --test-threads=2
 
-fuzz: ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
+fuzz: tools ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
 	$(CARGO) test --lib backend::enos::tests::fuzz -- --ignored --nocapture
 
-simulate: ## Run seeded histories of the real reconcile (SEEDS=1000, FROM=0); each failure is told, shortened
+simulate: tools ## Run seeded histories of the real reconcile (SEEDS=1000, FROM=0); each failure is told, shortened
 	@SEEDS=$${SEEDS:-1000} FROM=$${FROM:-0} $(CARGO) test --quiet --test simulation histories_keep_every_promise -- --nocapture
 
 up: parts ## Start the testbed and leave it up (NAME=x for one of several)
@@ -47,39 +44,32 @@ up: parts ## Start the testbed and leave it up (NAME=x for one of several)
 down: ## Stop it
 	@$(TESTBED) down
 
-enos-simulator: ## Run a simulated EnOS alone (ENOS_PORT, ENOS_ORG, ENOS_ACCESS_KEY, ENOS_SECRET_KEY)
+enos-simulator: tools ## Run a simulated EnOS alone (ENOS_PORT, ENOS_ORG, ENOS_ACCESS_KEY, ENOS_SECRET_KEY)
 	@$(TESTBED) enos-simulator $(ARGS)
 
-run: ## Run the operator against it in the foreground, under the chart's rights
+run: tools ## Run the operator against it in the foreground, under the chart's rights
 	@. $${CARGO_TARGET_DIR:-target}/testbed/$(if $(NAME),$(NAME)/,)env && KUBECONFIG=$$OPERATOR_KUBECONFIG $(CARGO) run --quiet --bin stream-pipeline-operator -- --listen 127.0.0.1:8080 --log-format text --allow-plain-http --allowed-endpoints 127.0.0.1
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-lint: ## Check format and lints
+lint: tools ## Check format, lints and the code's own documentation
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --workspace --document-private-items
 
-generate: ## Write the generated files
-	$(CARGO) run --quiet --bin crdgen
+generate: tools ## Write the generated files
+	$(CARGO) run --quiet --bin xtask
 	UPDATE=1 $(CARGO) test --quiet --lib d8_every_message_is_on_one_page
 
-verify: ## Fail when a generated file is out of date
-	$(CARGO) run --quiet --bin crdgen -- --check
+verify: tools ## Fail when a generated file is out of date, or a scenario has no test
+	$(CARGO) run --quiet --bin xtask -- --check
 
 parts: tools ## Build the servers (cached per version)
 	@$(TESTBED) build
 
-# Before anything is built: the tools that building needs.
 tools:
-	@ok=1; need() { command -v "$$1" >/dev/null 2>&1 || { echo "missing: $$1. Get $$2" >&2; ok=0; }; }; \
-	need cargo "Rust: https://rustup.rs"; need go "Go 1.26 or newer: https://go.dev/dl"; \
-	need javac "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"; need mvn "Maven: apt-get install maven"; \
-	need cc "a C compiler: apt-get install gcc"; need c++ "a C++ compiler: apt-get install g++"; need perl "Perl: apt-get install perl"; \
-	! command -v perl >/dev/null 2>&1 || perl -MFindBin -MIPC::Cmd -MTime::Piece -e 1 2>/dev/null || \
-	{ echo "missing: the modules of perl, for OpenSSL. Get the whole Perl: apt-get install perl" >&2; ok=0; }; \
-	jdk=$$(javac -version 2>&1 | sed -n "s/^javac \([0-9]*\).*/\1/p"); \
-	[ "$${jdk:-17}" -ge 17 ] || { echo "too old: javac $$jdk. Get a JDK, 17 or newer" >&2; ok=0; }; [ $$ok = 1 ]
+	@./testbed/tools.sh
 
 clean-cache: ## Remove the built servers
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/stream-pipeline-operator"

@@ -1,4 +1,4 @@
-//! Flags, each also an environment variable.
+//! Flags, each also an environment variable: `--send-window` is `STREAM_PIPELINE_SEND_WINDOW`.
 
 use std::net::SocketAddr;
 
@@ -15,68 +15,68 @@ pub struct Config {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Watch this namespace only; without it, all.
-    #[arg(long, env = "WATCH_NAMESPACE")]
+    #[arg(long, env = "STREAM_PIPELINE_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
     /// Address for /livez, /readyz and /metrics.
-    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "STREAM_PIPELINE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    #[arg(long, env = "LOG_FORMAT", default_value = "json")]
+    #[arg(long, env = "STREAM_PIPELINE_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// What to log, as in RUST_LOG.
-    #[arg(long, env = "LOG_FILTER", default_value = "info,kube_runtime::controller=warn")]
+    #[arg(long, env = "STREAM_PIPELINE_LOG_FILTER", default_value = "info,kube_runtime::controller=warn")]
     pub log_filter: String,
     /// How many StreamPipelines are worked on at once. One that waits for an answer costs next to nothing, but counts.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 256)]
+    #[arg(long, env = "STREAM_PIPELINE_CONCURRENCY", default_value_t = 256)]
     pub concurrency: u16,
     /// Most Kafka clients at once, each a process of its own; beyond it the namespace with the fewest is next.
-    #[arg(long, env = "KAFKA_CLIENTS", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "STREAM_PIPELINE_KAFKA_CLIENTS", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     pub kafka_clients: u16,
     /// Bytes of memory that the container may take. Where the Kafka clients take more than three quarters of it, the largest is ended;
     /// without a limit none is.
-    #[arg(long, env = "MEMORY_LIMIT")]
+    #[arg(long, env = "STREAM_PIPELINE_MEMORY_LIMIT")]
     pub memory_limit: Option<u64>,
     /// How long after a plan was recorded it may still be sent.
-    #[arg(long, env = "SEND_WINDOW", default_value = "5s")]
+    #[arg(long, env = "STREAM_PIPELINE_SEND_WINDOW", default_value = "5s")]
     pub send_window: Duration,
     /// Most partitions that are sent to Kafka in one request; a larger plan is sent in chunks, each read back before the next.
-    #[arg(long, env = "CHUNK_SIZE", default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "STREAM_PIPELINE_CHUNK_SIZE", default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
     pub chunk_size: u16,
     /// How long one call to Kafka or to the API server may take.
-    #[arg(long, env = "CALL_DEADLINE", default_value = "10s")]
+    #[arg(long, env = "STREAM_PIPELINE_CALL_DEADLINE", default_value = "10s")]
     pub call_deadline: Duration,
     /// A message whose sender timed out or died that long ago is taken as lost.
-    #[arg(long, env = "LATE_BOUND", default_value = "20s")]
+    #[arg(long, env = "STREAM_PIPELINE_LATE_BOUND", default_value = "20s")]
     pub late_bound: Duration,
     /// How often a pipeline whose request waits is looked at.
-    #[arg(long, env = "RECHECK_WAITING", default_value = "3s")]
+    #[arg(long, env = "STREAM_PIPELINE_RECHECK_WAITING", default_value = "3s")]
     pub recheck_waiting: Duration,
     /// How often a pipeline at rest is looked at; above 5s these looks no longer count towards a quiet period.
-    #[arg(long, env = "RECHECK_IDLE", default_value = "4s")]
+    #[arg(long, env = "STREAM_PIPELINE_RECHECK_IDLE", default_value = "4s")]
     pub recheck_idle: Duration,
     /// Longest delay between two tries while a backend cannot be reached.
-    #[arg(long, env = "MAX_BACKOFF", default_value = "1m")]
+    #[arg(long, env = "STREAM_PIPELINE_MAX_BACKOFF", default_value = "1m")]
     pub max_backoff: Duration,
     /// How often the list of an organization's EnOS pipelines is read while none of them is worked on.
-    #[arg(long, env = "LIST_INTERVAL", default_value = "15s")]
+    #[arg(long, env = "STREAM_PIPELINE_LIST_INTERVAL", default_value = "15s")]
     pub list_interval: Duration,
     /// How long a pipeline may be kept paused by the operator before it warns; EnOS documents a limit of 24h.
-    #[arg(long, env = "PAUSE_WARNING", default_value = "12h")]
+    #[arg(long, env = "STREAM_PIPELINE_PAUSE_WARNING", default_value = "12h")]
     pub pause_warning: Duration,
     /// How long a stop that a platform has accepted may take to show; a pipeline that is still seen to run is not told as brought back before.
-    #[arg(long, env = "SLOW_STOP", default_value = "5m")]
+    #[arg(long, env = "STREAM_PIPELINE_SLOW_STOP", default_value = "5m")]
     pub slow_stop: Duration,
     /// How long a deleted StreamPipeline waits for its pipeline to be brought back; then it goes, and a warning says so.
-    #[arg(long, env = "FINALIZER_DEADLINE", default_value = "10m")]
+    #[arg(long, env = "STREAM_PIPELINE_FINALIZER_DEADLINE", default_value = "10m")]
     pub finalizer_deadline: Duration,
     /// Where brokers, gateways and token endpoints may be: addresses, CIDR ranges, host names, *.suffixes. Without it, anywhere
     /// but loopback, link-local and the API server.
-    #[arg(long, env = "ALLOWED_ENDPOINTS", value_delimiter = ',')]
+    #[arg(long, env = "STREAM_PIPELINE_ALLOWED_ENDPOINTS", value_delimiter = ',')]
     pub allowed_endpoints: Vec<String>,
     /// Let StreamPipelines name gateways by http://, where tokens can be read on the way.
-    #[arg(long, env = "ALLOW_PLAIN_HTTP")]
+    #[arg(long, env = "STREAM_PIPELINE_ALLOW_PLAIN_HTTP")]
     pub allow_plain_http: bool,
     /// Let StreamPipelines log in with PLAIN or OAUTHBEARER without TLS, where passwords and tokens can be read on the way.
-    #[arg(long, env = "ALLOW_PLAIN_SASL")]
+    #[arg(long, env = "STREAM_PIPELINE_ALLOW_PLAIN_SASL")]
     pub allow_plain_sasl: bool,
 }
 
@@ -118,6 +118,18 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_flag_has_an_environment_variable_of_its_name_with_the_projects_prefix() {
+        let command = Config::command();
+        // What clap adds by itself is no setting.
+        let flags = command.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()));
+        for arg in flags {
+            let flag = arg.get_long().expect("every argument is a flag");
+            let variable = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no environment variable")).to_string_lossy();
+            assert_eq!(variable, format!("STREAM_PIPELINE_{}", flag.replace('-', "_").to_uppercase()), "--{flag}");
+        }
+    }
 
     #[test]
     fn d4_the_settings_tell_what_was_given_and_what_was_left_out() {

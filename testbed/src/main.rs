@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use testbed::{Testbed, base, check_tools, enos, ensure, spawn, tie_to_parent};
+use testbed::{Testbed, base, enos, ensure, spawn, tie_to_parent};
 
 fn main() -> ExitCode {
     match run() {
@@ -23,7 +23,6 @@ fn run() -> Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("build") => ensure().map(drop)?,
-        Some("tools") => check_tools()?,
         Some("up") => up()?,
         Some("down") => down()?,
         Some("serve") => serve()?,
@@ -31,7 +30,7 @@ fn run() -> Result<ExitCode> {
         Some("run") => return run_tied(&args[1..]),
         Some("exec") => return exec(&args[1..]),
         _ => bail!(
-            "usage: testbed build | tools | up | down | exec COMMAND… | run COMMAND… (NAME=x for one of several) | enos-simulator [--accept-sdk-header]"
+            "usage: testbed build | up | down | exec COMMAND… | run COMMAND… (NAME=x for one of several) | enos-simulator [--accept-sdk-header]"
         ),
     }
     Ok(ExitCode::SUCCESS)

@@ -35,7 +35,7 @@ impl Operator {
         command
             .env("KUBECONFIG", kubeconfig)
             // The servers are on this machine; a flag of the test wins.
-            .env("ALLOWED_ENDPOINTS", "127.0.0.1,::1")
+            .env("STREAM_PIPELINE_ALLOWED_ENDPOINTS", "127.0.0.1,::1")
             .args(["--listen", "127.0.0.1:0", "--log-format", "text"])
             .args(args);
         let server = Server::start("operator", command, &dir.path().join("log")).expect("the operator starts");

@@ -25,24 +25,11 @@ pub struct Parts {
     pub jars: PathBuf,
 }
 
-/// Programs needed to build, and how to get them.
-const TOOLS: [(&str, &str); 5] = [
-    ("go", "Go 1.26 or newer: https://go.dev/dl"),
-    ("javac", "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"),
-    ("mvn", "Maven: apt-get install maven"),
-    ("cc", "a C compiler: apt-get install gcc"),
-    ("make", "make: apt-get install make"),
-];
-
-/// One line per missing tool, before anything is built.
-pub fn check_tools() -> Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !std::env::split_paths(&path).any(|dir| dir.join(tool).is_file())).collect();
-    for (tool, how) in &missing {
-        eprintln!("missing: {tool}. Get {how}");
-    }
-    if !missing.is_empty() {
-        bail!("{} of {} tools are missing", missing.len(), TOOLS.len());
+/// Fails where a tool that building needs is missing; `tools.sh` names each.
+fn check_tools() -> Result<()> {
+    let checked = Command::new("sh").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools.sh")).status().context("running sh")?;
+    if !checked.success() {
+        bail!("the servers cannot be built without these tools");
     }
     Ok(())
 }

@@ -1,0 +1,32 @@
+//! Writes the generated files: CRDs and their copies in the chart, the reference pages, the column of tests in the scenarios.
+//! With `--check` it writes nothing, and fails when a committed file differs or a scenario and its tests do not match.
+
+mod definitions;
+mod reference;
+mod scenarios;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+fn main() -> Result<ExitCode> {
+    let check = std::env::args().any(|a| a == "--check");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace is above this crate")?;
+    let scenarios = scenarios::render(root)?;
+    let mut complaints = scenarios.complaints;
+    let mut files = definitions::files()?;
+    files.extend(reference::files());
+    files.push((scenarios::PAGE.to_owned(), scenarios.text));
+    for (name, text) in files {
+        let path = root.join(&name);
+        if !check {
+            std::fs::create_dir_all(path.parent().unwrap_or(root))?;
+            std::fs::write(&path, &text).with_context(|| format!("writing {name}"))?;
+        } else if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            complaints.push(format!("{name} is out of date: run `make generate` and commit the result"));
+        }
+    }
+    complaints.iter().for_each(|complaint| eprintln!("{complaint}"));
+    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
