@@ -1,4 +1,4 @@
-//! Who knows the true history, and says when a promise of the protocol is broken. What protocol.md lists under "What remains
+//! Who knows the true history, and says when a promise of the protocol is broken. What how-it-stays-safe.md lists under "What remains
 //! possible" is none: a second look counts where it was read, not where the commit lands.
 
 mod ends;
