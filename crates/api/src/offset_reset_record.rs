@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::stream_pipeline_status::time_schema;
 use super::{OffsetReset, PlanTotals, Reason, StartOptions, WorkloadReference};
 
-/// Most rows a plan may have (issue: one object stays below 1 MiB; about 15,000 partitions fit).
+/// Most rows a plan may have: one object stays below 1 MiB, so that about 15,000 partitions fit.
 pub const MAX_ROWS: usize = 20_000;
 
 /// The record of one request. Written by the operator only; people read it.

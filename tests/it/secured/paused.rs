@@ -1,4 +1,4 @@
-//! O33, B3: the operator loses its way to the brokers while it keeps a Deployment at 0.
+//! O33: the operator loses its way to the brokers while it keeps a Deployment at 0.
 
 use serde_json::{Value, json};
 use stream_pipeline_api::Stage;

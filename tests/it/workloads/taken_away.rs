@@ -1,4 +1,4 @@
-//! A05, A11, B2, B3, B8, O33: while the operator keeps workloads at 0, it loses its brokers, its CA or its rights, or others
+//! A05, A11, B2, O33: while the operator keeps workloads at 0, it loses its brokers, its CA or its rights, or others
 //! interfere; and two groups that share a Deployment.
 
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ async fn o33_held_and_without_its_ca_it_is_scaled_back_by_the_id_and_by_deletion
     assert_eq!(scaled.counts().await, [2], "replicas when the object is gone");
 }
 
-/// B8: one Deployment whose consumers read for two groups.
+/// One Deployment whose consumers read for two groups.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_groups_of_one_deployment_take_turns_and_both_are_reset() {
     let scaled = WorkloadWorld::one("ta6").await;

@@ -154,7 +154,7 @@ fn a2_success_is_not_told_of_a_generation_that_nobody_looked_at() {
             let status = told(&edited, &seen);
             assert!(!is_green(&edited, &status) && !is_current(&edited, &status), "{what}: {status:?}");
         }
-        // A verified, B failed, back to A: as the issue has it.
+        // A verified, B failed, back to A.
         let mut failed = before.clone();
         failed.ended_ids = vec!["b".to_owned()];
         let back = object(4, ask("b", "Latest"), Some(&failed));
