@@ -130,6 +130,38 @@ fn no_file_mentions_a_document_that_is_not_in_the_tree() {
     }
 }
 
+/// The numbers of scenarios and promises that comments of the code name: `K03`, `promise 5`.
+fn numbers_in_comments(source: &str) -> Vec<String> {
+    let comments = source.lines().filter_map(|line| Some(line.split_once("//")?.1));
+    let words: Vec<_> = comments.flat_map(|c| c.split(|c: char| !c.is_alphanumeric())).collect();
+    let digits = |word: &str| (1..=2).contains(&word.len()) && word.chars().all(|c| c.is_ascii_digit());
+    let scenarios =
+        words.iter().filter(|word| word.starts_with(|c| "ABCDEFKOP".contains(c)) && digits(&word[1..])).map(|word| (*word).to_owned());
+    let promises = words.windows(2).filter(|pair| pair[0] == "promise" && digits(pair[1])).map(|pair| pair.join(" "));
+    scenarios.chain(promises).collect()
+}
+
+#[test]
+fn the_scenarios_and_promises_that_comments_name_are_in_the_contract() {
+    let contract = |page: &str| fs::read_to_string(root().join("docs/design").join(page)).expect("a page of the contract");
+    let (scenarios, promises) = (contract("scenarios.md"), contract("product.md"));
+    for (file, source) in with_extension(&["rs"]) {
+        for number in numbers_in_comments(&source) {
+            let known = match number.strip_prefix("promise ") {
+                Some(promise) => promises.contains(&format!("\n{promise}. **")),
+                None => scenarios.contains(&format!("\n| {number} | ")),
+            };
+            assert!(known, "{} names {number}, which is not in docs/design", file.display());
+        }
+    }
+}
+
+#[test]
+fn numbers_are_found_in_comments_only() {
+    let source = "/// K03, O33: as promise 5 says (UTF8, A123, 61108)\nlet a1 = \"K04\"; // B2";
+    assert_eq!(numbers_in_comments(source), ["K03", "O33", "B2", "promise 5"]);
+}
+
 #[test]
 fn links_in_code_are_none_and_anchors_are_made_as_a_forge_makes_them() {
     let page = "# A page: `x`, and more\nsee [a](b.rs#c), `[no](no)`\n```\n[no](no)\n```\n[d](e)";
