@@ -169,7 +169,7 @@ fn a2_success_is_not_told_of_a_generation_that_nobody_looked_at() {
 }
 
 #[test]
-fn a15_success_is_told_of_the_generation_it_was_seen_in_where_something_else_is_asked_for_since() {
+fn o07_success_is_told_of_the_generation_it_was_seen_in_where_something_else_is_asked_for_since() {
     let made = record(&ask("a", "Earliest"), "Verified", "ResetVerified", false);
     let edited = object(3, ask("a", "Latest"), Some(&verified(2)));
     let status = told(&edited, &seen(Some(made.clone())));
@@ -197,7 +197,7 @@ fn a15_success_is_told_of_the_generation_it_was_seen_in_where_something_else_is_
 }
 
 #[test]
-fn a15_what_may_be_said_afterwards_is_just_observed() {
+fn o07_what_may_be_said_afterwards_is_just_observed() {
     let asked = ask("a", "Earliest");
     let made = record(&asked, "Verified", "ResetVerified", false);
     for (field, value) in [
@@ -251,7 +251,7 @@ fn a5_a_dry_run_under_an_id_that_was_used_has_a_result_of_its_own() {
 }
 
 #[test]
-fn a14_what_is_proven_stays_told_while_what_is_owed_cannot_be_done() {
+fn a04_what_is_proven_stays_told_while_what_is_owed_cannot_be_done() {
     let asked = json!({ "id": "a", "to": { "position": "Earliest" }, "whenActive": "Pause" });
     for (phase, reason, stage, reset) in [
         ("Verified", "ResetVerified", Stage::Verified, "True"),

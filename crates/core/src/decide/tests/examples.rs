@@ -48,7 +48,7 @@ fn d4_no_example_stands_in_the_way_of_another() {
 }
 
 #[test]
-fn a10_beside_when_created_run_stands_what_it_means_and_what_to_use_in_git() {
+fn o18_beside_when_created_run_stands_what_it_means_and_what_to_use_in_git() {
     for (name, text, object) in examples() {
         let runs = object.spec.offset_reset.unwrap().when_created.is_some();
         let lines: Vec<_> = text.lines().collect();
