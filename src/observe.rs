@@ -30,7 +30,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
         }
         // A record may have been carried out where an earlier object of this name had chosen.
         if let Some(left) = seen.superseded.as_ref().filter(|_| !elsewhere) {
-            looking.platform = ctx.platform_of(desired, &left.look.object.spec.backend).await;
+            looking.platform = ctx.platform_of(desired, &left.record.object.spec.backend).await;
             elsewhere = true;
         }
         let found = join_all(next.iter().map(|look| looking.look(look, &seen))).await;

@@ -10,7 +10,7 @@ use stream_pipeline_core::{Cause, Desired, Observation, Plan, RecordView, Reques
 /// # Errors
 /// The step was not done, or it is not known whether it was: look again.
 pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step: Step) -> Result<(), Cause> {
-    let subject = seen.superseded.as_ref().map(|l| &l.look).or(seen.record.get().and_then(Option::as_ref));
+    let subject = seen.subject();
     let act = Act { ctx, desired, subject };
     match step {
         Step::AddFinalizer => ctx.record_store.set_finalizer(&desired.object, true).await,

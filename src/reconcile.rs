@@ -172,7 +172,7 @@ fn is_news(ctx: &Context, desired: &Desired, said: &str) -> bool {
 
 /// What is done although nothing is asked for: for a request that is gone, or for an object that is deleted.
 fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<String> {
-    let left = seen.superseded.as_ref().map(|left| &left.look);
+    let left = seen.superseded.as_ref().map(|left| &left.record);
     let record = left.or(seen.record.get().and_then(Option::as_ref)).and_then(|look| look.object.metadata.name.as_deref()).unwrap_or("?");
     let (what, why) = (desired.backend.named(), if desired.deleted.is_some() { "; this object is deleted" } else { "" });
     match step? {

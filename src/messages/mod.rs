@@ -428,7 +428,7 @@ fn elsewhere() -> Vec<Elsewhere> {
         crate::kubernetes::workloads::messages().into_iter().find(|(_, cause)| cause.reason == Reason::PermissionMissing).unwrap().1;
     let seen = Observation {
         superseded: Some(SupersededRecord {
-            look: stopped,
+            record: stopped,
             committed: Observed::Unread,
             activity: Observed::Unread,
             run_state: Observed::Unreadable(refused),
@@ -441,7 +441,7 @@ fn elsewhere() -> Vec<Elsewhere> {
     add("deleted, and its workload could not be scaled back in time", "a Warning event", (left.reason, left.message));
     let withdrawn = Observation {
         superseded: Some(SupersededRecord {
-            look: crate::fixtures::record(PlanState::Absent),
+            record: crate::fixtures::record(PlanState::Absent),
             committed: Observed::Unread,
             activity: Observed::Unread,
             run_state: Observed::Unread,

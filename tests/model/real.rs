@@ -158,7 +158,7 @@ impl Mind {
             ..Observation::default()
         };
         if let (true, Some(look)) = (sight.superseded, look.clone()) {
-            seen.superseded = Some(SupersededRecord { look, committed, activity: Observed::Unread, run_state: Observed::Unread });
+            seen.superseded = Some(SupersededRecord { record: look, committed, activity: Observed::Unread, run_state: Observed::Unread });
         } else if sight.pipeline.request != 0 {
             seen.record = Observed::Read(look);
         }

@@ -241,7 +241,7 @@ fn lie(broken: Break, seen: &mut Observation) {
             seen.topics = Observed::Read(topics.map(|(name, id)| (name, Some(Topic { id, partitions: BTreeMap::new() }))).collect());
         }
         Break::HeldAndForgotten => {
-            let held = |left: &mut SupersededRecord| left.look.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held);
+            let held = |left: &mut SupersededRecord| left.record.object.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held);
             seen.superseded.take_if(held);
         }
         Break::BroughtBackUnseen if matches!(state, Some(PlanState::Closed)) && matches!(seen.run_state, Observed::Read(_)) => {

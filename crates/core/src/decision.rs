@@ -114,7 +114,7 @@ impl RequestState {
         self.edited && matches!(self.stage, Stage::Verified | Stage::Sent)
     }
 
-    /// What is left to do cannot be done now. What has ended keeps its word: it would be told for ever.
+    /// What is left to do cannot be done now. A result is never replaced by that: it would stay replaced, since nobody looks again.
     pub fn hinder(&mut self, cause: &Cause) {
         match &mut self.owed {
             Some(owed) => owed.clone_from(cause),

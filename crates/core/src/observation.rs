@@ -63,7 +63,7 @@ impl Observation {
     /// A record that nobody asks for any more is dealt with before anything else.
     pub(crate) fn supersede(&mut self, record: RecordView) {
         self.superseded =
-            Some(SupersededRecord { look: record, committed: Observed::Unread, activity: Observed::Unread, run_state: Observed::Unread });
+            Some(SupersededRecord { record, committed: Observed::Unread, activity: Observed::Unread, run_state: Observed::Unread });
         // What was seen so far was seen of the request.
         for kind in [LookKind::Committed, LookKind::ActivityAlone, LookKind::RunState, LookKind::Place] {
             self.looked.remove(&kind);
@@ -84,7 +84,7 @@ impl Observation {
 
     /// The record that a step of this pass is about.
     pub fn subject(&self) -> Option<&RecordView> {
-        self.superseded.as_ref().map(|left| &left.look).or(self.record.get().and_then(Option::as_ref))
+        self.superseded.as_ref().map(|left| &left.record).or(self.record.get().and_then(Option::as_ref))
     }
 }
 

@@ -15,7 +15,7 @@ const RESTORED: i64 = 60;
 /// An open record that nobody asks for any more.
 #[derive(Clone, Debug)]
 pub struct SupersededRecord {
-    pub look: RecordView,
+    pub record: RecordView,
     pub committed: Observed<Committed>,
     pub activity: Observed<Activity>,
     pub run_state: Observed<RunState>,
@@ -59,7 +59,7 @@ pub enum PlanState {
     /// No plan in the record, and it is not closed.
     Absent,
     /// Written by this process, nothing sent yet. `intact`: the record holds the very plan that was written. `dead`: given
-    /// up, so it is unloaded and never sent.
+    /// up, so it is dropped and never sent.
     OursUnsent {
         loaded_at: Instant,
         intact: bool,

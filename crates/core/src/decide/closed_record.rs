@@ -1,4 +1,4 @@
-//! A closed record: its word is the result. What is left: to bring back, to compare after the next start, to retry once.
+//! A closed record: its status is the result of the request. What is left: to bring back, to compare after the next start, to retry once.
 
 use std::time::Duration;
 

@@ -21,10 +21,10 @@ impl Pass<'_> {
     /// Whether this process has not known the record for long enough to have tried.
     fn is_fresh(&self, left: &SupersededRecord) -> bool {
         let soon = self.timing.landed() + self.timing.max_backoff;
-        let known = left.look.calls.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < soon);
+        let known = left.record.calls.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < soon);
         known
             && match &left.run_state {
-                Observed::Read(RunState::Stopped | RunState::PartlyStopped) => left.look.calls.start.is_none(),
+                Observed::Read(RunState::Stopped | RunState::PartlyStopped) => left.record.calls.start.is_none(),
                 state => matches!(state, Observed::Read(RunState::Running)),
             }
     }
@@ -37,8 +37,8 @@ impl Pass<'_> {
             _ => "its records could not be read".to_owned(),
         };
         let left = self.seen.superseded.as_ref();
-        let by_hand = left.map_or_else(|| "start it by hand".to_owned(), |l| run_state::by_hand(&l.look));
-        let refused = left.and_then(|l| l.look.calls.start.as_ref()).and_then(|s| s.failure.as_ref());
+        let by_hand = left.map_or_else(|| "start it by hand".to_owned(), |l| run_state::by_hand(&l.record));
+        let refused = left.and_then(|l| l.record.calls.start.as_ref()).and_then(|s| s.failure.as_ref());
         let why =
             refused.or(self.seen.identity.cause()).or(left.and_then(|l| l.run_state.cause())).map(|cause| format!(" ({})", cause.message));
         let text = format!(

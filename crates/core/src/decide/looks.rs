@@ -96,7 +96,7 @@ impl Looking<'_> {
             return [Some(Look::OpenRecords), owed].into_iter().flatten().collect();
         }
         if let Some(left) = &self.seen.superseded {
-            return self.after_send(&left.look, &left.committed);
+            return self.after_send(&left.record, &left.committed);
         }
         match self.desired.asked() {
             Some(request) => self.request(request),
@@ -285,7 +285,7 @@ impl Looking<'_> {
         }
     }
 
-    /// What an open record needs to be judged, or one that nobody asks for any more to be closed: where the plan hit, what the pipeline
+    /// What an open record needs to be judged, or one that nobody asks for any more to be closed: what became of what was sent, what the pipeline
     /// does right after, and whether what was stopped runs.
     fn after_send(&self, record: &RecordView, committed: &Observed<crate::Committed>) -> Vec<Look> {
         let mut looks = Vec::new();
@@ -308,7 +308,7 @@ impl Looking<'_> {
         looks
     }
 
-    /// Whether it is time to look where a plan hit; Some(true): after a doubt.
+    /// Whether it is time to read back what was sent; Some(true): after a doubt.
     fn is_read_back(&self, record: &RecordView) -> Option<bool> {
         let over = |since: Instant| (since + self.timing.doubt() <= self.now.mono).then_some(true);
         match &record.state {

@@ -14,7 +14,7 @@ use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase};
 
 /// What is looked at: the record, the commits of its partitions, and, where it may still be sent, everything else.
 pub(super) struct OpenRecord<'a> {
-    pub look: &'a RecordView,
+    pub record: &'a RecordView,
     pub committed: &'a Observed<Committed>,
     pub activity: &'a Observed<Activity>,
     pub facts: PlatformFacts,
@@ -29,13 +29,13 @@ pub(super) struct OpenRecord<'a> {
 impl<'a> Pass<'a> {
     pub(super) fn open_record(
         &self,
-        look: &'a RecordView,
+        record: &'a RecordView,
         committed: &'a Observed<Committed>,
         activity: &'a Observed<Activity>,
         second_look: Option<&'a Observation>,
     ) -> OpenRecord<'a> {
         OpenRecord {
-            look,
+            record,
             committed,
             activity,
             facts: self.facts(),
@@ -48,23 +48,23 @@ impl<'a> Pass<'a> {
 }
 
 /// Closes a record of which nothing was sent.
-pub(super) fn abandon(look: &RecordView, cause: &Cause, now: Now) -> Action {
-    Action::act(Step::Close(closing(look, RecordPhase::Abandoned, cause, now, None)), cause.clone())
+pub(super) fn abandon(record: &RecordView, cause: &Cause, now: Now) -> Action {
+    Action::act(Step::Close(closing(record, RecordPhase::Abandoned, cause, now, None)), cause.clone())
 }
 
 impl OpenRecord<'_> {
     pub fn action(&self) -> Action {
-        if self.look.is_restored() {
+        if self.record.is_restored() {
             let text = "this record was restored from a backup, not made here: nothing is sent from it. A new id asks again";
-            return abandon(self.look, &Cause::new(Reason::Restored, text), self.now);
+            return abandon(self.record, &Cause::new(Reason::Restored, text), self.now);
         }
-        let Some(plan) = self.look.plan() else {
+        let Some(plan) = self.record.plan() else {
             let text = "given up before anything was sent: the request was withdrawn or replaced";
-            return abandon(self.look, &Cause::new(Reason::NoLongerRequested, text), self.now);
+            return abandon(self.record, &Cause::new(Reason::NoLongerRequested, text), self.now);
         };
-        match &self.look.state {
+        match &self.record.state {
             PlanState::OursUnsent { dead: true, .. } => {
-                self.unload(Cause::new(Reason::PlanRecorded, "the plan was given up before it was sent"))
+                self.drop_plan(Cause::new(Reason::PlanRecorded, "the plan was given up before it was sent"))
             }
             PlanState::OursUnsent { loaded_at, intact, .. } => {
                 let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
@@ -74,8 +74,8 @@ impl OpenRecord<'_> {
                         Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"),
                     ),
                     // There is nothing to plan from any more, or no record that could be told from a restored one: the request ends.
-                    Err(cause) if cause.reason.ends() && self.look.is_first_send() => abandon(self.look, &cause, self.now),
-                    Err(cause) => self.unload(cause),
+                    Err(cause) if cause.reason.ends() && self.record.is_first_send() => abandon(self.record, &cause, self.now),
+                    Err(cause) => self.drop_plan(cause),
                 }
             }
             PlanState::OursSent { loaded_at, tries, answer: SendOutcome::Answered { refused } } => {
@@ -83,10 +83,10 @@ impl OpenRecord<'_> {
                 self.answered(plan, refused, *tries, in_window)
             }
             // Refused before anything was done: as if it had not been sent.
-            PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } if cause.reason.ends() && self.look.is_first_send() => {
-                abandon(self.look, cause, self.now)
+            PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } if cause.reason.ends() && self.record.is_first_send() => {
+                abandon(self.record, cause, self.now)
             }
-            PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } => self.unload(cause.clone()),
+            PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } => self.drop_plan(cause.clone()),
             PlanState::OursSent { answer: SendOutcome::Ambiguous(cause), .. } => self.hold_for(cause),
             PlanState::OursSent { answer: SendOutcome::Unanswered { ended, cause }, .. } => self.doubt(plan, *ended, Some(cause)),
             PlanState::InDoubt { since } => self.doubt(plan, *since, None),
@@ -106,11 +106,11 @@ impl OpenRecord<'_> {
                 "the API server did not keep the record as it was written: the installed CRDs are older than the operator; upgrade them",
             );
         }
-        if self.look.is_skewed() {
+        if self.record.is_skewed() {
             let text = format!(
                 "the clocks of operator and API server are {} s apart; after a restart this record would be taken for a restored one, \
                  so nothing was sent. Correct the clock, then choose a new id",
-                self.look.clock_gap()
+                self.record.clock_gap()
             );
             return no(Reason::ClockSkew, &text);
         }
@@ -124,11 +124,11 @@ impl OpenRecord<'_> {
             Observed::Read(names) => return Err(another_open(names)),
             reading => return Err(unread(reading)),
         }
-        if self.now.wall >= self.look.object.spec.deadline {
+        if self.now.wall >= self.record.object.spec.deadline {
             return no(Reason::WaitTimedOut, "the deadline of the request passed before the plan was sent");
         }
         match &seen.identity {
-            Observed::Read(id) if *id == self.look.object.spec.backend => {}
+            Observed::Read(id) if *id == self.record.object.spec.backend => {}
             Observed::Read(id) => {
                 return Err(Cause::new(Reason::ClusterChanged, format!("the backend now answers as {}", id.parts().join("/"))));
             }
@@ -158,7 +158,7 @@ impl OpenRecord<'_> {
         if !in_window {
             return no(Reason::PlanRecorded, &words::too_slow(self.timing.send_window));
         }
-        let (chunk, retry) = (self.look.chunk(), self.look.attempt() > 1);
+        let (chunk, retry) = (self.record.chunk(), self.record.attempt() > 1);
         let misplaced = plan.misplaced(committed, chunk, retry).or_else(|| plan.not_left_alone(committed).filter(|_| !retry));
         if let Some(at) = misplaced {
             return Err(moved(at));
@@ -168,19 +168,19 @@ impl OpenRecord<'_> {
         Ok(plan.chunk(chunk).filter(|at| !retry || before.contains(at)).cloned().collect())
     }
 
-    /// Step 2': nothing of it was sent. A later chunk and the retry are never unloaded: something was sent before.
-    pub(super) fn unload(&self, cause: Cause) -> Action {
-        if self.look.is_first_send() {
+    /// Step 2': nothing of it was sent. A later chunk and the retry never drop it: something was sent before.
+    pub(super) fn drop_plan(&self, cause: Cause) -> Action {
+        if self.record.is_first_send() {
             let wanted = self.second_look.is_some() && cause.reason != Reason::NoLongerRequested;
             let next = if wanted { ", and made again by itself" } else { "" };
             let message = format!("{}. Nothing was moved: the plan is dropped{next}", cause.message.trim_end_matches('.'));
             return Action { step: Some(Step::DropPlan), cause: Cause { message, ..cause }, recheck: Duration::from_secs(1) };
         }
         let none = Plan::default();
-        let plan = self.look.plan().unwrap_or(&none);
+        let plan = self.record.plan().unwrap_or(&none);
         let found = self.committed.get().filter(|_| !plan.rows.is_empty()).map(|committed| plan.read_back(committed));
         let seen = found.as_ref().map(|s| format!("; {}", words::read_back(s))).unwrap_or_default();
-        let (reason, what) = match self.look.chunk() {
+        let (reason, what) = match self.record.chunk() {
             1 => (Reason::OutcomeUnknown, "the retry was".to_owned()),
             chunk => {
                 (Reason::PartlyApplied, format!("the chunks before were read back as planned, {} was", words::chunk(chunk, plan.chunks())))
@@ -191,8 +191,8 @@ impl OpenRecord<'_> {
 }
 
 /// The status of a dry run's record.
-pub fn planned(look: &RecordView, now: Now) -> OffsetResetRecordStatus {
-    closing(look, RecordPhase::Planned, &Cause::new(Reason::PlanReady, "a dry run: nothing was sent"), now, None)
+pub fn planned(record: &RecordView, now: Now) -> OffsetResetRecordStatus {
+    closing(record, RecordPhase::Planned, &Cause::new(Reason::PlanReady, "a dry run: nothing was sent"), now, None)
 }
 
 pub fn another_open(names: &[String]) -> Cause {

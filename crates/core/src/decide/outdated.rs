@@ -11,7 +11,7 @@ impl Pass<'_> {
         // What it owes may be what the definitions do not know.
         let paused = self.prior.last.as_ref().is_some_and(|last| last.paused_by_operator.is_some());
         let goes = matches!(decision.report, Report::LeftPaused(_));
-        let left = self.seen.superseded.as_ref().map(|l| &l.look).or(self.seen.record.get().and_then(Option::as_ref));
+        let left = self.seen.subject();
         let stopped = left.is_some_and(RecordView::needs_resume);
         let may = |step: &mut Step| match step {
             Step::RemoveFinalizer => goes || !paused,

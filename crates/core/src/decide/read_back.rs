@@ -23,14 +23,14 @@ impl OpenRecord<'_> {
         if self.facts.read_back == ReadBackTime::AfterStart {
             return self.accepted();
         }
-        let chunk = self.look.chunk();
+        let chunk = self.record.chunk();
         let sent = plan.chunk(chunk).count();
         if let Some((at, &code)) = refused.first_key_value()
             && refused.len() == sent
             && tries == 1
-            && self.look.is_first_send()
+            && self.record.is_first_send()
         {
-            return self.unload(self.all_refused(at, code, sent));
+            return self.drop_plan(self.all_refused(at, code, sent));
         }
         let committed = match self.stable() {
             Ok(committed) => committed,
@@ -38,7 +38,7 @@ impl OpenRecord<'_> {
         };
         let found = plan.read_back(committed);
         if refused.is_empty() {
-            if plan.misplaced(committed, chunk + 1, self.look.attempt() > 1).is_some() {
+            if plan.misplaced(committed, chunk + 1, self.record.attempt() > 1).is_some() {
                 let text = format!(
                     "the reset was accepted, then something else moved the group: {}. Nothing more is sent",
                     words::read_back(&found)
@@ -67,7 +67,7 @@ impl OpenRecord<'_> {
     }
 
     fn refusal(&self, at: &TopicPartition, code: i32) -> Refusal {
-        let [_, group] = self.look.object.spec.backend.parts();
+        let [_, group] = self.record.object.spec.backend.parts();
         (self.facts.refusal)(&Refused { at, group, principal: self.principal, code })
     }
 
@@ -94,7 +94,7 @@ impl OpenRecord<'_> {
                      Start it: its lag is then compared"
                 );
                 let cause = Cause::new(Reason::NoReadBackWhilePaused, text);
-                Action::act(Step::Close(closing(self.look, RecordPhase::Sent, &cause, self.now, None)), cause)
+                Action::act(Step::Close(closing(self.record, RecordPhase::Sent, &cause, self.now, None)), cause)
             }
             other => {
                 let seen = other.blocker().map_or("the pipeline is gone", |c| c.message.as_str());
@@ -129,7 +129,7 @@ impl OpenRecord<'_> {
         }
         let mut seen = words::read_back(&found);
         if plan.chunks() > 1 {
-            seen = format!("{} was to be sent; {seen}", words::chunk(self.look.chunk(), plan.chunks()));
+            seen = format!("{} was to be sent; {seen}", words::chunk(self.record.chunk(), plan.chunks()));
         }
         let (reason, text) = if found.elsewhere.is_empty() {
             (Reason::OutcomeUnknown, format!("it is not known whether the reset was sent: {seen}. Nothing more is sent"))
@@ -152,7 +152,7 @@ impl OpenRecord<'_> {
 
     /// What was sent cannot be looked at now. `failed`: it was tried.
     fn unreadable(&self, cause: Cause, failed: bool) -> Action {
-        let until = if self.now.wall >= self.look.object.spec.deadline {
+        let until = if self.now.wall >= self.record.object.spec.deadline {
             Some("until the deadline")
         } else if self.keeps_stopped_for_nobody() {
             Some("while nobody asks for it any more")
@@ -171,14 +171,14 @@ impl OpenRecord<'_> {
 
     /// What is stopped for a request that was withdrawn is not kept so until its platform can be looked at, however long that takes.
     fn keeps_stopped_for_nobody(&self) -> bool {
-        let since = match &self.look.state {
+        let since = match &self.record.state {
             PlanState::InDoubt { since } => *since + self.timing.doubt(),
             PlanState::OursSent { answer: SendOutcome::Unanswered { ended, .. }, .. } => *ended + self.timing.doubt(),
             PlanState::OursSent { loaded_at, .. } => *loaded_at + self.timing.doubt(),
             _ => return false,
         };
         let patience = self.now.mono.saturating_duration_since(since) >= self.timing.max_backoff;
-        patience && self.second_look.is_none() && self.look.pauses().is_some()
+        patience && self.second_look.is_none() && self.record.pauses().is_some()
     }
 
     /// The platform's answer does not tell, and says why.
@@ -189,7 +189,7 @@ impl OpenRecord<'_> {
     }
 
     fn verified(&self, found: &ReadBack) -> Action {
-        let totals = self.look.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
+        let totals = self.record.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
         let n = found.at_target.len();
         let text = format!(
             "{} of {} read back as planned; {}; lag after {}, average input {:.1} records/s",
@@ -199,7 +199,7 @@ impl OpenRecord<'_> {
             words::number(totals.lag_after),
             totals.average_rate
         );
-        let warnings = self.look.object.spec.plan.as_ref().map(|p| p.warnings.join("; ")).filter(|all| !all.is_empty());
+        let warnings = self.record.object.spec.plan.as_ref().map(|p| p.warnings.join("; ")).filter(|all| !all.is_empty());
         let text = warnings.map_or(text.clone(), |all| format!("{text}. Mind: {}", words::cut(&all, WARNINGS)));
         let added = self.not_covered();
         let text = if added.is_empty() {
@@ -209,14 +209,16 @@ impl OpenRecord<'_> {
             format!("{text}; not covered, since the topic got them after the plan: {count} ({})", words::some_of(&added))
         };
         let cause = Cause::new(Reason::ResetVerified, text);
-        Action::act(Step::Close(closing(self.look, RecordPhase::Verified, &cause, self.now, Some(found))), cause)
+        Action::act(Step::Close(closing(self.record, RecordPhase::Verified, &cause, self.now, Some(found))), cause)
     }
 
     /// Partitions that would have been in the plan, had they been there when it was made.
     fn not_covered(&self) -> Vec<String> {
-        let (Some(plan), Some(topics)) = (self.look.plan(), self.second_look.and_then(|seen| seen.topics.get())) else { return Vec::new() };
+        let (Some(plan), Some(topics)) = (self.record.plan(), self.second_look.and_then(|seen| seen.topics.get())) else {
+            return Vec::new();
+        };
         let planned: BTreeSet<TopicPartition> = plan.partitions().into_iter().collect();
-        let named = self.look.object.spec.request.topics.iter().flatten();
+        let named = self.record.object.spec.request.topics.iter().flatten();
         let chosen_one_by_one: BTreeSet<&str> = named.filter(|t| t.partitions.is_some()).map(|t| t.name.as_str()).collect();
         let whole = topics.iter().filter(|(name, _)| !chosen_one_by_one.contains(name.as_str()));
         let now = whole.flat_map(|(name, topic)| topic.iter().flat_map(|t| t.partitions.keys().map(|p| TopicPartition::new(name, *p))));
@@ -236,14 +238,14 @@ impl OpenRecord<'_> {
         refused: &BTreeMap<TopicPartition, i32>,
     ) -> Action {
         let unknown = matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
-        let retry = if unknown && self.look.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
-        let [_, what] = self.look.object.spec.backend.parts();
+        let retry = if unknown && self.record.attempt() < 2 { "set onUnknownOutcome: Retry to send the same once more, or " } else { "" };
+        let [_, what] = self.record.object.spec.backend.parts();
         let look = self.facts.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
         let out = format!("{look}; then {retry}choose a new id, or remove spec.offsetReset to leave it");
         // Whatever else is to be said, the way out is not cut off.
         let text = words::and(&words::cut(text, MESSAGE.saturating_sub(out.len() + 2)), &out);
         let cause = Cause { code, ..Cause::new(reason, text) };
-        let mut status = closing(self.look, RecordPhase::Held, &cause, self.now, found);
+        let mut status = closing(self.record, RecordPhase::Held, &cause, self.now, found);
         let failure =
             |(at, code): (&TopicPartition, &i32)| PartitionFailure { topic: at.topic.clone(), partition: at.partition, code: *code };
         status.failures = refused.iter().take(100).map(failure).collect();
@@ -251,11 +253,17 @@ impl OpenRecord<'_> {
     }
 }
 
-pub(super) fn closing(look: &RecordView, phase: RecordPhase, cause: &Cause, now: Now, found: Option<&ReadBack>) -> OffsetResetRecordStatus {
+pub(super) fn closing(
+    record: &RecordView,
+    phase: RecordPhase,
+    cause: &Cause,
+    now: Now,
+    found: Option<&ReadBack>,
+) -> OffsetResetRecordStatus {
     let count = |set: &BTreeSet<TopicPartition>| i64::try_from(set.len()).unwrap_or(i64::MAX);
     OffsetResetRecordStatus {
         phase,
-        attempt: look.attempt(),
+        attempt: record.attempt(),
         reason: cause.reason,
         message: words::cut(&cause.message, MESSAGE),
         completed_at: now.wall,
@@ -265,7 +273,7 @@ pub(super) fn closing(look: &RecordView, phase: RecordPhase, cause: &Cause, now:
             elsewhere: count(&s.elsewhere),
         }),
         code: cause.code,
-        plan_digest: look.object.spec.plan.as_ref().map(|plan| plan.digest()),
-        ..look.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
+        plan_digest: record.object.spec.plan.as_ref().map(|plan| plan.digest()),
+        ..record.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
     }
 }

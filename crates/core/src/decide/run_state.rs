@@ -9,7 +9,7 @@ use crate::{Cause, Now, Observed, RecordView, RunState, RunStateCall, Step, Timi
 use stream_pipeline_api::Reason;
 
 /// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
-pub fn stop(look: &RecordView, run_state: &Observed<RunState>, active: &Cause, timing: &Timing, now: Now) -> Action {
+pub fn stop(record: &RecordView, run_state: &Observed<RunState>, active: &Cause, timing: &Timing, now: Now) -> Action {
     let state = match run_state {
         Observed::Read(state) => state,
         reading => return Action::wait(unread(reading), timing.recheck_waiting),
@@ -20,14 +20,14 @@ pub fn stop(look: &RecordView, run_state: &Observed<RunState>, active: &Cause, t
             Action::wait(Cause::new(Reason::Pausing, text), timing.recheck_waiting)
         }
         RunState::Unknown(why) => Action::wait(why.clone(), timing.recheck_waiting),
-        RunState::Running | RunState::PartlyStopped if look.calls.was_down => {
+        RunState::Running | RunState::PartlyStopped if record.calls.was_down => {
             Action::wait(overridden("it was stopped for this reset and somebody started it again"), timing.recheck_waiting)
         }
         // Also where it was not yet stopped: what somebody set since the record was made would be lost.
         RunState::ChangedExternally(text) => Action::wait(overridden(text), timing.recheck_waiting),
         RunState::Running | RunState::PartlyStopped => {
-            let cause = told(Reason::Pausing, "the pipeline is being paused", look.calls.stop.as_ref());
-            match due(look.calls.stop.as_ref(), timing, now) {
+            let cause = told(Reason::Pausing, "the pipeline is being paused", record.calls.stop.as_ref());
+            match due(record.calls.stop.as_ref(), timing, now) {
                 None => Action::act(Step::Stop, cause),
                 Some(left) => Action::wait(cause, left.min(timing.recheck_waiting)),
             }
@@ -36,18 +36,18 @@ pub fn stop(look: &RecordView, run_state: &Observed<RunState>, active: &Cause, t
 }
 
 /// The record is closed, and the pipeline is to run again.
-pub fn resume(look: &RecordView, run_state: &Observed<RunState>, timing: &Timing, now: Now) -> Action {
+pub fn resume(record: &RecordView, run_state: &Observed<RunState>, timing: &Timing, now: Now) -> Action {
     let state = match run_state {
         Observed::Read(state) => state,
         reading => {
             let why = unread(reading);
-            let text = format!("the pipeline is to be started again: {}; or {}", why.message.trim_end_matches('.'), by_hand(look));
+            let text = format!("the pipeline is to be started again: {}; or {}", why.message.trim_end_matches('.'), by_hand(record));
             return Action::wait(Cause { message: text, ..why }, timing.recheck_waiting);
         }
     };
     match state {
         // A stop that timed out may land later: up is up only when that cannot happen any more.
-        RunState::Running => match landing(look, timing, now) {
+        RunState::Running => match landing(record, timing, now) {
             None => Action::act(Step::MarkResumed, Cause::new(Reason::BringingBack, "it runs again")),
             Some(left) => Action::wait(
                 Cause::new(Reason::BringingBack, "it runs again; watched until nothing that was sent can stop it any more"),
@@ -55,7 +55,7 @@ pub fn resume(look: &RecordView, run_state: &Observed<RunState>, timing: &Timing
             ),
         },
         RunState::Stopped | RunState::PartlyStopped => {
-            let start = look.calls.start.as_ref();
+            let start = record.calls.start.as_ref();
             let cause = told(Reason::BringingBack, "the pipeline, which the operator had stopped, is being started again", start);
             match due(start, timing, now) {
                 None => Action::act(Step::Resume, cause),
@@ -68,19 +68,19 @@ pub fn resume(look: &RecordView, run_state: &Observed<RunState>, timing: &Timing
 }
 
 /// What a person does instead of the operator.
-pub fn by_hand(look: &RecordView) -> String {
-    let ran = look.pauses().map(|before| before.workloads.as_slice()).unwrap_or_default().iter().filter(|w| w.replicas > 0);
+pub fn by_hand(record: &RecordView) -> String {
+    let ran = record.pauses().map(|before| before.workloads.as_slice()).unwrap_or_default().iter().filter(|w| w.replicas > 0);
     let scale: Vec<String> = ran.map(|w| format!("{} {} to {}", w.kind, w.name, w.replicas)).collect();
     if scale.is_empty() {
-        let [organization, pipeline] = look.object.spec.backend.parts();
+        let [organization, pipeline] = record.object.spec.backend.parts();
         return format!("start it by hand: pipeline {pipeline} of organization {organization}");
     }
     format!("scale it by hand: {}", words::some_of(&scale))
 }
 
 /// Nobody asks for this record any more, and what was stopped for it does not run again yet.
-pub fn owed(look: &RecordView, why: &Cause) -> Cause {
-    let (id, name) = (words::cut(&look.object.spec.request.id, 64), look.object.metadata.name.as_deref().unwrap_or_default());
+pub fn owed(record: &RecordView, why: &Cause) -> Cause {
+    let (id, name) = (words::cut(&record.object.spec.request.id, 64), record.object.metadata.name.as_deref().unwrap_or_default());
     let message = format!(
         "request {id} is not asked for any more, and the operator still keeps its pipeline stopped (record {name}): {}",
         why.message
@@ -101,15 +101,15 @@ fn unread(reading: &Observed<RunState>) -> Cause {
 
 /// How long until everything that could stop it has landed. A stop that was answered has, once the pipeline was seen
 /// down; of an earlier process it is only known that it is gone.
-fn landing(look: &RecordView, timing: &Timing, now: Now) -> Option<Duration> {
-    let last = match &look.calls.stop {
-        Some(stop) if !stop.under_way && look.calls.was_down && stop.tries == 1 => return None,
+fn landing(record: &RecordView, timing: &Timing, now: Now) -> Option<Duration> {
+    let last = match &record.calls.stop {
+        Some(stop) if !stop.under_way && record.calls.was_down && stop.tries == 1 => return None,
         // Accepted, and not seen to have stopped it: a platform may take its time.
-        Some(stop) if stop.accepted() && !look.calls.was_down => {
+        Some(stop) if stop.accepted() && !record.calls.was_down => {
             return left(stop.last + timing.landed().max(timing.slow_stop), now.mono);
         }
         Some(stop) => stop.last,
-        None => look.calls.first_seen?,
+        None => record.calls.first_seen?,
     };
     left(last + timing.landed(), now.mono)
 }

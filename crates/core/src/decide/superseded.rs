@@ -7,23 +7,23 @@ use stream_pipeline_api::Reason;
 impl Pass<'_> {
     /// A record that nobody asks for any more is dealt with before anything else.
     pub(super) fn superseded(&self, left: &SupersededRecord) -> Decision {
-        let action = match left.look.state {
+        let action = match left.record.state {
             // What the operator stopped for it runs again first.
-            PlanState::Closed => run_state::resume(&left.look, &left.run_state, self.timing, self.now),
-            _ => self.open_record(&left.look, &left.committed, &left.activity, None).action(),
+            PlanState::Closed => run_state::resume(&left.record, &left.run_state, self.timing, self.now),
+            _ => self.open_record(&left.record, &left.committed, &left.activity, None).action(),
         };
-        let owes = left.look.needs_resume();
+        let owes = left.record.needs_resume();
         let accepted = self.desired.asked().and_then(|request| Some((request, self.term(request, self.accept(request).since()?))));
         match accepted {
             Some((request, term)) => {
-                let mut open = open_record::another_open(&[left.look.name().to_owned()]);
+                let mut open = open_record::another_open(&[left.record.name().to_owned()]);
                 if owes {
                     open.message += &format!("; {}", action.cause.message);
                 }
                 self.waiting(request, open, term, Some(action))
             }
             None if owes => {
-                let owed = self.still_stopped(&left.look, &left.run_state, run_state::owed(&left.look, &action.cause));
+                let owed = self.still_stopped(&left.record, &left.run_state, run_state::owed(&left.record, &action.cause));
                 action.told(Report::Outstanding(owed))
             }
             None => action.told(Report::Unchanged),

@@ -38,7 +38,7 @@ pub fn status_of(
     let mut status = before.clone().unwrap_or_default();
     status.observed_uid = uid;
     match &seen.identity {
-        // Naming a group or a pipeline does not make an object one that speaks for it: it must have been shown to its principal.
+        // Anybody may name a group or a pipeline: it is noted only once the platform has shown it to these credentials.
         Some(BackendIdentity::Kafka { cluster_id, .. }) if seen.phase.is_some_and(|p| p != Phase::Unknown) => {
             status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone()));
         }

@@ -124,7 +124,7 @@ fn o19_retry_sends_what_is_left_once_and_is_never_unloaded() {
 fn a_record_nobody_asks_for_is_never_sent() {
     let superseded = |state: PlanState| Observation {
         superseded: Some(SupersededRecord {
-            look: record(state),
+            record: record(state),
             committed: Observed::Read(committed(&[7, 8])),
             activity: Observed::Unread,
             run_state: Observed::Unread,

@@ -223,7 +223,7 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     let held = || closed(RecordPhase::Held, Reason::OutcomeUnknown);
     assert_eq!(back(held(), is(Phase::Paused)), "wait, Held OutcomeUnknown");
     let superseded = |look: RecordView, activity| {
-        let superseded = Some(SupersededRecord { look, committed: Observed::Unread, run_state: state_of(&activity), activity });
+        let superseded = Some(SupersededRecord { record: look, committed: Observed::Unread, run_state: state_of(&activity), activity });
         Observation { superseded, ..looked(Observed::Unread, None) }
     };
     let withdrawn = decided(&enos(Value::Null, known(), true), &superseded(held(), is(Phase::Paused)));

@@ -120,7 +120,7 @@ impl Story {
                 let Observed::Read(Some(look)) = std::mem::take(&mut self.seen.record) else { panic!("there is a record") };
                 let (committed, run_state) = (self.seen.committed.clone(), self.seen.run_state.clone());
                 self.seen.record = Observed::Unread;
-                self.seen.superseded = Some(SupersededRecord { look, committed, activity: Observed::Unread, run_state });
+                self.seen.superseded = Some(SupersededRecord { record: look, committed, activity: Observed::Unread, run_state });
             }
             _ => panic!("nothing is known of: {line}"),
         }
@@ -162,7 +162,7 @@ impl Story {
                         Observed::Read(Some(record)) => record,
                         _ => panic!("there is a record"),
                     },
-                    |left| &mut left.look,
+                    |left| &mut left.record,
                 );
                 (record.object.status, record.state) = (Some(status), PlanState::Closed);
             }

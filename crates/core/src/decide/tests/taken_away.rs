@@ -109,7 +109,7 @@ impl World {
         }
         let judged = matches!(self.look.state, PlanState::InDoubt { .. });
         let superseded = SupersededRecord {
-            look: self.look.clone(),
+            record: self.look.clone(),
             committed: if judged { committed } else { Observed::Unread },
             activity: Observed::Unread,
             run_state: if reads_run_state { run_state } else { Observed::Unread },
