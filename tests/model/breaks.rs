@@ -27,4 +27,20 @@ pub enum Break {
     WaitPerRecord,
     /// Refused partitions are sent again also outside the window.
     ResendLater,
+    /// What the second look read of the StreamPipeline is not asked.
+    NotAskedAgain,
+    /// An end is told along with the step that leads to it.
+    EndToldBefore,
+    /// Of two records without a plan each waits for the other.
+    NobodyGoesAfter,
+    /// The later record goes after, also one with a plan.
+    PlanGoesAfter,
+    /// A StreamPipeline acts although an older one is there.
+    NotInTurn,
+    /// An older StreamPipeline that was not looked at yet is waited for by nobody.
+    UnreadIsNone,
+    /// The open record of a StreamPipeline that is gone is left alone.
+    OrphanLeft,
+    /// Of two StreamPipelines of one second each takes the other for the older.
+    TiesLost,
 }

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::breaks::Break;
+use crate::events::Event;
+use crate::mind::Mind;
 use crate::moves::Rules;
-use crate::process::Violation;
-use crate::real::{Mind, Ticks};
+use crate::objects::Ticks;
 use crate::scenarios::Scenario;
+use crate::violation::Violation;
 use crate::world::World;
 
 pub struct Outcome {
@@ -51,7 +53,7 @@ impl Hasher for Mix {
 const NONE: u32 = u32::MAX;
 
 pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outcome {
-    let mut mind = Mind::new(ticks, scenario.partitions, scenario.apart);
+    let mut mind = Mind::new(ticks, scenario.setting(), broken);
     let mut rules = Rules { mind: &mut mind, ticks, broken };
     let first = scenario.world().spelled();
     let mut index: HashMap<World, u32, BuildHasherDefault<Mix>> = HashMap::default();
@@ -106,7 +108,8 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
     let stuck = leads.iter().position(|leads| !leads);
     let found = stuck.map(|at| {
         let mut told = history(&mut rules, scenario.world(), &path(&worlds, &came, at), None);
-        told.push(format!("and nothing leads on from {:?}", worlds[at]));
+        told.push("from here nothing leads to an end; as it may go on:".to_owned());
+        told.extend(onward(&mut rules, worlds[at].clone()));
         (Violation::DeadEnd, told)
     });
     Outcome { states: worlds.len(), found }
@@ -120,6 +123,21 @@ fn path<'a>(worlds: &'a [World], came: &[u32], mut at: usize) -> Vec<&'a World> 
     }
     path.reverse();
     path
+}
+
+/// As far as something new happens, without a fault and without time passing, and where that leads.
+fn onward(rules: &mut Rules, mut world: World) -> Vec<String> {
+    let (mut told, mut seen) = (Vec::new(), vec![world.clone()]);
+    loop {
+        let moves = rules.moves(&world).into_iter().filter(|m| !m.fault && m.event != Event::Tick);
+        let mut nexts = moves.filter_map(|m| Some((m.event, m.result.ok()?.spelled())));
+        let Some((event, next)) = nexts.find(|(_, next)| !seen.contains(next)).filter(|_| told.len() < 40) else { break };
+        told.push(event.to_string());
+        seen.push(next.clone());
+        world = next;
+    }
+    told.push(format!("{world:?}"));
+    told
 }
 
 /// In words. Walked once more from the beginning, with each replica under its own name.

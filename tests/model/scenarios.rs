@@ -1,6 +1,7 @@
 //! The worlds that are explored, each as small as shows what it is for.
 
 use crate::breaks::Break;
+use crate::mind::Setting;
 use crate::world::{BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Stage, Truth, World};
 
 #[derive(Clone, Copy)]
@@ -11,11 +12,15 @@ pub struct Scenario {
     pub pipelines: usize,
     /// Each pipeline in a namespace of its own.
     pub apart: bool,
+    /// Of two in one namespace the older acts.
+    pub in_turn: bool,
+    pub fails_when_active: bool,
     pub left: Left,
 }
 
 const NOTHING: Left = Left { crashes: 0, writes: 0, commits: 0, partial: 0, joins: 0, moves: 0, edits: 0 };
-const ONE: Scenario = Scenario { name: "", partitions: 1, replicas: 1, pipelines: 1, apart: false, left: NOTHING };
+const ONE: Scenario =
+    Scenario { name: "", partitions: 1, replicas: 1, pipelines: 1, apart: false, in_turn: false, fails_when_active: false, left: NOTHING };
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "nothing goes wrong", ..ONE },
@@ -61,6 +66,26 @@ pub const SCENARIOS: &[Scenario] = &[
         left: Left { crashes: 1, commits: 1, ..NOTHING },
         ..ONE
     },
+    Scenario {
+        name: "two pipelines of one namespace, the older deleted and made again",
+        pipelines: 2,
+        in_turn: true,
+        left: Left { commits: 1, edits: DELETE | RECREATE, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "two pipelines of one namespace, the older deleted for good",
+        pipelines: 2,
+        in_turn: true,
+        left: Left { crashes: 1, commits: 1, edits: DELETE, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "given up where a consumer comes",
+        fails_when_active: true,
+        left: Left { crashes: 1, writes: 1, joins: 1, ..NOTHING },
+        ..ONE
+    },
 ];
 
 /// Explored where MODEL=all asks for it.
@@ -94,9 +119,15 @@ pub const LARGE: &[Scenario] = &[
 ];
 
 impl Scenario {
+    pub fn setting(&self) -> Setting {
+        let Scenario { partitions, apart, in_turn, fails_when_active, .. } = *self;
+        Setting { partitions, apart, in_turn, fails_when_active }
+    }
+
     pub fn world(&self) -> World {
-        let pipelines: Vec<_> =
-            (1..=self.pipelines).map(|request| Pipeline { exists: true, uid: 0, request: request as u8, retry: false }).collect();
+        let pipelines: Vec<_> = (1..=self.pipelines)
+            .map(|request| Pipeline { exists: true, uid: 0, request: request as u8, retry: false, looked: false })
+            .collect();
         let stage = vec![Stage::Idle; self.pipelines];
         let process = Process { view: pipelines.clone(), stage, ..Process::default() };
         World {
@@ -112,12 +143,13 @@ impl Scenario {
         }
     }
 
-    /// Nothing is under way, every record is closed, and whatever is asked for has one.
+    /// Nothing is under way, every record is closed, and whatever is asked for has one, but for what waits for its turn.
     pub fn is_end(&self, world: &World) -> bool {
         let quiet = world.writes.is_empty() && world.commits.is_empty();
         let closed = world.records.iter().flatten().all(|r| r.is_closed());
-        let asked = world.pipelines.iter().filter(|p| p.exists && p.request != 0);
-        quiet && closed && asked.into_iter().all(|p| world.record(p.request).is_some())
+        let waits = |(i, p): (usize, &Pipeline)| self.in_turn && world.older_beside(i, p.uid).is_some();
+        let mut asked = world.pipelines.iter().enumerate().filter(|(_, p)| p.exists && p.request != 0);
+        quiet && closed && asked.all(|(i, p)| world.record(p.request).is_some() || waits((i, p)))
     }
 }
 
@@ -138,5 +170,14 @@ pub const BROKEN: &[(Break, Scenario)] = &[
     (Break::NoSecondLook, Scenario { pipelines: 2, apart: true, ..ONE }),
     (Break::ForgetDead, Scenario { left: Left { writes: 1, joins: 1, moves: 1, ..NOTHING }, ..ONE }),
     (Break::WaitPerRecord, Scenario { replicas: 2, left: Left { joins: 1, ..NOTHING }, ..ONE }),
+    (Break::NotAskedAgain, Scenario { left: Left { edits: REMOVE_ID, ..NOTHING }, ..ONE }),
+    (Break::NotAskedAgain, Scenario { left: Left { edits: DELETE | RECREATE, ..NOTHING }, ..ONE }),
+    (Break::EndToldBefore, Scenario { fails_when_active: true, left: Left { joins: 1, ..NOTHING }, ..ONE }),
+    (Break::NobodyGoesAfter, Scenario { pipelines: 2, ..ONE }),
+    (Break::PlanGoesAfter, Scenario { pipelines: 2, ..ONE }),
+    (Break::NotInTurn, Scenario { pipelines: 2, in_turn: true, ..ONE }),
+    (Break::UnreadIsNone, Scenario { pipelines: 2, in_turn: true, ..ONE }),
+    (Break::OrphanLeft, Scenario { pipelines: 2, in_turn: true, left: Left { edits: DELETE, ..NOTHING }, ..ONE }),
+    (Break::TiesLost, Scenario { pipelines: 2, in_turn: true, ..ONE }),
     (Break::ResendLater, Scenario { partitions: 2, replicas: 2, left: Left { partial: 1, ..NOTHING }, ..ONE }),
 ];
