@@ -2,7 +2,7 @@
 
 use crate::breaks::Break;
 use crate::mind::Setting;
-use crate::world::{BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Stage, Truth, World};
+use crate::world::{BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Record, Stage, Truth, World};
 
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -143,10 +143,12 @@ impl Scenario {
         }
     }
 
-    /// Nothing is under way, every record is closed, and whatever is asked for has one, but for what waits for its turn.
+    /// Nothing is under way, every record is closed, and whatever is asked for has one, but for what waits for its turn. What a
+    /// StreamPipeline that is gone left open is closed once it stands in another one's way.
     pub fn is_end(&self, world: &World) -> bool {
         let quiet = world.writes.is_empty() && world.commits.is_empty();
-        let closed = world.records.iter().flatten().all(|r| r.is_closed());
+        let is_there = |r: &&Record| world.pipelines[usize::from(r.pipeline)].exists;
+        let closed = world.records.iter().flatten().filter(is_there).all(|r| r.is_closed());
         let waits = |(i, p): (usize, &Pipeline)| self.in_turn && world.older_beside(i, p.uid).is_some();
         let mut asked = world.pipelines.iter().enumerate().filter(|(_, p)| p.exists && p.request != 0);
         quiet && closed && asked.all(|(i, p)| world.record(p.request).is_some() || waits((i, p)))
