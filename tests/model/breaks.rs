@@ -39,6 +39,10 @@ pub enum Break {
     NotInTurn,
     /// An older StreamPipeline that was not looked at yet is waited for by nobody.
     UnreadIsNone,
+    /// A StreamPipeline acts although another one of the same second may still come.
+    YoungActs,
+    /// An older StreamPipeline is looked for among the copies only.
+    CopiesOnly,
     /// The open record of a StreamPipeline that is gone is left alone.
     OrphanLeft,
     /// Of two StreamPipelines of one second each takes the other for the older.

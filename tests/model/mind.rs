@@ -85,6 +85,8 @@ pub struct Decided {
     pub about: u8,
     /// It is told that the request of the StreamPipeline has ended.
     pub ends: bool,
+    /// A status is written even if there was none.
+    pub tells: bool,
     /// Which records were looked at, by request.
     pub read: [bool; 2],
 }
@@ -94,7 +96,7 @@ pub struct Mind {
     pub setting: Setting,
     broken: Option<Break>,
     decided: HashMap<Sight, Decided, BuildHasherDefault<Mix>>,
-    noted: HashMap<(Sight, Pipeline), (bool, bool), BuildHasherDefault<Mix>>,
+    noted: HashMap<Sight, (bool, bool), BuildHasherDefault<Mix>>,
 }
 
 impl Mind {
@@ -116,21 +118,20 @@ impl Mind {
     }
 
     /// The second look's reads of StreamPipeline and records: whether nothing comes before, and whether it is still wanted.
-    pub fn note(&mut self, sight: Sight, live: Pipeline) -> (bool, bool) {
-        if let Some(noted) = self.noted.get(&(sight, live)) {
+    pub fn note(&mut self, sight: Sight) -> (bool, bool) {
+        if let Some(noted) = self.noted.get(&sight) {
             return *noted;
         }
-        let desired = self.desired(&sight);
         let own = self.own(&sight);
-        let name = own.as_ref().map_or_else(String::new, |own| own.name().to_owned());
-        let mut seen = Observation { record: Observed::Read(own), ..Observation::default() };
-        let group = Look::GroupRecords { backend: cluster(), but: name };
-        self.take_in(&mut seen, &desired, &group, Found::GroupRecords(Ok(self.others(&sight))));
-        let live_object = live.exists.then(|| pipeline(&self.asking(sight.name, live)));
-        self.take_in(&mut seen, &desired, &Look::Live, Found::Live(Ok(live_object)));
+        let group = Look::GroupRecords { backend: cluster(), but: own.as_ref().map_or_else(String::new, |own| own.name().to_owned()) };
+        let (desired, mut seen) = (self.desired(&sight), Observation { record: Observed::Read(own), ..Observation::default() });
+        for look in [group, Look::Live] {
+            let found = self.look(&look, &sight, &seen, &mut [false; 2]);
+            self.take_in(&mut seen, &desired, &look, found);
+        }
         let alone = seen.conflicting_records.get().is_some_and(Vec::is_empty);
         let wanted = matches!(seen.wanted, Observed::Read(true)) || self.is(Break::NotAskedAgain);
-        self.noted.insert((sight, live), (alone, wanted));
+        self.noted.insert(sight, (alone, wanted));
         (alone, wanted)
     }
 
@@ -165,7 +166,8 @@ impl Mind {
         }
         let decision = decide(&desired, &prior, &seen, &timing, now);
         let about = seen.subject().map_or(sight.pipeline.request, |record| request_of(&record.object));
-        Decided { ends: self.ends(&decision), act: self.act(sight.pipeline.request, decision.step), about, read }
+        let tells = matches!(decision.report, Report::NotRequested | Report::Request(_));
+        Decided { ends: self.ends(&decision), tells, act: self.act(sight.pipeline.request, decision.step), about, read }
     }
 
     fn take_in(&self, seen: &mut Observation, desired: &Desired, look: &Look, found: Found) {
@@ -187,8 +189,8 @@ impl Mind {
                 Found::OpenRecords(open.into_iter().map(|(request, record, state)| self.view(request, &record, state)).collect(), None)
             }
             Look::Record(names) => {
-                assert!(seen.record_name.is_none(), "what was left behind is closed, and the model looks at it no more");
-                let own = self.own(sight);
+                // Where one was left behind its successor is looked for, which the model does not have.
+                let own = self.own(sight).filter(|_| seen.record_name.is_none());
                 read[usize::from(sight.pipeline.request) - 1] |= own.is_some();
                 Found::Record { name: names.name.clone(), record: Ok(own) }
             }
@@ -204,7 +206,13 @@ impl Mind {
                 Found::Orphan(others.iter().find(is_orphan).cloned())
             }
             Look::OlderPipeline => Found::OlderPipeline(Ok(self.older(sight, sight.pipeline, |beside| beside.copy))),
-            Look::OlderPipelineLive => Found::OlderPipeline(Ok(self.older(sight, sight.live, |beside| beside.live))),
+            Look::OlderPipelineLive => {
+                let created = self.desired(sight).created.filter(|_| self.setting.in_turn && !self.is(Break::YoungActs));
+                let young = created.and_then(|created| OlderPipeline::may_come(created, now().wall));
+                let beside = || self.older(sight, sight.live, |beside| beside.live).filter(|_| !self.is(Break::CopiesOnly));
+                Found::OlderPipeline(Ok(young.or_else(beside)))
+            }
+            Look::Live => Found::Live(Ok(sight.live.exists.then(|| pipeline(&self.asking(sight.name, sight.live))))),
             Look::Elsewhere => Found::Elsewhere(Vec::new()),
             Look::Identity { .. } => Found::Identity(Ok(cluster())),
             Look::Place => Found::Place(Ok(cluster())),

@@ -3,11 +3,13 @@
 use crate::breaks::Break;
 use crate::events::Event;
 use crate::messages::answer;
-use crate::mind::Mind;
+use crate::mind::{Mind, Setting};
 use crate::objects::Ticks;
 use crate::process::Actor;
 use crate::violation::Violation;
-use crate::world::{Answer, BEFORE, CHANGE_ID, DELETE, ELSEWHERE, Pipeline, PlanState, RECREATE, REMOVE_ID, RETRY, Sent, Stage, World};
+use crate::world::{
+    Answer, BEFORE, CHANGE_ID, DELETE, ELSEWHERE, Pipeline, PlanState, RECREATE, REMOVE_ID, RETRY, SETTLED, Sent, Stage, World,
+};
 
 /// `fault`: nothing that has to happen, so nothing to rely on for an end.
 pub struct Move {
@@ -28,7 +30,7 @@ impl Rules<'_> {
         self.processes(world, &mut found);
         self.writes(world, &mut found);
         self.commits(world, &mut found);
-        others(world, self.mind.setting.partitions, &mut found);
+        others(world, self.mind.setting, &mut found);
         let next = self.tick(world);
         found.push(Move { event: Event::Tick, fault: false, result: Ok(next) });
         found
@@ -51,18 +53,14 @@ impl Rules<'_> {
                 if let Some(next) = actor.look_group(world) {
                     add(Event::LookGroup { process: a }, Ok(next));
                 }
+                if let Some(next) = actor.report(world) {
+                    add(Event::Report { process: a, pipeline: p }, Ok(next));
+                }
                 if let Some(result) = actor.fire(world) {
                     add(Event::Fire { process: a }, result);
                 }
-                if world.processes[process].view[pipeline] != world.pipelines[pipeline] {
-                    let mut next = world.clone();
-                    next.processes[process].view[pipeline] = world.pipelines[pipeline];
+                if let Some(next) = actor.watch(world) {
                     add(Event::Watch { process: a }, Ok(next));
-                }
-                if self.mind.setting.in_turn
-                    && let Some(next) = report(world, process, pipeline)
-                {
-                    found.push(Move { event: Event::Report { process: a, pipeline: p }, fault: false, result: Ok(next) });
                 }
                 if let Stage::Sending { writer, .. } = world.processes[process].stage[pipeline] {
                     let waits = Some((a, p));
@@ -107,7 +105,14 @@ impl Rules<'_> {
         let mut next = world.clone();
         let (wait, window) = (self.ticks.wait(), self.ticks.window);
         let older = |age: &mut u8, cap: u8| *age = (*age + 1).min(cap);
+        let settle = |pipeline: &mut Pipeline| {
+            if pipeline.exists {
+                pipeline.age = (pipeline.age + 1).min(SETTLED);
+            }
+        };
+        next.pipelines.iter_mut().for_each(settle);
         for process in &mut next.processes {
+            process.view.iter_mut().for_each(settle);
             for ours in &mut process.ours {
                 older(&mut ours.age, window);
                 if let Sent::Yes { answer: Answer::None(age), .. } = &mut ours.sent {
@@ -116,10 +121,11 @@ impl Rules<'_> {
             }
             process.seen.iter_mut().for_each(|s| older(&mut s.age, wait));
             for stage in &mut process.stage {
-                if let Stage::Looking(look) = stage
-                    && let PlanState::Unsent { age, .. } = &mut look.state
-                {
-                    older(age, window);
+                if let Stage::Looking(look) = stage {
+                    settle(&mut look.pipeline);
+                    if let PlanState::Unsent { age, .. } = &mut look.state {
+                        older(age, window);
+                    }
                 }
             }
         }
@@ -131,19 +137,15 @@ impl Rules<'_> {
     }
 }
 
-/// The first status of a StreamPipeline, at some time or other.
-fn report(world: &World, process: usize, pipeline: usize) -> Option<World> {
-    let (view, live) = (world.processes[process].view[pipeline], world.pipelines[pipeline]);
-    let due = view.exists && live.exists && view.uid == live.uid && !live.looked;
-    due.then(|| {
-        let mut next = world.clone();
-        next.pipelines[pipeline].looked = true;
-        next
-    })
+/// In the second in which the other one was made, or in a later one.
+fn made_again(world: &World, before: Pipeline, setting: Setting) -> Pipeline {
+    let same_second = world.pipelines.iter().any(|other| other.exists && other.age == 0);
+    let age = if setting.in_turn { 0 } else { SETTLED };
+    Pipeline { exists: true, uid: before.uid + u8::from(!same_second), looked: false, age, ..before }
 }
 
 /// The consumer, the other tool and the user.
-fn others(world: &World, partitions: usize, found: &mut Vec<Move>) {
+fn others(world: &World, setting: Setting, found: &mut Vec<Move>) {
     let mut add = |event, fault, next: World| found.push(Move { event, fault, result: Ok(next) });
     if world.member {
         add(Event::Leave, false, World { member: false, ..world.clone() });
@@ -153,7 +155,7 @@ fn others(world: &World, partitions: usize, found: &mut Vec<Move>) {
         add(Event::Join, true, next);
     }
     if world.left.moves > 0 {
-        for (partition, to) in (0..partitions).flat_map(|p| [(p, BEFORE), (p, ELSEWHERE)]) {
+        for (partition, to) in (0..setting.partitions).flat_map(|p| [(p, BEFORE), (p, ELSEWHERE)]) {
             if world.offsets[partition] != to {
                 let mut next = world.clone();
                 next.left.moves -= 1;
@@ -168,13 +170,13 @@ fn others(world: &World, partitions: usize, found: &mut Vec<Move>) {
             CHANGE_ID if now.exists && now.request == 1 => Pipeline { request: 2, ..now },
             REMOVE_ID if now.exists && now.request != 0 => Pipeline { request: 0, ..now },
             RETRY if now.exists => Pipeline { retry: true, ..now },
-            DELETE if now.exists => Pipeline { exists: false, ..now },
-            RECREATE if !now.exists => Pipeline { exists: true, uid: now.uid + 1, looked: false, ..now },
+            DELETE if now.exists => Pipeline { exists: false, age: SETTLED, ..now },
+            RECREATE if !now.exists => made_again(world, now, setting),
             _ => continue,
         };
         let mut next = world.clone();
         next.left.edits &= !edit;
-        next.pipelines[0] = changed;
+        (next.pipelines[0], next.changed_last) = (changed, 0);
         // One that was deleted is made again: whoever deletes it for good is left to what the scenario says of that.
         add(Event::Edit(edit), edit != RECREATE, next);
     }

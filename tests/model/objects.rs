@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use stream_pipeline_core::{
 };
 
 use crate::mind::Setting;
-use crate::world::{Answer, END, Pipeline, PlanState, Record, START, Word, target};
+use crate::world::{Answer, END, Pipeline, PlanState, Record, SETTLED, START, Word, target};
 
 /// The waits in ticks; a tick is a second to the real code.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,7 @@ pub fn record_view(setting: &Setting, request: u8, record: &Record, state: PlanS
 }
 
 fn object(setting: &Setting, request: u8, record: &Record) -> OffsetResetRecord {
-    let asked = Pipeline { exists: true, uid: record.uid, request, retry: false, looked: false };
+    let asked = Pipeline { exists: true, uid: record.uid, request, retry: false, looked: false, age: SETTLED };
     let asking = pipeline(&Asking { name: record.pipeline, pipeline: asked, fails_when_active: setting.fails_when_active });
     let plan = record.plan.map(|from| Plan {
         rows: (0..setting.partitions)
@@ -163,15 +164,16 @@ pub struct Asking {
 }
 
 /// Of its status no more than that the group was read: the rest can only prevent, so that without it more is possible. Both were made
-/// in the same second, and what is made again is made later.
+/// in the same second, and what is made again later is made in another one.
 pub fn pipeline(asking: &Asking) -> StreamPipeline {
     let Asking { name, pipeline: asked, fails_when_active } = asking;
     let uid = format!("{name}.{}", asked.uid);
+    let ago = if asked.age < SETTLED { asked.age.into() } else { 3600 - i64::from(asked.uid) };
+    let made = now().wall - SignedDuration::from_secs(ago);
     let mut object = json!({
         "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
         "metadata": {
-            "name": format!("p{name}"), "namespace": "n", "uid": uid, "generation": 1,
-            "creationTimestamp": format!("2026-01-01T11:00:{:02}Z", asked.uid)
+            "name": format!("p{name}"), "namespace": "n", "uid": uid, "generation": 1, "creationTimestamp": made.to_string()
         },
         "spec": { "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" } }
     });

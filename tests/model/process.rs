@@ -57,6 +57,33 @@ impl Actor<'_> {
         }
     }
 
+    /// The status of a StreamPipeline that had none, written at the end of a pass.
+    pub fn report(&mut self, world: &World) -> Option<World> {
+        let (view, live) = (world.processes[self.process].view[self.pipeline], world.pipelines[self.pipeline]);
+        let due = view.exists && live.exists && view.uid == live.uid && !live.looked && self.mind.setting.in_turn;
+        if !due || world.processes[self.process].stage[self.pipeline] != Stage::Idle || !self.decide(self.sight(world, view)).tells {
+            return None;
+        }
+        let mut next = world.clone();
+        next.pipelines[self.pipeline].looked = true;
+        next.changed_last = self.pipeline as u8;
+        Some(next)
+    }
+
+    /// The watch delivers this StreamPipeline, and before it what changed before it.
+    pub fn watch(&self, world: &World) -> Option<World> {
+        let last = usize::from(world.changed_last) == self.pipeline;
+        let delivered = |pipeline: usize| last || pipeline == self.pipeline;
+        if world.processes[self.process].view[self.pipeline] == world.pipelines[self.pipeline] {
+            return None;
+        }
+        let mut next = world.clone();
+        for (i, copy) in next.processes[self.process].view.iter_mut().enumerate().filter(|(i, _)| delivered(*i)) {
+            *copy = world.pipelines[i];
+        }
+        Some(next)
+    }
+
     /// All there is to see now.
     fn sight(&self, world: &World, pipeline: Pipeline) -> Sight {
         let taken_for = |(request, record): (u8, &Option<Record>)| record.map(|r| (r, self.taken_for(world, request, &r)));
@@ -131,7 +158,7 @@ impl Actor<'_> {
         // Its own record is the one it read before.
         let mut sight = Sight { group: Default::default(), beside: None, ..self.sight(world, look.pipeline) };
         sight.records[usize::from(look.pipeline.request) - 1] = Some((look.record, look.state));
-        let (alone, wanted) = self.mind.note(sight, live);
+        let (alone, wanted) = self.mind.note(sight);
         let other = 3 - look.pipeline.request;
         if world.record(other).is_some_and(|record| self.mind.setting.is_beside(self.pipeline as u8, record)) {
             self.note_seen(&mut next, other);

@@ -2,7 +2,9 @@
 
 use crate::breaks::Break;
 use crate::mind::Setting;
-use crate::world::{BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Record, Stage, Truth, World};
+use crate::world::{
+    BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Record, SETTLED, Stage, Truth, World,
+};
 
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -14,13 +16,24 @@ pub struct Scenario {
     pub apart: bool,
     /// Of two in one namespace the older acts.
     pub in_turn: bool,
+    /// The first by name is not there yet, and the second was made a moment ago.
+    pub young: bool,
     pub fails_when_active: bool,
     pub left: Left,
 }
 
 const NOTHING: Left = Left { crashes: 0, writes: 0, commits: 0, partial: 0, joins: 0, moves: 0, edits: 0 };
-const ONE: Scenario =
-    Scenario { name: "", partitions: 1, replicas: 1, pipelines: 1, apart: false, in_turn: false, fails_when_active: false, left: NOTHING };
+const ONE: Scenario = Scenario {
+    name: "",
+    partitions: 1,
+    replicas: 1,
+    pipelines: 1,
+    apart: false,
+    in_turn: false,
+    young: false,
+    fails_when_active: false,
+    left: NOTHING,
+};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "nothing goes wrong", ..ONE },
@@ -81,6 +94,14 @@ pub const SCENARIOS: &[Scenario] = &[
         ..ONE
     },
     Scenario {
+        name: "two pipelines of one namespace, the first by name made a moment later",
+        pipelines: 2,
+        in_turn: true,
+        young: true,
+        left: Left { crashes: 1, commits: 1, edits: RECREATE, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
         name: "given up where a consumer comes",
         fails_when_active: true,
         left: Left { crashes: 1, writes: 1, joins: 1, ..NOTHING },
@@ -125,15 +146,22 @@ impl Scenario {
     }
 
     pub fn world(&self) -> World {
-        let pipelines: Vec<_> = (1..=self.pipelines)
-            .map(|request| Pipeline { exists: true, uid: 0, request: request as u8, retry: false, looked: false })
-            .collect();
+        let pipeline = |request: usize| Pipeline {
+            exists: !self.young || request == 2,
+            uid: 0,
+            request: request as u8,
+            retry: false,
+            looked: false,
+            age: if self.young && request == 2 { 0 } else { SETTLED },
+        };
+        let pipelines: Vec<_> = (1..=self.pipelines).map(pipeline).collect();
         let stage = vec![Stage::Idle; self.pipelines];
         let process = Process { view: pipelines.clone(), stage, ..Process::default() };
         World {
             offsets: [BEFORE; PARTS],
             member: false,
             pipelines,
+            changed_last: 0,
             records: [None; 2],
             processes: vec![process; self.replicas],
             writes: Vec::new(),
@@ -179,6 +207,8 @@ pub const BROKEN: &[(Break, Scenario)] = &[
     (Break::PlanGoesAfter, Scenario { pipelines: 2, ..ONE }),
     (Break::NotInTurn, Scenario { pipelines: 2, in_turn: true, ..ONE }),
     (Break::UnreadIsNone, Scenario { pipelines: 2, in_turn: true, ..ONE }),
+    (Break::YoungActs, Scenario { pipelines: 2, in_turn: true, young: true, left: Left { edits: RECREATE, ..NOTHING }, ..ONE }),
+    (Break::CopiesOnly, Scenario { pipelines: 2, in_turn: true, young: true, left: Left { edits: RECREATE, ..NOTHING }, ..ONE }),
     (Break::OrphanLeft, Scenario { pipelines: 2, in_turn: true, left: Left { edits: DELETE, ..NOTHING }, ..ONE }),
     (Break::TiesLost, Scenario { pipelines: 2, in_turn: true, ..ONE }),
     (Break::ResendLater, Scenario { partitions: 2, replicas: 2, left: Left { partial: 1, ..NOTHING }, ..ONE }),

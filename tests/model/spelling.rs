@@ -51,6 +51,9 @@ impl World {
         let live: Vec<u8> = self.writers().into_iter().map(|w| *w).collect();
         let closed = |request: u8, records: &[Option<Record>; 2]| records[usize::from(request) - 1].is_some_and(|r| r.is_closed());
         let records = self.records;
+        if self.processes.iter().all(|process| process.view == self.pipelines) {
+            self.changed_last = 0;
+        }
         for process in &mut self.processes {
             process.ours.retain(|o| live.contains(&o.writer));
             process.seen.retain(|s| (s.writer == 0 || live.contains(&s.writer)) && !closed(s.request, &records));

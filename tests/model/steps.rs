@@ -4,7 +4,7 @@ use crate::breaks::Break;
 use crate::mind::{Act, Decided, Sight};
 use crate::process::Actor;
 use crate::violation::Violation;
-use crate::world::{Answer, Commit, Offsets, Ours, PARTS, Parts, Record, Sent, Stage, What, World, Write};
+use crate::world::{Answer, Commit, Offsets, Ours, PARTS, Parts, Pipeline, Record, Sent, Stage, What, World, Write};
 
 impl Actor<'_> {
     pub fn perform(&mut self, mut world: World, sight: &Sight, decided: Decided, fresh: bool) -> Result<World, Violation> {
@@ -20,8 +20,7 @@ impl Actor<'_> {
             Act::Nothing => return Ok(world),
             Act::Send(parts) => return self.send(world, sight, request, parts),
             Act::WriteAhead(plan) => {
-                let first = self.mind.setting.in_turn && record.is_none();
-                if first && world.older_beside(self.pipeline, sight.pipeline.uid).is_some() {
+                if record.is_none() && self.is_out_of_turn(&world, sight) {
                     return Err(Violation::OutOfTurn);
                 }
                 let writer = self.register_plan(&mut world);
@@ -57,6 +56,17 @@ impl Actor<'_> {
             }
         }
         Ok(world)
+    }
+
+    fn is_out_of_turn(&self, world: &World, sight: &Sight) -> bool {
+        let live = world.pipelines[self.pipeline];
+        if !self.mind.setting.in_turn || !live.exists || live.uid != sight.pipeline.uid {
+            return false;
+        }
+        let acted = |other: &&Pipeline| {
+            other.request != live.request && other.exists && world.record(other.request).is_some_and(|r| r.uid == other.uid)
+        };
+        world.older_beside(self.pipeline, live.uid).is_some() || world.pipelines.iter().any(|other| acted(&other))
     }
 
     fn register_plan(&self, world: &mut World) -> u8 {

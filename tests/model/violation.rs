@@ -19,7 +19,7 @@ pub enum Violation {
     AbandonedAfterAHit,
     /// An end was told of a request whose record was there and not closed.
     EndToldTooEarly,
-    /// A first plan was written ahead for a StreamPipeline while an older one of the namespace was there.
+    /// A first plan was written ahead for a StreamPipeline while another one of the namespace came before it, or had acted.
     OutOfTurn,
     /// (5) Nothing leads to an end any more.
     DeadEnd,

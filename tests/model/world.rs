@@ -18,6 +18,8 @@ pub struct World {
     pub offsets: Offsets,
     pub member: bool,
     pub pipelines: Vec<Pipeline>,
+    /// The one that changed last: the watch delivers in order.
+    pub changed_last: u8,
     /// By request, 1 and 2.
     pub records: [Option<Record>; 2],
     pub processes: Vec<Process>,
@@ -59,7 +61,12 @@ pub struct Pipeline {
     pub retry: bool,
     /// Its status says that the operator has read the group for it. Only where pipelines act in turn.
     pub looked: bool,
+    /// Ticks since it was made, up to [`SETTLED`].
+    pub age: u8,
 }
+
+/// No other StreamPipeline may come any more that counts as made in the same second.
+pub const SETTLED: u8 = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Record {
