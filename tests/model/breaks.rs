@@ -33,6 +33,8 @@ pub enum Break {
     EndToldBefore,
     /// Of two records without a plan each waits for the other.
     NobodyGoesAfter,
+    /// Of two records without a plan none waits for the other.
+    EverybodyGoesAfter,
     /// The later record goes after, also one with a plan.
     PlanGoesAfter,
     /// A StreamPipeline acts although an older one is there.

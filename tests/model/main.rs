@@ -12,6 +12,7 @@
 mod breaks;
 mod events;
 mod explore;
+mod graph;
 mod messages;
 mod mind;
 mod moves;

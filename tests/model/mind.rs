@@ -245,6 +245,9 @@ impl Mind {
     fn others(&self, sight: &Sight) -> Vec<RecordView> {
         let is_other = |request: u8, record: &Record| request != sight.pipeline.request && self.setting.is_beside(sight.name, record);
         let others = self.records(sight).filter(|(request, record, _)| is_other(*request, record) && !self.is(Break::NotAlone));
+        // Without a plan nothing of it counts.
+        let counts = |state: PlanState| !(self.is(Break::EverybodyGoesAfter) && state == PlanState::Absent);
+        let others = others.filter(|(.., state)| counts(*state));
         let taken_for = |state| if self.is(Break::PlanGoesAfter) && state != PlanState::Closed { PlanState::Absent } else { state };
         others.map(|(request, record, state)| self.view(request, &record, taken_for(state))).collect()
     }

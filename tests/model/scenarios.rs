@@ -204,6 +204,7 @@ pub const BROKEN: &[(Break, Scenario)] = &[
     (Break::NotAskedAgain, Scenario { left: Left { edits: DELETE | RECREATE, ..NOTHING }, ..ONE }),
     (Break::EndToldBefore, Scenario { fails_when_active: true, left: Left { joins: 1, ..NOTHING }, ..ONE }),
     (Break::NobodyGoesAfter, Scenario { pipelines: 2, ..ONE }),
+    (Break::EverybodyGoesAfter, Scenario { pipelines: 2, ..ONE }),
     (Break::PlanGoesAfter, Scenario { pipelines: 2, ..ONE }),
     (Break::NotInTurn, Scenario { pipelines: 2, in_turn: true, ..ONE }),
     (Break::UnreadIsNone, Scenario { pipelines: 2, in_turn: true, ..ONE }),

@@ -23,4 +23,6 @@ pub enum Violation {
     OutOfTurn,
     /// (5) Nothing leads to an end any more.
     DeadEnd,
+    /// (5) What is done is undone again and again, though no time passes, no watch is behind and nothing goes wrong.
+    Circle,
 }
