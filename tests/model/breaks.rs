@@ -14,12 +14,12 @@ pub enum Break {
     /// The window begins when the record's write is answered.
     WindowFromAnswer,
     /// A process that finds a plan in a record drops it.
-    UnloadAfterRestart,
+    DropAfterRestart,
     /// Plans are dropped without regard to the resourceVersion.
-    UnloadUnguarded,
+    DropUnguarded,
     /// Records are closed without regard to the resourceVersion.
     CloseUnguarded,
-    UnloadTheRetry,
+    DropTheRetry,
     NotAlone,
     /// What is given up is not dead in memory.
     ForgetDead,
@@ -27,7 +27,7 @@ pub enum Break {
     WaitPerRecord,
     /// Refused partitions are sent again also outside the window.
     ResendLater,
-    /// What the second look read of the StreamPipeline is not asked.
+    /// Whether the StreamPipeline still asks for it is not asked again.
     NotAskedAgain,
     /// An end is told along with the step that leads to it.
     EndToldBefore,

@@ -44,8 +44,8 @@ impl fmt::Display for Event {
                 let what = match what {
                     What::Create(_) => "the record with its plan",
                     What::Put { .. } => "the plan",
-                    What::Unload => "the plan's drop",
-                    What::Rearm { .. } => "the retry",
+                    What::DropPlan => "the plan's drop",
+                    What::Retry { .. } => "the retry",
                     What::Close(word, _) => return write!(f, "request {request}: closed as {word:?}: {}", landed(*applied)),
                 };
                 write!(f, "request {request}: {what}: {}", landed(*applied))

@@ -9,6 +9,7 @@
 //! Left out of the status of a StreamPipeline is all that can only prevent: of it there is no more than that the group was read, where
 //! pipelines act in turn. Deadlines of requests are left out too.
 
+mod answers;
 mod breaks;
 mod events;
 mod explore;

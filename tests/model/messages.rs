@@ -37,18 +37,18 @@ impl Rules<'_> {
 
     fn land(&self, mut world: World, request: u8, what: What, fresh: bool) -> (bool, Result<World, Violation>) {
         let unguarded =
-            matches!((self.broken, what), (Some(Break::UnloadUnguarded), What::Unload) | (Some(Break::CloseUnguarded), What::Close(..)));
+            matches!((self.broken, what), (Some(Break::DropUnguarded), What::DropPlan) | (Some(Break::CloseUnguarded), What::Close(..)));
         let record = match (world.record(request).copied(), what) {
             (None, What::Create(record)) => record,
             (Some(_), What::Create(_)) | (None, _) => return (false, Ok(world)),
             (Some(record), _) if !(fresh || unguarded && record.plan.is_some() && !record.is_closed()) => return (false, Ok(world)),
             (Some(record), What::Put { plan, writer }) => Record { plan: Some(plan), writer, attempt: 1, ..record },
-            (Some(record), What::Unload) => {
+            (Some(record), What::DropPlan) => {
                 // The closed first attempt would stand in the way of what this leaves out.
-                let closed = record.closed.filter(|_| self.broken != Some(Break::UnloadTheRetry));
+                let closed = record.closed.filter(|_| self.broken != Some(Break::DropTheRetry));
                 Record { plan: None, writer: 0, attempt: 0, closed, ..record }
             }
-            (Some(record), What::Rearm { writer }) => Record { writer, attempt: record.attempt + 1, ..record },
+            (Some(record), What::Retry { writer }) => Record { writer, attempt: record.attempt + 1, ..record },
             (Some(record), What::Close(word, attempt)) => {
                 if let Err(violation) = self.check_close(&mut world, request, word) {
                     return (true, Err(violation));

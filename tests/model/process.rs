@@ -214,10 +214,9 @@ impl Actor<'_> {
         if let Some((record, state)) = sight.record(decided.about) {
             let again = record.attempt == 2 && matches!(state, PlanState::Unsent { .. });
             let in_doubt = matches!(state, PlanState::InDoubt(_)) && record.attempt == 1;
-            if in_doubt && self.is(Break::UnloadAfterRestart)
-                || again && self.is(Break::UnloadTheRetry) && matches!(decided.act, Act::Close(_))
+            if in_doubt && self.is(Break::DropAfterRestart) || again && self.is(Break::DropTheRetry) && matches!(decided.act, Act::Close(_))
             {
-                decided.act = Act::Unload;
+                decided.act = Act::DropPlan;
             }
         }
         decided

@@ -33,8 +33,8 @@ impl World {
         for write in &mut self.writes {
             match &mut write.what {
                 What::Create(record) => found.push(&mut record.writer),
-                What::Put { writer, .. } | What::Rearm { writer } => found.push(writer),
-                What::Unload | What::Close(..) => {}
+                What::Put { writer, .. } | What::Retry { writer } => found.push(writer),
+                What::DropPlan | What::Close(..) => {}
             }
         }
         for stage in self.processes.iter_mut().flat_map(|p| &mut p.stage) {

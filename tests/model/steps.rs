@@ -36,10 +36,10 @@ impl Actor<'_> {
                     }),
                 }
             }
-            Act::Rearm => What::Rearm { writer: self.register_plan(&mut world) },
-            Act::Unload => {
+            Act::Retry => What::Retry { writer: self.register_plan(&mut world) },
+            Act::DropPlan => {
                 self.abandon_plan(&mut world, record);
-                What::Unload
+                What::DropPlan
             }
             Act::Close(word) => {
                 self.abandon_plan(&mut world, record);

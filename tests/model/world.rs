@@ -204,9 +204,9 @@ pub struct Write {
 pub enum What {
     Create(Record),
     Put { plan: Offsets, writer: u8 },
-    Unload,
+    DropPlan,
     Close(Word, u8),
-    Rearm { writer: u8 },
+    Retry { writer: u8 },
 }
 
 /// A commit on its way to the broker.
