@@ -1,14 +1,16 @@
-//! Breadth first over all states, so that the first history found is a shortest one; then backwards from the ends, to see
-//! that every state leads to one without further faults.
+//! Breadth first over all states, so that the first history found is a shortest one; then the graph is asked.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::breaks::Break;
+use crate::events::Event;
+use crate::graph::Graph;
+use crate::mind::Mind;
 use crate::moves::Rules;
-use crate::process::Violation;
-use crate::real::{Mind, Ticks};
+use crate::objects::Ticks;
 use crate::scenarios::Scenario;
+use crate::violation::Violation;
 use crate::world::World;
 
 pub struct Outcome {
@@ -51,23 +53,23 @@ impl Hasher for Mix {
 const NONE: u32 = u32::MAX;
 
 pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outcome {
-    let mut mind = Mind::new(ticks, scenario.partitions, scenario.apart);
+    let mut mind = Mind::new(ticks, scenario.setting(), broken);
     let mut rules = Rules { mind: &mut mind, ticks, broken };
     let first = scenario.world().spelled();
     let mut index: HashMap<World, u32, BuildHasherDefault<Mix>> = HashMap::default();
     let mut worlds = vec![first.clone()];
     let mut came = vec![NONE];
-    // Who leads here without a fault: a list per state, linked through `links`.
-    let mut back = vec![NONE];
-    let mut links: Vec<(u32, u32)> = Vec::new();
+    let mut graph = Graph::default();
+    graph.add_state();
     let mut ends = Vec::new();
     index.insert(first, 0);
     let mut at = 0;
     while at < worlds.len() {
         let world = worlds[at].clone();
         if scenario.is_end(&world) {
-            ends.push(at as u32);
+            ends.push(at);
         }
+        let is_behind = world.processes.iter().any(|process| process.view != world.pipelines);
         for step in rules.moves(&world) {
             let next = match step.result.map(World::spelled) {
                 Ok(next) => next,
@@ -82,33 +84,30 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
             let to = *index.entry(next).or_insert_with_key(|next| {
                 worlds.push(next.clone());
                 came.push(at as u32);
-                back.push(NONE);
+                graph.add_state();
                 (worlds.len() - 1) as u32
             });
             if !step.fault {
-                links.push((at as u32, back[to as usize]));
-                back[to as usize] = (links.len() - 1) as u32;
+                graph.add(at, to as usize, is_behind || step.event == Event::Tick);
             }
         }
         at += 1;
     }
-    let mut leads = vec![false; worlds.len()];
-    while let Some(end) = ends.pop() {
-        if !std::mem::replace(&mut leads[end as usize], true) {
-            let mut link = back[end as usize];
-            while link != NONE {
-                let (from, next) = links[link as usize];
-                ends.push(from);
-                link = next;
-            }
-        }
-    }
-    let stuck = leads.iter().position(|leads| !leads);
-    let found = stuck.map(|at| {
-        let mut told = history(&mut rules, scenario.world(), &path(&worlds, &came, at), None);
-        told.push(format!("and nothing leads on from {:?}", worlds[at]));
-        (Violation::DeadEnd, told)
-    });
+    let mut to_there = |at: usize| history(&mut rules, scenario.world(), &path(&worlds, &came, at), None);
+    let circling = graph.circling();
+    let found = if let Some(at) = graph.stuck(ends) {
+        let mut told = to_there(at);
+        told.push("from here nothing leads to an end; as it may go on:".to_owned());
+        told.extend(onward(&mut rules, worlds[at].clone(), |_| true));
+        Some((Violation::DeadEnd, told))
+    } else if let Some(at) = circling.iter().position(|circles| *circles) {
+        let mut told = to_there(at);
+        told.push("and from here it may come to where it was, again and again:".to_owned());
+        told.extend(onward(&mut rules, worlds[at].clone(), |next| circling[index[next] as usize]));
+        Some((Violation::Circle, told))
+    } else {
+        None
+    };
     Outcome { states: worlds.len(), found }
 }
 
@@ -120,6 +119,21 @@ fn path<'a>(worlds: &'a [World], came: &[u32], mut at: usize) -> Vec<&'a World> 
     }
     path.reverse();
     path
+}
+
+/// As far as something new happens, without a fault and without time passing, and where that leads.
+fn onward(rules: &mut Rules, mut world: World, goes: impl Fn(&World) -> bool) -> Vec<String> {
+    let (mut told, mut seen) = (Vec::new(), vec![world.clone()]);
+    loop {
+        let moves = rules.moves(&world).into_iter().filter(|m| !m.fault && m.event != Event::Tick);
+        let mut nexts = moves.filter_map(|m| Some((m.event, m.result.ok()?.spelled())));
+        let Some((event, next)) = nexts.find(|(_, next)| !seen.contains(next) && goes(next)) else { break };
+        told.push(event.to_string());
+        seen.push(next.clone());
+        world = next;
+    }
+    told.push(format!("{world:?}"));
+    told
 }
 
 /// In words. Walked once more from the beginning, with each replica under its own name.

@@ -6,20 +6,29 @@
 //! alike), to get at the graph for the question whether every state leads to an end, and histories in words. That is most
 //! of the code here; the search itself is a page.
 //!
-//! A status of a StreamPipeline is left out (it can only prevent), and so are deadlines of requests.
+//! Left out of the status of a StreamPipeline is all that can only prevent: of it there is no more than that the group was read, where
+//! pipelines act in turn. Deadlines of requests are left out too.
 
+mod answers;
 mod breaks;
+mod events;
 mod explore;
+mod graph;
+mod messages;
+mod mind;
 mod moves;
+mod objects;
 mod process;
-mod real;
 mod scenarios;
+mod spelling;
+mod steps;
+mod violation;
 mod world;
 
 use std::time::Instant;
 
 use explore::explore;
-use real::Ticks;
+use objects::Ticks;
 use scenarios::{BROKEN, LARGE, SCENARIOS};
 
 /// What matters is the order of the ends of the waits, which is the same with real proportions.

@@ -1,29 +1,11 @@
-//! What a replica does: the reads of `observe`, the memory of `memory` and the order of `perform` and `ledger`, with the real
-//! `decide` in the middle. Memory is mirrored in a few lines, for the real one cannot be copied with a state.
+//! What a replica sees and decides: the reads of `observe`, with the real looks and the real `decide`. What a process remembers is
+//! mirrored in a few lines, for the real `ProcessState` cannot be copied with a state.
 
 use crate::breaks::Break;
-use crate::real::{Act, Mind, Sight, Ticks};
-use crate::world::{Answer, Commit, Look, Ours, PARTS, Parts, PlanState, Record, Sent, Stage, What, World, Write};
-use crate::world::{FirstSeen, Offsets};
-
-/// What a history shows that must not be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
-pub enum Violation {
-    /// (1) A target took effect twice.
-    AppliedTwice,
-    /// (2) Closed as Verified, and a target was never in force.
-    NotInForce,
-    /// (3) Sent to a partition that moved before the second look.
-    SentOverAMove,
-    /// (4) Sent while something else of the group, as far as its namespace goes, was under way.
-    TwoAtATime,
-    /// (4) Closed while something of it could still land.
-    ClosedTooEarly,
-    /// Closed as Abandoned, and something of it was in force.
-    AbandonedAfterAHit,
-    /// (5) Nothing leads to an end any more.
-    DeadEnd,
-}
+use crate::mind::{Act, Beside, Decided, Mind, Sight};
+use crate::objects::Ticks;
+use crate::violation::Violation;
+use crate::world::{Answer, FirstSeen, Look, Noted, Pipeline, PlanState, Record, Sent, Stage, World};
 
 /// One replica working on one pipeline of one world.
 pub struct Actor<'a> {
@@ -35,84 +17,101 @@ pub struct Actor<'a> {
 }
 
 impl Actor<'_> {
-    fn is(&self, which: Break) -> bool {
+    pub fn is(&self, which: Break) -> bool {
         self.broken == Some(which)
     }
 
-    /// Reads the record, and goes on as far as nothing of interest could come between. `late`: the watch of records has not
-    /// delivered a leftover yet. None: this pass would change nothing.
+    /// Reads the records, and goes on as far as nothing of interest could come between. `late`: the watch of records has not
+    /// delivered an earlier request's yet. None: this pass would change nothing.
     pub fn begin(&mut self, world: &World, late: bool) -> Option<Result<World, Violation>> {
         let view = world.processes[self.process].view[self.pipeline];
         if !view.exists || world.processes[self.process].stage[self.pipeline] != Stage::Idle {
             return None;
         }
         let of_this = |request: u8| world.record(request).filter(|r| usize::from(r.pipeline) == self.pipeline);
-        let superseded = [1, 2].into_iter().find(|r| *r != view.request && of_this(*r).is_some_and(|r| !r.is_closed()));
-        if late && superseded.is_none() {
+        let superseded = [1, 2].into_iter().any(|r| r != view.request && of_this(r).is_some_and(|r| !r.is_closed()));
+        if late && !superseded || view.request == 0 && (late || !superseded) {
             return None;
         }
-        let superseded = superseded.filter(|_| !late);
-        let mut next = world.clone();
-        let request = superseded.unwrap_or(view.request);
-        if request == 0 {
-            return None;
-        }
-        let found = of_this(request).copied();
-        let state = found.map(|record| self.look(&mut next, request, &record));
-        let mut sight = Sight {
-            pipeline: view,
-            name: self.pipeline as u8,
-            subject: found.zip(state).map(|(record, state)| (request, record, state)),
-            superseded: superseded.is_some(),
-            group: None,
-            alone: None,
-            wanted: None,
-        };
-        match (found, state) {
-            (Some(record), Some(state @ PlanState::Unsent { .. })) if superseded.is_none() => {
-                let look = Look { request, record, fresh: true, state, api: None, group: None };
-                next.processes[self.process].stage[self.pipeline] = Stage::Looking(look);
-                return Some(Ok(next));
+        if let Some(record) = of_this(view.request).filter(|_| late || !superseded) {
+            match self.taken_for(world, view.request, record) {
+                state @ PlanState::Unsent { .. } => {
+                    let mut next = world.clone();
+                    self.note_seen(&mut next, view.request);
+                    let look = Look { pipeline: view, record: *record, fresh: true, state, api: None, group: None };
+                    next.processes[self.process].stage[self.pipeline] = Stage::Looking(look);
+                    return Some(Ok(next));
+                }
+                // What has ended is looked at no more.
+                PlanState::Closed if !view.retry => return None,
+                _ => {}
             }
-            (_, Some(PlanState::Closed)) if !view.retry => return None,
-            _ => {}
         }
-        let due = match state {
-            Some(PlanState::InDoubt(age) | PlanState::Sent { answer: Answer::None(age), .. }) => age >= self.ticks.wait(),
-            _ => true,
-        };
-        sight.group = due.then_some((next.offsets, next.member));
-        if matches!(state, None | Some(PlanState::Absent | PlanState::Closed)) && superseded.is_none() {
-            sight.alone = Some(self.alone(&mut next, request));
-        }
-        let act = self.decide(sight);
-        let result = self.perform(next, sight, act, true);
-        match &result {
-            Ok(after) if after == world => None,
-            _ => Some(result),
+        let sight = Sight { late, ..self.sight(world, view) };
+        let decided = self.decide(sight);
+        let mut next = world.clone();
+        (1..).zip(decided.read).filter(|(_, read)| *read).for_each(|(request, _)| self.note_seen(&mut next, request));
+        match self.perform(next, &sight, decided, true) {
+            Ok(after) if after == *world => None,
+            result => Some(result),
         }
     }
 
-    /// `memory::Memory::look`.
-    fn look(&self, world: &mut World, request: u8, record: &Record) -> PlanState {
-        let process = &mut world.processes[self.process];
+    /// The status of a StreamPipeline that had none, written at the end of a pass.
+    pub fn report(&mut self, world: &World) -> Option<World> {
+        let (view, live) = (world.processes[self.process].view[self.pipeline], world.pipelines[self.pipeline]);
+        let due = view.exists && live.exists && view.uid == live.uid && !live.looked && self.mind.setting.in_turn;
+        if !due || world.processes[self.process].stage[self.pipeline] != Stage::Idle || !self.decide(self.sight(world, view)).tells {
+            return None;
+        }
+        let mut next = world.clone();
+        next.pipelines[self.pipeline].looked = true;
+        next.changed_last = self.pipeline as u8;
+        Some(next)
+    }
+
+    /// The watch delivers this StreamPipeline, and before it what changed before it.
+    pub fn watch(&self, world: &World) -> Option<World> {
+        let last = usize::from(world.changed_last) == self.pipeline;
+        let delivered = |pipeline: usize| last || pipeline == self.pipeline;
+        if world.processes[self.process].view[self.pipeline] == world.pipelines[self.pipeline] {
+            return None;
+        }
+        let mut next = world.clone();
+        for (i, copy) in next.processes[self.process].view.iter_mut().enumerate().filter(|(i, _)| delivered(*i)) {
+            *copy = world.pipelines[i];
+        }
+        Some(next)
+    }
+
+    /// All there is to see now.
+    fn sight(&self, world: &World, pipeline: Pipeline) -> Sight {
+        let taken_for = |(request, record): (u8, &Option<Record>)| record.map(|r| (r, self.taken_for(world, request, &r)));
+        let beside = |other: &Pipeline| Beside { copy: world.processes[self.process].view[1 - self.pipeline], live: *other };
+        Sight {
+            pipeline,
+            name: self.pipeline as u8,
+            records: [(1, &world.records[0]), (2, &world.records[1])].map(taken_for),
+            late: false,
+            live: world.pipelines[self.pipeline],
+            beside: (world.pipelines.len() > 1).then(|| beside(&world.pipelines[1 - self.pipeline])),
+            group: (world.offsets, world.member),
+            noted: None,
+        }
+    }
+
+    /// `ProcessState::look`, without what it notes.
+    fn taken_for(&self, world: &World, request: u8, record: &Record) -> PlanState {
+        let process = &world.processes[self.process];
         if record.is_closed() {
-            process.ours.retain(|o| o.writer != record.writer);
-            process.seen.retain(|s| s.request != request);
             return PlanState::Closed;
         }
         if record.plan.is_none() {
             return PlanState::Absent;
         }
-        let writer = record.writer;
-        // Counted by record is counted without regard to the writer.
-        let named = if self.is(Break::WaitPerRecord) { 0 } else { writer };
-        let known = process.seen.iter().find(|s| s.request == request && s.writer == named);
-        let age = known.map_or(0, |s| s.age);
-        if known.is_none() {
-            process.seen.push(FirstSeen { request, writer: named, age });
-        }
-        let Some(ours) = process.ours.iter().find(|o| o.writer == writer) else {
+        let named = self.named(record);
+        let age = process.seen.iter().find(|s| s.request == request && s.writer == named).map_or(0, |s| s.age);
+        let Some(ours) = process.ours.iter().find(|o| o.writer == record.writer) else {
             return match self.broken {
                 Some(Break::RestartedSends) if record.attempt == 1 => PlanState::Unsent { age: 0, dead: false },
                 Some(Break::NoWait) => PlanState::InDoubt(self.ticks.wait()),
@@ -127,30 +126,44 @@ impl Actor<'_> {
         }
     }
 
-    /// `ledger::Ledger::rivals`.
-    fn alone(&self, world: &mut World, request: u8) -> bool {
-        if self.mind.apart {
-            return true;
+    /// What it notes.
+    fn note_seen(&self, world: &mut World, request: u8) {
+        let Some(record) = world.record(request).copied() else { return };
+        let process = &mut world.processes[self.process];
+        if record.is_closed() {
+            process.ours.retain(|o| o.writer != record.writer);
+            process.seen.retain(|s| s.request != request);
+            return;
         }
-        let other = 3 - request;
-        let Some(found) = world.record(other).copied() else { return true };
-        let state = self.look(world, other, &found);
-        // A record without a plan goes after one that is there; without pausing there is none older than ours.
-        let after = state == PlanState::Absent && world.record(request).is_some() && request < other;
-        state == PlanState::Closed || after
+        let named = self.named(&record);
+        if record.plan.is_some() && !process.seen.iter().any(|s| s.request == request && s.writer == named) {
+            process.seen.push(FirstSeen { request, writer: named, age: 0 });
+        }
+    }
+
+    /// Counted by record is counted without regard to the writer.
+    fn named(&self, record: &Record) -> u8 {
+        if self.is(Break::WaitPerRecord) { 0 } else { record.writer }
     }
 
     /// The read of StreamPipeline and list, of the second look.
-    pub fn look_api(&self, world: &World) -> Option<World> {
+    pub fn look_api(&mut self, world: &World) -> Option<World> {
         let Stage::Looking(look) = world.processes[self.process].stage[self.pipeline] else { return None };
         if look.api.is_some() {
             return None;
         }
         let mut next = world.clone();
-        let (view, live) = (world.processes[self.process].view[self.pipeline], world.pipelines[self.pipeline]);
-        let wanted = live.exists && live.uid == view.uid && live.request == look.request;
-        let alone = self.alone(&mut next, look.request);
-        let api = Some((alone || self.is(Break::NotAlone), wanted));
+        let live = world.pipelines[self.pipeline];
+        let asks = live.exists && live.uid == look.record.uid && live.request == look.pipeline.request;
+        // Its own record is the one it read before.
+        let mut sight = Sight { group: Default::default(), beside: None, ..self.sight(world, look.pipeline) };
+        sight.records[usize::from(look.pipeline.request) - 1] = Some((look.record, look.state));
+        let (alone, wanted) = self.mind.note(sight);
+        let other = 3 - look.pipeline.request;
+        if world.record(other).is_some_and(|record| self.mind.setting.is_beside(self.pipeline as u8, record)) {
+            self.note_seen(&mut next, other);
+        }
+        let api = Some(Noted { alone, wanted, asks });
         next.processes[self.process].stage[self.pipeline] = Stage::Looking(Look { api, ..look });
         Some(next)
     }
@@ -169,136 +182,43 @@ impl Actor<'_> {
     /// The second look is complete: decides and acts.
     pub fn fire(&mut self, world: &World) -> Option<Result<World, Violation>> {
         let Stage::Looking(look) = world.processes[self.process].stage[self.pipeline] else { return None };
-        let (Some((alone, wanted)), Some(group)) = (look.api, look.group) else { return None };
+        let (Some(noted), Some(group)) = (look.api, look.group) else { return None };
+        let mut records = [None; 2];
+        records[usize::from(look.pipeline.request) - 1] = Some((look.record, look.state));
         let sight = Sight {
-            pipeline: world.processes[self.process].view[self.pipeline],
+            pipeline: look.pipeline,
             name: self.pipeline as u8,
-            subject: Some((look.request, look.record, look.state)),
-            superseded: false,
-            group: Some(group),
-            alone: Some(alone),
-            wanted: Some(wanted),
+            records,
+            late: false,
+            live: look.pipeline,
+            beside: None,
+            group,
+            noted: Some(noted),
         };
-        let act = self.decide(sight);
+        let decided = self.decide(sight);
         let mut next = world.clone();
         next.processes[self.process].stage[self.pipeline] = Stage::Idle;
-        Some(self.perform(next, sight, act, look.fresh))
+        Some(self.perform(next, &sight, decided, look.fresh))
     }
 
-    fn decide(&mut self, mut sight: Sight) -> Act {
-        if let Some((_, record, state)) = &mut sight.subject {
+    fn decide(&mut self, mut sight: Sight) -> Decided {
+        for (record, state) in sight.records.iter_mut().flatten() {
             match state {
                 PlanState::Unsent { age, .. } if self.is(Break::NoWindow) => *age = 0,
                 PlanState::Sent { age, answer: Answer::Refused(_), .. } if self.is(Break::ResendLater) => *age = 0,
-                PlanState::Unsent { .. } if self.is(Break::NoSecondLook) => {
-                    sight.group = Some((record.plan.unwrap_or_default(), false));
-                }
-                PlanState::InDoubt(_) if self.is(Break::UnloadAfterRestart) && record.attempt == 1 => return Act::Unload,
+                PlanState::Unsent { .. } if self.is(Break::NoSecondLook) => sight.group = (record.plan.unwrap_or_default(), false),
                 _ => {}
             }
+        }
+        let mut decided = self.mind.decide(sight);
+        if let Some((record, state)) = sight.record(decided.about) {
             let again = record.attempt == 2 && matches!(state, PlanState::Unsent { .. });
-            let act = self.mind.decide(sight);
-            return if again && self.is(Break::UnloadTheRetry) && matches!(act, Act::Close(_)) { Act::Unload } else { act };
-        }
-        self.mind.decide(sight)
-    }
-
-    /// `perform`: memory first, then the one call.
-    fn perform(&mut self, mut world: World, sight: Sight, act: Act, fresh: bool) -> Result<World, Violation> {
-        let waits = Some((self.process as u8, self.pipeline as u8));
-        let (request, record) = match sight.subject {
-            Some((request, record, _)) => (request, Some(record)),
-            None => (sight.pipeline.request, None),
-        };
-        let what = match act {
-            Act::Nothing => return Ok(world),
-            Act::Send(parts) => return self.send(world, sight, parts),
-            Act::WriteAhead(plan) => {
-                let writer = self.register_plan(&mut world);
-                match record {
-                    Some(_) => What::Put { plan, writer },
-                    None => What::Create(Record {
-                        pipeline: self.pipeline as u8,
-                        uid: sight.pipeline.uid,
-                        plan: Some(plan),
-                        writer,
-                        attempt: 1,
-                        closed: None,
-                    }),
-                }
-            }
-            Act::Rearm => What::Rearm { writer: self.register_plan(&mut world) },
-            Act::Unload => {
-                self.abandon_plan(&mut world, record);
-                What::Unload
-            }
-            Act::Close(word) => {
-                self.abandon_plan(&mut world, record);
-                What::Close(word, record.map_or(0, |r| r.attempt))
-            }
-        };
-        world.processes[self.process].stage[self.pipeline] = Stage::Writing;
-        world.writes.push(Write { request, what, fresh, waits });
-        if let (Act::WriteAhead(_), true) = (act, self.is(Break::SendFirst)) {
-            let all = (1 << self.mind.partitions) - 1;
-            world.commits.push(Commit { request, attempt: 1, parts: all, life: self.ticks.life(), waits: None });
-            if let Some(ours) = world.processes[self.process].ours.last_mut() {
-                ours.sent = Sent::Yes { tries: 1, answer: Answer::None(0) };
+            let in_doubt = matches!(state, PlanState::InDoubt(_)) && record.attempt == 1;
+            if in_doubt && self.is(Break::DropAfterRestart) || again && self.is(Break::DropTheRetry) && matches!(decided.act, Act::Close(_))
+            {
+                decided.act = Act::DropPlan;
             }
         }
-        Ok(world)
-    }
-
-    fn register_plan(&self, world: &mut World) -> u8 {
-        let writer = world.new_writer();
-        world.processes[self.process].ours.push(Ours { writer, age: 0, sent: Sent::No });
-        writer
-    }
-
-    fn abandon_plan(&self, world: &mut World, record: Option<Record>) {
-        let writer = record.map_or(0, |r| r.writer);
-        let found = world.processes[self.process].ours.iter_mut().find(|o| o.writer == writer && o.sent == Sent::No);
-        if let Some(ours) = found.filter(|_| !self.is(Break::ForgetDead)) {
-            ours.sent = Sent::Dead;
-        }
-    }
-
-    /// The window once more, the one right to send, then the socket.
-    fn send(&self, mut world: World, sight: Sight, parts: Parts) -> Result<World, Violation> {
-        let Some((request, record, state)) = sight.subject else { return Ok(world) };
-        let unchecked = matches!(self.broken, Some(Break::NoWindow | Break::RestartedSends | Break::ResendLater));
-        let window = self.ticks.window;
-        let process = &mut world.processes[self.process];
-        if self.is(Break::RestartedSends) && !process.ours.iter().any(|o| o.writer == record.writer) {
-            process.ours.push(Ours { writer: record.writer, age: 0, sent: Sent::No });
-        }
-        let Some(ours) = process.ours.iter_mut().find(|o| o.writer == record.writer) else { return Ok(world) };
-        if ours.age >= window && !unchecked {
-            return Ok(world);
-        }
-        let tries = match ours.sent {
-            Sent::No => 1,
-            Sent::Yes { tries, answer: Answer::Refused(refused) } if refused != 0 => tries + 1,
-            Sent::Yes { .. } | Sent::Dead => return Ok(world),
-        };
-        // Taken as unanswered until the answer is noted.
-        ours.sent = Sent::Yes { tries, answer: Answer::None(0) };
-        let writer = ours.writer;
-        let looked: Offsets = match (sight.group, state) {
-            (Some((offsets, _)), _) if !self.is(Break::NoSecondLook) => offsets,
-            _ => world.offsets,
-        };
-        let moved = |p: usize| parts & 1 << p != 0 && record.plan.is_some_and(|from| from[p] != looked[p]);
-        if (0..PARTS).any(moved) {
-            return Err(Violation::SentOverAMove);
-        }
-        // What another namespace sends is waited for by nobody.
-        if world.commits.iter().any(|c| c.request == request || !self.mind.apart) {
-            return Err(Violation::TwoAtATime);
-        }
-        let waits = Some((self.process as u8, self.pipeline as u8));
-        world.processes[self.process].stage[self.pipeline] = Stage::Sending { request, writer };
-        world.commits.push(Commit { request, attempt: record.attempt, parts, life: self.ticks.life(), waits });
-        Ok(world)
+        decided
     }
 }

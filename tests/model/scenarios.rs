@@ -1,7 +1,10 @@
 //! The worlds that are explored, each as small as shows what it is for.
 
 use crate::breaks::Break;
-use crate::world::{BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Stage, Truth, World};
+use crate::mind::Setting;
+use crate::world::{
+    BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Record, SETTLED, Stage, Truth, World,
+};
 
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -11,11 +14,26 @@ pub struct Scenario {
     pub pipelines: usize,
     /// Each pipeline in a namespace of its own.
     pub apart: bool,
+    /// Of two in one namespace the older acts.
+    pub in_turn: bool,
+    /// The first by name is not there yet, and the second was made a moment ago.
+    pub young: bool,
+    pub fails_when_active: bool,
     pub left: Left,
 }
 
 const NOTHING: Left = Left { crashes: 0, writes: 0, commits: 0, partial: 0, joins: 0, moves: 0, edits: 0 };
-const ONE: Scenario = Scenario { name: "", partitions: 1, replicas: 1, pipelines: 1, apart: false, left: NOTHING };
+const ONE: Scenario = Scenario {
+    name: "",
+    partitions: 1,
+    replicas: 1,
+    pipelines: 1,
+    apart: false,
+    in_turn: false,
+    young: false,
+    fails_when_active: false,
+    left: NOTHING,
+};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "nothing goes wrong", ..ONE },
@@ -61,6 +79,34 @@ pub const SCENARIOS: &[Scenario] = &[
         left: Left { crashes: 1, commits: 1, ..NOTHING },
         ..ONE
     },
+    Scenario {
+        name: "two pipelines of one namespace, the older deleted and made again",
+        pipelines: 2,
+        in_turn: true,
+        left: Left { commits: 1, edits: DELETE | RECREATE, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "two pipelines of one namespace, the older deleted for good",
+        pipelines: 2,
+        in_turn: true,
+        left: Left { crashes: 1, commits: 1, edits: DELETE, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "two pipelines of one namespace, the first by name made a moment later",
+        pipelines: 2,
+        in_turn: true,
+        young: true,
+        left: Left { crashes: 1, commits: 1, edits: RECREATE, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "given up where a consumer comes",
+        fails_when_active: true,
+        left: Left { crashes: 1, writes: 1, joins: 1, ..NOTHING },
+        ..ONE
+    },
 ];
 
 /// Explored where MODEL=all asks for it.
@@ -94,15 +140,28 @@ pub const LARGE: &[Scenario] = &[
 ];
 
 impl Scenario {
+    pub fn setting(&self) -> Setting {
+        let Scenario { partitions, apart, in_turn, fails_when_active, .. } = *self;
+        Setting { partitions, apart, in_turn, fails_when_active }
+    }
+
     pub fn world(&self) -> World {
-        let pipelines: Vec<_> =
-            (1..=self.pipelines).map(|request| Pipeline { exists: true, uid: 0, request: request as u8, retry: false }).collect();
+        let pipeline = |request: usize| Pipeline {
+            exists: !self.young || request == 2,
+            uid: 0,
+            request: request as u8,
+            retry: false,
+            looked: false,
+            age: if self.young && request == 2 { 0 } else { SETTLED },
+        };
+        let pipelines: Vec<_> = (1..=self.pipelines).map(pipeline).collect();
         let stage = vec![Stage::Idle; self.pipelines];
         let process = Process { view: pipelines.clone(), stage, ..Process::default() };
         World {
             offsets: [BEFORE; PARTS],
             member: false,
             pipelines,
+            changed_last: 0,
             records: [None; 2],
             processes: vec![process; self.replicas],
             writes: Vec::new(),
@@ -112,12 +171,15 @@ impl Scenario {
         }
     }
 
-    /// Nothing is under way, every record is closed, and whatever is asked for has one.
+    /// Nothing is under way, every record is closed, and whatever is asked for has one, but for what waits for its turn. What a
+    /// StreamPipeline that is gone left open is closed once it stands in another one's way.
     pub fn is_end(&self, world: &World) -> bool {
         let quiet = world.writes.is_empty() && world.commits.is_empty();
-        let closed = world.records.iter().flatten().all(|r| r.is_closed());
-        let asked = world.pipelines.iter().filter(|p| p.exists && p.request != 0);
-        quiet && closed && asked.into_iter().all(|p| world.record(p.request).is_some())
+        let is_there = |r: &&Record| world.pipelines[usize::from(r.pipeline)].exists;
+        let closed = world.records.iter().flatten().filter(is_there).all(|r| r.is_closed());
+        let waits = |(i, p): (usize, &Pipeline)| self.in_turn && world.older_beside(i, p.uid).is_some();
+        let mut asked = world.pipelines.iter().enumerate().filter(|(_, p)| p.exists && p.request != 0);
+        quiet && closed && asked.all(|(i, p)| world.record(p.request).is_some() || waits((i, p)))
     }
 }
 
@@ -130,13 +192,25 @@ pub const BROKEN: &[(Break, Scenario)] = &[
     (Break::WaitTooShort, Scenario { replicas: 2, ..ONE }),
     (Break::NoWindow, Scenario { replicas: 2, ..ONE }),
     (Break::WindowFromAnswer, Scenario { replicas: 2, left: Left { writes: 1, ..NOTHING }, ..ONE }),
-    (Break::UnloadAfterRestart, Scenario { left: Left { crashes: 1, moves: 1, ..NOTHING }, ..ONE }),
-    (Break::UnloadUnguarded, Scenario { left: Left { writes: 1, joins: 1, moves: 1, commits: 1, ..NOTHING }, ..ONE }),
+    (Break::DropAfterRestart, Scenario { left: Left { crashes: 1, moves: 1, ..NOTHING }, ..ONE }),
+    (Break::DropUnguarded, Scenario { left: Left { writes: 1, joins: 1, moves: 1, commits: 1, ..NOTHING }, ..ONE }),
     (Break::CloseUnguarded, Scenario { replicas: 2, left: Left { writes: 1, joins: 1, ..NOTHING }, ..ONE }),
-    (Break::UnloadTheRetry, Scenario { partitions: 2, left: Left { commits: 1, partial: 1, edits: RETRY, ..NOTHING }, ..ONE }),
+    (Break::DropTheRetry, Scenario { partitions: 2, left: Left { commits: 1, partial: 1, edits: RETRY, ..NOTHING }, ..ONE }),
     (Break::NotAlone, Scenario { pipelines: 2, ..ONE }),
     (Break::NoSecondLook, Scenario { pipelines: 2, apart: true, ..ONE }),
     (Break::ForgetDead, Scenario { left: Left { writes: 1, joins: 1, moves: 1, ..NOTHING }, ..ONE }),
     (Break::WaitPerRecord, Scenario { replicas: 2, left: Left { joins: 1, ..NOTHING }, ..ONE }),
+    (Break::NotAskedAgain, Scenario { left: Left { edits: REMOVE_ID, ..NOTHING }, ..ONE }),
+    (Break::NotAskedAgain, Scenario { left: Left { edits: DELETE | RECREATE, ..NOTHING }, ..ONE }),
+    (Break::EndToldBefore, Scenario { fails_when_active: true, left: Left { joins: 1, ..NOTHING }, ..ONE }),
+    (Break::NobodyGoesAfter, Scenario { pipelines: 2, ..ONE }),
+    (Break::EverybodyGoesAfter, Scenario { pipelines: 2, ..ONE }),
+    (Break::PlanGoesAfter, Scenario { pipelines: 2, ..ONE }),
+    (Break::NotInTurn, Scenario { pipelines: 2, in_turn: true, ..ONE }),
+    (Break::UnreadIsNone, Scenario { pipelines: 2, in_turn: true, ..ONE }),
+    (Break::YoungActs, Scenario { pipelines: 2, in_turn: true, young: true, left: Left { edits: RECREATE, ..NOTHING }, ..ONE }),
+    (Break::CopiesOnly, Scenario { pipelines: 2, in_turn: true, young: true, left: Left { edits: RECREATE, ..NOTHING }, ..ONE }),
+    (Break::OrphanLeft, Scenario { pipelines: 2, in_turn: true, left: Left { edits: DELETE, ..NOTHING }, ..ONE }),
+    (Break::TiesLost, Scenario { pipelines: 2, in_turn: true, ..ONE }),
     (Break::ResendLater, Scenario { partitions: 2, replicas: 2, left: Left { partial: 1, ..NOTHING }, ..ONE }),
 ];

@@ -1,5 +1,4 @@
-//! One state of the modelled world: small, cloneable, hashable. Time is held as ages that stop growing where nobody asks
-//! any more, and names that only serve to be compared are renumbered, so that equal situations are equal states.
+//! One state of the modelled world: small, cloneable, hashable. Time is held as ages that stop growing where nobody asks any more.
 
 /// Partitions at most.
 pub const PARTS: usize = 2;
@@ -19,6 +18,8 @@ pub struct World {
     pub offsets: Offsets,
     pub member: bool,
     pub pipelines: Vec<Pipeline>,
+    /// The one that changed last: the watch delivers in order.
+    pub changed_last: u8,
     /// By request, 1 and 2.
     pub records: [Option<Record>; 2],
     pub processes: Vec<Process>,
@@ -58,7 +59,14 @@ pub struct Pipeline {
     /// 0: nothing is asked for.
     pub request: u8,
     pub retry: bool,
+    /// Its status says that the operator has read the group for it. Only where pipelines act in turn.
+    pub looked: bool,
+    /// Ticks since it was made, up to [`SETTLED`].
+    pub age: u8,
 }
+
+/// No other StreamPipeline may come any more that counts as made in the same second.
+pub const SETTLED: u8 = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Record {
@@ -105,7 +113,7 @@ pub struct Process {
     pub stage: Vec<Stage>,
 }
 
-/// A plan this process wrote (`memory::OurPlan`).
+/// A plan this process wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Ours {
     pub writer: u8,
@@ -127,7 +135,7 @@ pub enum Answer {
     None(u8),
 }
 
-/// When this process first saw this very plan (`memory::Inner::first_seen`).
+/// When this process first saw this very plan.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct FirstSeen {
     pub request: u8,
@@ -152,14 +160,24 @@ pub enum Stage {
 /// The record was read; the other reads come in any order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Look {
-    pub request: u8,
+    /// The copy of the StreamPipeline that the pass began with.
+    pub pipeline: Pipeline,
     pub record: Record,
     /// The record is still as it was read: its resourceVersion is the present one.
     pub fresh: bool,
     pub state: PlanState,
-    /// Alone in doubt, and wanted.
-    pub api: Option<(bool, bool)>,
+    pub api: Option<Noted>,
     pub group: Option<(Offsets, bool)>,
+}
+
+/// What the live reads of StreamPipeline and records told.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Noted {
+    /// No other record comes before.
+    pub alone: bool,
+    pub wanted: bool,
+    /// Kept for the invariants only: the StreamPipeline, as it was read, asks for this.
+    pub asks: bool,
 }
 
 /// `domain::PlanState`, with ages.
@@ -186,9 +204,9 @@ pub struct Write {
 pub enum What {
     Create(Record),
     Put { plan: Offsets, writer: u8 },
-    Unload,
+    DropPlan,
     Close(Word, u8),
-    Rearm { writer: u8 },
+    Retry { writer: u8 },
 }
 
 /// A commit on its way to the broker.
@@ -224,6 +242,13 @@ impl World {
         &mut self.truth[usize::from(request) - 1]
     }
 
+    /// The other StreamPipeline, where it comes before the one of this name and uid: the older one does, and of two that were made in
+    /// the same second the first by name. What is made again is made later.
+    pub fn older_beside(&self, pipeline: usize, uid: u8) -> Option<&Pipeline> {
+        let name = 1_usize.checked_sub(pipeline)?;
+        self.pipelines.get(name).filter(|other| other.exists && (other.uid, name) < (uid, pipeline))
+    }
+
     /// Moves one partition, whoever does it.
     pub fn set_offset(&mut self, p: usize, to: u8) {
         self.offsets[p] = to;
@@ -247,94 +272,11 @@ impl World {
         }
         for stage in self.processes.iter_mut().flat_map(|p| &mut p.stage) {
             if let Stage::Looking(look) = stage
-                && look.request == request
+                && look.pipeline.request == request
             {
                 look.fresh = false;
             }
         }
         self.note_in_force();
-    }
-
-    /// The one spelling of this state: forgets what cannot be met again, renumbers writers, orders what has no order. The
-    /// two replicas are alike, so that which is called the first is a matter of spelling too.
-    pub fn spelled(self) -> Self {
-        let this = self.tidied();
-        if this.processes.len() < 2 {
-            return this;
-        }
-        let mut other = this.clone();
-        other.processes.swap(0, 1);
-        let swap = |waits: &mut Option<(u8, u8)>| *waits = waits.map(|(process, pipeline)| (1 - process, pipeline));
-        other.writes.iter_mut().for_each(|w| swap(&mut w.waits));
-        other.commits.iter_mut().for_each(|c| swap(&mut c.waits));
-        other.renumber();
-        this.min(other)
-    }
-
-    /// The same, but each replica keeps its name.
-    pub fn tidied(mut self) -> Self {
-        self.forget();
-        self.renumber();
-        self
-    }
-
-    fn writers(&mut self) -> Vec<&mut u8> {
-        let mut found: Vec<&mut u8> = Vec::new();
-        found.extend(self.records.iter_mut().flatten().map(|r| &mut r.writer));
-        for write in &mut self.writes {
-            match &mut write.what {
-                What::Create(record) => found.push(&mut record.writer),
-                What::Put { writer, .. } | What::Rearm { writer } => found.push(writer),
-                What::Unload | What::Close(..) => {}
-            }
-        }
-        for stage in self.processes.iter_mut().flat_map(|p| &mut p.stage) {
-            match stage {
-                Stage::Looking(look) => found.push(&mut look.record.writer),
-                Stage::Sending { writer, .. } => found.push(writer),
-                Stage::Idle | Stage::Writing => {}
-            }
-        }
-        found
-    }
-
-    fn forget(&mut self) {
-        let live: Vec<u8> = self.writers().into_iter().map(|w| *w).collect();
-        let closed = |request: u8, records: &[Option<Record>; 2]| records[usize::from(request) - 1].is_some_and(|r| r.is_closed());
-        let records = self.records;
-        for process in &mut self.processes {
-            process.ours.retain(|o| live.contains(&o.writer));
-            process.seen.retain(|s| (s.writer == 0 || live.contains(&s.writer)) && !closed(s.request, &records));
-        }
-    }
-
-    fn renumber(&mut self) {
-        self.writes.sort_unstable();
-        self.commits.sort_unstable();
-        let mut names = [0u8; 32];
-        let mut next = 0;
-        for writer in self.writers() {
-            if *writer != 0 {
-                let name = &mut names[usize::from(*writer)];
-                if *name == 0 {
-                    next += 1;
-                    *name = next;
-                }
-                *writer = *name;
-            }
-        }
-        for process in &mut self.processes {
-            process.ours.iter_mut().for_each(|o| o.writer = names[usize::from(o.writer)]);
-            process.seen.iter_mut().for_each(|s| s.writer = names[usize::from(s.writer)]);
-            process.ours.sort_unstable();
-            process.seen.sort_unstable();
-        }
-        self.writes.sort_unstable();
-    }
-
-    pub fn new_writer(&mut self) -> u8 {
-        let used: Vec<u8> = self.writers().into_iter().map(|w| *w).collect();
-        let ours = self.processes.iter().flat_map(|p| &p.ours).map(|o| o.writer);
-        used.iter().copied().chain(ours).max().unwrap_or(0) + 1
     }
 }
