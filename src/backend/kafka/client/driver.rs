@@ -2,23 +2,23 @@
 //! process commands, and ends it. A client whose call missed its deadline, or that call the wrong coordinator, is retired: it takes
 //! no new calls, and its process is killed when the last one in flight is answered or overdue. Nothing the process says is trusted.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use secrecy::ExposeSecret;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep_until;
 
 use super::connection::{Connection, EndReason, Ended, stuck};
+use super::pending::{PendingCalls, QueuedCall};
 use super::processes::Processes;
 use super::state::ClientState;
-use crate::backend::kafka::admin::{AdminError, BrokerError, CallName, KafkaCode};
+use crate::backend::kafka::admin::{AdminError, BrokerError, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
-use crate::backend::kafka::process::wire::{self, AdminAnswer, AdminCall, FromProcess, MAX_ADDRESSES, ToProcess};
+use crate::backend::kafka::process::wire::{self, FromProcess, MAX_ADDRESSES, ToProcess};
 
 /// Most names that are looked up at once for one process, and most that wait to be: each broker of a cluster may ask for one.
 const LOOKUPS: usize = 8;
@@ -33,32 +33,6 @@ pub(super) enum Command {
     Wake,
 }
 
-pub(super) struct QueuedCall {
-    pub(super) call: AdminCall,
-    pub(super) after: Duration,
-    pub(super) deadline: Instant,
-    pub(super) reply: oneshot::Sender<Result<AdminAnswer, AdminError>>,
-}
-
-struct Pending {
-    name: CallName,
-    /// None once it was given to the process: a plan of thousands of partitions is not kept twice.
-    call: Option<AdminCall>,
-    after: Duration,
-    deadline: Instant,
-    reply: oneshot::Sender<Result<AdminAnswer, AdminError>>,
-}
-
-impl Pending {
-    fn handed_over(&self) -> bool {
-        self.call.is_none()
-    }
-
-    fn missed(&self, broker: Option<BrokerError>) -> AdminError {
-        AdminError::DeadlineExceeded { call: self.name, after: self.after, handed_over: self.handed_over(), broker }
-    }
-}
-
 /// What a client is made of.
 pub(super) struct ClientConfig {
     pub(super) namespace: String,
@@ -69,20 +43,18 @@ pub(super) struct ClientConfig {
 
 pub(super) struct Driver {
     config: ClientConfig,
-    shared: Arc<ClientState>,
-    pending: HashMap<u64, Pending>,
-    last_id: u64,
-    idle_since: Instant,
+    state: Arc<ClientState>,
+    pending: PendingCalls,
 }
 
 /// Whoever waits for `alive` to end knows that the process has ended.
 pub(super) async fn drive(
     config: ClientConfig,
-    shared: Arc<ClientState>,
+    state: Arc<ClientState>,
     commands: mpsc::UnboundedReceiver<Command>,
     alive: watch::Sender<()>,
 ) {
-    let driver = Driver { config, shared, pending: HashMap::new(), last_id: 0, idle_since: Instant::now() };
+    let driver = Driver { config, pending: PendingCalls::new(Arc::clone(&state)), state };
     driver.run(commands).await;
     drop(alive);
 }
@@ -95,11 +67,11 @@ impl Driver {
                 Some(stuck) => stuck,
                 None => self.serve(&mut commands, &mut connection).await,
             };
-            self.shared.retire();
+            self.state.retire();
             let how = self.end(connection, reason).await;
-            self.fail_pending(&how);
+            self.pending.end(how.as_deref());
         }
-        self.shared.retire();
+        self.state.retire();
         commands.close();
         while let Ok(command) = commands.try_recv() {
             if let Command::Call(call) = command {
@@ -126,27 +98,27 @@ impl Driver {
                     Ok(connection) => break connection,
                     Err(error) => {
                         let why = AdminError::NoProcess(error.to_string());
-                        self.shared.fail(why.clone());
-                        self.fail_all(|_| why.clone());
+                        self.state.fail(why.clone());
+                        self.pending.fail(&why);
                         return None;
                     }
                 },
                 command = commands.recv() => match command {
-                    Some(Command::Call(call)) => self.enqueue(call),
+                    Some(Command::Call(call)) => {
+                        self.pending.add(call);
+                    }
                     Some(Command::Wake) => {}
                     None => return None,
                 },
-                () = sleep_until(self.next_deadline()) => self.expire_unstarted(),
+                () = sleep_until(self.pending.next_deadline()) => self.pending.expire_unstarted(self.config.processes.slots.limit()),
             }
-            if self.shared.is_retired() && self.pending.is_empty() {
+            if self.state.is_retired() && self.pending.is_empty() {
                 return None;
             }
         };
         let open = ToProcess::Open { settings: std::mem::take(&mut self.config.settings) };
         let mut sent = connection.send(&open).await;
-        let mut waiting: Vec<_> = self.pending.keys().copied().collect();
-        waiting.sort_unstable();
-        for id in waiting {
+        for id in self.pending.ids() {
             if sent.is_ok() {
                 sent = self.hand_over(&mut connection, id).await;
             }
@@ -161,13 +133,13 @@ impl Driver {
         let mut fetching = false;
         let mut contended = self.config.processes.slots.contended();
         let mut open = true;
-        self.idle_since = Instant::now();
+        self.pending.note_start();
         loop {
-            if self.pending.is_empty() && (self.shared.is_retired() || !open) {
+            if self.pending.is_empty() && (self.state.is_retired() || !open) {
                 return EndReason::Unneeded;
             }
             let idle = self.pending.is_empty();
-            let gives_way = sleep_until((self.idle_since + IDLE_WHEN_CONTENDED).into());
+            let gives_way = sleep_until((self.pending.idle_since() + IDLE_WHEN_CONTENDED).into());
             let message = tokio::select! {
                 frame = connection.frames.next() => match frame {
                     Some(Ok(bytes)) => match wire::decode::<FromProcess>(&bytes) {
@@ -181,9 +153,9 @@ impl Driver {
                 command = commands.recv(), if open => {
                     match command {
                         Some(Command::Call(call)) => {
-                            self.enqueue(call);
-                            let id = self.last_id;
-                            if let Some(stuck) = stuck(self.hand_over(connection, id).await) {
+                            if let Some(id) = self.pending.add(call)
+                                && let Some(stuck) = stuck(self.hand_over(connection, id).await)
+                            {
                                 return stuck;
                             }
                         }
@@ -206,8 +178,8 @@ impl Driver {
                     }
                     continue;
                 }
-                () = sleep_until(self.next_deadline()) => {
-                    self.expire();
+                () = sleep_until(self.pending.next_deadline()) => {
+                    self.pending.expire();
                     continue;
                 }
                 heavy = connection.watched.over_limit() => return EndReason::Misbehaved(heavy),
@@ -219,21 +191,20 @@ impl Driver {
                     self.config.processes.note_open_doors(&open_doors);
                     if let Err(error) = made {
                         let why = unmade(error);
-                        self.shared.fail(why.clone());
-                        self.fail_all(|_| why.clone());
+                        self.state.fail(why.clone());
+                        self.pending.fail(&why);
                         return EndReason::Unneeded;
                     }
                 }
-                FromProcess::Answer { id, answer, coordinator_moved } => self.answer(id, answer, coordinator_moved),
+                FromProcess::Answer { id, answer, coordinator_moved } => self.pending.answer(id, answer, coordinator_moved),
                 FromProcess::Complaint(error) => {
-                    if self.shared.note_complaint(error) {
-                        let shared = Arc::clone(&self.shared);
-                        self.fail_all(|p| p.missed(shared.delayed_by(p.after)));
+                    if self.state.note_complaint(error) {
+                        self.pending.fail_as_missed();
                     }
                 }
                 #[cfg(debug_assertions)]
                 FromProcess::Could(_) => {}
-                FromProcess::Throttled(broker) => self.shared.throttled(&broker),
+                FromProcess::Throttled(broker) => self.state.throttled(&broker),
                 FromProcess::WantsToken => {
                     if let (Some(source), false) = (self.config.tokens.clone(), fetching) {
                         fetching = true;
@@ -252,7 +223,7 @@ impl Driver {
                 }
                 FromProcess::MayConnect { id, host, address } => {
                     let permitted = self.config.processes.policy.permits(Some(&host), address);
-                    let allowed = permitted.map_err(|why| self.shared.note_refused_host(&host, &why)).is_ok();
+                    let allowed = permitted.map_err(|why| self.state.note_refused_host(&host, &why)).is_ok();
                     if let Some(stuck) = stuck(connection.send(&ToProcess::MayConnect { id, allowed }).await) {
                         return stuck;
                     }
@@ -261,51 +232,11 @@ impl Driver {
         }
     }
 
-    fn enqueue(&mut self, call: QueuedCall) {
-        if self.shared.is_retired() {
-            let _ = call.reply.send(Err(AdminError::Retired));
-            return;
-        }
-        self.last_id += 1;
-        let QueuedCall { call, after, deadline, reply } = call;
-        self.pending.insert(self.last_id, Pending { name: call.name(), call: Some(call), after, deadline, reply });
-    }
-
     async fn hand_over(&mut self, connection: &mut Connection, id: u64) -> io::Result<()> {
-        let Some(pending) = self.pending.get_mut(&id) else { return Ok(()) };
-        let left = pending.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            self.expire();
-            return Ok(());
+        match self.pending.message(id) {
+            Some(bytes) => connection.write(bytes).await,
+            None => Ok(()),
         }
-        // Taken before the write: a part of it may arrive.
-        let Some(mut call) = pending.call.take() else { return Ok(()) };
-        if let AdminCall::ListGroups(_, may_take) = &mut call {
-            *may_take = left;
-        }
-        let Ok(bytes) = wire::encode(&ToProcess::Call { id, call }) else {
-            self.refuse(id);
-            return Ok(());
-        };
-        connection.write(bytes).await
-    }
-
-    /// What is call is larger than a message.
-    fn refuse(&mut self, id: u64) {
-        let Some(pending) = self.pending.remove(&id) else { return };
-        let reason = format!("a request of more than {} MiB; select fewer topics or partitions", wire::MAX_FRAME >> 20);
-        let _ = pending.reply.send(Err(AdminError::Argument { call: pending.name, reason }));
-    }
-
-    fn answer(&mut self, id: u64, answer: Result<AdminAnswer, AdminError>, coordinator_moved: bool) {
-        let Some(pending) = self.pending.remove(&id) else { return };
-        self.idle_since = Instant::now();
-        self.shared.note_answer();
-        if coordinator_moved {
-            self.shared.retire();
-        }
-        // The caller may have gone; then nobody wants to know.
-        let _ = pending.reply.send(answer);
     }
 
     fn token(&self, token: Result<Token, NoToken>) -> ToProcess {
@@ -316,45 +247,9 @@ impl Driver {
                 ToProcess::Token { value: token.value.expose_secret().to_owned(), expires, principal: token.principal }
             }
             Err(why) => {
-                self.shared.note_complaint(BrokerError { code: KafkaCode::AUTHENTICATION, text: why.to_string() });
+                self.state.note_complaint(BrokerError { code: KafkaCode::AUTHENTICATION, text: why.to_string() });
                 ToProcess::NoToken(why.to_string())
             }
-        }
-    }
-
-    fn next_deadline(&self) -> tokio::time::Instant {
-        let far = || Instant::now() + Duration::from_secs(3600);
-        self.pending.values().map(|p| p.deadline).min().unwrap_or_else(far).into()
-    }
-
-    /// A deadline that passed before there was a process: the client goes on waiting.
-    fn expire_unstarted(&mut self) {
-        let most = self.config.processes.slots.limit();
-        let now = Instant::now();
-        for (_, late) in self.pending.extract_if(|_, p| p.deadline <= now) {
-            let _ = late.reply.send(Err(AdminError::TooManyProcesses { most }));
-        }
-    }
-
-    fn expire(&mut self) {
-        let now = Instant::now();
-        let late: Vec<_> = self.pending.extract_if(|_, p| p.deadline <= now).map(|(_, p)| p).collect();
-        for pending in late {
-            tracing::debug!(call = pending.name, after = ?pending.after, "no answer: the Kafka client is retired");
-            let missed = pending.missed(self.shared.delayed_by(pending.after));
-            if self.shared.has_answered() {
-                self.shared.retire();
-            } else {
-                self.shared.fail(missed.clone());
-            }
-            let _ = pending.reply.send(Err(missed));
-        }
-    }
-
-    fn fail_all(&mut self, why: impl Fn(&Pending) -> AdminError) {
-        for (_, pending) in std::mem::take(&mut self.pending) {
-            let error = why(&pending);
-            let _ = pending.reply.send(Err(error));
         }
     }
 
@@ -369,15 +264,6 @@ impl Driver {
             "The process of a Kafka client ended; a new one is made when it is needed"
         );
         Some(how)
-    }
-
-    /// Tells those who wait that the process ended.
-    fn fail_pending(&mut self, how: &Option<String>) {
-        let (Some(how), false) = (how, self.pending.is_empty()) else { return self.fail_all(|_| AdminError::Retired) };
-        let gone = |call| AdminError::ClientGone { call, how: how.clone() };
-        let first = self.pending.values().next().map_or("a call", |p| p.name);
-        self.shared.fail(gone(first));
-        self.fail_all(|p| if p.handed_over() { gone(p.name) } else { AdminError::Retired });
     }
 }
 

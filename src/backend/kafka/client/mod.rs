@@ -5,6 +5,7 @@ mod driver;
 #[cfg(test)]
 mod driver_tests;
 mod memory_watch;
+mod pending;
 mod port;
 mod processes;
 mod slots;
@@ -21,7 +22,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::admin::*;
 use super::process::wire::{AdminAnswer, AdminCall};
 use super::security::Security;
-use driver::{ClientConfig, Command, QueuedCall, drive};
+use driver::{ClientConfig, Command, drive};
+use pending::QueuedCall;
 pub use processes::{Bounds, Processes};
 use state::ClientState;
 
@@ -30,7 +32,7 @@ const MAX_DEADLINE: Duration = Duration::from_secs(240);
 
 /// A disposable connection to one Kafka cluster, in a process of its own. Dropping the last handle ends it, after the calls in flight.
 pub struct AdminClient {
-    shared: Arc<ClientState>,
+    state: Arc<ClientState>,
     commands: mpsc::UnboundedSender<Command>,
     alive: watch::Receiver<()>,
 }
@@ -57,38 +59,38 @@ impl AdminClient {
                 key => own(key, value.expose_secret()),
             });
         }
-        let shared = Arc::new(ClientState::default());
+        let state = Arc::new(ClientState::default());
         let (commands, asked) = mpsc::unbounded_channel();
         let (keep, alive) = watch::channel(());
         let config = ClientConfig { namespace: namespace.to_owned(), settings, tokens: security.token_source().cloned(), processes };
-        tokio::spawn(drive(config, Arc::clone(&shared), asked, keep));
-        Ok(Self { shared, commands, alive })
+        tokio::spawn(drive(config, Arc::clone(&state), asked, keep));
+        Ok(Self { state, commands, alive })
     }
 
     /// Takes no new calls: take another client.
     pub fn is_retired(&self) -> bool {
-        self.shared.is_retired() || self.alive.has_changed().is_err()
+        self.state.is_retired() || self.alive.has_changed().is_err()
     }
 
     /// Why it never got an answer, where that retired it: it was not let in, or nobody said anything.
     pub fn failure(&self) -> Option<Failure> {
-        self.shared.failure()
+        self.state.failure()
     }
 
     /// Whether a broker has answered a call of it.
     pub fn has_answered(&self) -> bool {
-        self.shared.has_answered()
+        self.state.has_answered()
     }
 
     pub fn retire(&self) {
-        self.shared.retire();
+        self.state.retire();
         // Fails only where it has ended already.
         let _ = self.commands.send(Command::Wake);
     }
 
     /// What librdkafka last said about a connection; it may be old.
     pub fn last_broker_error(&self) -> Option<BrokerError> {
-        self.shared.broker_error()
+        self.state.broker_error()
     }
 
     /// Resolves when the client's process has ended: from then on nothing leaves this machine's processes for any call made on it.
@@ -114,7 +116,7 @@ impl AdminClient {
         let answer = answer.await.map_err(|_| lost())??;
         take(answer).ok_or_else(|| {
             // It says something else than what it was asked: nothing it says is to be believed.
-            self.shared.fail(AdminError::ClientGone { call: name, how: "it answered something else".to_owned() });
+            self.state.fail(AdminError::ClientGone { call: name, how: "it answered something else".to_owned() });
             self.retire();
             AdminError::Kafka { call: name, code: KafkaCode::UNKNOWN, detail: "an answer to something else".to_owned() }
         })
