@@ -5,7 +5,6 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
-mod backoff;
 pub mod clock;
 pub mod config;
 pub mod context;

@@ -81,7 +81,7 @@ impl Act<'_> {
         // record that was closed since would not be undone. Read after the counts, of which each write names the version: whoever
         // has stopped and started since then has changed it.
         self.ctx.record_store.unchanged(record).await?;
-        self.ctx.process_state.note_switch(record, start, self.ctx.now().mono);
+        self.ctx.process_state.note_call(record, start, self.ctx.now().mono);
         let (at_once, answer) = match change {
             Ok(change) => (change.takes_effect_at_once(), change.carry_out().await),
             Err(cause) => (false, SendOutcome::NotApplied(cause)),
@@ -94,7 +94,7 @@ impl Act<'_> {
             SendOutcome::Answered { .. } => None,
             SendOutcome::NotApplied(cause) | SendOutcome::Ambiguous(cause) | SendOutcome::Unanswered { cause, .. } => Some(cause),
         };
-        self.ctx.process_state.note_switched(record, start, under_way, failure.clone());
+        self.ctx.process_state.note_call_answered(record, start, under_way, failure.clone());
         failure.map_or(Ok(()), Err)
     }
 

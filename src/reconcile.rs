@@ -10,7 +10,7 @@ use crate::perform::perform;
 use crate::report::{left_paused, report};
 use stream_pipeline_api::{Reason, StreamPipeline};
 use stream_pipeline_core::status::StatusInputs;
-use stream_pipeline_core::{Decision, Desired, Observation, Observed, PriorStatus, Report, Step, Timing, words};
+use stream_pipeline_core::{Decision, Desired, Observation, Observed, PriorStatus, RecordView, Report, Step, Timing, backoff, words};
 
 /// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
 /// are so many, and a pause between announcing one and sending it would be taken from its window.
@@ -79,11 +79,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             };
             let refusals = if guard { ctx.process_state.note_finalizer(&desired.object, false) } else { refusals };
             // What keeps the plan from being sent is told, and not tried again at once.
-            again = ctx.jitter(again.max(ctx.timing.recheck_waiting).max(backoff(
-                refusals,
-                ctx.timing.recheck_waiting,
-                ctx.timing.max_backoff,
-            )));
+            again = ctx.jitter(again.max(ctx.timing.recheck_waiting).max(after_refusals(refusals, &ctx.timing)));
             if let Some(cause) = undone {
                 tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
                 match &mut decision.report {
@@ -114,18 +110,18 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
 fn after_failures(failures: u32, reason: Option<Reason>, timing: &Timing) -> Duration {
     let by_value = reason.is_some_and(heals_by_a_value);
     let longest = if by_value { timing.max_backoff.min(VALUES) } else { timing.max_backoff };
-    backoff(failures, timing.recheck_waiting, longest)
+    backoff(timing.recheck_waiting / 5, failures, longest)
+}
+
+/// How long after what could not be done so often.
+pub fn after_refusals(refusals: u32, timing: &Timing) -> Duration {
+    backoff(timing.recheck_waiting / 5, refusals, timing.max_backoff)
 }
 
 /// Whether a Secret or a ConfigMap may heal it, which nobody watches: it is read again when used. Who is refused by brokers or a gateway
 /// with the same values as before is not asked again so soon: their clients see to that.
 fn heals_by_a_value(reason: Reason) -> bool {
     matches!(reason, Reason::SecretNotFound | Reason::TlsFailed | Reason::AuthenticationFailed)
-}
-
-/// Doubles from a fifth of the usual delay up to the cap.
-pub fn backoff(failures: u32, usual: Duration, cap: Duration) -> Duration {
-    (usual / 5).saturating_mul(2u32.saturating_pow(failures.min(16))).min(cap)
 }
 
 /// A line for each decision: at info where it is another than the last one of this object, times apart.
@@ -172,8 +168,7 @@ fn is_news(ctx: &Context, desired: &Desired, said: &str) -> bool {
 
 /// What is done although nothing is asked for: for a request that is gone, or for an object that is deleted.
 fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<String> {
-    let left = seen.superseded.as_ref().map(|left| &left.record);
-    let record = left.or(seen.record.get().and_then(Option::as_ref)).and_then(|look| look.object.metadata.name.as_deref()).unwrap_or("?");
+    let record = seen.subject().map_or("?", RecordView::name);
     let (what, why) = (desired.backend.named(), if desired.deleted.is_some() { "; this object is deleted" } else { "" });
     match step? {
         Step::Resume => Some(format!("{what} is started again, as record {record} owes it{why}")),

@@ -11,7 +11,7 @@ use stream_pipeline_core::{Cause, Now, RunStateCall};
 
 impl ProcessState {
     /// Notes that the pipeline of this record is stopped (`start: false`) or started, just before the call.
-    pub fn note_switch(&self, record: &OffsetResetRecord, start: bool, now: Instant) {
+    pub fn note_call(&self, record: &OffsetResetRecord, start: bool, now: Instant) {
         let mut inner = self.inner();
         let known = inner.calls.entry(record.uid().unwrap_or_default()).or_default();
         let switch = if start { &mut known.start } else { &mut known.stop };
@@ -21,7 +21,7 @@ impl ProcessState {
     }
 
     /// Notes how that call ended. `under_way`: it was not answered, and may land later.
-    pub fn note_switched(&self, record: &OffsetResetRecord, start: bool, under_way: bool, failed: Option<Cause>) {
+    pub fn note_call_answered(&self, record: &OffsetResetRecord, start: bool, under_way: bool, failed: Option<Cause>) {
         let mut inner = self.inner();
         let Some(known) = inner.calls.get_mut(&record.uid().unwrap_or_default()) else { return };
         if let Some(switch) = if start { known.start.as_mut() } else { known.stop.as_mut() } {

@@ -79,7 +79,7 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
         process_state.note_reached(&object(n), 1, false);
         process_state.note_finalizer(&object(n), false);
         process_state.note_refusal(&open(n));
-        process_state.note_switch(&open(n), false, start);
+        process_state.note_call(&open(n), false, start);
         process_state.look(open(n), start);
         process_state.note_reading(&object(n), LagSample { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
         assert!(process_state.look(closed(n), start).is_over());

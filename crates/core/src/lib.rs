@@ -3,6 +3,7 @@
 
 mod activity;
 mod backend;
+mod backoff;
 mod cause;
 pub mod decide;
 mod decision;
@@ -47,6 +48,7 @@ pub(crate) fn facts_of(backend: &Backend) -> PlatformFacts {
 
 pub use activity::{Activity, Quiet, RunState};
 pub use backend::{Backend, EnosPipeline, KafkaGroup};
+pub use backoff::backoff;
 pub use cause::Cause;
 pub use decision::{Decision, Kept, Report, RequestState, Step};
 pub use desired::{Desired, Identity};

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 
 use super::codes::REPEATED_REQUEST;
 use super::failure::{Failure, FailureKind};
-use crate::backoff::backoff;
 use crate::clock::mono;
+use stream_pipeline_core::backoff;
 
 /// Refreshed so long before its end, or at half of its life where that is later.
 const MARGIN: Duration = Duration::from_secs(600);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Action;
 
-use crate::{Cause, Now, Observed, RecordView, RunState, RunStateCall, Step, Timing, words};
+use crate::{Cause, Now, Observed, RecordView, RunState, RunStateCall, Step, Timing, backoff, words};
 use stream_pipeline_api::Reason;
 
 /// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
@@ -115,20 +115,19 @@ fn landing(record: &RecordView, timing: &Timing, now: Now) -> Option<Duration> {
 }
 
 /// How long until the next call: at once, then after growing delays, so that a call in transition is not made twice.
-fn due(switch: Option<&RunStateCall>, timing: &Timing, now: Now) -> Option<Duration> {
-    let switch = switch?;
+fn due(call: Option<&RunStateCall>, timing: &Timing, now: Now) -> Option<Duration> {
+    let call = call?;
     // What was accepted is under way; again only where nothing comes of it.
-    let first = if switch.accepted() { timing.recheck_waiting * 10 } else { timing.recheck_waiting * 2 };
-    let delay = first.saturating_mul(2u32.saturating_pow(switch.tries.saturating_sub(1).min(10)));
-    left(switch.last + delay.min(timing.max_backoff), now.mono)
+    let first = if call.accepted() { timing.recheck_waiting * 10 } else { timing.recheck_waiting * 2 };
+    left(call.last + backoff(first, call.tries.saturating_sub(1), timing.max_backoff), now.mono)
 }
 
 fn left(end: Instant, now: Instant) -> Option<Duration> {
     Some(end.saturating_duration_since(now)).filter(|left| !left.is_zero())
 }
 
-fn told(reason: Reason, what: &str, switch: Option<&RunStateCall>) -> Cause {
-    match switch.and_then(|s| s.failure.as_ref()) {
+fn told(reason: Reason, what: &str, call: Option<&RunStateCall>) -> Cause {
+    match call.and_then(|s| s.failure.as_ref()) {
         Some(failure) => Cause { message: format!("{what}; the last try: {}", failure.message), ..failure.clone() },
         None => Cause::new(reason, what),
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::admin::{Admin, AdminError, Failure};
 use super::client::{AdminClient, Processes};
 use super::security::Security;
-use crate::backoff::backoff;
+use stream_pipeline_core::backoff;
 
 /// A client that nobody asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
