@@ -21,7 +21,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
         sample_is_due: ctx.process_state.reading_is_due(&desired.object, now.mono),
         ..Observation::default()
     };
-    let mut looking = Looking { ctx, desired, prior, platform, now };
+    let mut looking = Looking { ctx, desired, platform, now };
     let mut elsewhere = false;
     loop {
         let next = looks(desired, prior, &seen, &ctx.timing, now);
@@ -45,7 +45,6 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
 struct Looking<'a> {
     ctx: &'a Context,
     desired: &'a Desired,
-    prior: &'a PriorStatus,
     platform: Platform,
     now: Now,
 }
@@ -122,7 +121,7 @@ impl Looking<'_> {
 
     /// The copies may not hold yet what was made along with this object.
     async fn older_pipeline_live(&self, identity: Option<&BackendIdentity>) -> Result<Option<OlderPipeline>, Cause> {
-        let (Some(identity), Some(created)) = (identity, self.desired.created.filter(|_| !self.prior.seen_before)) else { return Ok(None) };
+        let (Some(identity), Some(created)) = (identity, self.desired.created) else { return Ok(None) };
         if let Some(young) = OlderPipeline::may_come(created, self.now.wall) {
             return Ok(Some(young));
         }

@@ -168,7 +168,7 @@ pub struct Asking {
 pub fn pipeline(asking: &Asking) -> StreamPipeline {
     let Asking { name, pipeline: asked, fails_when_active } = asking;
     let uid = format!("{name}.{}", asked.uid);
-    let ago = if asked.age < SETTLED { asked.age.into() } else { 3600 - i64::from(asked.uid) };
+    let ago = if asked.age < SETTLED { asked.age.into() } else { 60 - i64::from(asked.uid) };
     let made = now().wall - SignedDuration::from_secs(ago);
     let mut object = json!({
         "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",

@@ -98,7 +98,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pipelines: 2,
         in_turn: true,
         young: true,
-        left: Left { crashes: 1, commits: 1, edits: RECREATE, ..NOTHING },
+        left: Left { crashes: 1, commits: 1, joins: 1, edits: RECREATE, ..NOTHING },
         ..ONE
     },
     Scenario {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Backend, Identity, PriorStatus};
 use stream_pipeline_api::{BackendIdentity, StreamPipeline};
@@ -18,6 +18,9 @@ pub enum OlderPipeline {
     /// So long one may still come that counts as older.
     MayCome(Duration),
 }
+
+/// A watch is behind by no more: what it has told is compared with the API server's lists every five minutes.
+const TOLD: SignedDuration = SignedDuration::from_mins(10);
 
 /// A creation time is a whole second, set a moment before the object can be seen.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -35,6 +38,11 @@ impl OlderPipeline {
             beside.clone().filter(|p| age(p) < own && is(p, place)).min_by_key(|p| age(p)).map(name)
         };
         oldest(Backend::is_known_at).map(OlderPipeline::Acts).or_else(|| oldest(not_looked_at).map(OlderPipeline::NotLookedAt))
+    }
+
+    /// Whether one made at this time is so young that a watch may not have told yet of what was made along with it.
+    pub fn is_young(created: Timestamp, now: Timestamp) -> bool {
+        now.duration_since(created) < TOLD
     }
 
     /// Whether another one may still come that counts as older than one made at this time.

@@ -8,8 +8,8 @@ use strum::EnumDiscriminants;
 
 use super::precedence::{self, Names};
 use crate::{
-    Activity, Desired, Now, Observation, Observed, PlanState, PriorStatus, ReadBackTime, RecordView, Request, RunState, SendOutcome,
-    Timing, TopicPartition, retry_asked,
+    Activity, Desired, Now, Observation, Observed, OlderPipeline, PlanState, PriorStatus, ReadBackTime, RecordView, Request, RunState,
+    SendOutcome, Timing, TopicPartition, retry_asked,
 };
 use stream_pipeline_api::{BackendIdentity, OffsetResetStatus, OnUnknownOutcome, Reason, RecordPhase, Stage, WhenActive};
 
@@ -36,7 +36,7 @@ pub enum Look {
     ActivityAlone,
     /// Which StreamPipeline of the namespace comes before this one, as far as the watch tells.
     OlderPipeline,
-    /// Live: the same, for an object that was not looked at before.
+    /// Live: the same, for an object that is young, or was not looked at before.
     OlderPipelineLive,
     /// StreamPipelines of other namespaces that have read the same group.
     Elsewhere,
@@ -192,8 +192,9 @@ impl Looking<'_> {
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
         let stops = activity.is_active() && request.when_active == WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
-            let unknown = !self.prior.seen_before && self.desired.created.is_some();
-            if first && unknown && !self.has(LookKind::OlderPipelineLive) {
+            // What was made along with this object the copies may not hold yet.
+            let young = |created| !self.prior.seen_before || OlderPipeline::is_young(created, self.now.wall);
+            if first && self.desired.created.is_some_and(young) && !self.has(LookKind::OlderPipelineLive) {
                 return vec![Look::OlderPipelineLive];
             }
             // What may come before could not be told.
