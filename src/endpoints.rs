@@ -208,5 +208,4 @@ fn special(ip: IpAddr) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-#[path = "endpoints_tests.rs"]
 mod tests;

@@ -5,13 +5,17 @@
 mod condition_type;
 pub mod lenient;
 mod offset_reset_record;
+mod offset_reset_record_status;
 mod reason;
+mod recorded_plan;
 mod stream_pipeline;
 mod stream_pipeline_status;
 
 pub use condition_type::ConditionType;
 pub use offset_reset_record::*;
+pub use offset_reset_record_status::*;
 pub use reason::{Reason, Stage};
+pub use recorded_plan::*;
 pub use stream_pipeline::*;
 pub use stream_pipeline_status::*;
 

@@ -1,6 +1,7 @@
 //! A failed call as a person needs it: what failed, what the platform said, what to check. One place for every message.
 
 use super::codes::{self, Done};
+use super::operation::Operation;
 use super::{Failure, FailureKind};
 use crate::endpoints::API_SERVER;
 use stream_pipeline_api::{EnosBackend, Reason};
@@ -10,19 +11,21 @@ use stream_pipeline_core::{Cause, words};
 pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Cause {
     let said = words::cut(failure.text.trim_end_matches(['.', ' ']), 200);
     let said = if said.is_empty() { said } else { format!(": {said}") };
-    let named = operation(failure.call);
+    let named = failure.call.name();
     // A successful status beside an answer that is none says nothing by itself.
     let row = failure.code.map_or_else(|| failure.http.filter(|http| *http >= 400).and_then(codes::of_status), codes::find);
     let (reason, text) = match (failure.kind, row) {
         // What it means for the request is said by whoever holds it; a reset is never just tried again.
-        (_, Some(row)) if row.done == Done::Unknown && failure.call == "reset" => (row.reason, format!("{named} was answered{}", said)),
+        (_, Some(row)) if row.done == Done::Unknown && failure.call == Operation::Reset => {
+            (row.reason, format!("{named} was answered{}", said))
+        }
         (_, Some(row)) if row.done == Done::Unknown => (row.reason, format!("{named} was answered{}. {}", said, row.help)),
         (_, Some(row)) => (row.reason, format!("{named} was refused{}. {}", said, row.help)),
         (_, None) if failure.code.is_some() => (
             Reason::PlatformError,
             format!("{named} was answered with a code that is not documented{said}. Ask EnOS support what it means"),
         ),
-        (kind, None) => by_kind(kind, &named, &said, failure, spec),
+        (kind, None) => by_kind(kind, named, &said, failure, spec),
     };
     let text = match failure.clock_gap.filter(|gap| gap.abs() > 60) {
         Some(gap) => format!("{text} The gateway's clock is {gap} s ahead of the operator's"),
@@ -49,23 +52,6 @@ pub fn ambiguous(name: &str, organization: &str, ids: &[impl AsRef<str>]) -> Cau
         words::some_of(ids)
     );
     Cause::new(Reason::PipelineNameAmbiguous, text)
-}
-
-/// The manual's name of a call.
-fn operation(call: &str) -> String {
-    let known = match call {
-        "list" => "List Pipelines",
-        "details" => "Get Pipeline Details",
-        "offset-lag" => "Get Pipeline Offset and Lag",
-        "reset" => "Reset Pipeline Offset",
-        "start" => "Start Pipeline",
-        "pause" => "Pause Pipeline",
-        "stop" => "Stop Pipeline",
-        "token/get" => "the token service (get)",
-        "token/refresh" => "the token service (refresh)",
-        other => other,
-    };
-    known.to_owned()
 }
 
 fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: &EnosBackend) -> (Reason, String) {
@@ -146,8 +132,11 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
         ),
         K::Platform | K::Http | K::Interrupted => {
             let status = failure.http.map(|h| format!(" (HTTP {h})")).unwrap_or_default();
-            let next =
-                if failure.call == "reset" { "" } else { ". It is tried again; if it stays, look at the gateway or ask EnOS support" };
+            let next = if failure.call == Operation::Reset {
+                ""
+            } else {
+                ". It is tried again; if it stays, look at the gateway or ask EnOS support"
+            };
             (Reason::PlatformError, format!("{named} failed{status}{said}{next}"))
         }
     }
@@ -161,22 +150,21 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         "endpoint": "https://gw", "orgID": "o1", "pipelineID": "id", "credentialsSecretRef": { "name": "app" }
     }))
     .unwrap();
-    let failed = |call: &'static str, kind: FailureKind, text: &str| Failure::new(call, kind, Effect::NotSent, text);
+    let failed = |call: Operation, kind: FailureKind, text: &str| Failure::new(call, kind, Effect::NotSent, text);
     let mut all = Vec::new();
     for row in &codes::CODES {
         let http = row.source == codes::Source::Http;
         let call = match row.source {
-            codes::Source::Token => "token/get",
+            codes::Source::Token => Operation::GetToken,
             codes::Source::Streaming => match row.number {
-                61100 | 61121 | 61128 | 61165 => "start",
-                61122 => "stop",
-                61152 => "pause",
-                61108 | 61168 => "reset",
-                _ => "list",
+                61100 | 61121 | 61128 | 61165 => Operation::Start,
+                61122 | 61152 => Operation::Pause,
+                61108 | 61168 => Operation::Reset,
+                _ => Operation::List,
             },
-            _ => "list",
+            _ => Operation::List,
         };
-        if call == "reset" && row.done == Done::Unknown {
+        if call == Operation::Reset && row.done == Done::Unknown {
             // Held, and told by whoever holds it.
             continue;
         }
@@ -208,14 +196,14 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         (FailureKind::Redirected, ""),
     ] {
         let named = kind.as_str();
-        all.push((format!("EnOS: {named}"), cause(&failed("list", kind, text), &spec, false)));
+        all.push((format!("EnOS: {named}"), cause(&failed(Operation::List, kind, text), &spec, false)));
     }
     all
 }
 
 /// What a call that was answered with this documented code is told as.
 #[cfg(test)]
-pub(crate) fn said(call: &'static str, number: i32) -> Cause {
+pub(crate) fn said(call: Operation, number: i32) -> Cause {
     let text = codes::find(number.into()).unwrap().text;
     let failure =
         Failure { code: Some(i64::from(number)), ..Failure::new(call, FailureKind::Platform, super::failure::Effect::Refused, text) };

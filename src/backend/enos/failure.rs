@@ -1,5 +1,6 @@
 //! How a call failed, and what is certain about its effect. No secret, key, token or signature is ever in it.
 
+use super::operation::Operation;
 use std::fmt;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Failure {
     /// "reset", "list", "token/get"...: the call that failed, which may be one that was needed first.
-    pub call: &'static str,
+    pub call: Operation,
     pub kind: FailureKind,
     pub effect: Effect,
     /// The platform's own code.
@@ -36,12 +37,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(call: &'static str, kind: FailureKind, effect: Effect, text: impl Into<String>) -> Self {
+    pub(super) fn new(call: Operation, kind: FailureKind, effect: Effect, text: impl Into<String>) -> Self {
         Self { call, kind, effect, code: None, http: None, text: text.into(), retry_after: None, clock_gap: None }
     }
 
     /// Before anything was sent.
-    pub(super) fn unsent(call: &'static str, kind: FailureKind, text: impl Into<String>) -> Self {
+    pub(super) fn unsent(call: Operation, kind: FailureKind, text: impl Into<String>) -> Self {
         Self::new(call, kind, Effect::NotSent, text)
     }
 

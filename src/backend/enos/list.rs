@@ -3,6 +3,7 @@
 //! A poll runs in a task of its own: a caller who goes away ends nothing. A caller joins a poll only if its first request began after
 //! what the caller asks for, so nobody is told a status older than their question.
 
+use super::operation::Operation;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -86,7 +87,7 @@ impl Polls {
                 None => {
                     self.forget(org, &running);
                     if joined {
-                        return Err(Failure::new("list", FailureKind::Interrupted, Effect::Unknown, ""));
+                        return Err(Failure::new(Operation::List, FailureKind::Interrupted, Effect::Unknown, ""));
                     }
                 }
             }
@@ -113,8 +114,14 @@ impl Polls {
                 of_org.running = Some(running.clone());
                 let (polls, org, reading) = (Arc::clone(self), org.to_owned(), read(began));
                 tokio::spawn(async move {
-                    let late =
-                        |_| Err(Failure::new("list", FailureKind::Timeout, Effect::Unknown, format!("not read within {POLL_DEADLINE:?}")));
+                    let late = |_| {
+                        Err(Failure::new(
+                            Operation::List,
+                            FailureKind::Timeout,
+                            Effect::Unknown,
+                            format!("not read within {POLL_DEADLINE:?}"),
+                        ))
+                    };
                     let outcome = tokio::time::timeout(POLL_DEADLINE, reading).await.unwrap_or_else(late).map(Arc::new);
                     let mut orgs = polls.orgs.lock();
                     let of_org = orgs.entry(org).or_default();
@@ -154,7 +161,7 @@ where
         for number in 1.. {
             if number > MAX_PAGES {
                 let text = format!("the list does not end within {MAX_PAGES} pages of {PAGE_SIZE}");
-                return Err(Failure::new("list", FailureKind::TooManyPages, Effect::Unknown, text));
+                return Err(Failure::new(Operation::List, FailureKind::TooManyPages, Effect::Unknown, text));
             }
             let page = fetch(number).await?;
             let known = seen.len();

@@ -11,6 +11,7 @@ mod failure;
 mod judge;
 mod limits;
 mod list;
+mod operation;
 mod parts;
 mod platform;
 mod pool;
@@ -28,6 +29,8 @@ pub(crate) use client::{EnosClient, Settings, StartBody};
 pub(crate) use credentials::Credentials;
 pub use facts::facts;
 pub(crate) use failure::{Failure, FailureKind};
+#[cfg(test)]
+pub(crate) use operation::Operation;
 pub use platform::EnosPlatform;
 pub(crate) use wire::answers::RunStatus;
 

@@ -199,5 +199,4 @@ impl Stamps {
 }
 
 #[cfg(test)]
-#[path = "token_tests.rs"]
 mod tests;

@@ -134,3 +134,7 @@ fn rate_milli(first: &ListedOffset, log: &LogBounds, now: i64) -> i64 {
     let since = if whole { RATE_WINDOW_MS } else { now.saturating_sub(first.timestamp).clamp(1_000, RATE_WINDOW_MS) };
     records.saturating_mul(1_000_000).checked_div(since).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // On numbers of its own.
+mod tests;

@@ -12,8 +12,6 @@ mod failure;
 mod librdkafka;
 mod log;
 mod login;
-#[cfg(test)]
-mod lookups_tests;
 mod oauth;
 pub mod pool;
 pub mod process;

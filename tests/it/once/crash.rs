@@ -1,13 +1,17 @@
 //! O10, O15: the operator is killed while a proxy stops one of its calls.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use stream_pipeline_api::{RecordPhase, Stage};
+use testbed::eventually;
 use testbed::trap::Side;
 
 use crate::support::calls::{closes_record, creates_record, is_commit};
 use crate::support::proxied::ProxiedWorld;
 use crate::support::requests::ask;
 use crate::support::status::reset;
+use crate::support::world::LIMIT;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o10_killed_after_the_record_nothing_was_sent_and_nothing_is() {
@@ -62,6 +66,10 @@ async fn o10_killed_before_the_close_is_verified_by_looking() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_calls_of_one_reset_are_few_and_counted() {
     let proxied = ProxiedWorld::new("calls").await;
+    let made = Instant::now();
+    // An object made a moment ago waits for an older one that may still come, which is told by a status of its own.
+    let settled = || if made.elapsed() > Duration::from_secs(3) { Ok(()) } else { Err("it is new".to_owned()) };
+    eventually("the object to be older than two seconds", LIMIT, async || settled()).await;
     let before = proxied.traps.seen().len();
     proxied.ask().await;
     proxied.verified().await;

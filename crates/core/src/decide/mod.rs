@@ -15,8 +15,6 @@ mod outdated;
 pub mod precedence;
 mod read_back;
 mod run_state;
-#[cfg(test)]
-mod run_state_tests;
 mod situation;
 mod superseded;
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub(crate) mod fixtures;
 mod numbers;
 mod once;
 mod outdated;
+mod pausing;
 mod records;
 mod requests;
 mod run_state;

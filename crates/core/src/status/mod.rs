@@ -3,8 +3,6 @@
 mod conditions;
 mod inputs;
 #[cfg(test)]
-mod lag_tests;
-#[cfg(test)]
 mod tests;
 
 pub use inputs::StatusInputs;

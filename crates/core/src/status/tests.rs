@@ -1,5 +1,7 @@
 //! What the status says, and of which generation: the real `decide` on made-up observations, told by the real report.
 
+mod lag;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;

@@ -1,5 +1,6 @@
 //! One call from its admission to its judged answer: a place in flight, token, turn, signature, exchange, judgement.
 
+use crate::backend::enos::operation::Operation;
 use reqwest::Method;
 use serde_json::json;
 
@@ -61,7 +62,7 @@ impl Inner {
         }
     }
 
-    fn judged(&self, name: &'static str, answer: HttpResponse, secrets: &[&str]) -> Result<Envelope, Failure> {
+    fn judged(&self, name: Operation, answer: HttpResponse, secrets: &[&str]) -> Result<Envelope, Failure> {
         self.limits.on_response(answer.http, answer.retry_after, mono());
         // Without a JSON object the status says all there is; of a success it says nothing.
         let (envelope, not_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), true), |e| (e, false));
@@ -82,7 +83,7 @@ impl Inner {
         Failure { http: Some(answer.http), retry_after: answer.retry_after, clock_gap, text: self.clean(&said, secrets), ..failure }
     }
 
-    fn broken(&self, call: &'static str, broken: ExchangeError, secrets: &[&str]) -> Failure {
+    fn broken(&self, call: Operation, broken: ExchangeError, secrets: &[&str]) -> Failure {
         let effect = if broken.handed_over { Effect::Unknown } else { Effect::NotSent };
         Failure { http: broken.http, ..Failure::new(call, broken.kind, effect, self.clean(&broken.text, secrets)) }
     }
@@ -97,7 +98,7 @@ impl Inner {
         let (number, size) = (number.to_string(), PAGE_SIZE.to_string());
         let query = [("orgId", org), ("pageSize", &size), ("pageNo", &number), ("isSystem", "false"), ("ifReleased", "true")];
         let call = Call {
-            name: "list",
+            name: Operation::List,
             method: Method::GET,
             path: &PIPELINES,
             query: &query,
@@ -108,13 +109,13 @@ impl Inner {
             optional: false,
         };
         let envelope = self.call(call).await?;
-        answers::page(&envelope).map_err(|e| undecodable("list", &e))
+        answers::page(&envelope).map_err(|e| undecodable(Operation::List, &e))
     }
 }
 
 impl TokenService for Inner {
     async fn ask(&self, refresh: Option<&str>) -> Result<Token, Failure> {
-        let (name, action) = if refresh.is_some() { ("token/refresh", "refresh") } else { ("token/get", "get") };
+        let (name, action) = if refresh.is_some() { (Operation::RefreshToken, "refresh") } else { (Operation::GetToken, "get") };
         let asked = mono();
         let until = asked + self.call_deadline;
         let _turn = self.limits.acquire(CallClass::Token, until).await.map_err(|why| not_admitted(name, CallClass::Token, why))?;
@@ -156,7 +157,7 @@ impl TokenService for Inner {
     }
 }
 
-fn not_admitted(call: &'static str, class: CallClass, why: NotAdmitted) -> Failure {
+fn not_admitted(call: Operation, class: CallClass, why: NotAdmitted) -> Failure {
     match why {
         NotAdmitted::Paused(left) => Failure {
             retry_after: Some(left),

@@ -5,6 +5,7 @@
 
 mod call;
 
+use super::operation::Operation;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,7 +94,7 @@ struct Inner {
 
 /// A business call, before it is signed.
 struct Call<'a> {
-    name: &'static str,
+    name: Operation,
     method: Method,
     path: &'a [&'a str],
     query: &'a [(&'a str, &'a str)],
@@ -109,7 +110,7 @@ struct Call<'a> {
 
 /// A change, below its pipeline.
 struct Change<'a> {
-    name: &'static str,
+    name: Operation,
     below: &'a [&'a str],
     action: Option<&'a str>,
     body: Option<&'a [u8]>,
@@ -126,11 +127,11 @@ impl EnosClient {
     pub fn sharing(settings: Settings, limits: impl FnOnce(&str) -> Arc<EndpointLimits>) -> Result<Self, Failure> {
         let Settings { endpoint, credentials, ca_pem, policy, connect_deadline, call_deadline, clock, transport } = settings;
         if credentials.is_empty() {
-            return Err(Failure::unsent("connect", FailureKind::BadCredentials, "the access key or the secret key is empty"));
+            return Err(Failure::unsent(Operation::Connect, FailureKind::BadCredentials, "the access key or the secret key is empty"));
         }
         let ca_pem = ca_pem.as_deref();
         let config = HttpConfig { endpoint: &endpoint, ca_pem, policy, connect_deadline, call_deadline, transport };
-        let http = HttpClient::new(config).map_err(|(kind, text)| Failure::unsent("connect", kind, cut(&text, MAX_TEXT)))?;
+        let http = HttpClient::new(config).map_err(|(kind, text)| Failure::unsent(Operation::Connect, kind, cut(&text, MAX_TEXT)))?;
         let limits = ClientLimits::new(limits(&http.authority()));
         let inner = Inner { http, credentials, limits, tokens: Tokens::default(), stamps: Stamps::default(), call_deadline, clock };
         Ok(Self { inner: Arc::new(inner), polls: Arc::default() })
@@ -138,7 +139,7 @@ impl EnosClient {
 
     /// The organization's released pipelines, read at or after `since`, in one poll for all who ask.
     pub async fn pipelines(&self, org: &str, since: Instant) -> Result<Arc<Pipelines>, Failure> {
-        check("list", org)?;
+        check(Operation::List, org)?;
         let read = |began: Began| {
             let (inner, org) = (Arc::clone(&self.inner), org.to_owned());
             async move { read_all(&began, |number| inner.page(&org, number, &began)).await }
@@ -149,46 +150,41 @@ impl EnosClient {
     /// `released`: the released side of a pipeline, or the one in design.
     pub async fn details(&self, org: &str, id: &str, released: bool) -> Result<Details, Failure> {
         let query = [("orgId", org), ("ifReleased", if released { "true" } else { "false" })];
-        let envelope = self.read("details", org, id, &[], &query).await?;
-        let details = answers::details(&envelope).map_err(|e| undecodable("details", &e))?;
+        let envelope = self.read(Operation::Details, org, id, &[], &query).await?;
+        let details = answers::details(&envelope).map_err(|e| undecodable(Operation::Details, &e))?;
         if !details.id.is_empty() && details.id != id {
-            return Err(undecodable("details", &Undecodable::Shape("the answer is about another pipeline".to_owned())));
+            return Err(undecodable(Operation::Details, &Undecodable::Shape("the answer is about another pipeline".to_owned())));
         }
         Ok(details)
     }
 
     /// The newest point, None where the platform has none. Documented for running pipelines only.
     pub async fn offset_lag(&self, org: &str, id: &str) -> Result<Option<LagPoint>, Failure> {
-        let envelope = self.read("offset-lag", org, id, &["offset-lag"], &[("orgId", org)]).await?;
-        answers::lag(&envelope, id).map_err(|e| undecodable("offset-lag", &e))
+        let envelope = self.read(Operation::OffsetLag, org, id, &["offset-lag"], &[("orgId", org)]).await?;
+        answers::lag(&envelope, id).map_err(|e| undecodable(Operation::OffsetLag, &e))
     }
 
     /// Resets the position, if it can be sent by `not_after`. Allowed by the platform while paused or stopped.
     pub async fn reset(&self, org: &str, id: &str, not_after: Instant) -> Result<(), Failure> {
-        self.change(org, id, Change { name: "reset", below: &["offset"], action: None, body: None, not_after }).await
+        self.change(org, id, Change { name: Operation::Reset, below: &["offset"], action: None, body: None, not_after }).await
     }
 
     /// Starts it, if that can be sent by `not_after`. Only one at a time may start in an organization (61121).
     pub async fn start(&self, org: &str, id: &str, body: &StartBody, not_after: Instant) -> Result<(), Failure> {
-        let body = serde_json::to_vec(body).map_err(|e| Failure::unsent("start", FailureKind::BadArgument, e.to_string()))?;
-        self.change(org, id, Change { name: "start", below: &[], action: Some("start"), body: Some(&body), not_after }).await
+        let body = serde_json::to_vec(body).map_err(|e| Failure::unsent(Operation::Start, FailureKind::BadArgument, e.to_string()))?;
+        self.change(org, id, Change { name: Operation::Start, below: &[], action: Some("start"), body: Some(&body), not_after }).await
     }
 
     /// Pauses it, if that can be sent by `not_after`.
     pub async fn pause(&self, org: &str, id: &str, not_after: Instant) -> Result<(), Failure> {
-        self.change(org, id, Change { name: "pause", below: &[], action: Some("pause"), body: None, not_after }).await
+        self.change(org, id, Change { name: Operation::Pause, below: &[], action: Some("pause"), body: None, not_after }).await
     }
 
-    /// Stops it, if that can be sent by `not_after`.
-    pub async fn stop(&self, org: &str, id: &str, not_after: Instant) -> Result<(), Failure> {
-        self.change(org, id, Change { name: "stop", below: &[], action: Some("stop"), body: None, not_after }).await
-    }
-
-    async fn read(&self, name: &'static str, org: &str, id: &str, below: &[&str], query: &[(&str, &str)]) -> Result<Envelope, Failure> {
+    async fn read(&self, name: Operation, org: &str, id: &str, below: &[&str], query: &[(&str, &str)]) -> Result<Envelope, Failure> {
         check(name, org)?;
         check(name, id)?;
         let path = [&PIPELINE, &[id][..], below].concat();
-        let optional = name == "offset-lag";
+        let optional = name == Operation::OffsetLag;
         let call =
             Call { name, method: Method::GET, path: &path, query, body: None, limit: MAX_BODY, not_after: None, began: None, optional };
         self.inner.call(call).await
@@ -214,13 +210,13 @@ impl fmt::Debug for EnosClient {
 }
 
 /// An id as it goes into a query or a path. `null` names no pipeline: the platform takes it for "create one".
-fn check(call: &'static str, id: &str) -> Result<(), Failure> {
+fn check(call: Operation, id: &str) -> Result<(), Failure> {
     let odd = id.is_empty() || id.len() > MAX_ID || matches!(id, "." | ".." | "null") || id.chars().any(|c| c.is_control() || c == ' ');
     let text = "the organization or pipeline id cannot be one";
     if odd { Err(Failure::unsent(call, FailureKind::BadArgument, text)) } else { Ok(()) }
 }
 
 /// For reads only: a change's answer is not looked into.
-fn undecodable(call: &'static str, error: &Undecodable) -> Failure {
+fn undecodable(call: Operation, error: &Undecodable) -> Failure {
     Failure::new(call, FailureKind::BadAnswer, Effect::Unknown, cut(&error.to_string(), MAX_TEXT))
 }

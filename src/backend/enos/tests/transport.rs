@@ -1,5 +1,6 @@
 //! What can break on the way, and what is then certain about a reset.
 
+use crate::backend::enos::operation::Operation;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +27,7 @@ async fn met(answer: impl Fn() -> Do + Send + Sync + 'static) -> (FailureKind, E
 async fn a_connection_that_is_refused_is_not_sent() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let failure = reset(&EnosClient::new(settings(&format!("http://{free}"))).unwrap()).await;
-    assert_eq!((failure.call, failure.kind, failure.effect), ("token/get", FailureKind::Connect, Effect::NotSent));
+    assert_eq!((failure.call, failure.kind, failure.effect), (Operation::GetToken, FailureKind::Connect, Effect::NotSent));
     assert!(failure.text.contains("refused"), "{failure}");
 }
 
@@ -44,7 +45,7 @@ async fn a_reset_that_finds_no_connection_is_not_sent() {
         first.write_all(&http(200, "", &token)).unwrap();
     });
     let failure = reset(&EnosClient::new(settings(&format!("http://{address}"))).unwrap()).await;
-    assert_eq!((failure.call, failure.kind, failure.effect), ("reset", FailureKind::Connect, Effect::NotSent));
+    assert_eq!((failure.call, failure.kind, failure.effect), (Operation::Reset, FailureKind::Connect, Effect::NotSent));
 }
 
 #[tokio::test]
@@ -87,7 +88,7 @@ async fn a_connection_closed_before_the_request_is_read_is_unknown() {
         drop(listener.accept().unwrap());
     });
     let failure = reset(&EnosClient::new(settings(&format!("http://{address}"))).unwrap()).await;
-    assert_eq!((failure.call, failure.kind, failure.effect), ("reset", FailureKind::ConnectionLost, Effect::Unknown));
+    assert_eq!((failure.call, failure.kind, failure.effect), (Operation::Reset, FailureKind::ConnectionLost, Effect::Unknown));
 }
 
 #[tokio::test]
@@ -253,7 +254,7 @@ async fn the_time_is_looked_at_after_the_handshake() {
         let settings = tls_settings(port, &certificate);
         let client = EnosClient::new(Settings { connect_deadline: ms(connect), call_deadline: ms(call), ..settings }).unwrap();
         let failure = client.reset(ORG, ID, Instant::now() + ms(window)).await.unwrap_err();
-        assert_eq!((failure.call, failure.kind, failure.effect), ("reset", kind, Effect::NotSent), "{failure}");
+        assert_eq!((failure.call, failure.kind, failure.effect), (Operation::Reset, kind, Effect::NotSent), "{failure}");
         tokio::time::sleep(ms(later)).await;
         assert_eq!(requests.load(Ordering::SeqCst), 1);
     }

@@ -281,3 +281,6 @@ async fn resolve(host: &str, port: u16) -> Option<Vec<std::net::SocketAddr>> {
     let found = tokio::net::lookup_host((host, port)).await.ok()?;
     Some(found.take(MAX_ADDRESSES).collect::<Vec<_>>()).filter(|found| !found.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,6 @@
 
 mod connection;
 mod driver;
-#[cfg(test)]
-mod driver_tests;
 mod memory_watch;
 mod pending;
 mod port;

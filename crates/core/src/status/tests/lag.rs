@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{StatusInputs, status_of};
+use crate::status::{StatusInputs, status_of};
 use crate::{Cause, Commit, Committed, Desired, LogBounds, Observation, Observed, Report, RequestState, TopicPartition};
 use stream_pipeline_api::{Lag, LagSample, Reason, Stage, StreamPipeline};
 

@@ -1,5 +1,6 @@
 //! When a token is used, refreshed and asked for again.
 
+use crate::backend::enos::operation::Operation;
 use std::sync::Mutex as Plain;
 
 use super::*;
@@ -32,10 +33,10 @@ impl TokenService for Script {
                 Ok(Token::new(value.into(), Some(7200), Instant::now() - Duration::from_secs((7200 + life) as u64)))
             }
             Ok((value, life)) => Ok(Token::new(value.into(), Some(life), Instant::now())),
-            Err(0) => Err(Failure::new("token/get", FailureKind::Timeout, Effect::Unknown, "")),
+            Err(0) => Err(Failure::new(Operation::GetToken, FailureKind::Timeout, Effect::Unknown, "")),
             Err(code) => {
                 let kind = if code == 1003 { FailureKind::Unauthorized } else { FailureKind::Platform };
-                Err(Failure { code: Some(code), ..Failure::new("token/get", kind, Effect::Refused, "") })
+                Err(Failure { code: Some(code), ..Failure::new(Operation::GetToken, kind, Effect::Refused, "") })
             }
         }
     }
@@ -115,7 +116,7 @@ async fn a_repeated_encryption_is_asked_once_more() {
 
 #[tokio::test]
 async fn refused_credentials_are_asked_for_ever_less_often() {
-    let failure = Failure { code: Some(1003), ..Failure::new("token/get", FailureKind::Unauthorized, Effect::Refused, "") };
+    let failure = Failure { code: Some(1003), ..Failure::new(Operation::GetToken, FailureKind::Unauthorized, Effect::Refused, "") };
     let mut now = Instant::now();
     let mut state = State::default();
     for (before, penalty) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::decide;
-use super::tests::fixtures::timing;
+use super::fixtures::timing;
+use crate::decide::decide;
 use crate::{
     Activity, Cause, Decision, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Report, RunState, RunStateCalls,
     Step,

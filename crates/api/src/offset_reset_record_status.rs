@@ -1,0 +1,95 @@
+//! What became of a record.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::stream_pipeline_status::time_schema;
+use super::{LagSample, Reason};
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OffsetResetRecordStatus {
+    pub phase: RecordPhase,
+    /// The attempt this phase closes.
+    pub attempt: i32,
+    pub reason: Reason,
+    pub message: String,
+    /// The platform's code, where it answered with one (docs/codes.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    #[schemars(schema_with = "time_schema")]
+    pub completed_at: Timestamp,
+    /// What was seen when it was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+    /// Where the pipeline read after the next start, where the platform says so only then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<LagSample>,
+    /// When the pipeline that the operator had stopped was seen running again, or was left to whoever changed it meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time_schema")]
+    pub brought_back_at: Option<Timestamp>,
+    /// Stands for what was announced: the plan's table, topic ids and call. Nothing else is ever sent from this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub plan_digest: Option<String>,
+    /// Partitions the broker refused, the first hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub failures: Vec<PartitionFailure>,
+}
+
+impl OffsetResetRecordStatus {
+    /// Closed in this phase, with nothing else to say.
+    pub fn new(phase: RecordPhase, reason: Reason, completed_at: Timestamp) -> Self {
+        Self {
+            phase,
+            attempt: 0,
+            reason,
+            message: String::new(),
+            code: None,
+            completed_at,
+            verification: None,
+            reading: None,
+            brought_back_at: None,
+            plan_digest: None,
+            failures: Vec::new(),
+        }
+    }
+}
+
+/// Phases of a closed record. A record without a status and with a plan is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+pub enum RecordPhase {
+    /// A dry run: nothing is ever sent from it.
+    Planned,
+    Verified,
+    /// Accepted by a platform that cannot be read back before the pipeline's next start.
+    Sent,
+    Held,
+    Abandoned,
+    /// A word that this version does not know: closed, and left as it is.
+    #[serde(other)]
+    #[schemars(skip)]
+    OfAnotherVersion,
+}
+
+/// How many partitions stood where at the last look.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    pub at_target: i64,
+    pub as_before: i64,
+    pub elsewhere: i64,
+}
+
+/// A partition the broker refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PartitionFailure {
+    pub topic: String,
+    pub partition: i32,
+    /// Kafka's error code.
+    pub code: i32,
+}
