@@ -1,14 +1,14 @@
 //! What records and their labels are called.
 
-use super::{Identity, Request};
+use super::{Backend, Identity, Request};
 use stream_pipeline_api::{BackendIdentity, OffsetResetRecord};
 
 /// The record's name: the pipeline's, and a hash of everything the request is once per. Not of the cluster, or the pipeline on
 /// a platform: another one may answer tomorrow, or another process, and the request is the same.
-pub fn record_name(object: &Identity, backend: &BackendIdentity, request: &Request) -> String {
+pub fn record_name(object: &Identity, backend: &Backend, request: &Request) -> String {
     let lasting = match backend {
-        BackendIdentity::Kafka { consumer_group, .. } => ["kafka", consumer_group],
-        BackendIdentity::Enos { org_id, .. } => ["enos", org_id],
+        Backend::Kafka(kafka) => ["kafka", kafka.group.as_str()],
+        Backend::Enos(enos) => ["enos", enos.spec.org_id.as_str()],
     };
     named(object, lasting, request)
 }
@@ -58,7 +58,6 @@ mod tests {
     #[test]
     fn b7_of_two_dry_runs_that_mean_the_same_there_is_one_record() {
         let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
-        let place: BackendIdentity = serde_json::from_value(json!({ "clusterID": "c", "consumerGroup": "g" })).unwrap();
         let name = |reset: serde_json::Value| {
             let pipeline = json!({
                 "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p", "namespace": "n" },
@@ -66,7 +65,7 @@ mod tests {
             });
             let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
             let desired = Desired::of(&pipeline, crate::facts_of, Timestamp::UNIX_EPOCH).unwrap();
-            record_name(&object, &place, desired.asked().unwrap())
+            record_name(&object, &desired.backend, desired.asked().unwrap())
         };
         let bare = json!({ "id": "r1", "to": { "shiftBy": -1 }, "topics": [{ "name": "t", "partitions": [0, 1] }, { "name": "u" }], "dryRun": true });
         let same = json!({
@@ -88,25 +87,26 @@ mod tests {
     #[test]
     fn a8_a_request_has_one_record_whatever_answers_for_its_place() {
         let object = Identity { namespace: "n".to_owned(), name: "p".to_owned(), uid: "u".to_owned() };
-        let name = |spec: serde_json::Value, place: serde_json::Value| {
+        let name = |spec: serde_json::Value, status: serde_json::Value| {
             let pipeline = json!({
-                "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p", "namespace": "n" }, "spec": spec
+                "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": { "name": "p", "namespace": "n", "uid": "u" },
+                "spec": spec, "status": status,
             });
             let pipeline: StreamPipeline = serde_json::from_value(pipeline).unwrap();
             let desired = Desired::of(&pipeline, crate::facts_of, Timestamp::UNIX_EPOCH).unwrap();
-            record_name(&object, &serde_json::from_value(place).unwrap(), desired.asked().unwrap())
+            record_name(&object, &desired.backend, desired.asked().unwrap())
         };
-        let kafka = json!({
-            "kafka": { "bootstrapServers": ["b:9092"], "consumerGroup": "g" }, "offsetReset": { "id": "r1", "to": { "position": "Earliest" } }
-        });
-        let group = |cluster: &str, group: &str| name(kafka.clone(), json!({ "clusterID": cluster, "consumerGroup": group }));
+        let group = |cluster: &str, group: &str| {
+            let kafka = json!({ "bootstrapServers": ["b:9092"], "consumerGroup": group });
+            let spec = json!({ "kafka": kafka, "offsetReset": { "id": "r1", "to": { "position": "Earliest" } } });
+            name(spec, json!({ "observedUID": "u", "clusterID": cluster }))
+        };
         assert_eq!(group("one", "g"), group("another", "g"));
         assert_ne!(group("one", "g"), group("one", "h"));
-        let enos = json!({
-            "enos": { "endpoint": "https://e", "orgID": "o1", "pipelineName": "p", "credentialsSecretRef": { "name": "s" } },
-            "offsetReset": { "id": "r1" }
-        });
-        let pipeline = |org: &str, id: &str| name(enos.clone(), json!({ "orgID": org, "pipelineID": id }));
+        let pipeline = |org: &str, id: &str| {
+            let enos = json!({ "endpoint": "https://e", "orgID": org, "pipelineName": "p", "credentialsSecretRef": { "name": "s" } });
+            name(json!({ "enos": enos, "offsetReset": { "id": "r1" } }), json!({ "observedUID": "u", "pipelineID": id }))
+        };
         assert_eq!(pipeline("o1", "one"), pipeline("o1", "another"));
         assert_ne!(pipeline("o1", "one"), pipeline("o2", "one"));
     }

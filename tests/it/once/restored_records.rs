@@ -24,7 +24,7 @@ async fn restore(world: &World, pipeline: &StreamPipeline, cluster_id: &str, uid
     let consumer_group = pipeline.spec.kafka.as_ref().expect("a group").consumer_group.clone();
     let backend = BackendIdentity::Kafka { cluster_id: cluster_id.to_owned(), consumer_group };
     let labels = [(PIPELINE_LABEL, desired.object.name.clone()), (BACKEND_LABEL, backend_label(&backend))];
-    let name = record_name(&desired.object, &backend, &request);
+    let name = record_name(&desired.object, &desired.backend, &request);
     let spec = OffsetResetRecordSpec {
         pipeline: PipelineRef { name: desired.object.name, uid: uid.to_owned() },
         request: request.written,

@@ -117,6 +117,13 @@ impl Oracle {
         self.effects.iter().any(|((name, ..), times)| name == record && *times > 0)
     }
 
+    /// Whether this very record moved something, or one of its name that nobody has deleted: of what is gone nobody can know any more.
+    fn moved_by(&self, record: &str, uid: &str) -> bool {
+        let by = |s: &Send| s.plan.map(|plan| self.plans[plan].uid.as_str());
+        let all_deleted = || self.sends.iter().filter(|s| s.record == record).all(|s| by(s) != Some(uid) && self.is_deleted(s));
+        self.moved(record) && !all_deleted()
+    }
+
     /// Whether somebody has deleted the record of this send.
     fn is_deleted(&self, send: &Send) -> bool {
         send.plan.is_some_and(|plan| self.deleted.contains(&self.plans[plan].uid))

@@ -32,7 +32,7 @@ impl World {
                 self.oracle.verified.insert(record.clone());
                 self.check_verified(process, is);
             }
-            if phase == RecordPhase::Abandoned && self.oracle.moved(&record) && gap(is) <= RESTORED {
+            if phase == RecordPhase::Abandoned && self.oracle.moved_by(&record, &uid(is)) && gap(is) <= RESTORED {
                 self.violation(format!("{record} is closed as Abandoned although it moved offsets"));
             }
         }

@@ -123,8 +123,10 @@ impl Looking<'_> {
         } else if !self.has(LookKind::Identity) {
             return vec![Look::Identity { known: None }];
         }
-        if let (Observed::Unread, Some(identity)) = (&self.seen.record, self.named_by()) {
-            return vec![Look::Record(precedence::names(self.desired, request, &identity, self.seen.record_name.as_deref()))];
+        // Also where the platform does not say where the pipeline is, or that it is gone: an end is not told beside an open record.
+        if matches!(self.seen.record, Observed::Unread) {
+            let identity = self.named_by();
+            return vec![Look::Record(precedence::names(self.desired, request, identity.as_ref(), self.seen.record_name.as_deref()))];
         }
         match self.own() {
             Some(record) => self.with_record(request, record),

@@ -2,7 +2,7 @@
 
 use crate::names::{former_record_name, name_after, record_name};
 use crate::{Desired, Identity, PlanState, PriorStatus, RecordView, Request};
-use stream_pipeline_api::{OffsetResetRecord, Stage, StreamPipeline, WorkloadReference};
+use stream_pipeline_api::{BackendIdentity, OffsetResetRecord, Stage, StreamPipeline, WorkloadReference};
 
 /// What the record of a request may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,13 +12,14 @@ pub struct Names {
     pub former: Option<String>,
 }
 
-/// `next`: where the record of the first name was left behind, the one that it leads to.
-pub fn names(desired: &Desired, request: &Request, identity: &stream_pipeline_api::BackendIdentity, next: Option<&str>) -> Names {
+/// `identity`: where it is known, which the name does not need. `next`: where the record of the first name was left behind, the one that it
+/// leads to.
+pub fn names(desired: &Desired, request: &Request, identity: Option<&BackendIdentity>, next: Option<&str>) -> Names {
     match next {
         Some(next) => Names { name: next.to_owned(), former: None },
         None => Names {
-            name: record_name(&desired.object, identity, request),
-            former: Some(former_record_name(&desired.object, identity, request)),
+            name: record_name(&desired.object, &desired.backend, request),
+            former: identity.map(|identity| former_record_name(&desired.object, identity, request)),
         },
     }
 }

@@ -3,6 +3,7 @@
 mod chunks;
 mod examples;
 pub(crate) mod fixtures;
+mod looks;
 mod numbers;
 mod once;
 mod outdated;
