@@ -8,16 +8,15 @@ use crate::context::Context;
 use crate::observe::observe;
 use crate::perform::perform;
 use crate::report::{left_paused, report};
-use stream_pipeline_api::{Reason, StreamPipeline};
+use stream_pipeline_api::StreamPipeline;
 use stream_pipeline_core::status::StatusInputs;
-use stream_pipeline_core::{Decision, Desired, Observation, Observed, PriorStatus, RecordView, Report, Step, Timing, backoff, words};
+use stream_pipeline_core::{
+    Decision, Desired, Observation, Observed, PriorStatus, RecordView, Report, Step, after_failed_looks, after_failed_steps, words,
+};
 
 /// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
 /// are so many, and a pause between announcing one and sending it would be taken from its window.
 const PASSES: usize = 12;
-
-/// A Secret or a ConfigMap that was put right is seen after this long, as much again by chance, and the time that its look takes.
-const VALUES: Duration = Duration::from_secs(5);
 
 /// HTTP status of a write that met a newer version, or an object that is there already.
 const CONFLICT: i32 = 409;
@@ -79,7 +78,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             };
             let refusals = if guard { ctx.process_state.note_finalizer(&desired.object, false) } else { refusals };
             // What keeps the plan from being sent is told, and not tried again at once.
-            again = ctx.jitter(again.max(ctx.timing.recheck_waiting).max(after_refusals(refusals, &ctx.timing)));
+            again = ctx.jitter(again.max(ctx.timing.recheck_waiting).max(after_failed_steps(refusals, &ctx.timing)));
             if let Some(cause) = undone {
                 tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
                 match &mut decision.report {
@@ -99,29 +98,11 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         }
         if failures > 0 {
             let reason = told.reached.as_ref().and_then(|reached| reached.as_ref().err()).map(|cause| cause.reason);
-            again = again.max(after_failures(failures, reason, &ctx.timing));
+            again = again.max(after_failed_looks(failures, reason, &ctx.timing));
         }
         return Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
     }
     Some(ctx.jitter(Duration::from_secs(1)))
-}
-
-/// How long after so many failures in a row, the last of them for this reason.
-fn after_failures(failures: u32, reason: Option<Reason>, timing: &Timing) -> Duration {
-    let by_value = reason.is_some_and(heals_by_a_value);
-    let longest = if by_value { timing.max_backoff.min(VALUES) } else { timing.max_backoff };
-    backoff(timing.recheck_waiting / 5, failures, longest)
-}
-
-/// How long after what could not be done so often.
-pub fn after_refusals(refusals: u32, timing: &Timing) -> Duration {
-    backoff(timing.recheck_waiting / 5, refusals, timing.max_backoff)
-}
-
-/// Whether a Secret or a ConfigMap may heal it, which nobody watches: it is read again when used. Who is refused by brokers or a gateway
-/// with the same values as before is not asked again so soon: their clients see to that.
-fn heals_by_a_value(reason: Reason) -> bool {
-    matches!(reason, Reason::SecretNotFound | Reason::TlsFailed | Reason::AuthenticationFailed)
 }
 
 /// A line for each decision: at info where it is another than the last one of this object, times apart.
@@ -183,8 +164,6 @@ fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<St
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
 
     #[test]
@@ -205,18 +184,5 @@ mod tests {
             let told = told(&step);
             assert!(told.contains(said) && told.contains("this object is deleted"), "{step:?}: {told}");
         }
-    }
-
-    #[test]
-    fn b10_what_a_secret_may_heal_is_looked_at_within_seconds_and_the_rest_within_the_cap() {
-        let timing = crate::config::Config::parse_from(["operator"]).timing();
-        for failures in 1..100 {
-            for reason in [Reason::SecretNotFound, Reason::TlsFailed, Reason::AuthenticationFailed] {
-                assert!(after_failures(failures, Some(reason), &timing) <= VALUES, "{reason} {failures}");
-            }
-            assert!(after_failures(failures, Some(Reason::BrokerUnreachable), &timing) <= timing.max_backoff);
-        }
-        assert_eq!(after_failures(50, Some(Reason::BrokerUnreachable), &timing), timing.max_backoff);
-        assert_eq!(after_failures(50, None, &timing), timing.max_backoff);
     }
 }

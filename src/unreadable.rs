@@ -12,10 +12,10 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::kubernetes::call;
-use crate::reconcile::{after_refusals, reconcile};
+use crate::reconcile::reconcile;
 use crate::report::{event, publish};
 use stream_pipeline_api::{FINALIZER, Reason, StreamPipeline};
-use stream_pipeline_core::{Identity, words};
+use stream_pipeline_core::{Identity, after_failed_steps, words};
 
 /// A pass for an object that does not decode.
 pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> Action {
@@ -37,7 +37,7 @@ pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> A
     if let Some(left) = left(&object, ctx) {
         if left.is_zero() {
             let failures = let_go(ctx, &object, error).await;
-            let again = after_refusals(failures, &ctx.timing);
+            let again = after_failed_steps(failures, &ctx.timing);
             return Action::requeue(ctx.jitter(again.max(ctx.timing.recheck_waiting)));
         }
         return Action::requeue(left.clamp(ctx.timing.recheck_waiting, ctx.timing.recheck_idle.max(ctx.timing.recheck_waiting)));

@@ -21,23 +21,10 @@ pub(super) fn ask_enos(start: bool) -> StreamPipeline {
 
 /// On EnOS: stopped, sent, read after the next start.
 pub(super) fn on_enos() -> Vec<Row> {
-    let place = || BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() };
     let object = ask_enos(true);
     let running = || Observed::Read(state(&RunStatus::Running));
     let paused = || Observed::Read(state(&RunStatus::Paused));
-    let looked = |activity: Observed<Activity>, run_state: Observed<RunState>, record: Option<RecordView>| Observation {
-        identity: Observed::Read(place()),
-        activity,
-        run_state,
-        before: Observed::Read(RunStateBefore { running: true, ..RunStateBefore::default() }),
-        committed: Observed::Read(Committed::new()),
-        topics: Observed::Read(BTreeMap::new()),
-        record: Observed::Read(record),
-        conflicting_records: Observed::Read(vec![]),
-        wanted: Observed::Read(true),
-        needing_resume: Observed::Read(vec![]),
-        ..Observation::default()
-    };
+    let looked = |activity, run_state, record| seen_on_enos(run_state, activity, record);
     let planned = || {
         let decision = decide(
             &Desired::of(&object, crate::facts_of, now().wall).unwrap(),
@@ -53,7 +40,7 @@ pub(super) fn on_enos() -> Vec<Row> {
         let (plan, deadline) = planned();
         let mut record = bare_record(&plan, deadline);
         record.spec.request = object.spec.offset_reset.clone().unwrap();
-        record.spec.backend = place();
+        record.spec.backend = pipeline_on_enos();
         record.spec.run_state_before = Some(RunStateBefore { running: true, ..RunStateBefore::default() });
         if matches!(state, PlanState::Absent) {
             (record.spec.plan, record.spec.writer) = (None, None);

@@ -77,7 +77,7 @@ impl ProcessState {
         }
     }
 
-    /// How long the window has been open.
+    /// When its window opened.
     pub fn loaded_at(&self, writer: &Writer) -> Option<Instant> {
         self.inner().ours.get(writer).map(|o| o.loaded_at)
     }

@@ -1,7 +1,8 @@
 //! Breadth first over all states, so that the first history found is a shortest one; then the graph is asked.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+
+use indexmap::IndexSet;
 
 use crate::breaks::Break;
 use crate::events::Event;
@@ -56,13 +57,12 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
     let mut mind = Mind::new(ticks, scenario.setting(), broken);
     let mut rules = Rules { mind: &mut mind, ticks, broken };
     let first = scenario.world().spelled();
-    let mut index: HashMap<World, u32, BuildHasherDefault<Mix>> = HashMap::default();
-    let mut worlds = vec![first.clone()];
+    // Each world once: memory is what bounds how large they can be.
+    let mut worlds: IndexSet<World, BuildHasherDefault<Mix>> = IndexSet::from_iter([first]);
     let mut came = vec![NONE];
     let mut graph = Graph::default();
     graph.add_state();
     let mut ends = Vec::new();
-    index.insert(first, 0);
     let mut at = 0;
     while at < worlds.len() {
         let world = worlds[at].clone();
@@ -81,14 +81,13 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
             if next == world {
                 continue;
             }
-            let to = *index.entry(next).or_insert_with_key(|next| {
-                worlds.push(next.clone());
+            let (to, is_new) = worlds.insert_full(next);
+            if is_new {
                 came.push(at as u32);
                 graph.add_state();
-                (worlds.len() - 1) as u32
-            });
+            }
             if !step.fault {
-                graph.add(at, to as usize, is_behind || step.event == Event::Tick);
+                graph.add(at, to, is_behind || step.event == Event::Tick);
             }
         }
         at += 1;
@@ -103,7 +102,7 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
     } else if let Some(at) = circling.iter().position(|circles| *circles) {
         let mut told = to_there(at);
         told.push("and from here it may come to where it was, again and again:".to_owned());
-        told.extend(onward(&mut rules, worlds[at].clone(), |next| circling[index[next] as usize]));
+        told.extend(onward(&mut rules, worlds[at].clone(), |next| worlds.get_index_of(next).is_some_and(|at| circling[at])));
         Some((Violation::Circle, told))
     } else {
         None
@@ -111,7 +110,7 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
     Outcome { states: worlds.len(), found }
 }
 
-fn path<'a>(worlds: &'a [World], came: &[u32], mut at: usize) -> Vec<&'a World> {
+fn path<'a>(worlds: &'a IndexSet<World, BuildHasherDefault<Mix>>, came: &[u32], mut at: usize) -> Vec<&'a World> {
     let mut path = Vec::new();
     while at != 0 {
         path.push(&worlds[at]);

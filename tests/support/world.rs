@@ -12,6 +12,7 @@ use stream_pipeline_api::{OffsetResetRecord, StreamPipeline};
 use testbed::{Namespace, Operator, Testbed, eventually, kafka};
 
 use crate::support::brokers;
+use crate::support::requests::ask;
 
 /// The operator under test.
 pub const EXE: &str = env!("CARGO_BIN_EXE_stream-pipeline-operator");
@@ -203,6 +204,23 @@ impl World {
     pub async fn known(&self, name: &str, group: &str) {
         self.apply(name, group, Value::Null).await;
         self.is_seen(name).await;
+    }
+
+    /// A topic of ten records, a group that has committed 7 of them, and a pipeline of that group as [`Self::known`] leaves it.
+    pub async fn known_at_7_of_10(&self, name: &str) -> (String, String) {
+        let topic = self.topic(&[10]).await;
+        let group = self.group(&topic, &[7]).await;
+        self.known(name, &group).await;
+        (topic, group)
+    }
+
+    /// The same, reset to Earliest by its request `r1`; with its record.
+    pub async fn reset_once(&self, name: &str) -> (String, String, OffsetResetRecord) {
+        let (topic, group) = self.known_at_7_of_10(name).await;
+        self.apply(name, &group, ask("r1", "Earliest")).await;
+        let status = self.verified(name, "r1").await;
+        let record = self.record(&status).await;
+        (topic, group, record)
     }
 
     /// Asks for the object's deletion, which its finalizer may hold up.

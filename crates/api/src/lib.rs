@@ -8,14 +8,16 @@ mod offset_reset_record;
 mod offset_reset_record_status;
 mod reason;
 mod recorded_plan;
+mod stage;
 mod stream_pipeline;
 mod stream_pipeline_status;
 
 pub use condition_type::ConditionType;
 pub use offset_reset_record::*;
 pub use offset_reset_record_status::*;
-pub use reason::{Reason, Stage};
+pub use reason::Reason;
 pub use recorded_plan::*;
+pub use stage::Stage;
 pub use stream_pipeline::*;
 pub use stream_pipeline_status::*;
 

@@ -2,14 +2,52 @@
 
 use std::time::Duration;
 
+use crate::Timing;
+use stream_pipeline_api::Reason;
+
+/// A Secret or a ConfigMap that was put right is seen after this long, as much again by chance, and the time that its look takes.
+const VALUES: Duration = Duration::from_secs(5);
+
 /// `first` after none, doubled by each, never longer than `longest`.
 pub fn backoff(first: Duration, failures: u32, longest: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
 }
 
+/// How long after so many looks in a row that did not reach the platform, the last of them for this reason.
+pub fn after_failed_looks(failures: u32, reason: Option<Reason>, timing: &Timing) -> Duration {
+    let by_value = reason.is_some_and(heals_by_a_value);
+    let longest = if by_value { timing.max_backoff.min(VALUES) } else { timing.max_backoff };
+    backoff(timing.recheck_waiting / 5, failures, longest)
+}
+
+/// How long after a step that could not be done so often.
+pub fn after_failed_steps(failures: u32, timing: &Timing) -> Duration {
+    backoff(timing.recheck_waiting / 5, failures, timing.max_backoff)
+}
+
+/// Whether a Secret or a ConfigMap may heal it, which nobody watches: it is read again when used. Who is refused by brokers or a gateway
+/// with the same values as before is not asked again so soon: their clients see to that.
+fn heals_by_a_value(reason: Reason) -> bool {
+    matches!(reason, Reason::SecretNotFound | Reason::TlsFailed | Reason::AuthenticationFailed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::tests::fixtures::timing;
+
+    #[test]
+    fn b10_what_a_secret_may_heal_is_looked_at_within_seconds_and_the_rest_within_the_cap() {
+        let timing = timing();
+        for failures in 1..100 {
+            for reason in [Reason::SecretNotFound, Reason::TlsFailed, Reason::AuthenticationFailed] {
+                assert!(after_failed_looks(failures, Some(reason), &timing) <= VALUES, "{reason} {failures}");
+            }
+            assert!(after_failed_looks(failures, Some(Reason::BrokerUnreachable), &timing) <= timing.max_backoff);
+        }
+        assert_eq!(after_failed_looks(50, Some(Reason::BrokerUnreachable), &timing), timing.max_backoff);
+        assert_eq!(after_failed_looks(50, None, &timing), timing.max_backoff);
+    }
 
     #[test]
     fn it_doubles_up_to_the_longest() {

@@ -48,7 +48,7 @@ pub(crate) fn facts_of(backend: &Backend) -> PlatformFacts {
 
 pub use activity::{Activity, Quiet, RunState};
 pub use backend::{Backend, EnosPipeline, KafkaGroup};
-pub use backoff::backoff;
+pub use backoff::{after_failed_looks, after_failed_steps, backoff};
 pub use cause::Cause;
 pub use decision::{Decision, Kept, Report, RequestState, Step};
 pub use desired::{Desired, Identity};

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn what_a_row_says_of_trying_again_agrees_with_its_other_columns() {
         for row in &CODES {
-            assert_eq!(row.retry == No, row.reason.ends() || row.reason == Reason::AverageRateUnavailable, "{row:?}");
+            assert_eq!(row.retry == No, row.reason.is_terminal() || row.reason == Reason::AverageRateUnavailable, "{row:?}");
             assert!(row.retry != NewToken || row.reason == Reason::AuthenticationFailed, "{row:?}");
             assert!(row.reason != Reason::StatusNotAllowed || row.retry == AfterStatus, "{row:?}");
             assert!(

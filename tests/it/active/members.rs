@@ -64,9 +64,7 @@ async fn a02_a_kip848_member_is_waited_for_and_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a03_when_active_fail_ends_at_once_and_nothing_is_written() {
     let world = World::new("a03").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let ask = |id: &str| json!({ "id": id, "quietPeriod": "1s", "whenActive": "Fail", "to": { "position": "Earliest" } });
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "a03-member");
     member.wait().await;
@@ -107,9 +105,7 @@ async fn a03_when_active_fail_ends_at_once_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a14_a_wait_that_nothing_ends_times_out_and_a_new_id_asks_again() {
     let world = World::new("a14").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "a14-member");
     member.wait().await;
     world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "1s", "waitTimeout": "5s", "to": { "position": "Earliest" } })).await;

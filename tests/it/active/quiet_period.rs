@@ -14,9 +14,7 @@ use crate::support::world::{LIMIT, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn a15_a_rolling_redeploy_is_not_taken_for_inactive() {
     let world = World::new("a15").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let ask = |quiet: &str| -> Value { json!({ "id": "r1", "quietPeriod": quiet, "to": { "position": "Earliest" } }) };
     let mut member = Consumer::classic(&world.bootstrap, &group, &topic, "a15-0");
     member.wait().await;
@@ -53,9 +51,7 @@ async fn a15_a_rolling_redeploy_is_not_taken_for_inactive() {
 async fn a15_two_looks_far_apart_do_not_make_a_quiet_period() {
     let mut world = World::without_operator("a15far").await;
     world.start_operator_with(&["--recheck-idle=10m"]);
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let seen = Instant::now();
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "a15far-member");
     member.wait().await;

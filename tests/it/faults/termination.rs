@@ -12,9 +12,7 @@ use crate::support::world::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_the_operator_in_order_and_probes_tell_the_truth() {
     let mut world = World::new("sigterm").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     for (path, expected) in [("/livez", "ok"), ("/readyz", "ok"), ("/metrics", "streampipeline_reconcile_time_seconds")] {
         let body = metrics::get(world.operator(), path).await;
         assert!(body.starts_with("HTTP/1.1 200") && body.contains(expected), "{path}: {body}");

@@ -116,9 +116,7 @@ async fn beside_silent_brokers(test: &str, brokers: usize) {
     let by_default = format!("--concurrency={}", Config::parse_from(["operator"]).concurrency);
     // The send window is the default one: when the brokers are back, all pipelines send at once.
     world.start_operator_with(&[&by_default, "--call-deadline=5s", "--send-window=30s", "--max-backoff=8s"]);
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("right", &group).await;
+    let (topic, group) = world.known_at_7_of_10("right").await;
     let pid = world.operator().pid();
     let (threads, memory) = (process::threads(pid), process::memory(pid));
     let peak = Peak::watch(world.operator());

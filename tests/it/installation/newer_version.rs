@@ -12,9 +12,7 @@ use crate::support::world::{World, a_second_passes};
 #[tokio::test(flavor = "multi_thread")]
 async fn f09_a_record_closed_for_a_reason_of_the_next_version_blocks_nobody_and_keeps_its_id_used_up() {
     let mut world = World::new("f09r").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let record = world.record(&world.verified("p", "r1").await).await;
     world.kill_operator();
@@ -46,9 +44,7 @@ async fn f09_a_record_closed_for_a_reason_of_the_next_version_blocks_nobody_and_
 #[tokio::test(flavor = "multi_thread")]
 async fn f09_a_deleted_object_whose_status_cannot_be_read_goes() {
     let mut world = World::new("f09d").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    world.known_at_7_of_10("p").await;
     world.kill_operator();
     let params = PatchParams::default();
     let odd = json!({ "status": { "offsetReset": { "id": "r0", "stage": "Waiting", "acceptedAt": "2026-01-01T00:00:00+99:99" } } });

@@ -40,9 +40,7 @@ fn a_client_process_opens_no_file_starts_no_program_and_signals_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_process_holds_no_environment_and_no_file_of_the_operator() {
     let mut world = World::new("client").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    world.known_at_7_of_10("p").await;
     let children = world.operator().children();
     assert_eq!(children.len(), 1, "client processes for one cluster");
     let of = |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", children[0])).expect("this test may look");
@@ -66,9 +64,7 @@ async fn a_client_process_holds_no_environment_and_no_file_of_the_operator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_process_that_dies_while_a_request_waits_costs_nothing_but_a_new_one() {
     let mut world = World::new("clientdies").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (_, group) = world.known_at_7_of_10("p").await;
     let (pid, first) = (world.operator().pid(), world.operator().children());
     world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "3s", "to": { "position": "Earliest" } })).await;
     assert_eq!(world.operator().kill_children(), 1);

@@ -186,9 +186,7 @@ async fn d1_the_object_that_a_message_names_is_the_one_that_is_in_the_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn d1_a_transaction_that_is_left_over_is_found_and_ended_as_the_message_says() {
     let world = World::new("d1t").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let _open = OpenTransaction::holding(&world.bootstrap, &group, &[(&topic, 0, 5)]).await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let message = says(&world.reaches("p", "r1", Stage::Waiting, "TransactionOpen").await, "Ready").2.to_owned();

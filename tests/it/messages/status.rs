@@ -56,9 +56,7 @@ async fn d3_a_new_object_is_not_done_before_anybody_has_looked_at_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a2_success_of_an_earlier_request_is_not_told_of_one_that_nobody_looked_at() {
     let mut world = World::new("a2").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (_, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("a", "Earliest")).await;
     world.verified("p", "a").await;
     world.apply("p", &group, json!({ "id": "b", "quietPeriod": "0s", "to": { "shiftBy": 1000 } })).await;
@@ -89,9 +87,7 @@ async fn a2_success_of_an_earlier_request_is_not_told_of_one_that_nobody_looked_
 #[tokio::test(flavor = "multi_thread")]
 async fn a5_a_dry_run_under_an_id_that_was_used_has_its_own_result_and_the_reset_keeps_its_own() {
     let world = World::new("a5").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let done = world.verified("p", "r1").await;
     world.move_group(&group, &topic, 5).await;
@@ -204,9 +200,7 @@ async fn d7_what_git_applies_over_an_edit_by_hand_is_what_git_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_whose_next_edit_is_of_the_way_and_not_of_the_target_stays_green() {
     let world = World::new("edits").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (_, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
     for (field, value) in

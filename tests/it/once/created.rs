@@ -15,9 +15,7 @@ use crate::support::world::{FIRST_RECORD_TIME, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn o16_a_manifest_applied_to_a_namespace_made_anew_is_skipped_loudly() {
     let world = World::new("o16").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
     world.move_group(&group, &topic, 5).await;
@@ -81,9 +79,7 @@ async fn o18_created_with_when_created_run_or_before_it_expires_runs_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o27_a_target_edited_while_it_waits_is_taken_and_the_clock_goes_on() {
     let world = World::new("o27").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let member = Consumer::classic(&world.bootstrap, &group, &topic, "o27-member");
     member.wait().await;
     world.apply("p", &group, with(ask("r1", "Earliest"), "waitTimeout", json!("10m"))).await;
@@ -202,9 +198,7 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn p04_a_request_that_did_not_start_before_it_expired_never_runs() {
     let world = World::new("p04").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let expired = async |id: &str| {
         let status = world.reaches("p", id, Stage::Failed, "Expired").await;
         let (stalled, _, message) = says(&status, "Stalled");

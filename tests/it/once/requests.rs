@@ -17,12 +17,7 @@ use crate::support::world::{FIRST_RECORD_TIME, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn o01_applied_again_or_restarted_nothing_moves_and_nothing_is_written() {
     let mut world = World::new("o01").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
-    world.apply("p", &group, ask("r1", "Earliest")).await;
-    let status = world.verified("p", "r1").await;
-    let record = world.record(&status).await;
+    let (topic, group, record) = world.reset_once("p").await;
     world.restart();
     world.looks("p", 2).await;
     world.kill_operator();
@@ -53,12 +48,7 @@ async fn o01_applied_again_or_restarted_nothing_moves_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o02_deleted_and_created_again_with_the_same_id_is_already_handled() {
     let world = World::new("o02").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
-    world.apply("p", &group, ask("r1", "Earliest")).await;
-    let status = world.verified("p", "r1").await;
-    let record = world.record(&status).await;
+    let (topic, group, record) = world.reset_once("p").await;
     let again = [
         ask("r1", "Earliest"),
         with(ask("r1", "Earliest"), "whenCreated", json!("Run")),
@@ -89,9 +79,7 @@ async fn o02_deleted_and_created_again_with_the_same_id_is_already_handled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o04_a_changed_id_is_a_new_request_and_an_old_one_is_none() {
     let world = World::new("o04").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let first = world.verified("p", "r1").await;
     // The same target under another id: moved again.
@@ -116,9 +104,7 @@ async fn o04_a_changed_id_is_a_new_request_and_an_old_one_is_none() {
 async fn o05_an_id_changed_while_an_earlier_request_runs() {
     let world = World::without_operator("o05").await;
     let proxied = ProxiedOperator::start(&world, &[]).await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     // The id changes before the plan is sent: its record is there, and the answer to that write is stopped.
     proxied.traps.arm(Side::After, creates_record);
     world.apply("p", &group, ask("r1", "Earliest")).await;
@@ -164,9 +150,7 @@ async fn o05_an_id_changed_while_an_earlier_request_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o06_an_id_that_is_removed_runs_nothing_and_the_last_result_stays() {
     let mut world = World::new("o06").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let done = world.verified("p", "r1").await;
     world.move_group(&group, &topic, 5).await;
@@ -205,9 +189,7 @@ async fn o06_an_id_that_is_removed_runs_nothing_and_the_last_result_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so() {
     let mut world = World::new("o07").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
     // A note does not count as an edit of the request.
@@ -247,12 +229,7 @@ async fn o07_a_target_edited_under_an_id_that_is_done_runs_nothing_and_says_so()
 #[tokio::test(flavor = "multi_thread")]
 async fn o14_what_happens_to_a_group_after_its_reset_is_life() {
     let mut world = World::new("o14").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
-    world.apply("p", &group, ask("r1", "Earliest")).await;
-    let status = world.verified("p", "r1").await;
-    let record = world.record(&status).await;
+    let (topic, group, record) = world.reset_once("p").await;
     world.restart();
     for offset in [4, 9] {
         world.move_group(&group, &topic, offset).await;

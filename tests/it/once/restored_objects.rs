@@ -34,9 +34,7 @@ async fn forge(world: &World, name: &str, status: Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn o03_an_object_restored_without_its_status_is_not_run_again() {
     let mut world = World::new("o03").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let request = with(ask("r1", "Earliest"), "whenCreated", json!("Run"));
     world.apply("p", &group, request).await;
     let status = world.verified("p", "r1").await;
@@ -67,9 +65,7 @@ async fn o03_an_object_restored_without_its_status_is_not_run_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o03_the_status_of_an_object_is_lost_and_its_record_tells_the_result() {
     let mut world = World::new("o03s").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     let done = world.verified("p", "r1").await;
     world.kill_operator();
@@ -109,9 +105,7 @@ async fn o03_an_object_restored_in_the_middle_of_its_reset_leaves_the_plan_unsen
 #[tokio::test(flavor = "multi_thread")]
 async fn o17_an_object_cloned_to_another_name_or_namespace_with_its_request_is_skipped() {
     let world = World::new("o17").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     world.apply("p", &group, ask("r1", "Earliest")).await;
     world.verified("p", "r1").await;
     let source = world.pipelines().get("p").await.expect("it is there");

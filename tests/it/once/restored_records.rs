@@ -65,9 +65,7 @@ fn plan(topic: &str) -> RecordedPlan {
 #[tokio::test(flavor = "multi_thread")]
 async fn o30_a_record_restored_without_its_status_is_closed_and_nothing_is_sent() {
     let mut world = World::new("o30").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("own", &group).await;
+    let (topic, group) = world.known_at_7_of_10("own").await;
     // A closed record, whose status is lost when it is restored.
     world.apply("own", &group, ask("r1", "Earliest")).await;
     let status = world.verified("own", "r1").await;
@@ -120,9 +118,7 @@ async fn o30_a_record_restored_without_its_status_is_closed_and_nothing_is_sent(
 #[tokio::test(flavor = "multi_thread")]
 async fn o30_a_restored_record_whose_pipeline_is_not_there_hinders_nobody() {
     let world = World::new("o30gone").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let cluster_id = world.pipelines().get("p").await.expect("it is there").status.and_then(|s| s.cluster_id).expect("the cluster's id");
     let mut gone = world.apply("p", &group, ask("r0", "Earliest")).await;
     world.verified("p", "r0").await;
@@ -136,9 +132,7 @@ async fn o30_a_restored_record_whose_pipeline_is_not_there_hinders_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o32_nothing_of_the_parents_metadata_is_on_the_record() {
     let world = World::new("o32").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (_, group) = world.known_at_7_of_10("p").await;
     let tracked = json!({ "metadata": {
         "labels": { "app.kubernetes.io/instance": "wind", "argocd.argoproj.io/instance": "wind", "kustomize.toolkit.fluxcd.io/name": "wind",
             "kustomize.toolkit.fluxcd.io/namespace": "flux-system", "helm.toolkit.fluxcd.io/name": "wind" },

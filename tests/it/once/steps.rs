@@ -48,9 +48,7 @@ async fn o20_a_plan_exchanged_in_two_steps_is_refused_and_never_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn o24_of_fifty_ended_ids_none_runs_and_one_before_them_is_known_by_its_record() {
     let world = World::new("o24-50").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     for id in ["oldest", "before"] {
         world.apply("p", &group, ask(id, "Earliest")).await;
         world.verified("p", id).await;

@@ -11,6 +11,7 @@ use crate::support::commands::{command_in, kafka_shell, succeeded, word_after};
 use crate::support::requests::with;
 use crate::support::secured::{SecuredWorld, Way, login, run, tls, with_certificate};
 use crate::support::status::{assert_has, condition, says};
+use crate::support::world::a_second_passes;
 
 fn lacks(part: &str) -> impl Fn(&StreamPipelineStatus) -> bool + use<'_> {
     move |s| condition(s, "Ready").is_some_and(|c| c.reason == "PermissionMissing" && c.message.contains(part))
@@ -99,6 +100,8 @@ async fn b6_what_one_principal_sees_is_no_movement_to_another_that_sees_other_to
         let way = Way::new(user, locked.secured.scram(), tls(), login("SCRAM-SHA-512", user));
         locked.apply(user, &way, &group, Value::Null).await;
         locked.world.wait(user, "the operator to see the object", |s| s.cluster_id.is_some()).await;
+        // Ages are whole seconds; of the same one, the first by name would be the older.
+        a_second_passes().await;
         ways.push(way);
     }
     // The operator looks at both in turn: the other topics of one must not look like a movement to the other.

@@ -50,9 +50,7 @@ async fn b2_labels_that_somebody_stamps_at_each_update_hinder_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b2_a_quota_that_is_used_up_is_told_as_one_and_heals() {
     let world = World::new("b2q").await;
-    let topic = world.topic(&[10]).await;
-    let group = world.group(&topic, &[7]).await;
-    world.known("p", &group).await;
+    let (topic, group) = world.known_at_7_of_10("p").await;
     let quotas: Api<ResourceQuota> = Api::namespaced(world.client.clone(), world.namespace.name());
     let hard = "count/offsetresetrecords.streampipeline.io";
     let quota = json!({ "metadata": { "name": "q" }, "spec": { "hard": { hard: "0" } } });

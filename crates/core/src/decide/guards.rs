@@ -20,7 +20,7 @@ impl Pass<'_> {
     /// The guards between a request and its plan.
     pub(super) fn plan(&self, request: &Request) -> Result<Plan, Blocked> {
         use Blocked::{Terminal, Transient};
-        if let Some(cause) = self.seen.identity.cause().filter(|cause| cause.reason.ends()) {
+        if let Some(cause) = self.seen.identity.cause().filter(|cause| cause.reason.is_terminal()) {
             return Err(Terminal(cause.clone()));
         }
         let (Observed::Read(identity), Observed::Read(_)) = (&self.seen.identity, &self.seen.record) else {

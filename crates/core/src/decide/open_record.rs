@@ -74,7 +74,7 @@ impl OpenRecord<'_> {
                         Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"),
                     ),
                     // There is nothing to plan from any more, or no record that could be told from a restored one: the request ends.
-                    Err(cause) if cause.reason.ends() && self.record.is_first_send() => abandon(self.record, &cause, self.now),
+                    Err(cause) if cause.reason.is_terminal() && self.record.is_first_send() => abandon(self.record, &cause, self.now),
                     Err(cause) => self.drop_plan(cause),
                 }
             }
@@ -83,7 +83,9 @@ impl OpenRecord<'_> {
                 self.answered(plan, refused, *tries, in_window)
             }
             // Refused before anything was done: as if it had not been sent.
-            PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } if cause.reason.ends() && self.record.is_first_send() => {
+            PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. }
+                if cause.reason.is_terminal() && self.record.is_first_send() =>
+            {
                 abandon(self.record, cause, self.now)
             }
             PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. } => self.drop_plan(cause.clone()),

@@ -36,7 +36,7 @@ impl StatusInputs {
             .into_iter()
             .flatten()
             // What the platform says of a pipeline is an answer.
-            .find(|cause| !cause.reason.ends() && cause.reason != Reason::PipelineStatusUnknown);
+            .find(|cause| !cause.reason.is_terminal() && cause.reason != Reason::PipelineStatusUnknown);
         if let Some(cause) = failed {
             self.reached = Some(Err(cause.clone()));
         } else if activity.get().is_some() || seen.committed.get().is_some() {

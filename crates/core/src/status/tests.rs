@@ -2,35 +2,19 @@
 
 mod lag;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{StatusInputs, status_of};
 use crate::decide::decide;
+use crate::decide::tests::fixtures::timing;
 use crate::{
     Activity, Cause, Commit, Committed, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, RunState, RunStateCall,
-    RunStateCalls, Timing, TopicPartition,
+    RunStateCalls, TopicPartition,
 };
 use stream_pipeline_api::{FINALIZER, OffsetResetRecord, Phase, Reason, Stage, StreamPipeline, StreamPipelineStatus};
-
-fn timing() -> Timing {
-    let s = Duration::from_secs;
-    Timing {
-        send_window: s(5),
-        chunk_size: 5000,
-        call_deadline: s(10),
-        late_bound: s(20),
-        recheck_waiting: s(3),
-        recheck_idle: s(30),
-        max_backoff: s(60),
-        list_interval: s(15),
-        pause_warning: s(43_200),
-        slow_stop: s(300),
-        finalizer_deadline: s(600),
-    }
-}
 
 fn wall() -> Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()

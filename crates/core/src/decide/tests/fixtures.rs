@@ -10,12 +10,12 @@ pub use serde_json::{Value, json};
 
 pub use stream_pipeline_api::{
     BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, Phase, PipelineRef, Reason, RecordPhase,
-    StreamPipeline, Writer,
+    RunStateBefore, StreamPipeline, Writer,
 };
 pub use stream_pipeline_core::decide::decide;
 pub use stream_pipeline_core::{
     Activity, Cause, Commit, Committed, Decision, Desired, LogBounds, Now, Observation, Observed, OlderPipeline, Plan, PlanState,
-    PriorStatus, Quiet, RecordView, Report, RunStateCalls, SendOutcome, Step, SupersededRecord, Timing, Topic, TopicPartition,
+    PriorStatus, Quiet, RecordView, Report, RunState, RunStateCalls, SendOutcome, Step, SupersededRecord, Timing, Topic, TopicPartition,
 };
 
 pub fn timing() -> Timing {
@@ -89,6 +89,27 @@ pub fn ready() -> Observation {
 
 pub fn cluster(id: &str) -> BackendIdentity {
     BackendIdentity::Kafka { cluster_id: id.to_owned(), consumer_group: "g".to_owned() }
+}
+
+pub fn pipeline_on_enos() -> BackendIdentity {
+    BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() }
+}
+
+/// A pipeline of EnOS that ran before, all of it readable.
+pub fn seen_on_enos(run_state: Observed<RunState>, activity: Observed<Activity>, record: Option<RecordView>) -> Observation {
+    Observation {
+        identity: Observed::Read(pipeline_on_enos()),
+        activity,
+        run_state,
+        before: Observed::Read(RunStateBefore { running: true, ..RunStateBefore::default() }),
+        committed: Observed::Read(Committed::new()),
+        topics: Observed::Read(BTreeMap::new()),
+        record: Observed::Read(record),
+        conflicting_records: Observed::Read(vec![]),
+        wanted: Observed::Read(true),
+        needing_resume: Observed::Read(vec![]),
+        ..Observation::default()
+    }
 }
 
 pub fn active() -> Activity {

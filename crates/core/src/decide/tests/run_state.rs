@@ -50,19 +50,7 @@ fn state_of(activity: &Observed<Activity>) -> Observed<RunState> {
 }
 
 fn looked(activity: Observed<Activity>, record: Option<RecordView>) -> Observation {
-    Observation {
-        run_state: state_of(&activity),
-        before: Observed::Read(RunStateBefore { running: true, ..RunStateBefore::default() }),
-        identity: Observed::Read(BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() }),
-        activity,
-        committed: Observed::Read(Committed::new()),
-        topics: Observed::Read(BTreeMap::new()),
-        record: Observed::Read(record),
-        conflicting_records: Observed::Read(vec![]),
-        wanted: Observed::Read(true),
-        needing_resume: Observed::Read(vec![]),
-        ..Observation::default()
-    }
+    seen_on_enos(state_of(&activity), activity, record)
 }
 
 /// The record of `r1`, whose pipeline ran before.
@@ -70,7 +58,7 @@ fn record(state: PlanState) -> RecordView {
     let Some(Step::WriteAhead { plan, deadline, .. }) = pause(&looked(is(Phase::Paused), None)).step else { panic!("the call is planned") };
     let mut object = bare_record(&plan, deadline);
     object.spec.request = enos(json!({ "id": "r1", "whenActive": "Pause" }), Value::Null, false).spec.offset_reset.unwrap();
-    object.spec.backend = BackendIdentity::Enos { org_id: "o1".to_owned(), pipeline_id: "id".to_owned() };
+    object.spec.backend = pipeline_on_enos();
     object.spec.run_state_before = Some(RunStateBefore { running: true, ..RunStateBefore::default() });
     if matches!(state, PlanState::Absent) {
         (object.spec.plan, object.spec.writer) = (None, None);

@@ -1,0 +1,184 @@
+//! What to look at next, from what was seen so far. A pass asks until nothing is left to look at; each kind of look is made once
+//! in a pass, what is costly only where a step could follow from it.
+
+mod for_plan;
+mod with_record;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use strum::EnumDiscriminants;
+
+use super::precedence::{self, Names};
+use crate::{Activity, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Request, RunState, Timing, TopicPartition};
+use stream_pipeline_api::{BackendIdentity, OffsetResetStatus, OnUnknownOutcome, Reason, Stage};
+
+/// One look. What is looked at on the platform is looked at where the record of [`Observation::superseded`] was carried out, if there
+/// is one, else where the spec says.
+#[derive(Clone, Debug, EnumDiscriminants)]
+#[strum_discriminants(name(LookKind), derive(PartialOrd, Ord))]
+pub enum Look {
+    /// The records of this StreamPipeline that are not known to be over, in the order of their names.
+    OpenRecords,
+    /// Live: the records of this StreamPipeline of which something may be left to bring back.
+    NeedingResume,
+    /// Where the pipeline is; known where that takes no look.
+    Identity {
+        known: Option<BackendIdentity>,
+    },
+    /// The record of the request.
+    Record(Names),
+    /// What the pipeline does, and all that its group has committed. What is remembered from before `since` does not count.
+    Activity {
+        since: Instant,
+    },
+    /// What the pipeline does, and nothing else.
+    ActivityAlone,
+    /// Which StreamPipeline of the namespace comes before this one, as far as the watch tells.
+    OlderPipeline,
+    /// Live: the same, for an object that is young, or was not looked at before.
+    OlderPipelineLive,
+    /// StreamPipelines of other namespaces that have read the same group.
+    Elsewhere,
+    /// Live: the records of this group in the namespace, but for the one of this name, that are not known to be over.
+    GroupRecords {
+        backend: BackendIdentity,
+        but: String,
+    },
+    /// Live: whether a StreamPipeline of the record's name is there; the first of which none is.
+    Orphan(Vec<RecordView>),
+    /// Live: the records of the namespace, but for the one of this name, that are not known to be over.
+    NamespaceRecords {
+        but: String,
+    },
+    /// What would be recorded before the pipeline is stopped.
+    RunStateBefore,
+    /// Whether what the operator stopped, or is to stop, runs.
+    RunState,
+    /// The newest position as the platform reports it. `running`: the pipeline runs, so that it is worth remembering.
+    Sample {
+        running: bool,
+    },
+    /// The same for a pipeline that runs again after its reset.
+    SampleAfterStart,
+    Topics(Vec<String>),
+    /// What is committed for these partitions.
+    Committed(Vec<TopicPartition>),
+    Logs {
+        partitions: Vec<TopicPartition>,
+        time: Option<Timestamp>,
+    },
+    /// Where the platform is now, long after something was sent there.
+    Place,
+    /// Live: the StreamPipeline itself.
+    Live,
+}
+
+/// What to look at next; nothing where everything is seen that this pass needs.
+pub fn looks(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing: &Timing, now: Now) -> Vec<Look> {
+    let mut looks = Looking { desired, prior, seen, timing, now }.next();
+    looks.retain(|look| !seen.looked.contains(&LookKind::from(look)) || matches!(look, Look::Record(_)));
+    looks
+}
+
+struct Looking<'a> {
+    desired: &'a Desired,
+    prior: &'a PriorStatus,
+    seen: &'a Observation,
+    timing: &'a Timing,
+    now: Now,
+}
+
+impl Looking<'_> {
+    fn next(&self) -> Vec<Look> {
+        if !self.has(LookKind::OpenRecords) {
+            let owed = self.desired.has_finalizer.then_some(Look::NeedingResume);
+            return [Some(Look::OpenRecords), owed].into_iter().flatten().collect();
+        }
+        if let Some(left) = &self.seen.superseded {
+            return self.after_send(&left.record, &left.committed);
+        }
+        match self.desired.asked() {
+            Some(request) => self.request(request),
+            None => self.at_rest(),
+        }
+    }
+
+    fn has(&self, kind: LookKind) -> bool {
+        self.seen.looked.contains(&kind)
+    }
+
+    fn own(&self) -> Option<&RecordView> {
+        self.seen.record.get().and_then(Option::as_ref)
+    }
+
+    fn request(&self, request: &Request) -> Vec<Look> {
+        if self.own().is_none() && self.is_settled(request) {
+            let rest = self.at_rest();
+            // Once it runs again the platform can say where it reads.
+            let compare = self.awaits_start() && self.is_active();
+            if !rest.is_empty() || !compare {
+                return rest;
+            }
+        } else if !self.has(LookKind::Identity) {
+            return vec![Look::Identity { known: None }];
+        }
+        // Also where the platform does not say where the pipeline is, or that it is gone: an end is not told beside an open record.
+        if matches!(self.seen.record, Observed::Unread) {
+            let identity = self.named_by();
+            return vec![Look::Record(precedence::names(self.desired, request, identity.as_ref(), self.seen.record_name.as_deref()))];
+        }
+        match self.own() {
+            Some(record) => self.with_record(request, record),
+            None => self.for_plan(request, None),
+        }
+    }
+
+    /// The identity that records of this object are named by: the one seen first.
+    fn named_by(&self) -> Option<BackendIdentity> {
+        self.desired.backend.known_identity(self.prior).or_else(|| self.seen.identity.get().cloned())
+    }
+
+    /// It ended, and nothing was changed since: nothing needs to be known about it.
+    fn is_settled(&self, request: &Request) -> bool {
+        let retry = request.on_unknown_outcome == OnUnknownOutcome::Retry;
+        let last = self.prior.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
+        // Looked at for as long as the status tells it as paused, or of something that is still to be done.
+        let told = |last: &OffsetResetStatus| self.prior.under_way || last.paused_by_operator.is_some();
+        last.is_some_and(|last| !(self.prior.spec_changed || told(last) || retry && last.stage == Stage::Held))
+    }
+
+    /// Its reset was accepted and cannot be proven before the pipeline's next start.
+    fn awaits_start(&self) -> bool {
+        let sent = self.prior.last.as_ref().is_some_and(|last| last.stage == Stage::Sent);
+        sent && self.prior.last_reason == Some(Reason::NoReadBackWhilePaused)
+    }
+
+    fn is_active(&self) -> bool {
+        self.seen.activity.get().is_some_and(Activity::is_active)
+    }
+
+    /// What the pipeline does, and the looks that count towards a later quiet period.
+    fn at_rest(&self) -> Vec<Look> {
+        if !self.has(LookKind::Identity) {
+            return vec![Look::Identity { known: self.desired.backend.known_identity(self.prior) }];
+        }
+        if self.seen.identity.get().is_none() || self.has(LookKind::Activity) {
+            return Vec::new();
+        }
+        // Whether it runs again is not told from a look before.
+        let interval = if self.own().is_some_and(RecordView::needs_resume) { Duration::ZERO } else { self.timing.list_interval };
+        vec![Look::Activity { since: self.now.mono.checked_sub(interval).unwrap_or(self.now.mono) }]
+    }
+
+    fn activity(&self) -> Look {
+        Look::Activity { since: self.now.mono }
+    }
+}
+
+/// Whether this request's pipeline was seen to have stopped for it, and not for another one that comes before.
+pub fn is_seen_stopped(seen: &Observation) -> Option<&RecordView> {
+    let own = seen.record.get().and_then(Option::as_ref).filter(|own| matches!(own.state, PlanState::Absent))?;
+    let stopped = matches!(seen.run_state, Observed::Read(RunState::Stopped)) && seen.conflicting_records.get().is_some_and(Vec::is_empty);
+    stopped.then_some(own)
+}

@@ -1,0 +1,105 @@
+//! What a record calls for that has a plan: what became of it, and whether the pipeline runs again.
+
+use std::time::Instant;
+
+use super::{Look, LookKind, Looking};
+use crate::{Committed, Observed, PlanState, ReadBackTime, RecordView, Request, SendOutcome, retry_asked};
+use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase};
+
+impl Looking<'_> {
+    pub(super) fn with_record(&self, request: &Request, record: &RecordView) -> Vec<Look> {
+        match &record.state {
+            PlanState::Absent => self.for_plan(request, Some(record)),
+            PlanState::OursUnsent { .. } => second_look(record),
+            PlanState::OursSent { .. } | PlanState::InDoubt { .. } => {
+                let looks = self.after_send(record, &self.seen.committed);
+                if let (Some(_), Some(plan), false) = (self.seen.committed.get(), record.plan(), self.has(LookKind::Topics)) {
+                    // What came to them since the plan.
+                    let topics = Look::Topics(plan.topic_ids.keys().cloned().collect());
+                    return looks.into_iter().chain([topics]).collect();
+                }
+                looks
+            }
+            PlanState::Closed if retry_asked(request, record) => {
+                if !self.has(LookKind::Activity) {
+                    return vec![self.activity()];
+                }
+                let again = record.plan().filter(|_| self.seen.activity.get().is_some());
+                let committed = again.map(|plan| Look::Committed(plan.partitions()));
+                committed.into_iter().chain([group_records(record)]).collect()
+            }
+            PlanState::Closed if record.needs_resume() => {
+                [Some(self.activity()), Some(Look::RunState), self.log_before_start(record)].into_iter().flatten().collect()
+            }
+            PlanState::Closed => self.after_start(record),
+        }
+    }
+
+    /// What an open record needs to be judged, or one that nobody asks for any more to be closed: what became of what was sent, what the pipeline
+    /// does right after, and whether what was stopped runs.
+    pub(super) fn after_send(&self, record: &RecordView, committed: &Observed<Committed>) -> Vec<Look> {
+        let mut looks = Vec::new();
+        if let (Some(in_doubt), Some(plan)) = (self.is_read_back(record), record.plan().filter(|plan| !plan.rows.is_empty())) {
+            // Long after the send the brokers may be others.
+            if in_doubt && !self.has(LookKind::Place) {
+                looks.push(Look::Place);
+            } else if matches!(committed, Observed::Unread) {
+                looks.push(Look::Committed(plan.partitions()));
+            }
+        }
+        let accepted = matches!(&record.state, PlanState::OursSent { answer: SendOutcome::Answered { .. }, .. });
+        if accepted && self.desired.facts.read_back == ReadBackTime::AfterStart {
+            looks.push(Look::ActivityAlone);
+        }
+        if record.pauses().is_some() && matches!(record.state, PlanState::Absent | PlanState::Closed) {
+            looks.push(Look::RunState);
+        }
+        looks.retain(|look| !self.has(look.into()));
+        looks
+    }
+
+    /// Whether it is time to read back what was sent; Some(true): after a doubt.
+    fn is_read_back(&self, record: &RecordView) -> Option<bool> {
+        let over = |since: Instant| (since + self.timing.doubt() <= self.now.mono).then_some(true);
+        match &record.state {
+            PlanState::OursSent { answer: SendOutcome::Answered { .. }, .. } => Some(false),
+            PlanState::OursSent { answer: SendOutcome::Unanswered { ended, .. }, .. } => over(*ended),
+            PlanState::InDoubt { since } => over(*since),
+            PlanState::OursSent { answer: SendOutcome::NotApplied(_) | SendOutcome::Ambiguous(_), .. } => None,
+            // What was sent before is told, also where nothing more is.
+            PlanState::OursUnsent { .. } => (!record.is_first_send()).then_some(false),
+            PlanState::Absent | PlanState::Closed => None,
+        }
+    }
+
+    /// The logs of a plan that was read back, before what was stopped is started on them.
+    fn log_before_start(&self, record: &RecordView) -> Option<Look> {
+        let verified = record.object.status.as_ref().is_some_and(|s| s.reason == Reason::ResetVerified);
+        let plan = record.plan().filter(|plan| verified && !plan.rows.is_empty() && record.calls.start.is_none())?;
+        Some(Look::Logs { partitions: plan.partitions(), time: None })
+    }
+
+    /// The readings of a pipeline whose reset can only be seen once it runs.
+    fn after_start(&self, record: &RecordView) -> Vec<Look> {
+        let unproven = |s: &OffsetResetRecordStatus| s.phase == RecordPhase::Sent && s.reason == Reason::NoReadBackWhilePaused;
+        if !record.object.status.as_ref().is_some_and(unproven) {
+            return Vec::new();
+        }
+        match self.seen.activity {
+            Observed::Unread => vec![self.activity()],
+            _ if self.is_active() => vec![Look::SampleAfterStart],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Everything again, live (docs/design/protocol.md, step 2).
+fn second_look(record: &RecordView) -> Vec<Look> {
+    let partitions = record.plan().map(|plan| plan.partitions()).unwrap_or_default();
+    let topics = record.plan().map(|plan| plan.topic_ids.keys().cloned().collect()).unwrap_or_default();
+    vec![Look::Live, group_records(record), Look::ActivityAlone, Look::Committed(partitions), Look::Topics(topics)]
+}
+
+fn group_records(record: &RecordView) -> Look {
+    Look::GroupRecords { backend: record.object.spec.backend.clone(), but: record.name().to_owned() }
+}
