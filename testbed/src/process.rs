@@ -1,7 +1,9 @@
 //! Child processes that end with this process, in whatever way it ends.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,6 +12,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
 
 type Job = (Command, Sender<std::io::Result<Child>>);
 
@@ -18,7 +21,7 @@ type Job = (Command, Sender<std::io::Result<Child>>);
 /// The death signal follows the *thread* that forked, and test threads end early: one thread that lives as long as the
 /// process forks for all.
 pub fn spawn(mut command: Command) -> std::io::Result<Child> {
-    static SPAWNER: OnceLock<std::sync::Mutex<Sender<Job>>> = OnceLock::new();
+    static SPAWNER: OnceLock<Mutex<Sender<Job>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (jobs, inbox) = channel::<Job>();
         std::thread::spawn(move || {
@@ -26,7 +29,7 @@ pub fn spawn(mut command: Command) -> std::io::Result<Child> {
                 let _ = reply.send(command.spawn());
             }
         });
-        std::sync::Mutex::new(jobs)
+        Mutex::new(jobs)
     });
     command.stdin(Stdio::null());
     let parent = std::process::id();
@@ -39,7 +42,7 @@ pub fn spawn(mut command: Command) -> std::io::Result<Child> {
         });
     }
     let (reply, answer) = channel();
-    spawner.lock().expect("the spawner does not panic").send((command, reply)).expect("the spawner lives as long as the process");
+    spawner.lock().send((command, reply)).expect("the spawner lives as long as the process");
     answer.recv().expect("the spawner answers each job")
 }
 
@@ -122,10 +125,26 @@ pub fn tail(log: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Ports that were free a moment ago, each another: all are held until the last is chosen.
+/// Below the ports that Linux gives to outgoing connections and to whoever asks for any (32768 and up): a server that was killed finds
+/// its own still free when it starts again.
+const PORTS: Range<u16> = 15_000..30_000;
+
+/// Ports that were free a moment ago. None of them is given twice by this process.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let bound = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
-    bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock();
+    let mut found = Vec::with_capacity(count);
+    for _ in 0..10 * PORTS.len() {
+        if found.len() == count {
+            return Ok(found);
+        }
+        let port = fastrand::u16(PORTS);
+        if !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            given.insert(port);
+            found.push(port);
+        }
+    }
+    bail!("{count} ports were wanted, and no more than {} of {PORTS:?} are free", found.len())
 }
 
 /// Runs a start that may lose the race for its ports, up to three times.

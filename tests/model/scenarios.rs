@@ -126,7 +126,14 @@ pub const LARGE: &[Scenario] = &[
         name: "two pipelines of one group, in two namespaces, and somebody else",
         pipelines: 2,
         apart: true,
-        left: Left { crashes: 1, commits: 1, writes: 1, moves: 1, ..NOTHING },
+        left: Left { crashes: 1, commits: 1, moves: 1, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "two pipelines of one group, in two namespaces, late writes",
+        pipelines: 2,
+        apart: true,
+        left: Left { commits: 1, writes: 1, ..NOTHING },
         ..ONE
     },
     Scenario { name: "two replicas, two late writes", replicas: 2, left: Left { writes: 2, joins: 1, ..NOTHING }, ..ONE },
@@ -136,7 +143,15 @@ pub const LARGE: &[Scenario] = &[
         left: Left { crashes: 2, writes: 1, commits: 1, moves: 1, ..NOTHING },
         ..ONE
     },
-    Scenario { name: "two pipelines, two replicas", replicas: 2, pipelines: 2, left: Left { crashes: 1, commits: 1, ..NOTHING }, ..ONE },
+    Scenario { name: "two pipelines, two replicas, lost answers", replicas: 2, pipelines: 2, left: Left { commits: 1, ..NOTHING }, ..ONE },
+    Scenario {
+        name: "two pipelines of one namespace, two replicas, a crash",
+        replicas: 2,
+        pipelines: 2,
+        in_turn: true,
+        left: Left { crashes: 1, ..NOTHING },
+        ..ONE
+    },
 ];
 
 impl Scenario {

@@ -187,7 +187,7 @@ impl Reason {
             Pausing => "The pipeline is being paused, as `whenActive: Pause` asks; the reset follows.",
             BringingBack => "The operator starts the pipeline that it had paused.",
             PauseLimitNear => {
-                "The operator has kept the pipeline paused for long, and the platform keeps a paused pipeline's data for 24 hours. Decide what is to happen."
+                "The operator has kept the pipeline paused for long, and EnOS keeps a paused pipeline's data for 24 hours. Decide what is to happen."
             }
             LeftPaused => {
                 "The object was deleted and its pipeline could not be started again in time (`--finalizer-deadline`). Start it on the platform if it is paused."
