@@ -1,6 +1,6 @@
-//! Where the path of a pass takes its time from. Waits are measured on tokio's clock, which is the system's monotonic clock
-//! wherever time is not paused; times that people see are the API server's: its answers say what time it has, and where this
-//! process's own clock cannot be right by them, it is corrected.
+//! Where a pass gets its time from. Waits are measured on tokio's clock, which is the system's monotonic clock unless a test pauses it.
+//! Times that people see are the API server's: the `Date` of its answers corrects this process's own clock where the two cannot both be
+//! right.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use tower::{Layer, Service};
 
 use stream_pipeline_core::Now;
 
-/// Clocks are never quite the same, and `Date` has no fractions.
+/// Differences up to this are ignored: clocks are never quite the same, and `Date` has no fractions.
 const TOLERATED: i64 = 5_000;
 
-/// See the module. Its clones share what they learn.
+/// See the module's own comment. Clones share what they learn.
 #[derive(Clone)]
 pub struct Clock {
     own: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -40,17 +40,17 @@ impl Clock {
         own.checked_add(SignedDuration::from_millis(self.ahead.load(Ordering::Relaxed))).unwrap_or(own)
     }
 
-    /// Seconds by which the API server is ahead of this process's own clock, where they do not agree.
+    /// Seconds by which the API server is ahead of this process's own clock; None: they agree.
     pub fn gap(&self) -> Option<i64> {
         Some(self.ahead.load(Ordering::Relaxed) / 1000).filter(|gap| *gap != 0)
     }
 
-    /// The API server wrote `date` between these two times of the own clock, so the estimate is off by the round-trip time at most. An
-    /// earlier estimate stays as long as it agrees with that.
+    /// The API server wrote `date` between these two times of our clock, so the estimate is off by the round-trip time at most. An earlier
+    /// estimate stays as long as it agrees with this answer.
     fn learn(&self, date: Timestamp, sent: Timestamp, received: Timestamp) {
         let ms = Timestamp::as_millisecond;
         let (least, most) = (ms(date) - ms(received), ms(date) + 999 - ms(sent));
-        // The own clock was set meanwhile.
+        // Our clock was set meanwhile.
         if least > most {
             return;
         }
@@ -78,7 +78,7 @@ impl Default for Clock {
     }
 }
 
-/// Around a client of the API server, a clock learns from each answer.
+/// Wraps a client of the API server, so that the clock learns from each answer.
 impl<S> Layer<S> for Clock {
     type Service = Learning<S>;
 

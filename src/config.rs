@@ -89,7 +89,7 @@ pub enum Command {
 }
 
 impl Config {
-    /// Every flag with its value, as one could start it again. None of them is a secret.
+    /// Every flag with its value, as on a command line. None of them is a secret.
     pub fn settings(matches: &ArgMatches) -> String {
         let given = |arg: &clap::Arg| {
             let values: Vec<_> = matches.get_raw(arg.get_id().as_str())?.map(|v| v.to_string_lossy()).collect();
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn every_flag_has_an_environment_variable_of_its_name_with_the_projects_prefix() {
         let command = Config::command();
-        // What clap adds by itself is no setting.
+        // Flags that clap adds by itself are no settings.
         let flags = command.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()));
         for arg in flags {
             let flag = arg.get_long().expect("every argument is a flag");

@@ -21,11 +21,11 @@ use stream_pipeline_core::{Decision, Desired, Identity, Now, Observation, OlderP
 /// What to do next, from what is known: [`stream_pipeline_core::decide::decide`].
 pub type Decide = Box<dyn Fn(&Desired, &PriorStatus, &Observation, &Timing, Now) -> Decision + Send + Sync>;
 
-/// See the module.
+/// See the module's own comment.
 pub struct Context {
     pub client: Client,
     pub record_store: RecordStore,
-    /// Metadata of all records in scope; one is read only when it is needed.
+    /// Metadata of all records in scope; a record itself is read only when it is needed.
     pub records: Store<PartialObjectMeta<OffsetResetRecord>>,
     pub pipelines: Store<DeserializeGuard<StreamPipeline>>,
     pub process_state: Arc<ProcessState>,
@@ -36,7 +36,7 @@ pub struct Context {
     pub decide: Decide,
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
-    /// Cancelled when the process was asked to end.
+    /// Cancelled when the process was told to end.
     pub shutdown: CancellationToken,
 }
 
@@ -50,18 +50,18 @@ impl Context {
         self.platforms.of(&desired.object.namespace, &desired.backend, self.now().mono).await
     }
 
-    /// Where a record says that it was carried out.
+    /// The platform of a record.
     pub async fn platform_of(&self, desired: &Desired, place: &BackendIdentity) -> Platform {
         self.platforms.at(&desired.object.namespace, &desired.backend, place, self.now().mono).await
     }
 
-    /// The StreamPipeline that comes before this one where it lives, as far as the copies tell.
+    /// The StreamPipeline that goes before this one on the same group or pipeline, as far as the watch cache shows.
     pub fn older_pipeline(&self, object: &Identity, identity: &BackendIdentity) -> Option<OlderPipeline> {
         let state = self.pipelines.state();
         OlderPipeline::among(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
     }
 
-    /// StreamPipelines of other namespaces that live where this one does.
+    /// StreamPipelines of other namespaces on the same group or pipeline.
     pub fn elsewhere(&self, object: &Identity, identity: &BackendIdentity) -> Vec<String> {
         let state = self.pipelines.state();
         elsewhere(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
@@ -75,12 +75,12 @@ impl Context {
                 && !self.process_state.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default())
         };
         let mut names: Vec<String> = self.records.state_filter(|meta| of_pipeline(meta)).iter().map(|meta| meta.name_any()).collect();
-        // The store's order is another one in each process.
+        // The store's order differs from process to process.
         names.sort();
         names
     }
 
-    /// A delay that parts those who would collide again and again: `base` to twice that, by object and time.
+    /// A delay from `base` to twice that, by the clock's last digits: it parts processes that would collide again and again.
     pub fn jitter(&self, base: Duration) -> Duration {
         base + base.mul_f64(f64::from(self.clock.wall().subsec_nanosecond().rem_euclid(1_000)) / 1_000.0)
     }

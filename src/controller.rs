@@ -73,12 +73,12 @@ pub async fn run(
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
     let instance = incarnation()?;
     let process_state = Arc::new(ProcessState::new(instance.clone()));
-    // Once, unless the watches turn out not to tell what the API server holds.
+    // Runs once, unless the watches have to be started anew.
     while !shutdown.is_cancelled() {
         let round = shutdown.child_token();
         let upgraded = definitions.upgraded();
         let (records, filled) = watch_records(scoped(&client, scope.as_deref()), round.clone());
-        // Before the records are known a leftover would be overlooked.
+        // Until the records are known, one of an earlier request would be overlooked.
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             filled = filled => filled.context("the watch of records ended")?,
@@ -179,7 +179,7 @@ fn watch_records(
     shutdown: CancellationToken,
 ) -> (Records, impl Future<Output = Result<()>>) {
     let (store, writer) = reflector::store();
-    // Who wrote which field is most of what a record's metadata weighs, and nobody here asks for it.
+    // managedFields are most of a record's metadata by size, and nobody here reads them.
     let lean = |record: &mut PartialObjectMeta<OffsetResetRecord>| record.metadata.managed_fields = None;
     let changes = watcher(api, watcher::Config::default()).default_backoff().modify(lean);
     let changes = changes.reflect(writer).take_until(shutdown.cancelled_owned());
@@ -200,7 +200,7 @@ fn watch_records(
     (store, async move { filled.wait_until_ready().await.map_err(Into::into) })
 }
 
-/// Closes idle clients, and tells what is measured now and then.
+/// Closes idle clients and updates the gauges now and then.
 async fn sweep(clients: Arc<ClientPool>, gateways: Arc<EnosPlatform>, clock: Clock, metrics: Arc<Metrics>, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
@@ -212,9 +212,9 @@ async fn sweep(clients: Arc<ClientPool>, gateways: Arc<EnosPlatform>, clock: Clo
     }
 }
 
-/// Lets go of what is remembered of objects that are gone.
+/// Forgets what is remembered of objects that are gone.
 async fn forget(ctx: Arc<Context>, shutdown: CancellationToken) {
-    // Before they are all known, none would be taken for alive.
+    // Until all objects are listed, those that are missing would count as gone.
     if !matches!(shutdown.run_until_cancelled(ctx.pipelines.wait_until_ready()).await, Some(Ok(()))) {
         return;
     }
@@ -228,7 +228,7 @@ async fn forget(ctx: Arc<Context>, shutdown: CancellationToken) {
     }
 }
 
-/// A random name for this process: a plan carries it, so that nobody else ever sends it.
+/// A random name for this process. A plan carries it, so that no other process ever sends that plan.
 fn incarnation() -> Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random numbers to name this process by: {e}"))?;

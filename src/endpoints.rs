@@ -13,7 +13,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use parking_lot::RwLock;
 
-/// What an API server's address is refused for. Where it stands in a text, no flag is named as the remedy.
+/// Why an API server's address is refused. Where a message has this text, it names no flag as the remedy.
 pub const API_SERVER: &str = "it is the Kubernetes API server";
 
 /// Why an address or a host is not connected to.
@@ -93,7 +93,7 @@ impl EndpointPolicy {
         Self { allowed, forbidden: forbidden.iter().copied().map(unwrapped).collect(), api_server: RwLock::default() }
     }
 
-    /// Where the API server listens, as far as it is known now. True: that is news.
+    /// Updates where the API server listens. True: something changed.
     pub fn learn_api_server(&self, sockets: &[SocketAddr]) -> bool {
         let mut sockets: Vec<_> = sockets.iter().map(|at| SocketAddr::new(unwrapped(at.ip()), at.port())).collect();
         sockets.sort_unstable();
@@ -139,7 +139,7 @@ impl EndpointPolicy {
         if by_address.any(|exact| exact || !forbidden) {
             return Ok(());
         }
-        // Said first: a rule that names it would not open it, and there may be one.
+        // Checked first, because even a rule that names this address does not permit it.
         if forbidden {
             return Err(refused(host.unwrap_or_default(), Some(ip), API_SERVER));
         }
@@ -191,7 +191,7 @@ fn unwrapped(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// What nobody means when they name a gateway.
+/// Addresses that nobody means when they name a gateway.
 fn special(ip: IpAddr) -> Option<&'static str> {
     let (loopback, unspecified, multicast, link_local) = match ip {
         // 0.0.0.0/8 means this host, and Linux connects to it.

@@ -10,7 +10,7 @@ pub mod config;
 pub mod context;
 pub mod controller;
 pub mod endpoints;
-/// What the tests of `decide` look at, for those of this crate.
+/// The fixtures of `decide`'s tests, for the tests of this crate.
 #[cfg(test)]
 #[path = "../crates/core/src/decide/tests/fixtures.rs"]
 mod fixtures;

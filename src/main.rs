@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
-    // Before there is a second thread: that process gives up what it does not need.
+    // Before there is a second thread: the Kafka client's process first gives up what it does not need.
     if std::env::args_os().nth(1).is_some_and(|first| first == process::SUBCOMMAND) {
         return process::main();
     }

@@ -19,7 +19,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     reconcile_seconds: Histogram,
     pub kafka_clients: Gauge,
-    /// From how many things the processes of Kafka clients are not kept.
+    /// How many restrictions could not be put on the processes of Kafka clients.
     pub kafka_open_doors: Gauge,
     kafka_client_ends: Family<EndLabels, Counter>,
     pub enos_clients: Gauge,
@@ -95,7 +95,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock();
-        // Writing into a String does not fail.
+        // Writing into a String cannot fail.
         let _ = encode(&mut text, &registry);
         text
     }

@@ -1,4 +1,4 @@
-//! Looks at what `decide` asks for, and at nothing else. Reads only; a failed read is a value in the `Observation`.
+//! Makes the looks that `decide` asks for, and no others. Reads only; a failed read is a value in the `Observation`.
 
 use futures::future::join_all;
 use kube::runtime::reflector::ObjectRef;
@@ -10,7 +10,7 @@ use stream_pipeline_core::decide::precedence::Names;
 use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, note};
 use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, PriorStatus, RecordView};
 
-/// See the module.
+/// See the module's own comment.
 pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now: Now) -> Observation {
     let platform = ctx.platform(desired).await;
     let mut seen = Observation {
@@ -28,7 +28,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
         if next.is_empty() {
             break;
         }
-        // A record may have been carried out where an earlier object of this name had chosen.
+        // An earlier object of this name may have made its record on another platform than this spec's.
         if let Some(left) = seen.superseded.as_ref().filter(|_| !elsewhere) {
             looking.platform = ctx.platform_of(desired, &left.record.object.spec.backend).await;
             elsewhere = true;
@@ -90,7 +90,10 @@ impl Looking<'_> {
         let mut found = Vec::new();
         for name in self.ctx.open_records(&self.desired.object) {
             match self.ctx.record_store.get(&self.desired.object.namespace, &name).await {
-                Ok(record) => found.extend(record.map(|record| self.ctx.process_state.look(record, self.now.mono))),
+                Ok(record) => {
+                    let record = record.map(|record| self.ctx.process_state.look(record, self.now.mono));
+                    found.extend(record.filter(|record| !record.is_over()));
+                }
                 Err(cause) => return Found::OpenRecords(found, Some(cause)),
             }
         }
@@ -119,7 +122,7 @@ impl Looking<'_> {
         Found::Activity { activity, committed, quiet }
     }
 
-    /// The copies may not hold yet what was made along with this object.
+    /// The watch cache may still lack objects that were created together with this one.
     async fn older_pipeline_live(&self, identity: Option<&BackendIdentity>) -> Result<Option<OlderPipeline>, Cause> {
         let (Some(identity), Some(created)) = (identity, self.desired.created) else { return Ok(None) };
         if let Some(young) = OlderPipeline::may_come(created, self.now.wall) {
@@ -129,7 +132,7 @@ impl Looking<'_> {
         Ok(OlderPipeline::among(beside.iter(), &self.desired.object, identity))
     }
 
-    /// A record that stands in the way and that nobody else looks after.
+    /// A record that goes before this request and whose StreamPipeline is gone.
     async fn orphan(&self, others: &[RecordView]) -> Found {
         for other in others {
             if self.ctx.record_store.is_orphan(&other.object).await.unwrap_or(false) {

@@ -1,5 +1,4 @@
-//! Does the one step that was decided, under its deadlines. Decides nothing: what it returns is not believed, the next
-//! pass looks.
+//! Does the one step that was decided, under its deadlines. Decides nothing. What a step returns is not relied on: the next pass looks.
 
 use jiff::Timestamp;
 
@@ -32,7 +31,7 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
         }
         Step::DropPlan => {
             let record = act.subject()?;
-            // First in memory: once decided, the plan is dead here, whether or not the write is answered.
+            // First in memory: from now on this process never sends the plan, whether or not the write is answered.
             if let Some(writer) = &record.object.spec.writer {
                 ctx.process_state.abandon_plan(writer);
             }
@@ -71,15 +70,15 @@ impl Act<'_> {
         self.ctx.record_store.create(&self.desired.object, &name, spec).await.map(drop)
     }
 
-    /// Stops the pipeline, or starts it again. Noted before the call: what times out may still land.
+    /// Stops the pipeline, or starts it again. Noted before the call, because a call that times out may still land.
     async fn switch(&self, start: bool) -> Result<(), Cause> {
         let record = &self.subject()?.object;
         let platform = self.ctx.platform_of(self.desired, &record.spec.backend).await;
         let before = record.spec.run_state_before.as_ref().ok_or_else(|| gone("the run state before is not recorded"))?;
         let change = if start { platform.starting(before).await } else { platform.stopping(before).await };
-        // What was looked at on the way here may have taken long, and another replica may have gone on meanwhile: a stop for a
-        // record that was closed since would not be undone. Read after the counts, of which each write names the version: whoever
-        // has stopped and started since then has changed it.
+        // The looks before this may have taken long, and another replica may have closed the record meanwhile: a stop for a closed record
+        // would never be undone. The counts were read before this check, and each write names their version, so a stop and start by
+        // somebody else in between makes the write fail.
         self.ctx.record_store.unchanged(record).await?;
         self.ctx.process_state.note_call(record, start, self.ctx.now().mono);
         let (at_once, answer) = match change {
@@ -142,7 +141,7 @@ impl Act<'_> {
         else {
             return Err(Cause::new(Reason::PlanRecorded, words::too_slow(self.ctx.timing.send_window)));
         };
-        // Should this pass be dropped in the middle, the call may still be under way until its deadline.
+        // If this pass is dropped in the middle, the call may still be under way until its deadline.
         let ended = now + 3 * self.ctx.timing.call_deadline;
         let pending =
             SendOutcome::Unanswered { ended, cause: Cause::new(Reason::OutcomeUnknown, "the operator gave up waiting for the answer") };
@@ -152,7 +151,7 @@ impl Act<'_> {
         tracing::info!(record = record.object.metadata.name, partitions = changes.len(), "Sending the plan");
         let answer = platform.send(&changes, closes).await;
         self.ctx.process_state.note_answer(writer, answer);
-        // What this operator wrote itself is no movement.
+        // The operator's own commit must not count as movement of the group.
         self.ctx.process_state.forget_looks(&self.desired.object.namespace, &record.object.spec.backend);
         Ok(())
     }

@@ -14,16 +14,16 @@ use stream_pipeline_core::{
     Decision, Desired, Observation, Observed, PriorStatus, RecordView, Report, Step, after_failed_looks, after_failed_steps, words,
 };
 
-/// A reset takes five passes; more in one go means that something changes all the time. Each chunk of a plan counts anew: they
-/// are so many, and a pause between announcing one and sending it would be taken from its window.
+/// A reset takes five passes; many more in one go mean that something changes all the time. Each chunk starts the count anew: there may be
+/// many, and a pause between announcing a chunk and sending it would use up its window.
 const PASSES: usize = 12;
 
-/// HTTP status of a write that met a newer version, or an object that is there already.
+/// HTTP status of a write to an object that changed meanwhile, or of a creation where one exists already.
 const CONFLICT: i32 = 409;
-/// … that met no object any more.
+/// HTTP status of a write to an object that is gone.
 const NOT_FOUND: i32 = 404;
 
-/// Runs passes until nothing is left to do at once. When to look again if nothing changes before; None: only then.
+/// Runs passes until nothing is left to do at once. Returns when to look again if nothing changes before; None: only after a change.
 pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Duration> {
     let mut told = StatusInputs::default();
     let mut left = PASSES;
@@ -40,14 +40,14 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         let timing = ctx.timing.at_rest(desired.facts);
         let prior = PriorStatus::of(pipeline);
         let seen = observe(ctx, &desired, &prior, now).await;
-        // The looks take time; the window and the waits are judged by the clock after them.
+        // The looks took time: the window and the waits are judged by the time after them.
         let now = ctx.now();
         told.note(&seen, &desired.facts, now.wall);
         let mut decision = (ctx.decide)(&desired, &prior, &seen, &timing, now);
         log(ctx, &desired, &seen, &decision);
         let failures = ctx.process_state.note_reached(&desired.object, desired.generation, !matches!(told.reached, Some(Err(_))));
         let mut again = decision.recheck;
-        // Told before: afterwards the object is gone.
+        // Reported before the step: after it the object is gone.
         if let Report::LeftPaused(cause) = &decision.report {
             tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, reason = %cause.reason, "{}", cause.message);
             left_paused(ctx, pipeline, cause).await;
@@ -60,12 +60,12 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 _ => 0,
             };
             let undone = match perform(ctx, &desired, &seen, step).await {
-                // The object changed; the watch brings it anew.
+                // The step changed the object, so the watch delivers it again.
                 Ok(()) if guard => {
                     ctx.process_state.note_finalizer(&desired.object, true);
                     return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1)));
                 }
-                // What an older definition drops would be written again at once.
+                // Another pass would at once write again what an older CRD drops.
                 Ok(()) if seen.outdated.is_some() => None,
                 Ok(()) if !unload => {
                     left = if next_chunk { PASSES } else { left };
@@ -77,13 +77,13 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 Err(cause) => Some(cause),
             };
             let refusals = if guard { ctx.process_state.note_finalizer(&desired.object, false) } else { refusals };
-            // What keeps the plan from being sent is told, and not tried again at once.
+            // What keeps the plan from being sent is reported, and not tried again at once.
             again = ctx.jitter(again.max(ctx.timing.recheck_waiting).max(after_failed_steps(refusals, &ctx.timing)));
             if let Some(cause) = undone {
                 tracing::warn!(namespace = desired.object.namespace, name = desired.object.name, id = desired.id, reason = %cause.reason, "Step not done: {}", cause.message);
                 match &mut decision.report {
                     Report::Request(ending) => ending.hinder(&cause),
-                    // Also what only our own housekeeping meets: an object that does not go would not say why.
+                    // Also for the operator's own housekeeping: else an object that cannot go would not say why.
                     other => *other = Report::Outstanding(cause),
                 }
             }
@@ -105,7 +105,7 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
     Some(ctx.jitter(Duration::from_secs(1)))
 }
 
-/// A line for each decision: at info where it is another than the last one of this object, times apart.
+/// A line for each decision: at info if it differs from this object's last one in more than times.
 fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision) {
     let (report, step) = (&decision.report, decision.step.as_ref());
     let (namespace, name, id) = (&desired.object.namespace, &desired.object.name, desired.id.as_deref().unwrap_or_default());
@@ -147,7 +147,7 @@ fn is_news(ctx: &Context, desired: &Desired, said: &str) -> bool {
     ctx.process_state.is_news(&desired.object, words::apart_from_times(said))
 }
 
-/// What is done although nothing is asked for: for a request that is gone, or for an object that is deleted.
+/// What a step is done for although nobody asks for it now: a withdrawn request, or a deleted object.
 fn owed(desired: &Desired, seen: &Observation, step: Option<&Step>) -> Option<String> {
     let record = seen.subject().map_or("?", RecordView::name);
     let (what, why) = (desired.backend.named(), if desired.deleted.is_some() { "; this object is deleted" } else { "" });

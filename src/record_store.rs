@@ -1,5 +1,5 @@
-//! The records on the API server: read, and written under guard. Every write names the version it was decided on,
-//! and creation is the gate. Nothing is decided here.
+//! The records on the API server: reads and guarded writes. Every write names the version it was decided on, and of several creations only
+//! one succeeds. Nothing is decided here.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -65,7 +65,7 @@ impl RecordStore {
         self.read("reading the StreamPipeline", (&url, name), lenient::stream_pipeline).await
     }
 
-    /// An object as text, so that what another version left there is read as far as it can be.
+    /// Reads an object as text, so that what another version wrote is decoded as far as possible.
     async fn read<T>(&self, what: &str, (url, name): (&str, &str), decode: fn(&str) -> Result<T, String>) -> Result<Option<T>, Cause> {
         let invalid = |error: String| {
             let error = words::cut(&error, 512);
@@ -86,10 +86,10 @@ impl RecordStore {
         self.call(what, found).await?.map(|text| decode(&text).map_err(invalid)).transpose()
     }
 
-    /// Live: the record is as it was read.
+    /// Live: checks that the record is still as it was read.
     ///
     /// # Errors
-    /// As [`RecordStore::get`]; or it was changed or deleted since.
+    /// As [`RecordStore::get`]; or the record was changed or deleted since.
     pub async fn unchanged(&self, record: &OffsetResetRecord) -> Result<(), Cause> {
         let (namespace, name) = (record.namespace().unwrap_or_default(), record.name_any());
         let live = self.get(&namespace, &name).await?;
@@ -99,8 +99,8 @@ impl RecordStore {
         Err(Cause::new(Reason::APIServerError, format!("record {name} changed while it was looked at; it is looked at again")))
     }
 
-    /// Live: the records of this group in the namespace, but for the one of this name, that are not known to be over. What is open in
-    /// another namespace is not looked at: whoever writes there could keep it open for ever.
+    /// Live: the group's records in the namespace that are not known to be over, except the one named `but`. Records of other namespaces do
+    /// not count: whoever writes there could keep one open for ever.
     ///
     /// # Errors
     /// As [`RecordStore::get`].
@@ -115,7 +115,7 @@ impl RecordStore {
         self.list("listing the records of the group", namespace, &selector, but, known).await
     }
 
-    /// Live: the records of the namespace, but for the one of this name, that are not known to be over.
+    /// Live: the records of the namespace that are not known to be over, except the one named `but`.
     ///
     /// # Errors
     /// As [`RecordStore::get`].
@@ -141,12 +141,14 @@ impl RecordStore {
             if name == but || known.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
                 continue;
             }
-            found.extend(self.get(namespace, &name).await?.map(|record| known.look(record, clock::mono())));
+            // One at a time: a namespace may hold thousands of closed records, each of up to 1 MiB.
+            let record = self.get(namespace, &name).await?.map(|record| known.look(record, clock::mono()));
+            found.extend(record.filter(|record| !record.is_over()));
         }
         Ok(found)
     }
 
-    /// Live: nobody looks after this record any more, because its StreamPipeline is gone for good. One of the same name does.
+    /// Live: whether the record's StreamPipeline is gone, so that nobody looks after the record. A new one of the same name would.
     ///
     /// # Errors
     /// As [`RecordStore::get`].
@@ -184,7 +186,7 @@ impl RecordStore {
             .map(drop)
     }
 
-    /// The gate: of all who try, one creates it.
+    /// Creates the record: of all who try, only one succeeds.
     ///
     /// # Errors
     /// As [`RecordStore::get`]; also where it exists already.
@@ -219,7 +221,7 @@ impl RecordStore {
         self.patch_spec(record, "dropping the plan of the record", json!({ "plan": null, "writer": null })).await
     }
 
-    /// Says what is sent next of the plan that is there: a later chunk, or all of it for the one retry.
+    /// Announces what is sent next of the plan: a later chunk, or the whole plan for the one retry.
     ///
     /// # Errors
     /// As [`RecordStore::put_plan`].
@@ -231,7 +233,7 @@ impl RecordStore {
     /// As [`RecordStore::put_plan`].
     pub async fn close(&self, record: &OffsetResetRecord, status: &OffsetResetRecordStatus) -> Result<(), Cause> {
         let mut status = json!(status);
-        // What an earlier attempt was closed with and this one is not: a merge would keep it.
+        // Fields of an earlier attempt's status that this one does not have: a merge patch would keep them.
         for field in ["code", "verification", "failures"] {
             if status.get(field).is_none() {
                 status[field] = serde_json::Value::Null;
@@ -254,3 +256,6 @@ impl RecordStore {
         call::call(what, self.deadline, call).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! `/livez`, `/readyz` and `/metrics`. Liveness says nothing about the cluster: restarting makes no CRD appear.
-//! Whoever reaches the port may connect: a connection lives for ten seconds, whatever comes of it, and there are so many at most.
+//! `/livez`, `/readyz` and `/metrics`. Liveness does not depend on the cluster: a restart would not create a missing CRD. Anybody who
+//! reaches the port may connect, so a connection ends after ten seconds at the latest, and their number is limited.
 
 use std::io;
 use std::net::SocketAddr;
@@ -50,10 +50,10 @@ pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, ready: Ready, shut
         .context("serving probes and metrics")
 }
 
-/// A probe takes a second, a scrape no longer than Prometheus' default.
+/// A probe takes a second, and a scrape no longer than Prometheus' default time-out.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// About 32 MiB. One more is closed at once.
+/// They take about 32 MiB. Further connections are closed at once.
 const MAX_CONNECTIONS: usize = 2048;
 
 /// A listener whose connections end by themselves.
@@ -75,7 +75,7 @@ impl Listener for BoundedListener {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
-            // axum's own waits out a lack of file descriptors.
+            // axum's own accept waits while there are no file descriptors left.
             let (stream, address) = Listener::accept(&mut self.listener).await;
             if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
                 let end = Box::pin(sleep(self.lifetime));
@@ -89,7 +89,7 @@ impl Listener for BoundedListener {
     }
 }
 
-/// Every read and write fails once its time is over.
+/// A connection whose reads and writes fail once its time is over.
 struct Connection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
@@ -144,7 +144,7 @@ mod tests {
 
     async fn rest(stream: &mut TcpStream) -> String {
         let mut text = String::new();
-        // Closed either way.
+        // Closed either way, by end of file or by an error.
         let _ = stream.read_to_string(&mut text).await;
         text
     }

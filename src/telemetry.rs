@@ -1,4 +1,4 @@
-//! Logs: JSON or text, to standard error. What is written is clean, whoever gave the text.
+//! Logs: JSON or text, to standard error. Characters that are not shown are removed, wherever a text came from.
 
 use std::io::{self, Write};
 
@@ -29,7 +29,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes one whole line at a time.
+/// Cleans each write, which has to be one whole line.
 struct Clean<W>(W);
 
 impl<W: Write> Write for Clean<W> {

@@ -1,5 +1,5 @@
-//! StreamPipelines that do not decode. What another version of the operator left in them is let go where it only informs; what
-//! cannot be read even so is told on that object, by metadata alone, and never keeps it for longer than its deadline.
+//! StreamPipelines that do not decode. What another version of the operator left in fields that only inform is ignored. An object that
+//! cannot be read even so gets a status that says so; once deleted, it is kept for no longer than its deadline.
 
 use std::time::Duration;
 
@@ -46,12 +46,12 @@ pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> A
     Action::requeue(ctx.timing.recheck_idle)
 }
 
-/// Without our finalizer there is nothing to bring back, and what is deleted is not begun.
+/// Whether nothing is left to do: the object is deleted, and without our finalizer there is nothing to bring back.
 pub fn is_done(metadata: &kube::api::ObjectMeta) -> bool {
     metadata.deletion_timestamp.is_some() && !metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
 }
 
-/// How long a deleted object is still kept for what may be stopped for it.
+/// How much longer a deleted object is kept, because its pipeline may be stopped.
 fn left(object: &DynamicObject, ctx: &Context) -> Option<Duration> {
     let since = object.metadata.deletion_timestamp.as_ref()?.0;
     let waited = ctx.now().wall.duration_since(since);
@@ -59,7 +59,7 @@ fn left(object: &DynamicObject, ctx: &Context) -> Option<Duration> {
     Some(ctx.timing.finalizer_deadline.saturating_sub(waited))
 }
 
-/// How often in a row it could not be let go.
+/// Takes the finalizer off; returns how often in a row that failed.
 async fn let_go(ctx: &Context, object: &DynamicObject, error: &str) -> u32 {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let text = format!(
@@ -88,7 +88,7 @@ pub(crate) fn unreadable(error: &str) -> String {
 async fn refuse(api: &Api<DynamicObject>, object: &DynamicObject, error: &str, deadline: Duration) {
     let (name, generation) = (object.name_any(), object.metadata.generation);
     let status = &object.data["status"];
-    // A write makes a watch event: once per generation.
+    // Each write causes a watch event, so it is written only once per generation.
     if status["observedGeneration"].as_i64() == generation && status["conditions"][0]["reason"] == json!(Reason::InvalidObject) {
         return;
     }

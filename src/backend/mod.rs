@@ -34,7 +34,7 @@ pub fn facts(backend: &Backend) -> PlatformFacts {
 /// One pipeline on its platform, for one pass.
 pub struct Platform {
     position: Arc<dyn Position>,
-    /// None: the platform shows none.
+    /// None: the platform has no logs.
     logs: Option<Arc<dyn Logs>>,
     run_states: Arc<dyn RunStates>,
 }
@@ -51,15 +51,14 @@ impl Platform {
         self.position.identity(since).await
     }
 
-    /// What the pipeline does, and all its committed offsets. `since`: what was read before then does not count.
+    /// What the pipeline does, and all its committed offsets. An answer from before `since` does not count.
     pub async fn activity(&self, since: Instant) -> (Result<Activity, Cause>, Result<Committed, Cause>) {
-        let (activity, committed, busy) =
-            tokio::join!(self.position.activity(since), self.position.committed(None), self.run_states.busy());
+        let (activity, committed) = tokio::join!(self.position.activity(since), self.position.committed(None));
         let activity = match &committed {
             Ok(committed) => activity.map(|activity| self.position.with_committed(activity, committed)),
             Err(_) => activity,
         };
-        (activity.and_then(|activity| at_rest_only_where_all_is(activity, busy)), committed)
+        (self.at_rest_only_where_all_is(activity).await, committed)
     }
 
     /// What the pipeline does.
@@ -67,8 +66,7 @@ impl Platform {
     /// # Errors
     /// As [`Platform::identity`].
     pub async fn activity_alone(&self, since: Instant) -> Result<Activity, Cause> {
-        let (activity, busy) = tokio::join!(self.position.activity(since), self.run_states.busy());
-        activity.and_then(|activity| at_rest_only_where_all_is(activity, busy))
+        self.at_rest_only_where_all_is(self.position.activity(since).await).await
     }
 
     /// # Errors
@@ -134,12 +132,12 @@ impl Platform {
     pub async fn starting<'a>(&'a self, before: &'a RunStateBefore) -> Result<Box<dyn RunStateChange + 'a>, Cause> {
         self.run_states.starting(before).await
     }
-}
 
-/// A pipeline is inactive only when what runs it is at rest too.
-fn at_rest_only_where_all_is(found: Activity, busy: Result<Option<Cause>, Cause>) -> Result<Activity, Cause> {
-    Ok(match (found, busy?) {
-        (Activity::Inactive(..) | Activity::Missing(_), Some(busy)) => Activity::Active(busy),
-        (found, _) => found,
-    })
+    /// A pipeline is inactive only when what runs it is at rest too, which is of no interest where the pipeline cannot be reached.
+    async fn at_rest_only_where_all_is(&self, found: Result<Activity, Cause>) -> Result<Activity, Cause> {
+        Ok(match (found?, self.run_states.busy().await?) {
+            (Activity::Inactive(..) | Activity::Missing(_), Some(busy)) => Activity::Active(busy),
+            (found, _) => found,
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! Puts a platform together from its parts, with what the Secrets that the spec names hold.
+//! Puts each platform together from its parts, with the credentials from the Secrets that the spec names.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,12 +25,12 @@ pub struct Platforms {
     pub kafka: Arc<ClientPool>,
     pub enos: Arc<EnosPlatform>,
     pub http: HttpPolicy,
-    /// Of one call.
+    /// The deadline of one call.
     pub deadline: Duration,
 }
 
 impl Platforms {
-    /// The platform of a pipeline in this namespace, also where its client cannot be made.
+    /// A pipeline's platform. If its client cannot be made, every read returns the reason.
     pub async fn of(&self, namespace: &str, backend: &Backend, now: Instant) -> Platform {
         match backend {
             Backend::Kafka(kafka) => {
@@ -47,14 +47,14 @@ impl Platforms {
         }
     }
 
-    /// The platform where a record says that it was carried out, reached the way the spec of this pipeline says.
+    /// The platform of a record, reached with the settings of this pipeline's spec.
     pub async fn at(&self, namespace: &str, backend: &Backend, place: &BackendIdentity, now: Instant) -> Platform {
         if let Some(backend) = backend.of_record(place) {
             return self.of(namespace, &backend, now).await;
         }
         let other = Cause::new(Reason::ClusterChanged, "the record is of another kind of backend; it cannot be looked at");
         match place {
-            // What was scaled is in the record.
+            // The workloads to bring back are named in the record, so none are given here.
             BackendIdentity::Kafka { .. } => parts(Arc::new(Unreachable(other)), self.workloads(namespace, Vec::new())),
             BackendIdentity::Enos { .. } => unreachable(other),
         }

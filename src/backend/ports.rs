@@ -1,5 +1,5 @@
-//! The parts a platform is put together from. Each reads or writes, and decides nothing. What a platform does not have is left out, or
-//! answered with nothing, so that nobody need ask which platform it is.
+//! The parts that a platform is put together from. Each reads or writes, and decides nothing. What a platform does not have is left out or
+//! answered with nothing, so that nobody needs to know which platform it is.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,21 +13,21 @@ use stream_pipeline_core::{Activity, Aim, Cause, Committed, LogBounds, RunState,
 /// Where a pipeline reads: seen, moved, read back.
 ///
 /// # Errors
-/// Of every read: the platform did not answer in time, or refused; named as a condition names it.
+/// Every read fails if the platform did not answer in time, or refused; the cause has the condition's reason.
 #[async_trait]
 pub trait Position: Send + Sync {
-    /// Whom the platform sees, where a right that is missing would be given to somebody by name.
+    /// The user that the platform takes the operator for, where missing rights are granted to a user by name.
     fn principal(&self) -> Option<String> {
         None
     }
 
-    /// Where the pipeline is. `since`: what was read before then does not count; the same below.
+    /// Where the pipeline is. An answer from before `since` does not count; the same below.
     async fn identity(&self, since: Instant) -> Result<BackendIdentity, Cause>;
 
     /// What the pipeline does, as the platform says.
     async fn activity(&self, since: Instant) -> Result<Activity, Cause>;
 
-    /// What that means for a pipeline that has committed this.
+    /// The activity, corrected for a pipeline that has committed this.
     fn with_committed(&self, activity: Activity, _: &Committed) -> Activity {
         activity
     }
@@ -40,7 +40,7 @@ pub trait Position: Send + Sync {
         Ok(None)
     }
 
-    /// The one call that moves the position. Nothing leaves after `not_after`.
+    /// The one call that moves the position. Nothing is sent after `not_after`.
     async fn send(&self, changes: &[(TopicPartition, Aim)], not_after: Instant) -> SendOutcome;
 }
 
@@ -61,43 +61,43 @@ pub trait Logs: Send + Sync {
     ) -> Result<BTreeMap<TopicPartition, LogBounds>, Cause>;
 }
 
-/// What stops a pipeline and starts it as it was.
+/// Stops a pipeline, and starts it as it was.
 ///
 /// # Errors
 /// As [`Position`].
 #[async_trait]
 pub trait RunStates: Send + Sync {
-    /// Why what runs the pipeline is not at rest, where that is not what the platform says; None: it is.
+    /// Why the pipeline's workloads are not at rest, where the platform itself cannot tell; None: they are at rest.
     async fn busy(&self) -> Result<Option<Cause>, Cause> {
         Ok(None)
     }
 
-    /// What is recorded before the pipeline is stopped. `AutoscalerActive` where stopping would be worked against.
+    /// What is recorded before a stop. `AutoscalerActive`: an autoscaler would work against the stop.
     async fn before(&self) -> Result<RunStateBefore, Cause>;
 
     /// Whether what was stopped runs.
     async fn state(&self, before: &RunStateBefore, since: Instant) -> Result<RunState, Cause>;
 
-    /// What stops the pipeline so that it can be started where it was; decided on what is read now.
+    /// Prepares a stop after which the pipeline can be started where it was; decided on what is read now.
     async fn stopping<'a>(&'a self, before: &'a RunStateBefore) -> Result<Box<dyn RunStateChange + 'a>, Cause>;
 
-    /// What starts the pipeline as it was. `StartConfigurationInvalid`.
+    /// Prepares a start of the pipeline as it was. May fail with `StartConfigurationInvalid`.
     async fn starting<'a>(&'a self, before: &'a RunStateBefore) -> Result<Box<dyn RunStateChange + 'a>, Cause>;
 }
 
-/// A stop or a start, decided on what was read last.
+/// A prepared stop or start.
 #[async_trait]
 pub trait RunStateChange: Send + Sync {
-    /// Answered before the pipeline has stopped, or runs.
+    /// Returns before the pipeline has stopped, or runs.
     async fn carry_out(&self) -> SendOutcome;
 
-    /// A stop has taken effect once it is answered with yes.
+    /// Whether a stop has taken effect as soon as it is accepted.
     fn takes_effect_at_once(&self) -> bool {
         false
     }
 }
 
-/// In place of a part whose client cannot be made (a Secret is gone, an address is not allowed): that shows in what is read.
+/// Stands in for a part whose client cannot be made (a Secret is gone, an address is not allowed): every read returns the cause.
 pub struct Unreachable(pub Cause);
 
 #[async_trait]

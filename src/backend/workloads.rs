@@ -39,7 +39,7 @@ impl RunStateChange for Scaling<'_> {
         Scaling::carry_out(self).await
     }
 
-    /// A count is at 0 once that is answered; whoever sets it again before the next look is not fought.
+    /// The count is 0 once the call is answered. If somebody raises it before the next look, the stop is not repeated.
     fn takes_effect_at_once(&self) -> bool {
         true
     }

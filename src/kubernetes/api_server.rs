@@ -1,5 +1,5 @@
-//! Where the API server listens, so that no StreamPipeline has the operator connect there: its address as this process was given it,
-//! and the endpoints that the API server itself publishes.
+//! Where the API server listens, so that no StreamPipeline can make the operator connect to it: the address that this process was given,
+//! and the endpoints that the API server publishes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::call::call_or;
 use super::refusal;
 use crate::endpoints::EndpointPolicy;
 
-/// Namespace and name of what every API server publishes.
+/// Namespace and name of the EndpointSlice that every API server publishes.
 const PUBLISHED: (&str, &str) = ("default", "kubernetes");
 const READING: &str = "reading the EndpointSlice default/kubernetes";
 
-/// A control plane changes its addresses seldom.
+/// A control plane rarely changes its addresses.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the address that this process was given leads to.
+/// The sockets behind the address that this process was given.
 pub async fn given(kubernetes: &kube::Config) -> Vec<SocketAddr> {
     let url = &kubernetes.cluster_url;
     let usual = if url.scheme_str() == Some("http") { 80 } else { 443 };
@@ -35,7 +35,7 @@ pub async fn given(kubernetes: &kube::Config) -> Vec<SocketAddr> {
     }
 }
 
-/// Keeps the API server's sockets from tenants, those it was `given` and those that are published.
+/// Keeps tenants away from the API server's sockets, both those `given` and those published.
 pub struct ApiServer {
     pub client: Client,
     pub policy: Arc<EndpointPolicy>,
@@ -44,7 +44,7 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Asks once. What was known stays where there is no answer. False: there was none.
+    /// Asks once. Without an answer the known sockets stay. False: there was no answer.
     pub async fn learn(&self, told: bool) -> bool {
         let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), PUBLISHED.0);
         let refused = |error: &kube::Error| refusal::cause(READING, error, "the chart's Role in `default` allows it");
@@ -71,7 +71,7 @@ impl ApiServer {
     /// Asks again and again.
     pub async fn watch(self, mut known: bool, shutdown: CancellationToken) {
         while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
-            // Told once, and again only after it was known in between.
+            // A failure is logged once, and again only after a success in between.
             known = self.learn(!known).await;
         }
     }

@@ -1,4 +1,4 @@
-//! What else scales a workload: where it is under way, a pause would be worked against.
+//! What else scales a workload, and so would work against a pause.
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::ResourceExt;
@@ -8,10 +8,10 @@ use super::workloads::Workloads;
 use stream_pipeline_api::{Reason, WorkloadReference};
 use stream_pipeline_core::Cause;
 
-/// Set by people on a ScaledObject: KEDA leaves the count as it is, and its own HorizontalPodAutoscaler goes.
+/// An annotation that people set on a ScaledObject: KEDA then leaves the count alone and removes its HorizontalPodAutoscaler.
 const KEDA_PAUSED: &str = "autoscaling.keda.sh/paused";
 
-/// An autoscaler of one of the workloads, in words. KEDA's first: it makes an autoscaler of the other kind for its own.
+/// An autoscaler of one of the workloads, in words. KEDA's are looked for first, because KEDA creates HorizontalPodAutoscalers for its own.
 pub(super) async fn of(workloads: &Workloads) -> Result<Option<String>, Cause> {
     let Some(first) = workloads.references.first() else { return Ok(None) };
     let scales = |kind: &str, name: &str| workloads.references.iter().find(|at| at.kind == kind && at.name == name);

@@ -9,7 +9,7 @@ use super::refusal;
 use stream_pipeline_api::OPERATOR;
 use stream_pipeline_core::Cause;
 
-/// `what`: as a sentence about it begins ("reading the record").
+/// `what`: the beginning of a sentence about the call ("reading the record").
 ///
 /// # Errors
 /// The API server did not answer by the deadline, or refused.
@@ -17,10 +17,10 @@ pub async fn call<T>(what: &str, deadline: Duration, call: impl Future<Output = 
     call_or(what, deadline, call, |error| refusal::cause(what, error, refusal::CHART)).await
 }
 
-/// As [`call`], where a refusal means more than it does elsewhere.
+/// As [`call`], where a refusal needs another text than elsewhere.
 ///
 /// # Errors
-/// As [`call`], with a refusal as `refused` tells it.
+/// As [`call`], with a refusal worded by `refused`.
 pub async fn call_or<T>(
     what: &str,
     deadline: Duration,
@@ -33,12 +33,12 @@ pub async fn call_or<T>(
     }
 }
 
-/// Of a patch in the operator's name.
+/// Parameters of a patch in the operator's name.
 pub fn patch() -> PatchParams {
     PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() }
 }
 
-/// Of a creation or a replacement in the operator's name.
+/// Parameters of a creation or a replacement in the operator's name.
 pub fn post() -> PostParams {
     PostParams { field_manager: Some(OPERATOR.to_owned()), ..PostParams::default() }
 }

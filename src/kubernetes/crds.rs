@@ -1,5 +1,5 @@
-//! Compares the installed CRDs with this operator's own. What an older one does not know, the API server drops from what
-//! people and the operator write: a dropped `dryRun` would be a real reset. What follows from it is decided elsewhere.
+//! Compares the installed CRDs with this operator's own. The API server drops fields that an older CRD does not have from what people and
+//! the operator write: a dropped `dryRun` would be a real reset. What follows from a difference is decided elsewhere.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use super::call::call;
 use stream_pipeline_api::{OffsetResetRecord, Reason, StreamPipeline};
 use stream_pipeline_core::{Cause, Outdated, Timing};
 
-/// How often they are compared while nothing is amiss.
+/// How often they are compared while nothing is missing.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// The API server serves by a changed CRD a moment after it has taken it.
+/// How long the API server may take to use a changed CRD.
 const SERVED: Duration = Duration::from_secs(1);
 
 /// What the last comparison found.
@@ -30,25 +30,25 @@ pub struct Definitions(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     outdated: Mutex<Option<Outdated>>,
-    /// Counts how often they were upgraded.
+    /// How often the CRDs were upgraded.
     upgrades: watch::Sender<u64>,
 }
 
 impl Definitions {
-    /// Why no more than statuses may be written.
+    /// Why nothing but statuses may be written.
     pub fn outdated(&self) -> Option<Outdated> {
         self.0.outdated.lock().clone()
     }
 
-    /// Resolves when they are upgraded. A watch that was begun before goes on leaving out what the older ones did not know: it is to
-    /// be begun anew before anything is done.
+    /// Resolves when the CRDs are upgraded. A watch that was started before goes on leaving out the fields that the older CRDs lacked, so
+    /// it has to be started anew before anything is done.
     pub fn upgraded(&self) -> impl Future<Output = ()> + use<> {
         let mut upgrades = self.0.upgrades.subscribe();
         // The sender lives as long as the process.
         async move { drop(upgrades.changed().await) }
     }
 
-    /// Returns when they were compared for the first time. False: the process was asked to end before.
+    /// Returns after the first comparison. False: the process was told to end before.
     pub async fn known(&self, client: &Client, timing: &Timing, shutdown: &CancellationToken) -> bool {
         let compared = async {
             loop {
@@ -64,7 +64,7 @@ impl Definitions {
         shutdown.run_until_cancelled(compared).await.is_some()
     }
 
-    /// Compares them again and again, soon where something was amiss. What cannot be read is taken to be as it was.
+    /// Compares them again and again, more often while something is missing. If they cannot be read, the last result stays.
     pub async fn watch(self, client: Client, timing: Timing, shutdown: CancellationToken) {
         loop {
             let pause = if self.outdated().is_some() { timing.recheck_waiting } else { INTERVAL };
@@ -75,7 +75,7 @@ impl Definitions {
                 Ok(None) if self.outdated().is_some() => {
                     tokio::time::sleep(SERVED).await;
                     self.0.upgrades.send_modify(|count| *count += 1);
-                    // The passes under way end on what was known before.
+                    // Passes that are under way still go by the old result.
                     tokio::time::sleep(SERVED).await;
                     self.note(None);
                 }
@@ -108,7 +108,7 @@ impl Definitions {
     }
 }
 
-/// What the installed one does not know. A newer one has more, never less.
+/// What the installed CRD lacks. A newer CRD only has more.
 fn lacks(own: &CustomResourceDefinition, installed: &CustomResourceDefinition) -> Option<Outdated> {
     let missing = own.spec.versions.iter().find_map(|version| {
         let found = installed.spec.versions.iter().find(|v| v.name == version.name && v.served);

@@ -1,6 +1,6 @@
-//! Whether what the watches have told is what the API server holds. A server whose etcd was set back to a snapshot tells a watch
-//! that is ahead of it nothing until it has caught up, and what was written meanwhile never: so the versions are compared now and
-//! then. Which of the two is right is not asked: where they differ, the watches are begun anew.
+//! Whether the watches show what the API server holds. If its etcd was restored from a snapshot, a watch that is ahead of it gets no events
+//! until the server has caught up, and never those for what was written in between. So versions are compared now and then. Where they
+//! differ, the watches are started anew, whichever side is right.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,14 +12,14 @@ use serde::de::DeserializeOwned;
 
 /// How often the newest version is asked for: a list of one object.
 const INTERVAL: Duration = Duration::from_secs(15);
-/// Every so many times all versions are compared.
+/// In every this many rounds all versions are compared.
 const ALL: u32 = 20;
 const PAGE: u32 = 500;
 
 /// Versions by namespace and name.
 pub type Versions = BTreeMap<(String, String), String>;
 
-/// What is watched, and what the watch has told.
+/// A watched kind, and what its watch has shown.
 pub struct Watched<'a> {
     list: Box<dyn Fn(ListParams) -> Listing + Send + Sync + 'a>,
     told: Box<dyn Fn() -> Versions + Send + Sync + 'a>,
@@ -58,16 +58,16 @@ pub fn version(object: &impl ResourceExt) -> ((String, String), String) {
     ((object.namespace().unwrap_or_default(), object.name_any()), object.resource_version().unwrap_or_default())
 }
 
-/// Resolves once the watches are not to be believed any more, with the reason in words.
+/// Resolves once a watch is proven wrong, with the reason in words.
 pub async fn disproven(watched: &[Watched<'_>], deadline: Duration) -> String {
     let mut comparisons: Vec<Comparison> = watched.iter().map(|_| Comparison::default()).collect();
     for round in 1_u32.. {
         tokio::time::sleep(INTERVAL).await;
         for (watched, comparison) in watched.iter().zip(&mut comparisons) {
-            // Twice in a row: what differs the second time as it did the first is no late event.
+            // Two rounds in a row: a difference that is still the same the second time is not just a late event.
             let whole = round >= ALL && round % ALL <= 1;
             let told = (watched.told)();
-            // Asked for after that, so that it is at least as new.
+            // Listed after that, so that the list is at least as new.
             let Ok(Ok(live)) = tokio::time::timeout(deadline, all(watched, whole)).await else { continue };
             if let Some(why) = comparison.at(&told, live.newest, whole.then_some(&live.versions)) {
                 return why;
@@ -88,11 +88,11 @@ async fn all(watched: &Watched<'_>, whole: bool) -> kube::Result<Page> {
     Ok(page)
 }
 
-/// What was seen so far of one kind.
+/// What the comparisons of one kind have found so far.
 #[derive(Default)]
 struct Comparison {
     newest: u64,
-    /// What differed the last time, with the versions as told and as listed: a watch may be a moment late.
+    /// The differences of the last comparison, with the watch's and the list's versions: a watch may be a moment late.
     differ: BTreeMap<(String, String), [Option<String>; 2]>,
 }
 

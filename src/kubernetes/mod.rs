@@ -1,7 +1,7 @@
-//! What talks to the Kubernetes API server, and what is said of its answers.
+//! What talks to the Kubernetes API server, and the texts for its answers.
 //!
-//! The workloads are here and not with the platforms: what is known of them (scale subresources, autoscalers, discovery) is Kubernetes'
-//! own, whatever the workload reads. That they are the run state of a consumer group is said in `backend`.
+//! The workloads are here and not with the platforms, because all that is known of them (scale subresources, autoscalers, discovery) is
+//! Kubernetes' own, whatever the workload reads. Only `backend` knows that they are the run state of a consumer group.
 
 pub mod api_server;
 mod autoscalers;

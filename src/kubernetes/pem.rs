@@ -1,5 +1,5 @@
-//! Whether a value of a Secret or a ConfigMap holds the PEM that it is named for, and what it looks like where it does not. An empty
-//! CA would be no CA, which to TLS libraries means those of the system.
+//! Whether a value of a Secret or a ConfigMap holds the PEM that it should, and what it looks like otherwise. TLS libraries would take an
+//! empty CA for "trust the system's CAs".
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -98,7 +98,7 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 }
 
 fn binary(value: &[u8]) -> &'static str {
-    // A container of keys and certificates begins with its version, 3.
+    // A PKCS#12 container begins with its version, 3.
     let is_pkcs12 = value.first() == Some(&0x30) && value.iter().take(8).collect::<Vec<_>>().windows(3).any(|w| w == [&2, &1, &3]);
     match value {
         _ if is_pkcs12 => "it is binary: a PKCS#12 container (.p12, .pfx); take PEM out of it (openssl pkcs12)",

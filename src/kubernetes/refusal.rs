@@ -1,5 +1,5 @@
-//! What the API server refuses, in words that say who refuses: a right that is missing, a quota, a webhook, a policy and a
-//! namespace that ends are answered with the same number, and none of them is put right like another. The one place.
+//! What the API server refuses, in words that say who refuses. A missing right, a quota, a webhook, a policy and a namespace that is being
+//! deleted all give the same HTTP status, but each needs another remedy. All these texts are made here.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use stream_pipeline_core::Cause;
 /// What gives the operator's account most of its rights.
 pub const CHART: &str = "the rights in the chart's ClusterRole are needed";
 
-/// How a message ends where nothing in the object is to be corrected.
+/// The end of a message where nothing in the object has to be corrected.
 const AGAIN: &str = "It is tried again; if it stays, look at the API server";
 
 /// Why a call to the API server failed. `right`: what gives the operator's account the right to it.
@@ -22,7 +22,7 @@ pub fn cause(what: &str, error: &kube::Error, right: &str) -> Cause {
     }
 }
 
-/// The same of a watch, whose errors hold those of the calls it makes.
+/// As [`cause`], for a watch, whose errors wrap those of its calls.
 pub fn of_watch(what: &str, error: &(dyn std::error::Error + 'static)) -> Cause {
     let chain = std::iter::successors(Some(error), |error| error.source());
     for error in chain {
@@ -37,7 +37,7 @@ pub fn of_watch(what: &str, error: &(dyn std::error::Error + 'static)) -> Cause 
     Cause::new(Reason::APIServerError, format!("{what}: {error}"))
 }
 
-/// It did not answer.
+/// The API server did not answer.
 pub fn silent(what: &str, deadline: Duration) -> Cause {
     Cause::new(Reason::APIServerError, format!("{what}: no answer from the API server within {} s. {AGAIN}", deadline.as_secs()))
 }
@@ -68,12 +68,12 @@ fn refused(what: &str, status: &Status, right: &str) -> Cause {
         () if status.code == 403 => by("the cluster's admission refuses it", ask),
         () => Cause::new(Reason::APIServerError, format!("{what}: the API server answers: {said}. {AGAIN}")),
     };
-    // A right is not the backend's to name.
+    // A missing right is not the backend's error, so it gets no backend code.
     let backend_code = (cause.reason != Reason::PermissionMissing).then(|| i32::from(status.code));
     Cause { backend_code, ..cause }
 }
 
-/// What each kind of refusal is told as, with what leads to it: for the page of all messages.
+/// How each kind of refusal is reported, with what leads to it: for the page of all messages.
 #[cfg(test)]
 pub(crate) fn messages() -> Vec<(String, Cause)> {
     let of = |code: u16, said: &str| {

@@ -23,7 +23,7 @@ type Values = BTreeMap<String, Vec<u8>>;
 /// Kind, namespace and name.
 type Key = (&'static str, String, String);
 
-/// See the module. Without Debug: it holds what must not be shown.
+/// See the module's own comment. No Debug, because it holds secrets.
 pub struct Secrets {
     client: Client,
     deadline: Duration,
@@ -43,8 +43,8 @@ impl Secrets {
         pick("Secret", name, keys, &self.secret_values(namespace, name).await?)
     }
 
-    /// A certificate and its key, by either pair of names that people have: of `kubernetes.io/tls`, or Strimzi's. `field`: of the
-    /// spec, which names the Secret.
+    /// A certificate and its key, under either usual pair of names: those of `kubernetes.io/tls`, or Strimzi's. `field`: the field of the
+    /// spec that names the Secret.
     ///
     /// # Errors
     /// As [`Secrets::secret`]; `TlsFailed` where a value is not what it is named for.
@@ -57,10 +57,10 @@ impl Secrets {
         Ok([at(keys[0]).pem(certificate, Form::Certificates)?, at(keys[1]).pem(key, Form::Key)?])
     }
 
-    /// CA certificates: of the key, or of every key that looks like one. `field`: of the spec, which names them.
+    /// CA certificates: of the given key, or of every key that looks like one. `field`: the field of the spec that names them.
     ///
     /// # Errors
-    /// As [`Secrets::secret`]; `TlsFailed` where a value holds no certificates: none would be taken for those of the system.
+    /// As [`Secrets::secret`]; `TlsFailed` where a value holds no certificates: TLS would trust the system's CAs instead.
     pub async fn ca(&self, namespace: &str, field: &str, source: &CaSource) -> Result<String, Cause> {
         let (kind, at, values) = match (&source.secret_key_ref, &source.config_map_key_ref) {
             (Some(at), _) => ("Secret", at, self.secret_values(namespace, &at.name).await?),
@@ -87,7 +87,7 @@ impl Secrets {
         Ok(bundle.join("\n"))
     }
 
-    /// Lets go of values that are not read again.
+    /// Forgets values that are too old to be used again.
     pub fn sweep(&self, now: Instant) {
         self.kept.lock().retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
     }
@@ -105,7 +105,7 @@ impl Secrets {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let read = async {
             let found = api.get_opt(name).await?;
-            // What kubectl puts there from a file that is not text.
+            // kubectl puts the value here if the file is not text.
             let binary =
                 |c: &mut ConfigMap| c.binary_data.take().unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect::<Vec<_>>();
             Ok(found.map(|mut c| {
@@ -147,7 +147,7 @@ impl Secrets {
     }
 }
 
-/// Where a value stands, and which field of the spec led there.
+/// Where a value is, and which field of the spec named it.
 struct At<'a> {
     kind: &'a str,
     name: &'a str,
@@ -176,7 +176,7 @@ impl At<'_> {
 /// A value that is sent as text.
 ///
 /// # Errors
-/// `AuthenticationFailed` where it is none.
+/// `AuthenticationFailed` where it is not UTF-8.
 pub fn text(name: &str, key: &str, value: Vec<u8>) -> Result<String, Cause> {
     String::from_utf8(value).map_err(|_| {
         let text =
@@ -199,7 +199,7 @@ fn pick<const N: usize>(kind: &str, name: &str, keys: [&str; N], values: &Values
     Ok(keys.map(|key| values.get(key).cloned().unwrap_or_default()))
 }
 
-/// What each way to fail is told as, with what leads to it: for the page of all messages.
+/// How each way to fail is reported, with what leads to it: for the page of all messages.
 #[cfg(test)]
 pub(crate) fn messages() -> Vec<(String, Cause)> {
     let lacks = |values: &[&str]| {

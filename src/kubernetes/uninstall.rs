@@ -10,7 +10,7 @@ use super::call::call;
 use stream_pipeline_api::{FINALIZER, StreamPipeline};
 use stream_pipeline_core::words;
 
-/// Longer than a list takes that comes at all.
+/// Longer than any list takes that succeeds.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const PAGE: u32 = 500;

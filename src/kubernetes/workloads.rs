@@ -32,21 +32,21 @@ pub struct Workloads {
     pub namespace: String,
     pub references: Vec<WorkloadReference>,
     pub kinds: Kinds,
-    /// Of one call to the API server.
+    /// The deadline of one call to the API server.
     pub deadline: Duration,
 }
 
 /// One workload as its scale subresource shows it.
 struct Scale {
     at: WorkloadReference,
-    /// Asked for.
+    /// Replicas that are asked for.
     wanted: i32,
-    /// There now.
+    /// Replicas that exist now.
     running: i32,
     resource_version: Option<String>,
 }
 
-/// Counts to set. Each write names the version that was read, so one that comes late, or after another's, does nothing.
+/// Counts to set. Each write names the version that was read, so a late write, or one after somebody else's, does nothing.
 pub struct Scaling<'a> {
     of: &'a Workloads,
     counts: Vec<(Scale, i32)>,
@@ -80,7 +80,7 @@ impl Workloads {
         Ok((!busy.is_empty()).then(|| Cause::new(Reason::GroupActive, text())))
     }
 
-    /// The counts to come back to. Refused where an autoscaler would set them again.
+    /// The counts to restore later. Refused if an autoscaler would change them again.
     ///
     /// # Errors
     /// As [`Workloads::busy`]; `AutoscalerActive`.
@@ -101,7 +101,7 @@ impl Workloads {
         Ok(counts)
     }
 
-    /// Where the workloads of a record stand: up where none that ran is at 0.
+    /// The run state of a record's workloads: running if none that ran is at 0.
     ///
     /// # Errors
     /// As [`Workloads::busy`].
@@ -116,7 +116,7 @@ impl Workloads {
                         other.push(format!("{} {} now has {} (it had {})", was.kind, was.name, scale.wanted, was.replicas));
                     }
                 }
-                // There is nothing to bring back.
+                // A workload that is gone cannot be brought back.
                 Err(cause) if cause.reason == Reason::WorkloadNotFound => other.push(cause.message),
                 Err(cause) => return Err(cause),
             }
@@ -129,7 +129,7 @@ impl Workloads {
         })
     }
 
-    /// What scales all that ran to 0, but for a count that somebody else has set since it was recorded: it would be lost.
+    /// Scales all that ran to 0, except those whose count somebody else has changed since the record: that count would be lost.
     ///
     /// # Errors
     /// As [`Workloads::busy`].
@@ -137,7 +137,7 @@ impl Workloads {
         self.scaling(before, |scale, was| (scale.wanted == was).then_some(0)).await
     }
 
-    /// What scales those that are at 0 back to what they had.
+    /// Scales those that are at 0 back to the recorded count.
     ///
     /// # Errors
     /// As [`Workloads::busy`].
@@ -211,7 +211,7 @@ impl Workloads {
         Ok(Api::namespaced_with(self.client.clone(), &self.namespace, &resource))
     }
 
-    /// A call about this workload.
+    /// Makes a call about this workload.
     pub(super) async fn call<T>(
         &self,
         what: &str,
@@ -237,7 +237,7 @@ fn failed(what: &str, error: &kube::Error, at: &WorkloadReference, plural: Optio
         )
     };
     match error {
-        // By its number: of a group that nobody serves the answer is no Status, and has no reason.
+        // Matched by number: for an API group that nobody serves, the answer is not a Status and has no reason.
         kube::Error::Api(status) if status.code == 404 => missing(&status.message),
         kube::Error::Discovery(error) => missing(&error.to_string()),
         error => {
@@ -251,7 +251,7 @@ fn failed(what: &str, error: &kube::Error, at: &WorkloadReference, plural: Optio
     }
 }
 
-/// What each way to fail is told as, with what leads to it: for the page of all messages.
+/// How each way to fail is reported, with what leads to it: for the page of all messages.
 #[cfg(test)]
 pub(crate) fn messages() -> Vec<(String, Cause)> {
     let at = |api_version: &str, kind: &str| {

@@ -1,8 +1,8 @@
-//! Whoever reads a message knows what to do, and what it tells to do a test does.
+//! Every message says what to do, and a test follows each kind of advice.
 
 use super::*;
 
-/// What is done or under way: nothing is to be done about it.
+/// Reasons that say what is done or under way, so that nothing is left to do.
 const NOTHING_TO_DO: [Reason; 11] = [
     Reason::NoLongerRequested,
     Reason::NothingRequested,
@@ -17,8 +17,8 @@ const NOTHING_TO_DO: [Reason; 11] = [
     Reason::Reachable,
 ];
 
-/// Each kind of advice in the words that give it, and the test that does it to the letter; none where a person is to look, or to ask
-/// somebody, and where there is nothing to do but to wait.
+/// Each kind of advice by its wording, with the test that follows it to the letter. No test where a person is to look or to ask somebody,
+/// or only has to wait.
 const ADVICE: &[(&str, Option<&str>)] = &[
     ("new id", Some("d1_a_new_id_runs_wherever_a_message_says_that_it_does")),
     ("or remove spec.offsetReset", Some("o19_held_stays_at_0_over_a_restart_and_is_scaled_back_when_the_id_is_removed")),
@@ -102,7 +102,7 @@ const ADVICE: &[(&str, Option<&str>)] = &[
     ("Correct it", None),
 ];
 
-/// D1: whoever reads it knows what to do; and what it tells to do a test does.
+/// D1: every message says what to do, and a test follows each kind of advice.
 #[test]
 fn d1_every_message_says_what_to_do_and_each_kind_of_advice_is_done_by_a_test() {
     let (rows, others, elsewhere) = all();

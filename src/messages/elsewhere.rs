@@ -1,9 +1,9 @@
-//! Where else a reason is met: another condition, an event, a record.
+//! Messages outside of a request's status: in other conditions, events and records.
 
 use super::*;
 use crate::backend::enos::{RunStatus, state};
 
-/// Where else a reason is met: another condition, an event, a record.
+/// Where the message is met, what leads to it, its reason and its text.
 pub(super) struct Elsewhere(pub(super) &'static str, pub(super) &'static str, pub(super) Reason, pub(super) String);
 
 pub(super) fn elsewhere() -> Vec<Elsewhere> {
@@ -32,7 +32,7 @@ pub(super) fn elsewhere() -> Vec<Elsewhere> {
     let mut idle = ask_enos(true);
     idle.spec.offset_reset = None;
     add("EnOS: the pipeline is paused", "condition `PipelineInactive=True`", condition(&idle, &paused, "PipelineInactive"));
-    // Kept since the day before.
+    // Kept stopped since the day before.
     let mut held = crate::fixtures::record(PlanState::Closed);
     held.object.spec.backend = place;
     held.object.spec.created_at = "2025-12-31T20:00:00Z".parse().unwrap();

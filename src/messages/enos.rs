@@ -1,4 +1,4 @@
-//! EnOS: stopped, sent, read after the next start.
+//! Messages on EnOS: the pipeline is stopped, the reset is sent, and the position is read after the next start.
 
 use super::*;
 use crate::backend::enos::{Operation, RunStatus, said, state};
@@ -19,7 +19,7 @@ pub(super) fn ask_enos(start: bool) -> StreamPipeline {
     serde_json::from_value(object).unwrap()
 }
 
-/// On EnOS: stopped, sent, read after the next start.
+/// On EnOS: the pipeline is stopped, the reset is sent, and the position is read after the next start.
 pub(super) fn on_enos() -> Vec<Row> {
     let object = ask_enos(true);
     let running = || Observed::Read(state(&RunStatus::Running));

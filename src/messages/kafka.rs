@@ -1,4 +1,4 @@
-//! Kafka: without a record, and with one.
+//! Messages on Kafka: without a record, and with one.
 
 use super::*;
 
@@ -186,7 +186,7 @@ pub(super) fn recorded() -> Vec<Row> {
     let mut of_next = closed(RecordPhase::OfAnotherVersion, Reason::OfAnotherVersion, "mirrored to the second site");
     of_next.object.spec.run_state_before = None;
     add("the record was closed by another version, with a phase of its own", earliest(), of_next, &as_is);
-    // The principal is known where it logs in with a name.
+    // The principal is known where the client logs in with a name.
     let known_to_be = |name: &'static str| move |s: &mut Observation| s.principal = Some(name.to_owned());
     add(
         "refused on all partitions, code 29, logged in by a password",

@@ -1,4 +1,4 @@
-//! Every message a person meets in a status, with what leads to it: written to `docs/messages.md`, so that they can be read one after
+//! Every message that a status can show, with what leads to it. They are written to `docs/messages.md`, so that they can be read one after
 //! the other, and checked. `UPDATE=1` writes the file (`make generate` does).
 
 mod advice;
@@ -21,14 +21,14 @@ use kafka::{recorded, waiting};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
 
-/// What leads to it, and what is told: RESET, reason, message.
+/// What leads to the message; then what is shown: RESET, reason, message.
 struct Row(String, String, Reason, String);
 
 fn row(input: &str, object: &StreamPipeline, seen: &Observation) -> Row {
     let desired = Desired::of(object, crate::facts_of, now().wall).unwrap();
     let decide = |seen: &Observation| decide(&desired, &PriorStatus::of(object), seen, &timing(), now());
     let mut decision = decide(seen);
-    // What is told once the record says it.
+    // What is reported once the record is closed.
     if let (Some(Step::Close(status)), Observed::Read(Some(look))) = (&decision.step, &seen.record) {
         let mut look = look.clone();
         look.state = PlanState::Closed;
@@ -46,7 +46,7 @@ fn row(input: &str, object: &StreamPipeline, seen: &Observation) -> Row {
     Row(input.to_owned(), stage, reason, ready.message.clone())
 }
 
-/// What a platform, a Secret or the API server says, as the status repeats it.
+/// A cause from a platform, a Secret or the API server, as the status repeats it.
 fn passed_on(input: String, cause: &Cause) -> Row {
     let seen = Observation { identity: Observed::Unreadable(cause.clone()), ..ready() };
     row(&input, &pipeline(earliest(), known()), &seen)

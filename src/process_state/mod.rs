@@ -1,5 +1,5 @@
-//! What this process knows and nobody else: the plans it wrote, what it sent, how long things have looked the same.
-//! Lost at a restart on purpose: whoever starts anew only looks (protocol.md).
+//! What only this process knows: the plans it wrote, what it sent, how long things have looked the same. It is lost at a restart on
+//! purpose: a new process only looks (protocol.md).
 
 mod plans;
 mod quiet;
@@ -21,16 +21,16 @@ use quiet::Look;
 use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord, Writer};
 use stream_pipeline_core::{Identity, RunStateCalls};
 
-/// A running pipeline whose request waits is asked for its position so often.
+/// How often a running pipeline is asked for its position while its request waits.
 const READING: Duration = Duration::from_secs(60);
 
-/// A plan this old is past every window; its write was refused, or its record went away.
+/// A plan this old is past every window; its write was refused, or its record is gone.
 const KEPT: Duration = Duration::from_secs(3600);
 
-/// A group that nobody has looked at this long is nobody's: whoever comes back begins anew anyway. Longer than the longest back-off.
+/// Looks at a group are forgotten after this long without one: its quiet period starts anew anyway. Longer than the longest back-off.
 const UNSEEN: Duration = Duration::from_secs(300);
 
-/// See the module.
+/// See the module's own comment.
 pub struct ProcessState {
     incarnation: String,
     plans_written: AtomicI64,
@@ -44,16 +44,16 @@ struct Inner {
     /// (uid, resourceVersion) of records known to be closed.
     closed: HashSet<(String, String)>,
     looks: HashMap<(Identity, BackendIdentity), Look>,
-    /// The generation that could not be reached, and how often in a row.
+    /// The generation whose backend could not be reached, and how often in a row.
     failures: HashMap<Identity, (i64, u32)>,
     /// By uid of the record.
     calls: HashMap<String, RunStateCalls>,
     /// When a running pipeline was last asked for its position, and the answer.
     readings: HashMap<Identity, (Instant, LagSample)>,
     refusals: HashMap<String, u32>,
-    /// How often in a row the finalizer of an object could not be put on or taken off, by its uid.
+    /// How often in a row the finalizer of an object could not be set or removed, by the object's uid.
     unguarded: HashMap<String, u32>,
-    /// What was last logged of an object, and when it was last true.
+    /// What was last logged of an object.
     told: HashMap<Identity, String>,
 }
 
@@ -63,7 +63,7 @@ impl ProcessState {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Every change below is complete in itself: also a panic under this lock leaves a consistent state.
+        // Every change below is complete in itself: even a panic under this lock leaves a consistent state.
         self.inner.lock()
     }
 
@@ -99,7 +99,7 @@ impl ProcessState {
         *failures
     }
 
-    /// Lets go of what concerned objects and records that are gone, as far as nothing depends on it: `alive` says which uids are left.
+    /// Forgets objects and records that are gone, as far as nothing depends on them: `alive` says which uids still exist.
     pub fn forget(&self, alive: impl Fn(&str) -> bool, now: Instant) {
         let ago = |t: Instant| now.saturating_duration_since(t);
         let mut inner = self.inner();
@@ -110,10 +110,10 @@ impl ProcessState {
         inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
         inner.unguarded.retain(|object, _| alive(object));
         inner.refusals.retain(|record, _| alive(record));
-        // A record that was just made may not be known as alive yet.
+        // A record that was just created may not be known as alive yet.
         inner.first_seen.retain(|(record, _), since| alive(record) || ago(*since) < UNSEEN);
         inner.calls.retain(|record, known| alive(record) || known.first_seen.is_none_or(|since| ago(since) < UNSEEN));
-        // The tables stay as large as they once were.
+        // Maps do not shrink by themselves.
         inner.failures.shrink_to_fit();
         inner.readings.shrink_to_fit();
         inner.closed.shrink_to_fit();
@@ -124,13 +124,13 @@ impl ProcessState {
         inner.calls.shrink_to_fit();
     }
 
-    /// Whether this differs from what was last said of this object.
+    /// Whether this differs from what was last logged of this object.
     pub fn is_news(&self, object: &Identity, said: String) -> bool {
         let mut inner = self.inner();
         inner.told.insert(object.clone(), said.clone()).is_none_or(|last| last != said)
     }
 
-    /// Counts consecutive passes that could not reach the backend. What failed for an earlier generation says nothing of this one.
+    /// Counts the passes in a row that could not reach the backend. Failures of an earlier generation do not count.
     pub fn note_reached(&self, object: &Identity, generation: i64, reached: bool) -> u32 {
         let mut inner = self.inner();
         if reached {

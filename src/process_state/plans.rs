@@ -19,22 +19,22 @@ pub(super) struct OurPlan {
 
 enum Sent {
     No,
-    /// On its way: counts as unanswered until the answer is noted.
+    /// Being sent: counts as unanswered until the answer is noted.
     Yes {
         tries: u32,
         answer: SendOutcome,
     },
-    /// Given up: never sent, whatever the API server says later.
+    /// Given up: never sent, whatever the API server answers later.
     Dead,
 }
 
 impl ProcessState {
-    /// Names the next plan of this process, and counts its window from now: call it just before the write.
+    /// Names the next plan of this process and opens its window: call it right before the write.
     pub fn register_plan(&self, attempt: i32, plan: &RecordedPlan, now: Instant) -> Writer {
         self.register_chunk(attempt, 1, Arc::new(plan.clone()), now)
     }
 
-    /// Names the next chunk of a plan of this process, with a window of its own. None: it is not of this process.
+    /// Names the next chunk of a plan of this process, and opens a window for it. None: the plan is of another process.
     pub fn start_chunk(&self, before: &Writer, chunk: i32, now: Instant) -> Option<Writer> {
         let plan = self.inner().ours.get(before).map(|ours| Arc::clone(&ours.written))?;
         Some(self.register_chunk(before.attempt, chunk, plan, now))
@@ -44,13 +44,13 @@ impl ProcessState {
         let number = self.plans_written.fetch_add(1, Ordering::Relaxed) + 1;
         let writer = Writer { incarnation: self.incarnation.clone(), number, attempt, chunk };
         let mut inner = self.inner();
-        // Forgetting is always safe: what is not known to be ours is only looked at.
+        // Forgetting is always safe: a plan that is not known as ours is never sent.
         inner.ours.retain(|_, ours| now.saturating_duration_since(ours.loaded_at) < KEPT);
         inner.ours.insert(writer.clone(), OurPlan { loaded_at: now, written, sent: Sent::No });
         writer
     }
 
-    /// Takes the one right to send this plan. False: it was taken, or given up.
+    /// Takes the right to send this plan, which can be taken once. False: it was taken, or the plan was given up.
     pub fn begin_send(&self, writer: &Writer, pending: SendOutcome) -> bool {
         let mut inner = self.inner();
         let Some(ours) = inner.ours.get_mut(writer) else { return false };
@@ -70,19 +70,19 @@ impl ProcessState {
         }
     }
 
-    /// A plan of which nothing was sent: this process never sends it any more.
+    /// Gives up a plan of which nothing was sent: this process never sends it any more.
     pub fn abandon_plan(&self, writer: &Writer) {
         if let Some(ours) = self.inner().ours.get_mut(writer).filter(|o| matches!(o.sent, Sent::No)) {
             ours.sent = Sent::Dead;
         }
     }
 
-    /// When its window opened.
+    /// When the plan's window opened.
     pub fn loaded_at(&self, writer: &Writer) -> Option<Instant> {
         self.inner().ours.get(writer).map(|o| o.loaded_at)
     }
 
-    /// A record, with what this process knows of it. What is over is forgotten.
+    /// A record, with what this process knows of it. What is known of a record that is over is forgotten.
     pub fn look(&self, record: OffsetResetRecord, now: Instant) -> RecordView {
         let state = self.state_of(&record, now);
         let mut inner = self.inner();
@@ -133,13 +133,13 @@ impl ProcessState {
         self.inner().closed.contains(&(uid.to_owned(), resource_version.to_owned()))
     }
 
-    /// After the API server was set back a version may come again, of something else.
+    /// After the API server was restored from a backup, a version may stand for something else.
     pub fn forget_closed(&self) {
         self.inner().closed.clear();
     }
 }
 
-/// A record is closed when its status closes the attempt that wrote last.
+/// A record is closed when its status is of the attempt that was written last.
 pub fn is_closed(record: &OffsetResetRecord) -> bool {
     let attempt = record.spec.writer.as_ref().map_or(0, |w| w.attempt);
     record.status.as_ref().is_some_and(|s| s.attempt >= attempt)

@@ -9,26 +9,26 @@ use stream_pipeline_core::{Committed, Identity, Quiet};
 /// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
 const GAP: Duration = Duration::from_secs(10);
 
-/// So many looks that found the same tell of the whole time between them, also where each came late.
+/// After this many equal looks, a part of the time between them counts as quiet, even if each look came late.
 const LATE_LOOKS: u32 = 5;
 
 pub(super) struct Look {
     committed: Committed,
     inactive: bool,
-    /// The looks of the last while, oldest first.
+    /// The most recent looks, oldest first.
     pub(super) recent: Vec<Instant>,
-    /// Since when every look has found the same, and how many did.
+    /// Since when every look has found the same, and how many looks that were.
     same_since: Instant,
     same: u32,
-    /// Since when no two of them were further apart than [`GAP`].
+    /// Since when no two looks were further apart than [`GAP`].
     watched_since: Instant,
     moved_at: Option<Instant>,
 }
 
 impl Look {
-    /// How long it is known to have rested: since when no two looks were further apart than the period asked for, nor than
-    /// [`GAP`]; or a quarter of the time over which many looks found the same, however late they came. Committed offsets are
-    /// compared over any gap; what comes and goes within one without a commit is not seen.
+    /// How long the group is known to be quiet: since when no two looks were further apart than `period` and [`GAP`]; or a quarter of the
+    /// time over which many looks found the same, however late they came. Committed offsets are compared over any gap. A member that comes
+    /// and goes between two looks without a commit is not seen.
     fn rested(&self, period: Duration, now: Instant) -> Duration {
         let ago = |t: Instant| now.saturating_duration_since(t);
         let all_late = if self.same >= LATE_LOOKS { ago(self.same_since) / 4 } else { Duration::ZERO };
@@ -51,8 +51,8 @@ impl Look {
 }
 
 impl ProcessState {
-    /// Notes a look at the group and says how long it has looked the same, as far as a quiet period of this length can be
-    /// told from the looks of this object: another principal may see other partitions.
+    /// Notes a look at the group. Returns how long it is known to be quiet, for a quiet period of this length and from this object's looks
+    /// only: another principal may see other partitions.
     pub fn note_look(
         &self,
         object: &Identity,
@@ -96,8 +96,8 @@ impl ProcessState {
         Quiet { since: inactive.then(|| look.rested(period, now)), moved: look.moved_at.map(ago) }
     }
 
-    /// What this operator itself wrote is no movement: the looks begin anew, of all objects of the namespace. Another namespace's
-    /// are its own, or whoever resets there could keep a group from being quiet here.
+    /// The operator's own commits are not movement, so the looks of all objects of the namespace start anew. Those of other namespaces do
+    /// not, or whoever resets there could keep a group from ever being quiet here.
     pub fn forget_looks(&self, namespace: &str, backend: &BackendIdentity) {
         self.inner().looks.retain(|(object, of), _| object.namespace != namespace || of != backend);
     }

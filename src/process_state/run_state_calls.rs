@@ -1,4 +1,4 @@
-//! What this process did about the run state of a record's pipeline.
+//! The start and stop calls that this process made for a record's pipeline.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ impl ProcessState {
         let known = inner.calls.entry(record.uid().unwrap_or_default()).or_default();
         let switch = if start { &mut known.start } else { &mut known.stop };
         let (tries, failure) = switch.as_ref().map_or((0, None), |s| (s.tries, s.failure.clone()));
-        // Until its answer is noted, and for ever where an earlier one had none.
+        // Until its answer is noted. `tries` tells that an earlier call may still be under way.
         *switch = Some(RunStateCall { last: now, tries: tries.saturating_add(1), under_way: true, failure });
     }
 
@@ -30,7 +30,7 @@ impl ProcessState {
         }
     }
 
-    /// The pipeline of this record was seen down after it was to be stopped.
+    /// Notes that the pipeline of this record was seen down after a stop.
     pub fn note_down(&self, record: &OffsetResetRecord) {
         self.inner().calls.entry(record.uid().unwrap_or_default()).or_default().was_down = true;
     }

@@ -1,4 +1,4 @@
-//! What is remembered, and let go.
+//! What is remembered, and what is forgotten.
 
 use super::*;
 use jiff::Timestamp;
@@ -28,12 +28,12 @@ fn what_one_principal_sees_is_no_movement_to_another() {
     for quiet in [look("p", &all, 12), look("q", &some, 13)] {
         assert_eq!((quiet.since, quiet.moved), (Some(Duration::from_secs(12)), None));
     }
-    // What was written by this operator is movement to neither.
+    // The operator's own commit is movement for neither.
     process_state.forget_looks("n", &group());
     assert_eq!((look("p", &some, 14).moved, look("q", &all, 14).moved), (None, None));
 }
 
-/// Looks at these seconds of an Empty group that never moves; how long it is known to be quiet at the last of them.
+/// Looks at these seconds at an Empty group that never moves; returns how long it is known to be quiet at the last look.
 fn quiet(period: u64, looks: &[u64]) -> u64 {
     let (process_state, start) = (ProcessState::new("i".to_owned()), Instant::now());
     let (backend, object) = (group(), object("p"));
@@ -59,7 +59,7 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
         });
         serde_json::from_value(record).unwrap()
     };
-    // Of a request that stops its pipeline, with a plan that another process wrote.
+    // A request that stops its pipeline, with a plan that another process wrote.
     let open = |n: usize| -> OffsetResetRecord {
         let mut record = closed(n);
         record.metadata.uid = Some(format!("open-{n}"));
@@ -128,7 +128,7 @@ fn a15_only_looks_close_to_each_other_count() {
         (5, &[0, 4, 8, 12][..], 12),
         (60, &[0, 9, 18, 27][..], 27),
         (0, &[0][..], 0),
-        // Each too late: only many of them, over four times the period, tell as much.
+        // Each look is late: only many of them, over four times the period, prove as much.
         (10, &[0, 11, 22, 33][..], 0),
         (10, &[0, 11, 22, 33, 44][..], 11),
         (2, &[0, 3, 6, 9][..], 0),
@@ -138,7 +138,7 @@ fn a15_only_looks_close_to_each_other_count() {
     }
 }
 
-/// A look that comes late by less than three quarters of the period costs no more than itself.
+/// A look that is late by less than three quarters of the period does not start the period anew.
 #[test]
 fn b1_the_next_look_comes_well_within_the_period_that_it_must_prove() {
     let (ms, usual) = (Duration::from_millis, Duration::from_secs(3));
@@ -151,7 +151,7 @@ fn b1_the_next_look_comes_well_within_the_period_that_it_must_prove() {
     assert_eq!(stream_pipeline_core::decide::next_look(ms(10_000), ms(9_000), usual), ms(1_000), "when it is over, and not later");
 }
 
-/// Each next look is set as `decide` sets it, and comes late by as much as the machine is loaded.
+/// Each next look is planned as `decide` plans it, and comes late by a random time.
 #[test]
 fn however_late_looks_come_a_quiet_period_ends() {
     let mut seed = 7_u64;

@@ -1,4 +1,4 @@
-//! Tells people: the status (computed by a pure function, written when it differs), and one event per change.
+//! Reports: the status (computed by a pure function, written if it differs), and one event per change.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -42,7 +42,7 @@ pub async fn report(
     }
     if let (Report::Request(ending), Some(told)) = (report, of_request(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
         match &ending.owed {
-            // It has not ended before that is done.
+            // The request does not count as ended before that is done.
             Some(owed) => ctx.metrics.request(Stage::Sending, owed.reason),
             None => ctx.metrics.request(ending.stage, ending.cause.reason),
         }
@@ -60,7 +60,7 @@ pub async fn left_paused(ctx: &Context, pipeline: &StreamPipeline, cause: &Cause
     publish(ctx, &pipeline.object_ref(&()), &event(EventType::Warning, cause.reason.as_str(), "Delete", &cause.message)).await;
 }
 
-/// Writes an event about this object; that it could not is logged.
+/// Writes an event about this object; a failure is only logged.
 pub async fn publish(ctx: &Context, about: &ObjectReference, event: &Event) {
     if let Err(cause) = call::call("writing an event", ctx.timing.call_deadline, ctx.recorder.publish(event, about)).await {
         tracing::warn!("{}", cause.message);
@@ -82,7 +82,7 @@ fn newly<'a>(before: Option<&StreamPipelineStatus>, after: Option<&'a StreamPipe
     after?.conditions.iter().find(|c| c.type_ == kind.as_str() && !before.is_some_and(has))
 }
 
-/// One event when a request comes to another stage or reason.
+/// One event whenever the request's stage or reason changes.
 fn of_request(before: Option<&StreamPipelineStatus>, after: Option<&StreamPipelineStatus>, desired: &Desired) -> Option<Event> {
     let ready = |s: &StreamPipelineStatus| {
         let reset = s.offset_reset.as_ref().map(|r| (r.id.clone(), r.stage));

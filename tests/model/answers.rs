@@ -1,4 +1,4 @@
-//! What a process of the model finds where it looks.
+//! What a look of a process in the model finds.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl Mind {
                 Found::OpenRecords(open.into_iter().map(|(request, record, state)| self.view(request, &record, state)).collect(), None)
             }
             Look::Record(names) => {
-                // Where one was left behind its successor is looked for, which the model does not have.
+                // For a record that was left behind, the record of the next name is looked for; the model has none.
                 let own = self.own(sight).filter(|_| seen.record_name.is_none());
                 read[usize::from(sight.pipeline.request) - 1] |= own.is_some();
                 Found::Record { name: names.name.clone(), record: Ok(own) }
@@ -75,7 +75,7 @@ impl Mind {
         self.records(sight).find(is_own).map(|(request, record, state)| self.view(request, &record, state))
     }
 
-    /// The list of the group's records in the namespace, but for the own one.
+    /// The list of the group's records in the namespace, except this pipeline's own.
     fn others(&self, sight: &Sight) -> Vec<RecordView> {
         let is_other = |request: u8, record: &Record| request != sight.pipeline.request && self.setting.is_beside(sight.name, record);
         let others = self.records(sight).filter(|(request, record, _)| is_other(*request, record) && !self.is(Break::NotAlone));
@@ -85,7 +85,7 @@ impl Mind {
         others.map(|(request, record, state)| self.view(request, &record, taken_for(state))).collect()
     }
 
-    /// Who comes before among this one as it is `own` and the other one as it is read.
+    /// The StreamPipeline that goes before this one, judged by `own` for this one and by what `other` reads for the other.
     fn older(&self, sight: &Sight, own: Pipeline, other: fn(Beside) -> Pipeline) -> Option<OlderPipeline> {
         let other = sight.beside.map(other).filter(|_| self.setting.in_turn && !self.is(Break::NotInTurn))?;
         let mut objects = Vec::new();

@@ -1,52 +1,52 @@
-//! The protocol with one rule left out at a time: each must be found, or the model proves nothing.
+//! The protocol with one rule left out at a time. The model must find a violation for each, or it proves nothing.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Break {
-    /// The commit leaves along with the record, not after it.
+    /// The commit is sent together with the write of the record, not after it.
     SendFirst,
     /// A process that finds a plan in a record sends it.
     RestartedSends,
     NoSecondLook,
     NoWait,
-    /// One tick less.
+    /// The wait is one tick too short.
     WaitTooShort,
     NoWindow,
     /// The window begins when the record's write is answered.
     WindowFromAnswer,
     /// A process that finds a plan in a record drops it.
     DropAfterRestart,
-    /// Plans are dropped without regard to the resourceVersion.
+    /// Plans are dropped without comparing the resourceVersion.
     DropUnguarded,
-    /// Records are closed without regard to the resourceVersion.
+    /// Records are closed without comparing the resourceVersion.
     CloseUnguarded,
     DropTheRetry,
     NotAlone,
-    /// What is given up is not dead in memory.
+    /// A process forgets that it gave up a plan.
     ForgetDead,
-    /// The wait is counted since the record was first seen, not the plan.
+    /// The wait counts since the record was first seen, not since this plan was.
     WaitPerRecord,
-    /// Refused partitions are sent again also outside the window.
+    /// Refused partitions are sent again even outside the window.
     ResendLater,
-    /// Whether the StreamPipeline still asks for it is not asked again.
+    /// The second look does not ask whether the StreamPipeline still wants the request.
     NotAskedAgain,
-    /// An end is told along with the step that leads to it.
+    /// An end is reported together with the step that leads to it.
     EndToldBefore,
     /// Of two records without a plan each waits for the other.
     NobodyGoesAfter,
     /// Of two records without a plan none waits for the other.
     EverybodyGoesAfter,
-    /// The later record goes after, also one with a plan.
+    /// The later record goes after the earlier one even if it has a plan.
     PlanGoesAfter,
-    /// A StreamPipeline acts although an older one is there.
+    /// A StreamPipeline acts although an older one exists.
     NotInTurn,
-    /// An older StreamPipeline that was not looked at yet is waited for by nobody.
+    /// An older StreamPipeline that was not looked at yet is not waited for.
     UnreadIsNone,
-    /// A StreamPipeline acts although another one of the same second may still come.
+    /// A StreamPipeline acts although another one of the same second may still appear.
     YoungActs,
-    /// An older StreamPipeline is looked for among the copies only.
+    /// An older StreamPipeline is looked for in the watch cache only.
     CopiesOnly,
     /// The open record of a StreamPipeline that is gone is left alone.
     OrphanLeft,
-    /// Of two StreamPipelines of one second each takes the other for the older.
+    /// Of two StreamPipelines created in the same second each takes the other for the older.
     TiesLost,
 }

@@ -1,4 +1,4 @@
-//! What can happen, in the words of a history.
+//! What can happen, and how a history words it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Breadth first over all states, so that the first history found is a shortest one; then the graph is asked.
+//! Explores all states breadth first, so that the first violation found has a shortest history; then checks the graph.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -19,7 +19,7 @@ pub struct Outcome {
     pub found: Option<(Violation, Vec<String>)>,
 }
 
-/// Fast, and good enough for what is compared in full anyway.
+/// A fast hash; collisions do no harm, because states are compared in full.
 #[derive(Default)]
 pub struct Mix(u64);
 
@@ -57,7 +57,7 @@ pub fn explore(scenario: &Scenario, ticks: Ticks, broken: Option<Break>) -> Outc
     let mut mind = Mind::new(ticks, scenario.setting(), broken);
     let mut rules = Rules { mind: &mut mind, ticks, broken };
     let first = scenario.world().spelled();
-    // Each world once: memory is what bounds how large they can be.
+    // Each world is held once: memory limits how large the worlds can be.
     let mut worlds: IndexSet<World, BuildHasherDefault<Mix>> = IndexSet::from_iter([first]);
     let mut came = vec![NONE];
     let mut graph = Graph::default();
@@ -120,7 +120,7 @@ fn path<'a>(worlds: &'a IndexSet<World, BuildHasherDefault<Mix>>, came: &[u32], 
     path
 }
 
-/// As far as something new happens, without a fault and without time passing, and where that leads.
+/// Follows steps to new states, without faults and without time passing. Returns the steps, and the state they end in.
 fn onward(rules: &mut Rules, mut world: World, goes: impl Fn(&World) -> bool) -> Vec<String> {
     let (mut told, mut seen) = (Vec::new(), vec![world.clone()]);
     loop {
@@ -135,7 +135,7 @@ fn onward(rules: &mut Rules, mut world: World, goes: impl Fn(&World) -> bool) ->
     told
 }
 
-/// In words. Walked once more from the beginning, with each replica under its own name.
+/// The history in words. It is replayed from the beginning, so that each replica keeps its own name.
 fn history(rules: &mut Rules, mut world: World, path: &[&World], last: Option<Violation>) -> Vec<String> {
     let mut told = Vec::new();
     for next in path {

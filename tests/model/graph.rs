@@ -1,15 +1,15 @@
-//! Which state follows from which without a fault: whether every state leads to an end, and whether it can go in circles.
+//! Which state follows from which without a fault: whether every state leads to an end, and whether steps can go in circles.
 
 const NONE: u32 = u32::MAX;
-/// In a link: that it does not go on for ever, for time passes or a watch is behind.
+/// Flag of a link: time passes or a watch lags in this step, so it cannot repeat for ever.
 const PASSES: u32 = 1 << 31;
 
 #[derive(Default)]
 pub struct Graph {
-    /// Who leads here: a list per state, linked through `links`.
+    /// The states that lead to each state: a list per state, linked through `links`.
     back: Vec<u32>,
     links: Vec<(u32, u32)>,
-    /// How many follow that might go on for ever.
+    /// How many steps of each state might repeat for ever.
     onward: Vec<u16>,
 }
 
@@ -25,7 +25,7 @@ impl Graph {
         self.onward[from] += u16::from(!passes);
     }
 
-    /// The first state from which none of these is reached.
+    /// The first state from which none of these ends can be reached.
     pub fn stuck(&self, mut ends: Vec<usize>) -> Option<usize> {
         let mut leads = vec![false; self.back.len()];
         while let Some(end) = ends.pop() {
@@ -36,7 +36,7 @@ impl Graph {
         leads.iter().position(|leads| !leads)
     }
 
-    /// The states from which it may come back to where it was, for ever.
+    /// The states from which steps may return to where they were, for ever.
     pub fn circling(&self) -> Vec<bool> {
         let mut left = self.onward.clone();
         let mut over: Vec<usize> = (0..left.len()).filter(|at| left[*at] == 0).collect();

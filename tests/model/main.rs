@@ -1,13 +1,12 @@
-//! The reset protocol, explored completely: small worlds of replicas, partitions, a consumer, another tool, a user and
-//! messages that are lost, late or half done, with the real `decide` in every process. What must never be is checked in
-//! every state of every world.
+//! The reset protocol, explored completely: small worlds with replicas, partitions, a consumer, another tool, a user, and messages that are
+//! lost, late or half done. Every process decides with the real `decide`. The invariants are checked in every state of every world.
 //!
-//! By hand and not with a library: what counts is to have few states (ages with caps, renamed writers, replicas that are
-//! alike), to get at the graph for the question whether every state leads to an end, and histories in words. That is most
-//! of the code here; the search itself is a page.
+//! Written by hand and not with a library, because three things matter: few states (capped ages, renamed writers, interchangeable
+//! replicas), access to the graph for the question whether every state leads to an end, and histories in words. That is most of the code
+//! here; the search itself is a page.
 //!
-//! Left out of the status of a StreamPipeline is all that can only prevent: of it there is no more than that the group was read, where
-//! pipelines act in turn. Deadlines of requests are left out too.
+//! What a StreamPipeline's status says beyond "the group was read" is left out, because it can only prevent something; and even that is
+//! there only where pipelines act in turn. Deadlines of requests are left out too.
 
 mod answers;
 mod breaks;
@@ -31,7 +30,7 @@ use explore::explore;
 use objects::Ticks;
 use scenarios::{BROKEN, LARGE, SCENARIOS};
 
-/// What matters is the order of the ends of the waits, which is the same with real proportions.
+/// Only the order in which the waits end matters, and that is the same as with the real durations.
 const TICKS: Ticks = Ticks { window: 2, deadline: 1, late: 1 };
 
 #[test]

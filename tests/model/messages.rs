@@ -1,4 +1,4 @@
-//! What is on its way: writes to the API server and commits to the broker, which land, late or not at all.
+//! Messages on their way: writes to the API server and commits to the broker, which arrive, arrive late, or never arrive.
 
 use crate::breaks::Break;
 use crate::events::Event;
@@ -44,7 +44,7 @@ impl Rules<'_> {
             (Some(record), _) if !(fresh || unguarded && record.plan.is_some() && !record.is_closed()) => return (false, Ok(world)),
             (Some(record), What::Put { plan, writer }) => Record { plan: Some(plan), writer, attempt: 1, ..record },
             (Some(record), What::DropPlan) => {
-                // The closed first attempt would stand in the way of what this leaves out.
+                // The closed first attempt would hide what this break does.
                 let closed = record.closed.filter(|_| self.broken != Some(Break::DropTheRetry));
                 Record { plan: None, writer: 0, attempt: 0, closed, ..record }
             }
@@ -136,7 +136,7 @@ fn apply(world: &mut World, request: u8, attempt: u8, parts: Parts) -> Result<()
     Ok(())
 }
 
-/// For [`Break::WindowFromAnswer`]: the answer to a plan's write comes some time after it was applied, and sets the clock.
+/// For [`Break::WindowFromAnswer`]: the answer to a plan's write arrives some time after the write was applied, and starts the window.
 fn answered_later(world: &mut World, write: Write, applied: bool) {
     let (What::Create(Record { writer, .. }) | What::Put { writer, .. }, Some((process, pipeline))) = (write.what, write.waits) else {
         return;

@@ -1,5 +1,4 @@
-//! The real looks and the real `decide`, asked with what a process of the model sees. Answers are kept: the same question is asked
-//! often.
+//! The real looks and the real `decide`, given what a process of the model sees. Answers are cached, because the same question comes often.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -14,20 +13,20 @@ use crate::explore::Mix;
 use crate::objects::{Asking, Ticks, cluster, now, pipeline, record_view, request_of, timing};
 use crate::world::{BEFORE, Noted, Offsets, Parts, Pipeline, PlanState, Record, Word, target};
 
-/// What does not change in a world.
+/// What stays the same throughout a world.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     pub partitions: usize,
-    /// The pipelines are in namespaces of their own.
+    /// Each pipeline is in a namespace of its own.
     pub apart: bool,
-    /// Of the pipelines of a namespace only the oldest acts. Left out where records of two are to meet: it can only prevent.
+    /// Of a namespace's pipelines only the oldest acts. Switched off where records of two are to meet: it could only prevent that.
     pub in_turn: bool,
     /// `whenActive: Fail`.
     pub fails_when_active: bool,
 }
 
 impl Setting {
-    /// Whether a record is of the namespace of the pipeline of this name.
+    /// Whether a record is in the namespace of the pipeline of this name.
     pub fn is_beside(&self, name: u8, record: &Record) -> bool {
         !self.apart || record.pipeline == name
     }
@@ -36,19 +35,19 @@ impl Setting {
 /// What a pass can see.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Sight {
-    /// The copy of the StreamPipeline that the pass began with.
+    /// The StreamPipeline from the watch cache, with which the pass began.
     pub pipeline: Pipeline,
     pub name: u8,
-    /// The records, by request, and what this process takes them for.
+    /// The records, by request, and their plans' state in the eyes of this process.
     pub records: [Option<(Record, PlanState)>; 2],
-    /// The watch of records has not delivered an earlier request's yet.
+    /// The watch of records has not yet delivered the record of an earlier request.
     pub late: bool,
     /// The StreamPipeline as it is now.
     pub live: Pipeline,
     /// The other StreamPipeline of the group, where there is one.
     pub beside: Option<Beside>,
     pub group: (Offsets, bool),
-    /// In the second look: what its live reads told.
+    /// In the second look: the results of its live reads.
     pub noted: Option<Noted>,
 }
 
@@ -65,7 +64,7 @@ pub struct Beside {
     pub live: Pipeline,
 }
 
-/// The step, as the model performs it.
+/// The step that the model performs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Act {
     Nothing,
@@ -81,11 +80,11 @@ pub struct Decided {
     pub act: Act,
     /// The request that the step is about.
     pub about: u8,
-    /// It is told that the request of the StreamPipeline has ended.
+    /// The request of the StreamPipeline is reported as ended.
     pub ends: bool,
-    /// A status is written even if there was none.
+    /// A status is written even if there was none before.
     pub tells: bool,
-    /// Which records were looked at, by request.
+    /// Which records were read, by request.
     pub read: [bool; 2],
 }
 
@@ -115,7 +114,7 @@ impl Mind {
         decided
     }
 
-    /// The second look's reads of StreamPipeline and records: whether nothing comes before, and whether it is still wanted.
+    /// The second look's live reads: whether no other record goes first, and whether the request is still wanted.
     pub fn note(&mut self, sight: Sight) -> (bool, bool) {
         if let Some(noted) = self.noted.get(&sight) {
             return *noted;
@@ -133,7 +132,7 @@ impl Mind {
         (alone, wanted)
     }
 
-    /// As `observe` does it: looks until nothing is left to look at, and then decides.
+    /// Like `observe`: makes looks until nothing is left to look at; then decides.
     fn pass(&self, sight: &Sight) -> Decided {
         let object = pipeline(&self.asking(sight.name, sight.pipeline));
         let (desired, prior, timing, now) = (self.desired(sight), PriorStatus::of(&object), timing(self.ticks), now());
@@ -146,7 +145,7 @@ impl Mind {
             }
             for look in &next {
                 match (look, sight.noted) {
-                    // Taken in when it was read.
+                    // The result was noted when the second look read it.
                     (Look::GroupRecords { .. }, Some(noted)) => {
                         seen.conflicting_records = Observed::Read(if noted.alone { vec![] } else { vec!["n/other".to_owned()] });
                         seen.looked.insert(LookKind::from(look));
@@ -190,7 +189,7 @@ impl Mind {
 
     fn ends(&self, decision: &Decision) -> bool {
         let Report::Request(told) = &decision.report else { return false };
-        // What `until_done` leaves of an end.
+        // An end that `until_done` withholds until the record is closed.
         let withheld = told.stage == Stage::Waiting && matches!(decision.step, Some(Step::Close(_)));
         told.owed.is_none() && (told.stage.is_final() || withheld && self.is(Break::EndToldBefore))
     }

@@ -1,4 +1,4 @@
-//! Everything that can happen next: steps of the replicas, messages that land or do not, time, and what others do.
+//! Everything that can happen next: steps of the replicas, messages that arrive or do not, time, and what others do.
 
 use crate::breaks::Break;
 use crate::events::Event;
@@ -11,7 +11,7 @@ use crate::world::{
     Answer, BEFORE, CHANGE_ID, DELETE, ELSEWHERE, Pipeline, PlanState, RECREATE, REMOVE_ID, RETRY, SETTLED, Sent, Stage, World,
 };
 
-/// `fault`: nothing that has to happen, so nothing to rely on for an end.
+/// `fault`: this need not happen, so no end may depend on it.
 pub struct Move {
     pub event: Event,
     pub fault: bool,
@@ -137,14 +137,14 @@ impl Rules<'_> {
     }
 }
 
-/// In the second in which the other one was made, or in a later one.
+/// Created again in the same second as the other one, or in a later one.
 fn made_again(world: &World, before: Pipeline, setting: Setting) -> Pipeline {
     let same_second = world.pipelines.iter().any(|other| other.exists && other.age == 0);
     let age = if setting.in_turn { 0 } else { SETTLED };
     Pipeline { exists: true, uid: before.uid + u8::from(!same_second), looked: false, age, ..before }
 }
 
-/// The consumer, the other tool and the user.
+/// What the consumer, the other tool and the user do.
 fn others(world: &World, setting: Setting, found: &mut Vec<Move>) {
     let mut add = |event, fault, next: World| found.push(Move { event, fault, result: Ok(next) });
     if world.member {
@@ -177,7 +177,7 @@ fn others(world: &World, setting: Setting, found: &mut Vec<Move>) {
         let mut next = world.clone();
         next.left.edits &= !edit;
         (next.pipelines[0], next.changed_last) = (changed, 0);
-        // One that was deleted is made again: whoever deletes it for good is left to what the scenario says of that.
+        // A deleted pipeline is always created again, unless the scenario says that it stays deleted.
         add(Event::Edit(edit), edit != RECREATE, next);
     }
 }

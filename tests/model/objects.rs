@@ -1,4 +1,4 @@
-//! The objects of the real code, made from a world's.
+//! Makes the objects of the real code from those of a world.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ use stream_pipeline_core::{
 use crate::mind::Setting;
 use crate::world::{Answer, END, Pipeline, PlanState, Record, SETTLED, START, Word, target};
 
-/// The waits in ticks; a tick is a second to the real code.
+/// The waits in ticks; one tick is a second for the real code.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks {
     pub window: u8,
@@ -33,7 +33,7 @@ impl Ticks {
         self.window + 2 * self.deadline + self.late
     }
 
-    /// A commit lives on no longer. One more than deadline and late bound: a tick stands for all that is before the next one,
+    /// A commit is lost after this many ticks. One more than deadline and late bound: a tick stands for all the time before the next one,
     /// so what is sent in the last tick of the window may be sent at its very end.
     pub fn life(self) -> u8 {
         2 * self.deadline + self.late + 1
@@ -56,7 +56,7 @@ pub fn timing(ticks: Ticks) -> Timing {
         pause_warning: far,
         slow_stop: far,
         finalizer_deadline: far,
-        // One chunk: what a plan of several adds is judged by the same rows.
+        // One chunk: a plan of several chunks is judged by the same code.
         chunk_size: usize::MAX,
     }
 }
@@ -156,15 +156,15 @@ pub fn activity(member: bool) -> Activity {
     }
 }
 
-/// A StreamPipeline of a world, and what its spec says.
+/// A StreamPipeline of a world, with what its spec says.
 pub struct Asking {
     pub name: u8,
     pub pipeline: Pipeline,
     pub fails_when_active: bool,
 }
 
-/// Of its status no more than that the group was read: the rest can only prevent, so that without it more is possible. Both were made
-/// in the same second, and what is made again later is made in another one.
+/// Its status says only that the group was read: anything more could only prevent something, so without it more is possible. Both pipelines
+/// were created in the same second; one that is created again gets a later second.
 pub fn pipeline(asking: &Asking) -> StreamPipeline {
     let Asking { name, pipeline: asked, fails_when_active } = asking;
     let uid = format!("{name}.{}", asked.uid);

@@ -1,5 +1,5 @@
-//! What a replica sees and decides: the reads of `observe`, with the real looks and the real `decide`. What a process remembers is
-//! mirrored in a few lines, for the real `ProcessState` cannot be copied with a state.
+//! What a replica sees and decides: the reads of `observe`, with the real looks and the real `decide`. The memory of a process is mirrored
+//! in a few lines, because the real `ProcessState` cannot be copied with a state.
 
 use crate::breaks::Break;
 use crate::mind::{Act, Beside, Decided, Mind, Sight};
@@ -7,7 +7,7 @@ use crate::objects::Ticks;
 use crate::violation::Violation;
 use crate::world::{Answer, FirstSeen, Look, Noted, Pipeline, PlanState, Record, Sent, Stage, World};
 
-/// One replica working on one pipeline of one world.
+/// One replica that works on one pipeline of one world.
 pub struct Actor<'a> {
     pub mind: &'a mut Mind,
     pub ticks: Ticks,
@@ -21,8 +21,8 @@ impl Actor<'_> {
         self.broken == Some(which)
     }
 
-    /// Reads the records, and goes on as far as nothing of interest could come between. `late`: the watch of records has not
-    /// delivered an earlier request's yet. None: this pass would change nothing.
+    /// Reads the records, and goes on until something of interest could come between. `late`: the watch of records has not yet delivered
+    /// that of an earlier request. None: this pass would change nothing.
     pub fn begin(&mut self, world: &World, late: bool) -> Option<Result<World, Violation>> {
         let view = world.processes[self.process].view[self.pipeline];
         if !view.exists || world.processes[self.process].stage[self.pipeline] != Stage::Idle {
@@ -42,7 +42,7 @@ impl Actor<'_> {
                     next.processes[self.process].stage[self.pipeline] = Stage::Looking(look);
                     return Some(Ok(next));
                 }
-                // What has ended is looked at no more.
+                // A request that has ended is not looked at any more.
                 PlanState::Closed if !view.retry => return None,
                 _ => {}
             }
@@ -57,7 +57,7 @@ impl Actor<'_> {
         }
     }
 
-    /// The status of a StreamPipeline that had none, written at the end of a pass.
+    /// Writes the first status of a StreamPipeline, at the end of a pass.
     pub fn report(&mut self, world: &World) -> Option<World> {
         let (view, live) = (world.processes[self.process].view[self.pipeline], world.pipelines[self.pipeline]);
         let due = view.exists && live.exists && view.uid == live.uid && !live.looked && self.mind.setting.in_turn;
@@ -70,7 +70,7 @@ impl Actor<'_> {
         Some(next)
     }
 
-    /// The watch delivers this StreamPipeline, and before it what changed before it.
+    /// The watch delivers this StreamPipeline, after everything that changed before it.
     pub fn watch(&self, world: &World) -> Option<World> {
         let last = usize::from(world.changed_last) == self.pipeline;
         let delivered = |pipeline: usize| last || pipeline == self.pipeline;
@@ -84,7 +84,7 @@ impl Actor<'_> {
         Some(next)
     }
 
-    /// All there is to see now.
+    /// All that can be seen now.
     fn sight(&self, world: &World, pipeline: Pipeline) -> Sight {
         let taken_for = |(request, record): (u8, &Option<Record>)| record.map(|r| (r, self.taken_for(world, request, &r)));
         let beside = |other: &Pipeline| Beside { copy: world.processes[self.process].view[1 - self.pipeline], live: *other };
@@ -100,7 +100,7 @@ impl Actor<'_> {
         }
     }
 
-    /// `ProcessState::look`, without what it notes.
+    /// `ProcessState::look`, without the notes that it makes.
     fn taken_for(&self, world: &World, request: u8, record: &Record) -> PlanState {
         let process = &world.processes[self.process];
         if record.is_closed() {
@@ -126,7 +126,7 @@ impl Actor<'_> {
         }
     }
 
-    /// What it notes.
+    /// The notes that `ProcessState::look` makes.
     fn note_seen(&self, world: &mut World, request: u8) {
         let Some(record) = world.record(request).copied() else { return };
         let process = &mut world.processes[self.process];
@@ -141,12 +141,12 @@ impl Actor<'_> {
         }
     }
 
-    /// Counted by record is counted without regard to the writer.
+    /// To count the wait by record, the writer is ignored.
     fn named(&self, record: &Record) -> u8 {
         if self.is(Break::WaitPerRecord) { 0 } else { record.writer }
     }
 
-    /// The read of StreamPipeline and list, of the second look.
+    /// The second look's reads of StreamPipeline and records.
     pub fn look_api(&mut self, world: &World) -> Option<World> {
         let Stage::Looking(look) = world.processes[self.process].stage[self.pipeline] else { return None };
         if look.api.is_some() {
@@ -155,7 +155,7 @@ impl Actor<'_> {
         let mut next = world.clone();
         let live = world.pipelines[self.pipeline];
         let asks = live.exists && live.uid == look.record.uid && live.request == look.pipeline.request;
-        // Its own record is the one it read before.
+        // Its own record is the one that it read before.
         let mut sight = Sight { group: Default::default(), beside: None, ..self.sight(world, look.pipeline) };
         sight.records[usize::from(look.pipeline.request) - 1] = Some((look.record, look.state));
         let (alone, wanted) = self.mind.note(sight);
@@ -168,7 +168,7 @@ impl Actor<'_> {
         Some(next)
     }
 
-    /// The read of the group, of the second look.
+    /// The second look's read of the group.
     pub fn look_group(&self, world: &World) -> Option<World> {
         let Stage::Looking(look) = world.processes[self.process].stage[self.pipeline] else { return None };
         if look.group.is_some() {

@@ -1,4 +1,4 @@
-//! The worlds that are explored, each as small as shows what it is for.
+//! The worlds that are explored, each as small as its purpose allows.
 
 use crate::breaks::Break;
 use crate::mind::Setting;
@@ -14,9 +14,9 @@ pub struct Scenario {
     pub pipelines: usize,
     /// Each pipeline in a namespace of its own.
     pub apart: bool,
-    /// Of two in one namespace the older acts.
+    /// Of two pipelines in one namespace the older acts.
     pub in_turn: bool,
-    /// The first by name is not there yet, and the second was made a moment ago.
+    /// The first pipeline by name does not exist yet, and the second was created a moment ago.
     pub young: bool,
     pub fails_when_active: bool,
     pub left: Left,
@@ -109,7 +109,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// Explored where MODEL=all asks for it.
+/// Explored with MODEL=all only.
 pub const LARGE: &[Scenario] = &[
     Scenario {
         name: "Retry, late writes",
@@ -186,8 +186,8 @@ impl Scenario {
         }
     }
 
-    /// Nothing is under way, every record is closed, and whatever is asked for has one, but for what waits for its turn. What a
-    /// StreamPipeline that is gone left open is closed once it stands in another one's way.
+    /// Nothing is under way, all records are closed, and each request has one unless its StreamPipeline waits for an older one. Open
+    /// records of a deleted StreamPipeline do not count: they are closed once another one needs that.
     pub fn is_end(&self, world: &World) -> bool {
         let quiet = world.writes.is_empty() && world.commits.is_empty();
         let is_there = |r: &&Record| world.pipelines[usize::from(r.pipeline)].exists;
@@ -198,7 +198,7 @@ impl Scenario {
     }
 }
 
-/// Each rule left out, and the world in which that shows.
+/// Each broken rule, and the world in which that shows.
 pub const BROKEN: &[(Break, Scenario)] = &[
     (Break::SendFirst, Scenario { left: Left { writes: 1, ..NOTHING }, ..ONE }),
     (Break::RestartedSends, Scenario { left: Left { crashes: 1, moves: 1, ..NOTHING }, ..ONE }),

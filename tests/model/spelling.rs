@@ -1,11 +1,11 @@
-//! The one spelling of a state: what cannot be met again is forgotten, and names that only serve to be compared are renumbered, so
-//! that equal situations are equal states.
+//! Brings a state into its canonical form: what can no longer matter is forgotten, and names that are only compared are renumbered, so that
+//! equal situations become equal states.
 
 use crate::world::{Record, Stage, What, World};
 
 impl World {
-    /// The one spelling of this state: forgets what cannot be met again, renumbers writers, orders what has no order. The
-    /// two replicas are alike, so that which is called the first is a matter of spelling too.
+    /// The canonical form of this state: forgets what can no longer matter, renumbers writers, and sorts what has no order. The two
+    /// replicas are alike, so which of them comes first is a matter of form too.
     pub fn spelled(self) -> Self {
         let this = self.tidied();
         if this.processes.len() < 2 {
@@ -20,7 +20,7 @@ impl World {
         this.min(other)
     }
 
-    /// The same, but each replica keeps its name.
+    /// The same, except that each replica keeps its name.
     pub fn tidied(mut self) -> Self {
         self.forget();
         self.renumber();

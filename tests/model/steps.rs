@@ -1,4 +1,4 @@
-//! What a replica does: memory first, then the one call, in the order of `perform` and of the store of records.
+//! What a replica does: first in memory, then the one call, in the order of `perform` and of the record store.
 
 use crate::breaks::Break;
 use crate::mind::{Act, Decided, Sight};
@@ -8,7 +8,7 @@ use crate::world::{Answer, Commit, Offsets, Ours, PARTS, Parts, Pipeline, Record
 
 impl Actor<'_> {
     pub fn perform(&mut self, mut world: World, sight: &Sight, decided: Decided, fresh: bool) -> Result<World, Violation> {
-        // Told whether or not its step succeeds.
+        // The end is reported whether or not the step succeeds.
         let open = |r: &Record| usize::from(r.pipeline) == self.pipeline && !r.is_closed();
         if decided.ends && world.record(sight.pipeline.request).is_some_and(open) {
             return Err(Violation::EndToldTooEarly);
@@ -83,7 +83,7 @@ impl Actor<'_> {
         }
     }
 
-    /// The window once more, the one right to send, then the socket.
+    /// Checks the window once more, takes the one right to send, and then sends.
     fn send(&self, mut world: World, sight: &Sight, request: u8, parts: Parts) -> Result<World, Violation> {
         let Some((record, _)) = sight.record(request) else { return Ok(world) };
         let unchecked = matches!(self.broken, Some(Break::NoWindow | Break::RestartedSends | Break::ResendLater));
@@ -101,7 +101,7 @@ impl Actor<'_> {
             Sent::Yes { tries, answer: Answer::Refused(refused) } if refused != 0 => tries + 1,
             Sent::Yes { .. } | Sent::Dead => return Ok(world),
         };
-        // Taken as unanswered until the answer is noted.
+        // Counts as unanswered until the answer is noted.
         ours.sent = Sent::Yes { tries, answer: Answer::None(0) };
         let writer = ours.writer;
         if sight.noted.is_some_and(|noted| !noted.asks) {
@@ -112,7 +112,7 @@ impl Actor<'_> {
         if (0..PARTS).any(moved) {
             return Err(Violation::SentOverAMove);
         }
-        // What another namespace sends is waited for by nobody.
+        // Sends of another namespace are not waited for.
         if world.commits.iter().any(|c| c.request == request || !self.mind.setting.apart) {
             return Err(Violation::TwoAtATime);
         }

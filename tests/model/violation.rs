@@ -1,28 +1,28 @@
-//! What must never be.
+//! What must never happen.
 
-/// What a history shows that must not be.
+/// What went wrong in a history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum Violation {
     /// (1) A target took effect twice.
     AppliedTwice,
-    /// (2) Closed as Verified, and a target was never in force.
+    /// (2) Closed as Verified, although a target was never in force.
     NotInForce,
     /// (3) Sent to a partition that moved before the second look.
     SentOverAMove,
-    /// Sent although the StreamPipeline, as the second look read it, was gone, another object, or asked for something else.
+    /// Sent although the second look read that the StreamPipeline was gone, was another object, or asked for something else.
     SentUnasked,
-    /// (4) Sent while something else of the group, as far as its namespace goes, was under way.
+    /// (4) Sent while something else of the group was under way in the same namespace.
     TwoAtATime,
     /// (4) Closed while something of it could still land.
     ClosedTooEarly,
-    /// Closed as Abandoned, and something of it was in force.
+    /// Closed as Abandoned, although something of it was in force.
     AbandonedAfterAHit,
-    /// An end was told of a request whose record was there and not closed.
+    /// A request was reported as ended while its record existed and was not closed.
     EndToldTooEarly,
-    /// A first plan was written ahead for a StreamPipeline while another one of the namespace came before it, or had acted.
+    /// A first plan was written for a StreamPipeline while an older one of the namespace existed, or had acted.
     OutOfTurn,
-    /// (5) Nothing leads to an end any more.
+    /// (5) No end can be reached any more.
     DeadEnd,
-    /// (5) What is done is undone again and again, though no time passes, no watch is behind and nothing goes wrong.
+    /// (5) Steps are undone again and again, although no time passes, no watch lags and nothing goes wrong.
     Circle,
 }

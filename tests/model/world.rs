@@ -1,11 +1,11 @@
-//! One state of the modelled world: small, cloneable, hashable. Time is held as ages that stop growing where nobody asks any more.
+//! One state of the modelled world: small, cloneable, hashable. Times are kept as ages, which stop growing once nothing depends on them.
 
-/// Partitions at most.
+/// The most partitions.
 pub const PARTS: usize = 2;
-/// Where the group stands at first, and where somebody else may move it.
+/// Where the group stands at first, and where somebody else may move it to.
 pub const BEFORE: u8 = 5;
 pub const ELSEWHERE: u8 = 6;
-/// Both logs begin here (the target of request 1) and end there (the target of request 2).
+/// Both logs start here (the target of request 1) and end there (the target of request 2).
 pub const START: u8 = 0;
 pub const END: u8 = 9;
 
@@ -18,7 +18,7 @@ pub struct World {
     pub offsets: Offsets,
     pub member: bool,
     pub pipelines: Vec<Pipeline>,
-    /// The one that changed last: the watch delivers in order.
+    /// The pipeline that changed last: the watch delivers changes in order.
     pub changed_last: u8,
     /// By request, 1 and 2.
     pub records: [Option<Record>; 2],
@@ -26,7 +26,7 @@ pub struct World {
     pub writes: Vec<Write>,
     pub commits: Vec<Commit>,
     pub left: Left,
-    /// Kept for the invariants only.
+    /// Used by the invariants only.
     pub truth: [Truth; 2],
 }
 
@@ -34,9 +34,9 @@ pub struct World {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Left {
     pub crashes: u8,
-    /// API writes lost, or given up and landing at any later time.
+    /// API writes that are lost, or that are given up and arrive at any later time.
     pub writes: u8,
-    /// Commits lost, landing late, or with a lost answer.
+    /// Commits that are lost, arrive late, or lose their answer.
     pub commits: u8,
     pub partial: u8,
     pub joins: u8,
@@ -44,7 +44,7 @@ pub struct Left {
     pub edits: Edits,
 }
 
-/// What the user may do once each, as bits.
+/// What the user may still do, each once, as bits.
 pub type Edits = u8;
 pub const CHANGE_ID: Edits = 1;
 pub const REMOVE_ID: Edits = 2;
@@ -59,13 +59,13 @@ pub struct Pipeline {
     /// 0: nothing is asked for.
     pub request: u8,
     pub retry: bool,
-    /// Its status says that the operator has read the group for it. Only where pipelines act in turn.
+    /// Its status says that the operator has read its group. Only where pipelines act in turn.
     pub looked: bool,
     /// Ticks since it was made, up to [`SETTLED`].
     pub age: u8,
 }
 
-/// No other StreamPipeline may come any more that counts as made in the same second.
+/// At this age no other StreamPipeline can appear any more that counts as created in the same second.
 pub const SETTLED: u8 = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -102,7 +102,7 @@ impl Record {
     }
 }
 
-/// A replica. What it has in memory goes with a crash.
+/// A replica. A crash loses what it has in memory.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Process {
     /// The StreamPipelines as its watch last delivered them.
@@ -131,7 +131,7 @@ pub enum Sent {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Answer {
     Refused(Parts),
-    /// None, and for so long nothing more can leave the process.
+    /// There is no answer; how long ago the last of it could have left the process.
     None(u8),
 }
 
@@ -150,33 +150,33 @@ pub enum Stage {
     Looking(Look),
     /// Waits for the API server.
     Writing,
-    /// Waits for the broker, having sent this.
+    /// Waits for the broker's answer to this.
     Sending {
         request: u8,
         writer: u8,
     },
 }
 
-/// The record was read; the other reads come in any order.
+/// The record was read; the other reads may come in any order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Look {
-    /// The copy of the StreamPipeline that the pass began with.
+    /// The StreamPipeline from the watch cache, with which the pass began.
     pub pipeline: Pipeline,
     pub record: Record,
-    /// The record is still as it was read: its resourceVersion is the present one.
+    /// The record is unchanged since it was read, so its resourceVersion is still valid.
     pub fresh: bool,
     pub state: PlanState,
     pub api: Option<Noted>,
     pub group: Option<(Offsets, bool)>,
 }
 
-/// What the live reads of StreamPipeline and records told.
+/// The results of the live reads of StreamPipeline and records.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Noted {
-    /// No other record comes before.
+    /// No other record goes before this one.
     pub alone: bool,
     pub wanted: bool,
-    /// Kept for the invariants only: the StreamPipeline, as it was read, asks for this.
+    /// Used by the invariants only: the StreamPipeline, as it was read, asks for this.
     pub asks: bool,
 }
 
@@ -220,12 +220,12 @@ pub struct Commit {
     pub waits: Option<(u8, u8)>,
 }
 
-/// What really happened to a request, known to nobody.
+/// What really happened to a request; no process knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Truth {
-    /// How often each partition's target took effect, by attempt.
+    /// How often each partition's target took effect, per attempt.
     pub hits: [[u8; PARTS]; 2],
-    /// Partitions whose target was in force since the plan was written ahead.
+    /// Partitions whose target was in force at some time since the plan was written ahead.
     pub in_force: Parts,
 }
 
@@ -242,14 +242,14 @@ impl World {
         &mut self.truth[usize::from(request) - 1]
     }
 
-    /// The other StreamPipeline, where it comes before the one of this name and uid: the older one does, and of two that were made in
-    /// the same second the first by name. What is made again is made later.
+    /// The other StreamPipeline, if it goes before the one of this name and uid: the older one goes first, and of two created in the same
+    /// second the first by name. A pipeline that is created again is younger.
     pub fn older_beside(&self, pipeline: usize, uid: u8) -> Option<&Pipeline> {
         let name = 1_usize.checked_sub(pipeline)?;
         self.pipelines.get(name).filter(|other| other.exists && (other.uid, name) < (uid, pipeline))
     }
 
-    /// Moves one partition, whoever does it.
+    /// Moves one partition, for whoever does it.
     pub fn set_offset(&mut self, p: usize, to: u8) {
         self.offsets[p] = to;
         self.note_in_force();
@@ -264,7 +264,7 @@ impl World {
         }
     }
 
-    /// The record was written: every copy and every write decided on an older version is stale.
+    /// Writes the record: whatever was read or decided with an older version becomes stale.
     pub fn replace(&mut self, request: u8, record: Record) {
         self.records[usize::from(request) - 1] = Some(record);
         for write in self.writes.iter_mut().filter(|w| w.request == request) {

@@ -1,5 +1,5 @@
-//! An API server in memory, with the rules that the operator leans on: resourceVersion and 409, generation, uid, finalizers,
-//! subresources, merge patches, and the records' rules of what may change.
+//! An API server in memory, with the rules that the operator relies on: resourceVersion and 409, generation, uid, finalizers, subresources,
+//! merge patches, and the records' rules about what may change.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,12 +14,12 @@ pub type Key = (String, String, String);
 pub struct ApiServer {
     objects: BTreeMap<Key, Value>,
     version: u64,
-    /// Every change in order, as a watch tells it: the object, and whether it is gone.
+    /// Every change in order, as a watch delivers it: the object, and whether it was deleted.
     pub changes: Vec<(Key, Value, bool)>,
-    /// A break: writes are taken whatever version they name.
+    /// A break: writes succeed whatever resourceVersion they name.
     pub ignores_versions: bool,
-    /// No StreamPipeline is seen beside another, so that nobody waits for an older one: that a group is reset by one at a time
-    /// must not rest on it.
+    /// StreamPipelines do not see each other, so nobody waits for an older one: that only one at a time resets a group must not depend on
+    /// that wait.
     pub hides_elders: bool,
 }
 
@@ -28,14 +28,14 @@ pub struct Request {
     pub path: String,
     pub query: String,
     pub accept: String,
-    /// Since the beginning of the history; it may be served much later.
+    /// Since the beginning of the history; the request may be served much later.
     pub called_at: Duration,
     pub body: Value,
 }
 
 pub type Reply = (u16, Value);
 
-/// Where a path leads to.
+/// What a path refers to.
 struct Place {
     resource: String,
     namespace: Option<String>,
@@ -58,7 +58,7 @@ impl Request {
         Some(Place { resource: text(0)?, namespace, name: text(1), sub: text(2) })
     }
 
-    /// The object it is about.
+    /// The object that the request is about.
     pub fn key(&self) -> Option<Key> {
         let place = self.place()?;
         let name = place.name.or_else(|| self.body["metadata"]["name"].as_str().map(str::to_owned))?;
@@ -86,7 +86,7 @@ impl ApiServer {
         self.objects.iter().filter(move |(key, _)| key.0 == resource)
     }
 
-    /// Puts an object there as whoever writes it wants it.
+    /// Creates an object as its writer wants it.
     pub fn create(&mut self, key: Key, mut object: Value, now: Timestamp) -> Reply {
         if self.objects.contains_key(&key) {
             return failure(409, "AlreadyExists", &format!("{} \"{}\" already exists", key.0, key.2));
@@ -99,19 +99,19 @@ impl ApiServer {
         metadata["generation"] = json!(1);
         metadata["creationTimestamp"] = json!(Timestamp::from_second(now.as_second()).expect("a time").to_string());
         prune(&mut object["spec"]);
-        // The default of its schema.
+        // The default from the CRD's schema.
         if key.0 == "streampipelines" && object["status"].is_null() {
             object["status"] = json!({ "observedGeneration": -1 });
         }
         self.store(key, object)
     }
 
-    /// How many there are.
+    /// How many objects of this resource exist.
     pub fn count(&self, resource: &str) -> usize {
         self.objects.keys().filter(|key| key.0 == resource).count()
     }
 
-    /// Changes an object; None: it is not there. Nothing is written where nothing changes.
+    /// Changes an object; None: it does not exist. If nothing changes, nothing is written.
     pub fn change(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Value> {
         let before = self.objects.get(key)?.clone();
         let mut after = before.clone();
@@ -169,7 +169,7 @@ impl ApiServer {
         }
         let known = ["streampipelines", "offsetresetrecords", "deployments", "horizontalpodautoscalers", "secrets"];
         if !known.contains(&place.resource.as_str()) {
-            // The real one says it in plain words, which are no JSON.
+            // The real server answers in plain text here, not in JSON.
             return (404, Value::Null);
         }
         match (request.method.as_str(), place.name) {
@@ -270,14 +270,14 @@ impl ApiServer {
     }
 }
 
-/// What a watch of metadata shows of an object.
+/// The part of an object that a watch of metadata delivers.
 pub fn metadata(object: &Value) -> Value {
     json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"] })
 }
 
 fn scale(object: &Value) -> Value {
     let of = &object["metadata"];
-    // The real one leaves a count of 0 out of the spec.
+    // The real server leaves a count of 0 out of the spec.
     let replicas = object["spec"]["replicas"].as_i64().filter(|count| *count != 0);
     json!({
         "apiVersion": "autoscaling/v1", "kind": "Scale",
@@ -294,7 +294,7 @@ pub fn failure(code: u16, reason: &str, message: &str) -> Reply {
     )
 }
 
-/// The records' own rules: plan and writer may change, the plan only from absent to present and back.
+/// The CRD's rules for records: only plan and writer may change, and the plan only between absent and present.
 fn refused(before: &Value, after: &Value) -> Option<&'static str> {
     let fixed = |spec: &Value| {
         let mut spec = spec.clone();
@@ -330,7 +330,7 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// A field that is null counts as left out.
+/// Removes fields that are null, as if they were left out.
 fn prune(value: &mut Value) {
     match value {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! The protocol, broken on purpose, one rule at a time: through what a process is given, never through the product's own code.
+//! The protocol broken on purpose, one rule at a time: by what a process is given, never by changes to the product's code.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -24,12 +24,12 @@ use crate::world::{Shared, World, lock};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
 pub enum Break {
-    /// The record is only there a while after its write was answered.
+    /// A record exists only some time after its write was answered.
     SendBeforeTheRecord,
-    /// A process knows its plans again after a restart.
+    /// After a restart a process still knows its plans.
     RestartedProcessSends,
     NoSecondLook,
-    /// Whether it is still wanted is not read.
+    /// Whether the request is still wanted is not read.
     NotAskedAgain,
     NoWaitBeforeJudging,
     NoSendWindow,
@@ -38,29 +38,29 @@ pub enum Break {
     VersionsIgnored,
     RestoredRecordActedUpon,
     BroughtBackUnseen,
-    /// What is held stays stopped, also where nobody asks for it any more.
+    /// The pipeline of a held request stays stopped even if nobody asks for the request any more.
     HeldAndForgotten,
     NoDeadline,
     JudgedByHope,
     UnloadedInDoubt,
     ToldBeforeItIsClosed,
-    /// A commit that was given up lies in the old client, and leaves when the broker is back.
+    /// A commit that was given up stays in its old client and is sent when the broker is back.
     ClientOutlivesItsDeadline,
-    /// A client whose process ended is taken for one that has sent nothing.
+    /// If a client's process ended, it is taken to have sent nothing.
     DeadClientTakenForSilent,
-    /// Whether the close was written is not looked at.
+    /// A close counts as done without a look at whether it was written.
     CloseTakenAsDone,
     RetryUnasked,
-    /// Whether the plan is still the one that was announced is not looked at.
+    /// The plan is not compared with the one that was announced.
     ExchangedPlanSentAgain,
     /// The next chunk is announced and sent whatever became of the one before.
     ChunkBeforeReadBack,
     RecreatedTopicTakenForTheSame,
-    /// `whenCreated: Skip` is not heeded.
+    /// `whenCreated: Skip` is ignored.
     RunsAtCreation,
-    /// A platform's answer that does not tell is taken for a refusal.
+    /// An unclear answer of the platform is taken for a refusal.
     UnclearTakenForRefused,
-    /// Done, because the platform said so.
+    /// Reported as done because the platform accepted it, without comparing positions.
     SaidDoneUncompared,
 }
 
@@ -85,7 +85,7 @@ pub fn timing(world: &Shared, process: &Process) -> Timing {
     }
 }
 
-/// What a process knows when it starts: nothing.
+/// What a process knows when it starts: nothing, unless that is the break.
 pub fn remember(world: &Shared, process: &Process, process_state: &ProcessState) {
     if broken(world) != Some(Break::RestartedProcessSends) {
         return;
@@ -118,7 +118,7 @@ impl World {
         self.api.serve(request, now)
     }
 
-    /// Plans are written into a copy that only their writer sees, and that is lost when it dies.
+    /// Plans are written to a copy that only their writer sees, and that is lost with its process.
     fn serve_early(&mut self, process: &Process, request: &Request, now: Timestamp) -> Reply {
         let Some(key) = request.key() else { return self.api.serve(request, now) };
         let of = |key: &Key| ("early-".to_owned() + &process.incarnation, key.1.clone(), key.2.clone());
@@ -131,7 +131,7 @@ impl World {
             if !request.is_write() {
                 return (200, early);
             }
-            // With its close it becomes true.
+            // With its close the copy becomes the record.
             self.api.delete(&of(&key), now);
             self.api.create(key.clone(), early.clone(), now);
             let version = self.api.get(&key).map(|o| o["metadata"]["resourceVersion"].clone()).unwrap_or(Value::Null);
@@ -174,7 +174,7 @@ pub fn decide(world: &Shared) -> Decide {
 
 type Closed = Mutex<BTreeMap<(Option<String>, i32), OffsetResetRecordStatus>>;
 
-/// What was to be closed is taken for closed.
+/// A record that was to be closed counts as closed.
 fn believe(closed: &Closed, seen: &mut Observation) {
     let Some(record) = own(seen) else { return };
     let writer = (record.object.metadata.uid.clone(), record.attempt());
@@ -195,13 +195,13 @@ fn as_before(plan: &Plan) -> stream_pipeline_core::Committed {
     plan.rows.iter().filter_map(|row| Some((row.at.clone(), row.from.clone()?))).collect()
 }
 
-/// As if what the plan says of this partition had been done.
+/// The commit that would be there if the plan's row had been done.
 fn there(row: &PartitionPlan) -> Option<(TopicPartition, Commit)> {
     let Aim::Commit(to) = row.aim.clone() else { return None };
     Some((row.at.clone(), Commit { offset: to.offset, leader_epoch: to.leader_epoch, metadata: to.metadata, pending: false }))
 }
 
-/// What `decide` is told instead of the truth.
+/// Changes what `decide` is told.
 fn lie(broken: Break, seen: &mut Observation) {
     let record = own(seen).cloned();
     let (state, plan) = (record.as_ref().map(|r| r.state.clone()), record.as_ref().and_then(RecordView::plan));
@@ -251,7 +251,7 @@ fn lie(broken: Break, seen: &mut Observation) {
     }
 }
 
-/// What becomes of what was decided.
+/// Changes what was decided.
 fn spoil(broken: Break, seen: &Observation, decision: &mut Decision) {
     match (broken, &mut decision.step) {
         (Break::JudgedByHope, Some(Step::Close(status))) if status.phase == RecordPhase::Held => {

@@ -1,12 +1,12 @@
-//! A Kafka cluster in memory, with the rules that a reset leans on: a group with members refuses foreign commits, every
-//! partition has a result of its own, offsets of open transactions are pending, a topic made anew has another id.
+//! A Kafka cluster in memory, with the rules that a reset relies on: a group with members refuses commits from outside, every partition has
+//! a result of its own, offsets in open transactions are pending, and a topic that is created again has another id.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use stream_pipeline_core::Commit;
 use stream_pipeline_operator::backend::kafka::admin::*;
 
-/// Time stamp of the first record of each log; one record a second.
+/// Timestamp of each log's first record; there is one record a second.
 pub const FIRST: i64 = 1_767_225_600_000;
 
 pub struct Broker {
@@ -26,7 +26,7 @@ pub struct Topic {
 pub struct Group {
     pub members: BTreeSet<String>,
     pub offsets: BTreeMap<TopicPartition, Commit>,
-    /// Held by an open transaction.
+    /// Offsets that an open transaction holds.
     pub pending: BTreeSet<TopicPartition>,
 }
 
@@ -89,7 +89,7 @@ impl Broker {
             }
         }
         for at in group.pending.iter().filter(|_| stable) {
-            // A list of all leaves out what has only a pending offset.
+            // Without names, a partition that has only a pending offset is left out.
             if let Some(entry) = found.get_mut(at) {
                 let error = Some(KafkaCode::UNSTABLE_OFFSET_COMMIT);
                 *entry = CommittedOffset { offset: None, leader_epoch: None, metadata: String::new(), error };
@@ -129,7 +129,7 @@ impl Broker {
         self.topics.get(&at.topic)?.logs.get(usize::try_from(at.partition).ok()?).copied()
     }
 
-    /// Commits for a group without members: what is refused says why, the rest is written.
+    /// Commits for a group without members: each refused partition says why, and the others are written.
     pub fn alter(&mut self, group: &str, commits: &[OffsetCommit]) -> Vec<(TopicPartition, Result<(), KafkaCode>)> {
         let known: Vec<bool> = commits.iter().map(|c| self.log(&TopicPartition::new(&c.topic, c.partition)).is_some()).collect();
         let group = self.group(group);

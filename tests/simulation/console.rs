@@ -1,4 +1,4 @@
-//! Who else acts on the platform: people at its console, and other holders of the same key.
+//! Others who act on the platform: people at its console, and other holders of the same key.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::world::World;
 
 #[derive(Clone, Debug)]
 pub enum Console {
-    /// Started with this rate.
+    /// Starts it with this rate.
     Start(i64),
     Pause,
     Stop,
-    /// It fails; so many seconds later somebody stops it.
+    /// The pipeline fails; this many seconds later somebody stops it.
     RunError(u64),
     Reset,
-    /// The pipeline is deleted.
+    /// Deletes the pipeline.
     Delete,
     RevokeTokens,
 }
@@ -54,11 +54,11 @@ impl Console {
     }
 }
 
-/// What the platform or its gateway may answer instead, and whether it did what it was asked.
+/// A wrong answer that the platform or its gateway may give, and whether the call was carried out.
 pub fn answered(random: &mut Random, call: &str) -> Fault {
     let any = [(99000, false), (99000, true), (502, false), (502, true), (429, false), (401, false)];
     let (code, done) = match call {
-        // The last: accepted, and nothing comes of it.
+        // The last row: accepted, but without effect.
         "enos reset" => random.pick(&[
             (61168, false),
             (61168, true),

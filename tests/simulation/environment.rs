@@ -1,4 +1,4 @@
-//! Everybody but the operator: the user, the consumers and their pods, other tools, backups. Each acts at once, in one step.
+//! Everybody but the operator: the user, the consumers and their pods, other tools, backups. Each act is one step and takes no time.
 
 use std::time::Duration;
 
@@ -40,21 +40,21 @@ impl Ask {
     }
 }
 
-/// One act. Pipelines by their number.
+/// One act. Pipelines are given by number.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// A consumer joins the group for so many seconds, and commits.
+    /// A consumer joins the group for this many seconds, and commits.
     Join(u64),
     Leave,
-    /// A consumer that uses `assign()`, or another tool, moves the offsets by so much.
+    /// A consumer that uses `assign()`, or another tool, moves the offsets by this much.
     Move(i64),
-    /// The offsets come back to where they were before the operator moved them last.
+    /// The offsets return to where they were before the operator last moved them.
     BackToOld,
     DropCommit,
-    /// A transaction holds the offsets for so many seconds.
+    /// A transaction holds the offsets for this many seconds.
     Transaction(u64),
     EndTransaction,
-    /// The topic is deleted, and made anew so many seconds later. Its commits go with it, if the coordinator has heard of it by then.
+    /// The topic is deleted, and created again this many seconds later. Its commits are deleted too, if the coordinator notices by then.
     TopicRecreated {
         gone: u64,
         commits_kept: bool,
@@ -69,16 +69,16 @@ pub enum Act {
     DropStatus(usize),
     ForgeStatus(usize, &'static str),
     DeleteRecords,
-    /// Somebody exchanges the plans of held records, and asks to send them once more.
+    /// Somebody exchanges the plans of held records, and asks for them to be sent once more.
     Exchange,
-    /// A backup: taken now, put back so many seconds later.
+    /// A backup: taken now, restored this many seconds later.
     Backup(u64),
     Restore(Vec<(Key, Value)>),
-    /// Somebody sets the count of a workload.
+    /// Somebody sets the replicas of a workload.
     Scale(usize, i64),
-    /// The pods are as many as they are to be.
+    /// The number of pods becomes the number that is asked for.
     Pods,
-    /// Those who are members read on.
+    /// The members of the group read on.
     Consume,
     /// Somebody acts on the platform.
     Console(Console),
@@ -258,7 +258,7 @@ fn in_group(world: &World) -> Value {
     json!({ "kafka": kafka })
 }
 
-/// The first by its name, the second by its id.
+/// Names the first pipeline by its name, the second by its id.
 fn on_platform(number: usize) -> Value {
     let mut enos = json!({
         "endpoint": "https://gateway.example", "orgID": platform::ORG, "credentialsSecretRef": { "name": APPLICATION },
@@ -288,7 +288,7 @@ fn change(world: &mut World, number: usize, change: impl FnOnce(&mut Value)) {
     world.api.change(&pipeline(number), change);
 }
 
-/// Every partition's offset goes on by so much, inside of its log.
+/// Moves every partition's offset on by this much, but not out of its log.
 fn consume(world: &mut World, by: i64) {
     let logs = world.broker.topics.get(TOPIC).map(|t| t.logs.clone()).unwrap_or_default();
     for (partition, (start, end)) in (0..).zip(logs) {

@@ -7,46 +7,46 @@ use crate::environment::Act;
 /// What may happen to one call, or around it.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Refused, and nothing done.
+    /// Refused; nothing is done.
     Error,
-    /// Done, and answered as if it were not.
+    /// Done, but answered as if it had failed.
     ErrorAfter,
     LostRequest,
     LostAnswer,
-    /// Done so much later, and never answered.
+    /// Done this much later, and never answered.
     Late(Duration),
-    /// Done at once, answered so much later.
+    /// Done at once, but answered this much later.
     Slow(Duration),
-    /// Delivered twice; the second answer counts.
+    /// Delivered twice; the second answer is the one that counts.
     Duplicate,
-    /// The process ends before the call leaves, while it is under way, or after it is done; another starts so much later.
+    /// The process ends before the call is sent, during it, or after it is done; another process starts this much later.
     CrashBefore(Duration),
     CrashUnderWay(Duration, Duration),
     CrashAfter(Duration),
-    /// The process stands still for so long once the call has left.
+    /// The process stands still for this long once the call is sent.
     Stall(Duration),
-    /// Its watches show nothing new for so long.
+    /// The process's watches deliver nothing for this long.
     StaleWatch(Duration),
-    /// It has no connection to the brokers for so long.
+    /// The process has no connection to the brokers for this long.
     BrokerDown(Duration),
-    /// The connection it is made on is dead for so long; others can be made.
+    /// The connection of this call is cut for this long; other connections can be made.
     ConnectionDown(Duration),
-    /// The process of the Kafka client that it is made on ends; the call is lost, or there so much later.
+    /// The process of this call's Kafka client ends; the call is lost, or arrives this much later.
     ClientDies(Option<Duration>),
     /// The broker refuses the last partition.
     RefuseLast,
-    /// The platform answers this code, or its gateway this HTTP status, and does what it was asked, or not.
+    /// The platform answers this code, or its gateway this HTTP status, whether or not it carried out the call.
     Answered {
         code: i64,
         done: bool,
     },
-    /// Somebody else acts just before it is served, or just after.
+    /// Somebody else acts just before the call is served, or just after.
     Before(Act),
     After(Act),
 }
 
 impl Fault {
-    /// By what it is counted as.
+    /// The name under which the fault is counted.
     pub fn kind(&self) -> &'static str {
         match self {
             Fault::Error => "error",
@@ -69,7 +69,7 @@ impl Fault {
     }
 }
 
-/// How a call is served that is not to be served as it should.
+/// How a call is served if not as usual.
 #[derive(Clone, Copy, Default)]
 pub enum Twist {
     #[default]

@@ -1,4 +1,4 @@
-//! What a process calls the platform by: the place of the sockets below the operator's own HTTP, which signs, repeats and decodes.
+//! How a process calls the platform: it replaces the sockets below the operator's own HTTP client, which signs, repeats and decodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl World {
         platform::Now { at: self.at(), ms: self.wall().as_millisecond() }
     }
 
-    /// The platform does what it was asked, or not, and answers so, or otherwise.
+    /// Answers a call, with or without carrying it out, truthfully or not.
     fn answer(&mut self, process: &crate::process::Process, sent: Option<usize>, call: &Call, twist: Twist) -> Answer {
         let now = self.platform_now();
         let (told, done) = match twist {
@@ -92,7 +92,7 @@ impl World {
     }
 }
 
-/// A code of the platform, or, below 1000, the HTTP status of the gateway.
+/// An answer with a code of the platform or, below 1000, with an HTTP status of the gateway.
 fn say(code: i64) -> Answer {
     match u16::try_from(code) {
         Ok(0) => (200, serde_json::json!({ "code": 0, "msg": "OK", "data": "" })),

@@ -1,8 +1,8 @@
-//! A deterministic simulation of the real `reconcile` against an API server and a broker in memory, on a clock that is the seed's.
-//! No sockets and one thread for each history, so that tokio's paused time is exact: what other simulators replace below the
-//! clients is here given through the clients' own seams.
+//! A deterministic simulation: the real `reconcile` against an API server and a broker in memory, on a clock that the seed controls. There
+//! are no sockets, and one thread per history, so that tokio's paused time is exact. What other simulators replace below the clients is
+//! replaced here at the clients' own interfaces.
 //!
-//! `make simulate SEEDS=1000 FROM=0` runs histories; each seed is one, and prints the same again.
+//! `make simulate SEEDS=1000 FROM=0` runs histories; each seed is one history, and always prints the same.
 
 mod api_server;
 mod breaks;
@@ -32,14 +32,14 @@ use strum::IntoEnumIterator;
 use breaks::Break;
 use scenario::Scenario;
 
-/// Histories run side by side.
+/// How many histories run side by side.
 const THREADS: usize = 2;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// Takes seeds one by one until `work` says that it is enough.
+/// Hands out seeds one by one until `work` returns that it is enough.
 fn side_by_side(from: u64, seeds: u64, work: impl Fn(u64) -> bool + Sync) {
     let next = AtomicU64::new(from);
     std::thread::scope(|scope| {
@@ -141,7 +141,7 @@ fn o20_a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
 fn every_break_of_the_protocol_is_found() {
     let only = std::env::var("BREAK").ok();
     let mut missed = Vec::new();
-    // The plan exchanged takes a history of its own, above.
+    // The exchanged plan needs a history of its own, which is above.
     let drawn = Break::iter().filter(|b| *b != Break::ExchangedPlanSentAgain);
     for broken in drawn.filter(|b| only.as_ref().is_none_or(|name| *name == format!("{b:?}"))) {
         let found = Mutex::new(None::<(u64, Vec<String>)>);

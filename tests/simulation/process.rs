@@ -1,5 +1,5 @@
-//! An operator process: the real `reconcile` for each pipeline, driven as the controller drives it. It may stand still while time goes
-//! on, and it may end between any two of its steps.
+//! An operator process: the real `reconcile` for each pipeline, driven as the controller does it. The process may stand still while time
+//! goes on, and it may end between any two of its steps.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -52,16 +52,16 @@ pub const TIMING: Timing = Timing {
     pause_warning: Duration::from_secs(12 * 3600),
     slow_stop: Duration::from_secs(300),
     finalizer_deadline: Duration::from_secs(600),
-    // Drawn by the seed.
+    // Replaced by what the seed draws.
     chunk_size: 5000,
 };
 
 pub struct Process {
     pub name: String,
     pub incarnation: String,
-    /// Which life of its replica it is.
+    /// How many processes this replica had before.
     pub life: u64,
-    /// Seconds its wall clock is off.
+    /// Seconds by which its wall clock is off.
     pub skew: i64,
     state: Mutex<State>,
     died: Notify,
@@ -93,7 +93,7 @@ impl Process {
         }
     }
 
-    /// Ends it at once; another is started so much later.
+    /// Ends the process at once; another one starts this much later.
     pub fn kill(&self, restart: Duration) {
         self.state().dead.get_or_insert(restart);
         self.died.notify_waiters();
@@ -110,7 +110,7 @@ impl Process {
         });
     }
 
-    /// When its watches go on.
+    /// When its watches go on after standing still.
     pub fn watches_from(&self) -> Option<Instant> {
         self.state().watch_until
     }
@@ -136,7 +136,7 @@ impl Process {
         }
     }
 
-    /// Resolves while this connection to the brokers stands; never again once the process is dead without one.
+    /// Resolves when this connection to the brokers stands; never, if the process ended while it did not.
     pub fn connected(self: &Arc<Self>, connection: Arc<Connection>) -> impl Future<Output = ()> + Send + use<> {
         let process = Arc::clone(self);
         async move {
@@ -148,7 +148,7 @@ impl Process {
                 };
                 match cut {
                     None => return,
-                    // What lay in the process's memory is gone.
+                    // What was in the process's memory is lost.
                     Some(_) if dead => std::future::pending().await,
                     Some(until) => {
                         let _ = timeout(until.saturating_duration_since(Instant::now()), process.reconnected.notified()).await;
@@ -159,7 +159,7 @@ impl Process {
     }
 }
 
-/// Polls the process's work only while it is alive and running.
+/// Polls the process's work only while the process is alive and does not stand still.
 struct Gate<F> {
     process: Arc<Process>,
     inner: Option<Pin<Box<F>>>,
@@ -182,7 +182,7 @@ impl<F: Future<Output = ()>> Future for Gate<F> {
             }
         }
         let polled = self.inner.as_mut().map_or(Poll::Ready(()), |inner| inner.as_mut().poll(task));
-        // A call made in this very step may have ended the process.
+        // A call made in this step may have ended the process.
         if self.process.state().dead.is_some() {
             self.inner = None;
             return Poll::Ready(());
@@ -191,7 +191,7 @@ impl<F: Future<Output = ()>> Future for Gate<F> {
     }
 }
 
-/// A replica: one process after the other.
+/// A replica: one process after another.
 pub async fn replica(world: Shared, name: char, skew: i64, pipelines: Vec<String>) {
     for life in 0.. {
         let incarnation = breaks::incarnation(&world, name, life);
@@ -257,13 +257,13 @@ fn clock(link: &Link) -> Clock {
     let (world, skew, looks) = (link.world.clone(), link.process.skew, AtomicU64::new(0));
     Clock::new(move || {
         let world = lock(&world);
-        // The last digits differ from look to look, as those of a real clock do.
+        // The last digits differ at each reading, as those of a real clock do.
         let noise = world.random.of("clock", looks.fetch_add(1, Ordering::Relaxed)).next() % 1000;
         world.wall() + SignedDuration::new(skew, i32::try_from(noise).expect("below a thousand"))
     })
 }
 
-/// Looks at one pipeline whenever it changes, and when the last look said so.
+/// Looks at one pipeline whenever it changes, and at the time that the last pass asked for.
 async fn work(ctx: &Context, name: &str, cache: &Cache, changed: &Notify) {
     loop {
         let pipeline = cache.lock().expect("no panic under this lock").get(name).cloned();

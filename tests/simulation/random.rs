@@ -1,4 +1,4 @@
-//! Numbers from a seed. Each question has a name of its own, so that leaving one fault out changes no other answer.
+//! Numbers from a seed. Each question has a name of its own, so that leaving out one fault changes no other answer.
 
 /// Answers questions by hashing them with the seed.
 #[derive(Clone, Copy)]
@@ -9,7 +9,7 @@ impl Random {
         Self(mix(seed ^ 0x9e37_79b9_7f4a_7c15))
     }
 
-    /// A source of its own for this part of the history.
+    /// A separate source for this part of the history.
     pub fn of(self, part: &str, number: u64) -> Self {
         let hash = part.bytes().fold(self.0, |hash, byte| mix(hash ^ u64::from(byte)));
         Self(mix(hash ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93)))

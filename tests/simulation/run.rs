@@ -1,5 +1,5 @@
-//! One history: the scenario of a seed, run on a clock that goes on only when nobody has anything to do. Everything is in memory
-//! and on one thread, so the same seed gives the same history, to the millisecond.
+//! One history: the scenario of a seed, run on a clock that advances only when nothing is left to do. Everything is in memory and on one
+//! thread, so the same seed gives the same history, to the millisecond.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::process::{TIMING, replica};
 use crate::scenario::Scenario;
 use crate::world::{Shared, World, lock};
 
-/// When the world is left to itself.
+/// From this time on nothing is disturbed any more.
 const HEALED: Duration = Duration::from_secs(240);
-/// After that everything comes to an end within.
+/// By this time everything must have come to an end.
 const LIMIT: Duration = Duration::from_secs(240 + 900);
-/// So long nothing is left to do: then it is over. Longer than anything can be under way.
+/// The history is over once nothing happened for this long. Longer than anything can be under way.
 const CALM: Duration = Duration::from_secs(35);
 
 pub struct Outcome {
@@ -29,9 +29,9 @@ pub struct Outcome {
     pub steps: usize,
     pub calls: Vec<String>,
     pub counts: std::collections::BTreeMap<&'static str, u64>,
-    /// What each pipeline is told to have come to.
+    /// The stage that each pipeline's status ends with.
     pub stages: Vec<String>,
-    /// From the write of a plan, or of what is sent next of it, to its send.
+    /// The longest time from a write that announces a plan or a chunk to its send.
     pub longest_to_send: Duration,
     /// How many requests were sent.
     pub resets: usize,
@@ -42,7 +42,7 @@ pub fn run(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outcome {
     runtime.block_on(history(scenario, breaks, told))
 }
 
-/// A seed's history, with what a run without faults has shown to be worth hindering.
+/// The history of a seed, with faults where a run without faults has shown worthwhile calls.
 pub fn of_seed(seed: u64, breaks: Option<Break>, told: bool) -> (Scenario, Outcome) {
     let bare = Scenario::of(seed);
     let outcome = run(&bare, breaks, false);
@@ -155,7 +155,7 @@ async fn history(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outc
     }
 }
 
-/// Does what others are going to do, when it is time.
+/// Carries out what others have planned, when it is due.
 async fn agenda(world: Shared) {
     loop {
         let (due, planned) = {

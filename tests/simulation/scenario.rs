@@ -1,4 +1,4 @@
-//! What a seed stands for: who is there, what people do when, and what happens to which call of the operator.
+//! What a seed stands for: who takes part, what people do and when, and which faults hit which call of the operator.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,23 +16,23 @@ pub struct Scenario {
     pub seed: u64,
     pub partitions: u64,
     pub pipelines: usize,
-    /// Seconds each replica's wall clock is off.
+    /// Seconds by which each replica's wall clock is off.
     pub replicas: Vec<i64>,
-    /// Of each workload.
+    /// The replicas of each workload.
     pub pods: Vec<i64>,
-    /// Most partitions in one commit.
+    /// The most partitions in one commit.
     pub chunk_size: usize,
-    /// The pipeline lives there, not in a consumer group.
+    /// The pipeline runs on this platform, not as a consumer group.
     pub platform: Option<Setup>,
-    /// StreamPipelines are seen beside each other, so that the oldest acts.
+    /// Whether StreamPipelines see each other, so that only the oldest acts.
     pub elders: bool,
     pub acts: Vec<(Duration, Act)>,
-    /// By the number of the call; drawn once a run has shown what calls there are.
+    /// By the number of the call; drawn once a run has shown which calls there are.
     pub faults: Vec<(usize, Fault)>,
 }
 
 impl Scenario {
-    /// Without faults.
+    /// The scenario of a seed, without faults.
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed).of("scenario", 0);
         let pipelines = if random.one_in(4) { 2 } else { 1 };
@@ -92,7 +92,7 @@ impl Scenario {
         Self { seed, partitions, pipelines, replicas, pods, chunk_size, platform, elders: false, acts, faults: Vec::new() }
     }
 
-    /// One request in a good world, of a plan in so many chunks.
+    /// One request in a world without faults, with a plan of this many chunks.
     pub fn in_chunks(chunks: u64, pods: Vec<i64>) -> Self {
         let ask = Ask {
             id: 1,
@@ -118,7 +118,7 @@ impl Scenario {
         }
     }
 
-    /// A commit is lost and its request held; then its plan is exchanged, and it is to be sent once more.
+    /// A commit is lost and its request held; then its plan is exchanged, and asked to be sent once more.
     pub fn exchanged() -> Self {
         let ask =
             Ask { id: 1, to: json!({ "shiftBy": -20 }), pauses: false, quiet: 0, runs_when_created: false, retries: false, timeout: 150 };
@@ -127,7 +127,7 @@ impl Scenario {
         Self { acts, partitions: 2, chunk_size: 5000, ..Self::in_chunks(1, Vec::new()) }
     }
 
-    /// Two of one group, made at almost the same time, that each ask to be run at once; watches that stand still for a while.
+    /// Two StreamPipelines for one group, created at almost the same time, both to run at once; watches stand still for a while.
     pub fn in_one_apply(seed: u64, elders: bool) -> Self {
         let mut random = Random::new(seed).of("one apply", 0);
         let ask = |id: u64| Ask {
@@ -151,7 +151,7 @@ impl Scenario {
         Self { seed, partitions, pipelines: 2, replicas, pods, chunk_size: 5000, platform: None, elders, acts, faults }
     }
 
-    /// Draws what happens, from the calls of a run without.
+    /// Draws the faults, given the calls of a run without any.
     pub fn with_faults(mut self, calls: &[String]) -> Self {
         let mut random = Random::new(self.seed).of("faults", 0);
         let enos = self.platform.is_some();
@@ -165,7 +165,7 @@ impl Scenario {
         let writes: Vec<usize> = (0..end).filter(|&i| !reads(&calls[i])).collect();
         for _ in 0..random.between(1, 4) {
             let close = !near_send.is_empty() && random.one_in(2);
-            // The send itself, or a close.
+            // A call near a send, or a close.
             if close && random.one_in(2) {
                 let of = if random.one_in(3) && !closes.is_empty() { &closes } else { &near_send };
                 let at = random.pick(of);
@@ -183,7 +183,7 @@ impl Scenario {
                 _ => usize::try_from(random.between(0, end as u64 - 1)).expect("an index"),
             };
             let call = calls.get(at).map_or("", String::as_str);
-            // What others do hurts most between the plan and its close.
+            // Acts of others do most harm between the plan and its close.
             let fault = if close && random.one_in(2) { around(&mut random, enos) } else { fault(&mut random, call, enos) };
             self.faults.push((at, fault));
         }
@@ -209,7 +209,7 @@ fn target(random: &mut Random) -> Value {
     }
 }
 
-/// What leaves a commit in doubt.
+/// Faults that leave a commit in doubt.
 fn under_way(random: &mut Random) -> Fault {
     let mut seconds = |low: u64, high: u64| Duration::from_millis(random.between(low * 1000, high * 1000));
     match seconds(0, 9).as_secs() {
@@ -217,7 +217,7 @@ fn under_way(random: &mut Random) -> Fault {
         1 => Fault::CrashUnderWay(seconds(0, 10), seconds(0, 19)),
         2 => Fault::LostAnswer,
         3 => Fault::BrokerDown(seconds(8, 40)),
-        // Some for longer than it takes to judge.
+        // Some last longer than it takes to judge.
         4 => Fault::ConnectionDown(seconds(8, 40)),
         5 => Fault::ConnectionDown(seconds(66, 120)),
         6 => Fault::LostRequest,
@@ -238,7 +238,7 @@ fn around(random: &mut Random, enos: bool) -> Fault {
     if random.one_in(2) { Fault::Before(act) } else { Fault::After(act) }
 }
 
-/// What others do.
+/// Acts of others.
 fn other(random: &mut Random, enos: bool) -> Act {
     match random.between(0, 13) {
         0..=8 | 12.. if enos => Act::Console(Console::of(random)),

@@ -1,4 +1,4 @@
-//! What a process has been told of the objects so far: copies that are some time behind the API server.
+//! What a process's watches have delivered so far: copies that lag behind the API server.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ pub type Cache = Arc<Mutex<BTreeMap<String, StreamPipeline>>>;
 type Records = reflector::store::Writer<PartialObjectMeta<OffsetResetRecord>>;
 type Pipelines = reflector::store::Writer<DeserializeGuard<StreamPipeline>>;
 
-/// Keeps the copies of pipelines and of the records' metadata, some time behind the API server.
+/// Updates the copies of pipelines and of the records' metadata, some time behind the API server.
 pub async fn watch(
     link: &Link,
     cache: &Cache,

@@ -1,4 +1,4 @@
-//! What a process calls: the API server as the service behind a `kube::Client`, and the brokers as the port of the Kafka backend.
+//! How a process makes its calls: to the API server as the service behind a `kube::Client`, to the brokers as the Kafka backend's port.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -74,7 +74,7 @@ fn serve_name(method: &http::Method, path: &str) -> String {
     .named()
 }
 
-/// One client of the brokers, as disposable as librdkafka's.
+/// One client of the brokers, as disposable as those with librdkafka.
 pub struct ToBrokers {
     link: Link,
     shared: Arc<Handle>,
@@ -82,7 +82,7 @@ pub struct ToBrokers {
 
 #[derive(Default)]
 struct Handle {
-    /// A break: what lies in it is delivered however long ago it was given up.
+    /// A break: a call in it is delivered however long ago it was given up.
     outlives_its_deadlines: bool,
     retired: AtomicBool,
     in_flight: AtomicUsize,
@@ -90,7 +90,7 @@ struct Handle {
 }
 
 impl Handle {
-    /// No more of it leaves.
+    /// Resolves when no call of this client can be sent any more.
     async fn given_up(self: Arc<Self>) {
         if self.outlives_its_deadlines {
             pending::<()>().await;
@@ -141,7 +141,7 @@ impl ToBrokers {
         let answer = self.link.carry(format!("kafka {call}"), serve, lost, Some(given_up));
         let (tx, rx) = oneshot::channel();
         let (connection, gone) = (Arc::clone(&self.link.connection), self.gone(call));
-        // The client's own thread: it keeps the deadline, also where nobody waits for the answer any more.
+        // Runs as the client's own task: it keeps the deadline even if nobody waits for the answer any more.
         tokio::spawn(async move {
             let answer = async {
                 match answer.await {
@@ -160,7 +160,7 @@ impl ToBrokers {
             shared.in_flight.fetch_sub(1, Ordering::Relaxed);
             shared.ended.notify_waiters();
             let late = Err(AdminError::DeadlineExceeded { call, after: deadline, handed_over: true, broker: None });
-            // Whoever asked may have gone.
+            // Fails only if the caller has gone.
             let _ = tx.send(result.unwrap_or(late));
         });
         Box::pin(async move { rx.await.unwrap_or(Err(AdminError::ClientGone { call, how: "dropped".to_owned() })) })

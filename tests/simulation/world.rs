@@ -1,5 +1,5 @@
-//! The world of one history: the servers, the clock, what is written down, and the way of each call to them. A call is served
-//! by a task of its own, so that it goes on when whoever made it gives up, stands still or dies.
+//! The world of one history: the servers, the clock, the log, and the way of each call to the servers. A call is served by a task of its
+//! own, so that it goes on if its caller gives up, stands still or ends.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,7 +29,7 @@ pub struct World {
     start: Instant,
     pub api: ApiServer,
     pub broker: Broker,
-    /// Where the pipeline lives, if not in a consumer group.
+    /// The platform that the pipeline runs on, if it is not a consumer group.
     pub platform: Option<Platform>,
     pub oracle: Oracle,
     pub breaks: Option<Break>,
@@ -37,16 +37,16 @@ pub struct World {
     pub faults: BTreeMap<usize, Vec<Fault>>,
     /// Every call of the operator, in order.
     pub calls: Vec<String>,
-    /// What happened, in words; None: nobody reads it.
+    /// What happened, in words; None: nobody will read it.
     pub history: Option<Vec<(Duration, String)>>,
-    /// What others are going to do; of acts at one time the first planned comes first.
+    /// What others are going to do; of acts at the same time the one planned first comes first.
     pub agenda: BTreeMap<(Duration, u64), Act>,
     acts_planned: u64,
     pub changed: Arc<Notify>,
     pub planned: Arc<Notify>,
-    /// From now on no call is hindered any more.
+    /// From now on no call is disturbed any more.
     pub healed: bool,
-    /// What a process is started with.
+    /// The timing that a process is started with.
     pub timing: Timing,
 }
 
@@ -89,7 +89,7 @@ impl World {
         Timestamp::constant(BEGIN, 0) + SignedDuration::try_from(self.at()).expect("a short time")
     }
 
-    /// Writes a line down, where somebody is going to read them.
+    /// Adds a line to the history, if somebody will read it.
     pub fn say(&mut self, text: impl FnOnce() -> String) {
         let at = self.at();
         if let Some(history) = &mut self.history {
@@ -118,7 +118,7 @@ impl World {
     }
 }
 
-/// One process's way to the servers.
+/// One process's access to the servers.
 #[derive(Clone)]
 pub struct Link {
     pub world: Shared,
@@ -126,7 +126,7 @@ pub struct Link {
     pub connection: Arc<Connection>,
 }
 
-/// One connection, which may be dead for a while.
+/// One connection, which may be cut for a while.
 #[derive(Default)]
 pub struct Connection(Mutex<Option<Instant>>, watch::Sender<bool>);
 
@@ -135,13 +135,13 @@ impl Connection {
         *self.0.lock().expect("no panic under this lock") = Some(Instant::now() + by);
     }
 
-    /// The process that has it ends.
+    /// The process at its other end ends.
     fn die(&self) {
         self.1.send_replace(true);
     }
 
     pub async fn died(&self) {
-        // The sender lives as long as this.
+        // Cannot fail: the sender lives as long as this.
         let _ = self.1.subscribe().wait_for(|dead| *dead).await;
     }
 
@@ -165,7 +165,8 @@ struct Journey {
 }
 
 impl Link {
-    /// Carries one call. `serve` is told how; `fail` makes the answer of a failure, told whether the call was carried out. A call that has no connection waits for one, unless `given_up` comes first.
+    /// Carries one call. `serve` gets the twist; `fail` makes a failure's answer, and gets whether the call was done. A call without a
+    /// connection waits for one, unless `given_up` comes first.
     pub fn carry<T: Send + 'static>(
         &self,
         name: String,
@@ -177,7 +178,7 @@ impl Link {
         let journey = self.journey(&name);
         let (world, process, connection) = (Arc::clone(&self.world), Arc::clone(&self.process), Arc::clone(&self.connection));
         let Some(journey) = journey else {
-            // It never left.
+            // The call was never sent.
             std::mem::forget(tx);
             return rx;
         };
@@ -193,7 +194,7 @@ impl Link {
                 process.died().await;
                 sleep(rest).await;
             });
-            // Either way it is there by then.
+            // After a crash, what was already sent arrives within the late bound.
             select(Box::pin(sleep(journey.travel)), dead).await;
             let answer = {
                 let mut world = lock(&world);
@@ -218,14 +219,14 @@ impl Link {
                 std::future::pending::<()>().await;
             } else {
                 sleep(journey.back).await;
-                // Whoever asked may have gone.
+                // Fails only if the caller has gone.
                 let _ = tx.send(answer);
             }
         });
         rx
     }
 
-    /// Counts the call, and draws its way; None: it never leaves.
+    /// Counts the call and draws what happens to it; None: it is never sent.
     fn journey(&self, name: &str) -> Option<Journey> {
         let mut world = lock(&self.world);
         let world = &mut *world;
@@ -277,9 +278,9 @@ impl Link {
     }
 }
 
-/// A future of two.
+/// Waits for one future or another.
 pub trait AwaitOr {
-    /// Whether it came before the other.
+    /// Whether it resolved before the other.
     fn await_or(self, other: BoxFuture<'static, ()>) -> BoxFuture<'static, bool>;
 }
 

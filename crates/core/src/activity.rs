@@ -8,15 +8,15 @@ use stream_pipeline_api::Phase;
 /// What the pipeline is doing, as far as a reset is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// It may be reset now: the platform's own word for its state.
+    /// It may be reset now. The text is the platform's name for its state.
     Inactive(Phase, String),
-    /// It reads. It becomes inactive when somebody stops it.
+    /// It reads. It can be reset once somebody stops it.
     Active(Cause),
     /// There is no such pipeline.
     Missing(Cause),
-    /// Neither active nor to be reset; that may change.
+    /// Neither active nor in a state that can be reset now; that may change.
     NotResettable(Phase, Cause),
-    /// It can never be reset here.
+    /// It is of a kind that can never be reset here.
     Unsupported(Cause),
 }
 
@@ -38,7 +38,7 @@ impl Activity {
         }
     }
 
-    /// Why it is not inactive.
+    /// Why the pipeline is not inactive.
     pub fn blocker(&self) -> Option<&Cause> {
         match self {
             Activity::Inactive(..) | Activity::Missing(_) => None,
@@ -53,25 +53,25 @@ pub enum RunState {
     Running,
     /// Stopped, and to be started by whoever stopped it.
     Stopped,
-    /// Several, and some of them down.
+    /// Some of its workloads run and some are down.
     PartlyStopped,
-    /// Somebody else changed it: theirs counts, in words.
+    /// Somebody else changed it, and their change stands; the text says what it is.
     ChangedExternally(String),
-    /// Neither: waited out.
+    /// Neither running nor stopped, for example between the two: wait and look again.
     Unknown(Cause),
 }
 
-/// What the looks so far say about rest.
+/// What the looks so far say about whether the group is quiet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quiet {
-    /// So long every look found the same committed offsets and no member.
+    /// For how long every look has found the same committed offsets and no member.
     pub since: Option<Duration>,
-    /// So long ago offsets were seen to move without a member.
+    /// How long ago offsets were last seen to move without a member.
     pub moved: Option<Duration>,
 }
 
 impl Quiet {
-    /// Promise 2: neither members nor movement for so long; zero switches the check off.
+    /// Promise 2: neither members nor movement for at least `period`; zero switches the check off.
     pub fn is_enough(&self, period: Duration) -> bool {
         period.is_zero() || self.since.is_some_and(|quiet| quiet >= period)
     }

@@ -30,7 +30,7 @@ pub struct EnosPipeline {
 }
 
 impl Backend {
-    /// The backend of a record, reached the way this one is; None where it is of another kind.
+    /// The backend that a record names, reached with this one's settings; None where the record is of another platform.
     pub fn of_record(&self, identity: &BackendIdentity) -> Option<Self> {
         match (self, identity) {
             (Backend::Kafka(kafka), BackendIdentity::Kafka { consumer_group, .. }) => {
@@ -64,7 +64,7 @@ impl Backend {
         }
     }
 
-    /// Most records a second that it reads once the operator has started it, where the spec says.
+    /// The most records a second that the pipeline reads once the operator has started it, where the spec says.
     pub fn read_rate(&self) -> Option<i64> {
         match self {
             Backend::Kafka(_) => None,

@@ -5,28 +5,28 @@ use std::time::Duration;
 use crate::Timing;
 use stream_pipeline_api::Reason;
 
-/// A Secret or a ConfigMap that was put right is seen after this long, as much again by chance, and the time that its look takes.
+/// How soon a corrected Secret or ConfigMap is noticed; up to as much again is added at random, then the look itself takes its time.
 const VALUES: Duration = Duration::from_secs(5);
 
-/// `first` after none, doubled by each, never longer than `longest`.
+/// `first` after no failure, doubled by each failure, never longer than `longest`.
 pub fn backoff(first: Duration, failures: u32, longest: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
 }
 
-/// How long after so many looks in a row that did not reach the platform, the last of them for this reason.
+/// How long to wait after this many looks in a row that did not reach the platform; `reason` is that of the last one.
 pub fn after_failed_looks(failures: u32, reason: Option<Reason>, timing: &Timing) -> Duration {
     let by_value = reason.is_some_and(heals_by_a_value);
     let longest = if by_value { timing.max_backoff.min(VALUES) } else { timing.max_backoff };
     backoff(timing.recheck_waiting / 5, failures, longest)
 }
 
-/// How long after a step that could not be done so often.
+/// How long to wait after a step that failed this many times.
 pub fn after_failed_steps(failures: u32, timing: &Timing) -> Duration {
     backoff(timing.recheck_waiting / 5, failures, timing.max_backoff)
 }
 
-/// Whether a Secret or a ConfigMap may heal it, which nobody watches: it is read again when used. Who is refused by brokers or a gateway
-/// with the same values as before is not asked again so soon: their clients see to that.
+/// Whether a corrected Secret or ConfigMap may end the failure. Nobody watches those objects: they are read again at the next look.
+/// Retrying early does not repeat a refused login: the clients do not ask again so soon with unchanged credentials.
 fn heals_by_a_value(reason: Reason) -> bool {
     matches!(reason, Reason::SecretNotFound | Reason::TlsFailed | Reason::AuthenticationFailed)
 }

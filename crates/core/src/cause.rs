@@ -7,13 +7,13 @@ use stream_pipeline_api::Reason;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     pub reason: Reason,
-    /// Clean: much of it may be the words of brokers, platforms and members.
+    /// Cleaned: much of it may be text from brokers, platforms and group members.
     pub message: String,
     /// The backend's own error code (Kafka's, or the HTTP status of the API server).
     pub backend_code: Option<i32>,
     /// The platform's code, where it answered with one.
     pub code: Option<i32>,
-    /// What a person may do while it is waited for, or why there is nothing to do.
+    /// What a person may do while the operator waits, or why there is nothing to do.
     pub remedy: Option<&'static str>,
 }
 

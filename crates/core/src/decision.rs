@@ -1,4 +1,4 @@
-//! What to do next: at most one step, and what to tell people meanwhile.
+//! What to do next: at most one step, and what to report meanwhile.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,27 +42,27 @@ pub enum Step {
     StartChunk { chunk: usize },
     /// Drop the plan of the record: nothing of it was sent.
     DropPlan,
-    /// Close the record (the current one or the leftover, whichever the pass is about).
+    /// Close the record that the pass is about: the request's own or an earlier one.
     Close(OffsetResetRecordStatus),
     /// Write ahead again for the one retry: same numbers, attempt 2.
     Retry,
 }
 
-/// What to tell people.
+/// What to report.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// Nothing was decided: what is told stays, and stays told of the generation it was true for.
+    /// Nothing was decided: the status stays as it is, observed generation included.
     Unchanged,
-    /// The request ended before, and nothing runs under its id: its result stays. `edited`: what it asks for now is refused.
+    /// The request ended before, and nothing runs under its id: its result stays. `edited`: why what the id now asks for is refused.
     Settled { edited: Option<Cause> },
     /// Nothing is asked for.
     NotRequested,
-    /// Nothing is asked for that could be told of yet, and something is left to do for what was asked before, such as to start what
-    /// was stopped: what, and why it is not done yet.
+    /// There is no request to report on yet, but something is left to do for an earlier one, such as starting its pipeline: what, and why
+    /// it is not done yet.
     Outstanding(Cause),
     /// Where the request stands.
     Request(Box<RequestState>),
-    /// The object is deleted and goes, although its pipeline may still be paused.
+    /// The object is deleted and its finalizer goes, although its pipeline may still be paused.
     LeftPaused(Cause),
 }
 
@@ -77,11 +77,11 @@ pub struct RequestState {
     pub record: Option<String>,
     pub attempts: Option<i32>,
     pub completed_at: Option<Timestamp>,
-    /// What would be reset was edited under its id after it ended.
+    /// The request was edited under its id after it ended.
     pub edited: bool,
-    /// What the operator keeps stopped.
+    /// What the operator keeps stopped for it.
     pub kept: Option<Kept>,
-    /// What is left to do although the request has ended: its pipeline is to be brought back, and how far that is.
+    /// What is left to do although the request has ended: how far bringing its pipeline back is.
     pub owed: Option<Cause>,
 }
 
@@ -109,12 +109,12 @@ impl RequestState {
         }
     }
 
-    /// What is told is not what is asked for now, although it ended well.
+    /// The request ended well, but its text was changed since: the result is not that of what is asked for now.
     pub fn is_edited(&self) -> bool {
         self.edited && matches!(self.stage, Stage::Verified | Stage::Sent)
     }
 
-    /// What is left to do cannot be done now. A result is never replaced by that: it would stay replaced, since nobody looks again.
+    /// What is left to do cannot be done now. The result itself is never replaced by that: nobody would look again and put it right.
     pub fn hinder(&mut self, cause: &Cause) {
         match &mut self.owed {
             Some(owed) => owed.clone_from(cause),

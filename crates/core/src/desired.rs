@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Backend, Cause, PlatformFacts, Request};
 use stream_pipeline_api::{FINALIZER, OffsetReset, Reason, StreamPipeline};
 
-/// The object that asks.
+/// The identity of a StreamPipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub namespace: String,
@@ -23,11 +23,11 @@ pub struct Desired {
     pub backend: Backend,
     /// What holds of its platform.
     pub facts: PlatformFacts,
-    /// The id of the request, if there is one, also where the request itself cannot be taken.
+    /// The id of the request, if there is one, even if the request itself is refused.
     pub id: Option<String>,
     /// The request, or why it is refused.
     pub request: Option<Result<Request, Cause>>,
-    /// Whether it is a dry run, also where the request itself cannot be taken.
+    /// Whether it is a dry run, even if the request itself is refused.
     pub dry_run: bool,
     /// The object is being deleted: nothing is wanted any more, what was paused is brought back.
     pub deleted: Option<Timestamp>,
@@ -64,7 +64,7 @@ impl Desired {
         })
     }
 
-    /// The request, where there is one that can be taken.
+    /// The request, if there is one and it is not refused.
     pub fn asked(&self) -> Option<&Request> {
         self.request.as_ref().and_then(|r| r.as_ref().ok())
     }

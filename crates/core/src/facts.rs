@@ -6,32 +6,32 @@ use std::time::Duration;
 use super::TopicPartition;
 use stream_pipeline_api::Reason;
 
-/// See the module.
+/// See the module's own comment.
 #[derive(Clone, Copy)]
 pub struct PlatformFacts {
     /// When a new position can be read back.
     pub read_back: ReadBackTime,
     /// The operator can stop this pipeline and bring it back.
     pub run_state: bool,
-    /// A consumer may be active without being seen, so rest is watched for.
+    /// A consumer may be active without being seen, so a quiet period is watched.
     pub quiet: bool,
     /// How long a pipeline may be kept paused, where the platform has a limit.
     pub pause_limit: Option<PauseLimit>,
-    /// Where a person looks when the operator cannot know, as a sentence; `{}` stands for the group or pipeline.
+    /// Where a person looks when the operator cannot know the outcome, as a sentence; `{}` stands for the group or pipeline.
     pub look: &'static str,
-    /// Why an inactive pipeline is inactive.
+    /// The reason that is given for an inactive pipeline.
     pub inactive: Reason,
-    /// Where the platform chooses the target: what is called.
+    /// The call that is made, on a platform that chooses the target itself.
     pub call: Option<&'static str>,
-    /// Whose code a [`Reason::code`] is, where it is another platform's.
+    /// The platform that [`Reason::code`] belongs to, where it is not this one.
     pub code_of: Option<&'static str>,
-    /// A running pipeline of which the platform says no position for so long has none to compare.
+    /// If a running pipeline shows no position for this long, the comparison is given up.
     pub no_sample: Duration,
     /// Most partitions in one request, by the bytes of the group's name and of the longest topic's.
     pub max_rows: fn(group: usize, topic: usize) -> usize,
     /// Topics that the pipeline itself writes and reads, and that must not be moved alone.
     pub internal_topics: InternalTopics,
-    /// What it means that a partition was refused with a code.
+    /// What it means that a partition was refused with this code.
     pub refusal: fn(&Refused) -> Refusal,
 }
 
@@ -57,7 +57,7 @@ pub struct InternalTopics {
 pub struct Refused<'a> {
     pub at: &'a TopicPartition,
     pub group: &'a str,
-    /// Whom the platform sees, where it is known.
+    /// The user that the platform takes the operator for, where it is known.
     pub principal: Option<&'a str>,
     pub code: i32,
 }
@@ -65,7 +65,7 @@ pub struct Refused<'a> {
 /// What a refusal means.
 pub struct Refusal {
     pub reason: Reason,
-    /// In a few words.
+    /// What the code means, in a few words.
     pub meaning: &'static str,
     /// What to do, where something is to be done.
     pub remedy: Option<String>,

@@ -27,7 +27,7 @@ pub mod target;
 mod waiting;
 pub mod words;
 
-// Fixtures of tests are read by this crate and by the operator, so they name it as others do.
+// The test fixtures are shared with the operator's tests, so they name this crate as another crate would.
 #[cfg(test)]
 extern crate self as stream_pipeline_core;
 #[cfg(test)]
@@ -37,7 +37,7 @@ mod enos_facts;
 #[path = "../../../src/backend/kafka/facts.rs"]
 mod kafka_facts;
 
-/// As the operator has it.
+/// The same facts as the operator's own platforms give.
 #[cfg(test)]
 pub(crate) fn facts_of(backend: &Backend) -> PlatformFacts {
     match backend {
@@ -123,13 +123,13 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// How often a pipeline of this kind is looked at when it is at rest: looks that count towards a quiet period are close together.
+    /// The same waits for a platform's kind of pipeline at rest: only looks that count towards a quiet period have to be close together.
     #[must_use]
     pub fn at_rest(self, facts: PlatformFacts) -> Self {
         if facts.quiet { self } else { Self { recheck_idle: self.list_interval, ..self } }
     }
 
-    /// When a call to start or stop a pipeline, made now, has surely landed.
+    /// How long until a call to start or stop a pipeline, made now, has certainly landed or is lost.
     pub fn landed(&self) -> Duration {
         2 * self.call_deadline + self.late_bound
     }

@@ -3,8 +3,8 @@
 use super::{Backend, Identity, Request};
 use stream_pipeline_api::{BackendIdentity, OffsetResetRecord};
 
-/// The record's name: the pipeline's, and a hash of everything the request is once per. Not of the cluster, or the pipeline on
-/// a platform: another one may answer tomorrow, or another process, and the request is the same.
+/// The record's name: the pipeline's, and a hash of all that makes a request unique. Not of the cluster or of the platform's pipeline id:
+/// another cluster may answer tomorrow, and the request is still the same.
 pub fn record_name(object: &Identity, backend: &Backend, request: &Request) -> String {
     let lasting = match backend {
         Backend::Kafka(kafka) => ["kafka", kafka.group.as_str()],
@@ -13,22 +13,22 @@ pub fn record_name(object: &Identity, backend: &Backend, request: &Request) -> S
     named(object, lasting, request)
 }
 
-/// Its name as versions before 0.2 made it.
+/// The record's name as versions before 0.2 formed it.
 pub fn former_record_name(object: &Identity, backend: &BackendIdentity, request: &Request) -> String {
     named(object, backend.parts(), request)
 }
 
 fn named(object: &Identity, [place, what]: [&str; 2], request: &Request) -> String {
     let mut parts = vec![object.namespace.as_str(), &object.name, place, what, &request.id];
-    // A dry run does not use up the id: its record is named apart, once per id and what it would reset.
+    // A dry run does not use up the id, so its record has a name of its own: one per id and per target.
     let written = request.dry_run.then(|| serde_json::to_string(&request.what()).unwrap_or_default());
     parts.extend(written.as_deref());
     let stem: String = object.name.chars().take(40).collect();
     format!("{}-{}", stem.trim_end_matches(['.', '-']), digest(&parts))
 }
 
-/// Its name where the record of that name was given up along with an earlier object, before anything was sent. Closed for good and
-/// never deleted, that one leads everybody to this name.
+/// The record's name if an earlier object's record has the usual one and was given up before anything was sent. That record stays closed
+/// and is never deleted, so every process derives the same next name.
 pub fn name_after(left: &OffsetResetRecord) -> String {
     let (name, uid) = (left.metadata.name.as_deref().unwrap_or_default(), left.metadata.uid.as_deref().unwrap_or_default());
     let stem = name.rsplit_once('-').map_or(name, |(stem, _)| stem);

@@ -1,24 +1,24 @@
-//! Arithmetic on numbers that brokers, platforms and people give: any of them may be any number. Nothing here overflows, and no
-//! other place adds or subtracts them.
+//! Arithmetic on numbers from brokers, platforms and people, which may be any number. Nothing here overflows, and no other module adds or
+//! subtracts such numbers.
 
 use jiff::Timestamp;
 
-/// So many offsets lie from one to the other, which is at most so many records; none where the other comes first.
+/// How many offsets lie between the two, which is at least the number of records there; 0 if `to` comes before `from`.
 pub fn distance(from: i64, to: i64) -> i64 {
     to.saturating_sub(from).max(0)
 }
 
-/// A sum that stays at the largest number there is.
+/// A sum that stops at the largest number instead of overflowing.
 pub fn total(numbers: impl IntoIterator<Item = i64>) -> i64 {
     numbers.into_iter().fold(0, i64::saturating_add)
 }
 
-/// How many, as a status holds it.
+/// A count in the type that a status holds.
 pub fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// The first millisecond since 1970 at or after a time: records are stamped with whole ones.
+/// The first millisecond since 1970 at or after a time: record timestamps are whole milliseconds.
 pub fn millisecond(time: Timestamp) -> i64 {
     let whole = time.as_nanosecond().saturating_add(999_999).div_euclid(1_000_000);
     i64::try_from(whole).unwrap_or(i64::MAX).max(0)

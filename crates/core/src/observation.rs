@@ -13,10 +13,10 @@ use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
 pub struct Observation {
     /// Where the pipeline was found to live.
     pub identity: Observed<BackendIdentity>,
-    /// Whom the brokers see, as far as it is known.
+    /// The user that the brokers take the operator for, as far as it is known.
     pub principal: Option<String>,
     pub activity: Observed<Activity>,
-    /// Of a record's pipeline that the operator stops.
+    /// The run state of the pipeline that the operator stops for its record.
     pub run_state: Observed<RunState>,
     /// What would be recorded before it is stopped.
     pub before: Observed<RunStateBefore>,
@@ -25,15 +25,15 @@ pub struct Observation {
     pub reading: Option<LagSample>,
     /// The last reading taken while the pipeline ran.
     pub remembered: Option<LagSample>,
-    /// Names of this object's records that owe a start (live list); read where our finalizer is on it.
+    /// Names of this object's records whose pipeline is still to be started (live list); read where our finalizer is on the object.
     pub needing_resume: Observed<Vec<String>>,
-    /// How long group and offsets have looked the same.
+    /// For how long group and offsets have looked the same.
     pub quiet: Quiet,
     pub topics: Observed<Topics>,
     pub log: Observed<BTreeMap<TopicPartition, LogBounds>>,
     /// The record of the current request.
     pub record: Observed<Option<RecordView>>,
-    /// Its name, also where it is not there yet.
+    /// The record's name, even if the record does not exist yet.
     pub record_name: Option<String>,
     /// An open record of this pipeline that is not of its current request: dealt with first.
     pub superseded: Option<SupersededRecord>,
@@ -43,13 +43,13 @@ pub struct Observation {
     pub shared_workloads: Observed<Vec<String>>,
     /// A StreamPipeline of the same namespace and backend that comes before this one; not looked for once this request has a record.
     pub older_pipeline: Option<OlderPipeline>,
-    /// StreamPipelines of other namespaces that have read the same group or pipeline: told, and waited for by nobody.
+    /// StreamPipelines of other namespaces that have read the same group or pipeline: they are reported, but not waited for.
     pub elsewhere: Vec<String>,
-    /// Live: the StreamPipeline is the same object, not deleted, asks for the same id, and its status tells of no end of it.
+    /// Live: the StreamPipeline is the same object, not deleted, asks for the same id, and its status reports no end of it.
     pub wanted: Observed<bool>,
-    /// The process was asked to end: nothing new is started.
+    /// The process is shutting down: nothing new is started.
     pub draining: bool,
-    /// No more than statuses may be written.
+    /// Why nothing but statuses may be written.
     pub outdated: Option<Outdated>,
     /// It is time to ask a running pipeline for its position once more.
     pub sample_is_due: bool,
@@ -64,7 +64,7 @@ impl Observation {
     pub(crate) fn supersede(&mut self, record: RecordView) {
         self.superseded =
             Some(SupersededRecord { record, committed: Observed::Unread, activity: Observed::Unread, run_state: Observed::Unread });
-        // What was seen so far was seen of the request.
+        // These looks were made for the current request and have to be made again for that record.
         for kind in [LookKind::Committed, LookKind::ActivityAlone, LookKind::RunState, LookKind::Place] {
             self.looked.remove(&kind);
         }
@@ -88,10 +88,10 @@ impl Observation {
     }
 }
 
-/// The installed definitions lack something that this operator needs.
+/// The installed CRDs lack something that this operator needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outdated {
     pub cause: Cause,
-    /// What people ask for may have lost something.
+    /// The missing part may concern a request: what people wrote may have been dropped.
     pub asked: bool,
 }

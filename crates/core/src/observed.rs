@@ -1,4 +1,4 @@
-//! A failed read is a value, never an early return: the status stays true.
+//! A failed read is a value, never an early return, so that the status can always be written.
 
 use super::Cause;
 

@@ -1,5 +1,5 @@
-//! Who comes first where several StreamPipelines name one group or pipeline. Within a namespace the oldest acts that has itself
-//! read it; what another namespace wrote informs, and never blocks.
+//! Who goes first where several StreamPipelines name one group or pipeline. In a namespace the oldest one that has read the group acts.
+//! StreamPipelines of other namespaces are reported, but never block.
 
 use std::time::Duration;
 
@@ -13,22 +13,23 @@ use stream_pipeline_api::{BackendIdentity, StreamPipeline};
 pub enum OlderPipeline {
     /// An older one has read the group itself.
     Acts(String),
-    /// An older one has not been looked at yet, so it is not known whether it acts.
+    /// An older one was not looked at yet, so it is not known whether it acts.
     NotLookedAt(String),
-    /// So long one may still come that counts as older.
+    /// For this long, another one that counts as older may still appear.
     MayCome(Duration),
 }
 
-/// A watch is behind by no more: what it has told is compared with the API server's lists every five minutes.
+/// A watch lags by no more than this: every five minutes it is compared with the API server's lists.
 const TOLD: SignedDuration = SignedDuration::from_mins(10);
 
-/// A creation time is a whole second, set a moment before the object can be seen.
+/// A creation time is a whole second, and set a moment before the object can be seen.
 const SETTLED: Duration = Duration::from_secs(2);
-/// By so much the operator's clock, which goes by the API server's, may be behind it.
-const SKEW: Duration = Duration::from_secs(1);
+/// How far the operator's clock may be behind the API server's: it follows that one only from 5 s on, and learns it from times without
+/// fractions.
+const SKEW: Duration = Duration::from_secs(6);
 
 impl OlderPipeline {
-    /// The one before `object` among these, of its own namespace.
+    /// The StreamPipeline of the same namespace, among these, that goes before `object`.
     pub fn among<'a>(
         pipelines: impl Iterator<Item = &'a StreamPipeline> + Clone,
         object: &Identity,
@@ -42,16 +43,16 @@ impl OlderPipeline {
         oldest(Backend::is_known_at).map(OlderPipeline::Acts).or_else(|| oldest(not_looked_at).map(OlderPipeline::NotLookedAt))
     }
 
-    /// Whether one made at this time is so young that a watch may not have told yet of what was made along with it.
+    /// Whether an object created at this time is so young that a watch may not show yet what was created together with it.
     pub fn is_young(created: Timestamp, now: Timestamp) -> bool {
         now.duration_since(created) < TOLD
     }
 
-    /// Whether another one may still come that counts as older than one made at this time.
+    /// Whether another one may still appear that counts as older than one created at this time.
     pub fn may_come(created: Timestamp, now: Timestamp) -> Option<Self> {
         let over = created.checked_add(SETTLED).unwrap_or(created);
         let left = over.duration_since(now);
-        // One made in the future tells that two clocks disagree, and would be waited for until they meet.
+        // A creation time in the future means that the clocks disagree: waiting for it could take until they meet.
         let trusted = left.is_positive() && left.unsigned_abs() <= SETTLED + SKEW;
         trusted.then(|| OlderPipeline::MayCome(left.unsigned_abs()))
     }
@@ -65,7 +66,7 @@ pub fn elsewhere<'a>(pipelines: impl Iterator<Item = &'a StreamPipeline>, object
     names
 }
 
-/// It may be of the same place, and has no status of its own yet: one that cannot be reached gets one too.
+/// It may name the same place and has no status yet. A pipeline that cannot be reached gets a status too, so this ends.
 fn not_looked_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
     Backend::may_be_at(pipeline, place) && pipeline.metadata.deletion_timestamp.is_none() && !PriorStatus::of(pipeline).seen_before
 }
@@ -127,6 +128,7 @@ mod tests {
             _ => 0,
         };
         assert_eq!([left("2026-01-01T12:00:05Z"), left("2026-01-01T12:00:06.5Z"), left("2026-01-01T12:00:07Z")], [2000, 500, 0]);
-        assert_eq!([left("2026-01-01T12:00:04Z"), left("2026-01-01T11:50:00Z")], [3000, 0], "made in the future");
+        let behind = ["2026-01-01T12:00:04Z", "2026-01-01T11:59:59Z", "2026-01-01T11:59:58Z", "2026-01-01T11:50:00Z"];
+        assert_eq!(behind.map(left), [3000, 8000, 0, 0], "made in the future");
     }
 }

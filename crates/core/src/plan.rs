@@ -1,4 +1,4 @@
-//! The plan: what is done to every partition, with the snapshot it was made from, and how the world compares to it.
+//! The plan: what is done to every partition, the snapshot it was made from, and how committed offsets compare with both.
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -10,14 +10,14 @@ use stream_pipeline_api::{PlanTotals, PlatformCall, TargetReason};
 /// Targets and snapshot. Rows are ordered by topic and partition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Where the platform chooses the target: what is called. Then there are no rows.
+    /// The call that is made, on a platform that chooses the target itself. Then there are no rows.
     pub call: Option<PlatformCall>,
     pub rows: Vec<PartitionPlan>,
     /// Kafka's ids of the topics, by name.
     pub topic_ids: BTreeMap<String, String>,
-    /// So many rows are sent at once; None: all of them.
+    /// How many rows are sent at once; None: all of them.
     pub chunk_size: Option<usize>,
-    /// Records per second that come in, over the partitions of the plan.
+    /// Records per second that are produced to the plan's partitions.
     pub average_rate: f64,
     pub warnings: Vec<String>,
 }
@@ -26,7 +26,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionPlan {
     pub at: TopicPartition,
-    /// Committed before.
+    /// What was committed before.
     pub from: Option<Commit>,
     pub aim: Aim,
     /// Time of the record found, in milliseconds since 1970.
@@ -40,7 +40,7 @@ pub struct PartitionPlan {
 /// What is done to a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Aim {
-    /// Nothing: what is committed, or that nothing is, stays.
+    /// Nothing: the committed offset, or its absence, stays.
     #[default]
     Keep,
     Commit(OffsetAndMetadata),
@@ -76,8 +76,8 @@ impl Aim {
 }
 
 impl PartitionPlan {
-    /// Whether what is committed `now` is what was to be done. A target equal to the snapshot counts as reached, whatever epoch the
-    /// snapshot had; metadata counts where the plan has some.
+    /// Whether `now` is what the plan wanted. A target equal to the snapshot counts as reached, whatever leader epoch the snapshot had;
+    /// metadata is compared only where the plan has some.
     fn is_reached(&self, now: Option<&Commit>) -> bool {
         match &self.aim {
             Aim::Keep => self.is_unchanged(now),
@@ -94,7 +94,7 @@ impl PartitionPlan {
         now == self.from.as_ref()
     }
 
-    /// Where it comes from, among the records there are: those before the log are gone, and those after it are not there yet.
+    /// The old position, moved into the log where it was outside: records before the log are gone, and those after it do not exist yet.
     fn comes_from(&self) -> Option<i64> {
         let end = self.high_watermark.max(self.log_end).max(self.log_start);
         self.from.as_ref().map(|commit| commit.offset.max(self.log_start).min(end))
@@ -102,12 +102,12 @@ impl PartitionPlan {
 }
 
 impl Plan {
-    /// The rows of which something is sent.
+    /// The rows for which something is sent.
     pub fn changes(&self) -> impl Iterator<Item = &PartitionPlan> {
         self.rows.iter().filter(|row| !row.aim.is_keep())
     }
 
-    /// So many partitions are sent at once, where that are not all.
+    /// Splits the plan into chunks of this many partitions, if it has more.
     #[must_use]
     pub fn in_chunks(self, size: usize) -> Self {
         let size = size.max(1);
@@ -130,8 +130,8 @@ impl Plan {
         self.changes().skip(self.rows_before(chunk)).take(size).map(|row| &row.at)
     }
 
-    /// The first partition that does not stand as it must when these chunks are still to be sent, from `chunk` on: earlier ones at
-    /// their target, the others as in the snapshot. `again`: of those, some may have been sent before.
+    /// The first partition that is not where it must be before chunk `chunk` is sent: earlier chunks at their target, all others as in the
+    /// snapshot. `again`: those others may already have been sent.
     pub fn misplaced(&self, committed: &Committed, chunk: usize, again: bool) -> Option<&TopicPartition> {
         let sent = self.rows_before(chunk);
         let misplaced = |(n, row): &(usize, &PartitionPlan)| {
@@ -163,12 +163,12 @@ impl Plan {
         found
     }
 
-    /// The first partition to be left alone that is not as in the snapshot.
+    /// The first partition that the plan leaves alone and that is no longer as in the snapshot.
     pub fn not_left_alone(&self, committed: &Committed) -> Option<&TopicPartition> {
         self.rows.iter().find(|row| row.aim.is_keep() && !row.is_unchanged(committed.get(&row.at))).map(|row| &row.at)
     }
 
-    /// Of records that exist. A commit that is deleted counts as a partition only: where its consumer goes is not known.
+    /// Totals of records that exist. A deleted commit counts only as a partition: nobody knows where its consumer will start.
     pub fn totals(&self) -> PlanTotals {
         let clamped = |row: &&PartitionPlan| matches!(row.why, TargetReason::ClampedToStart | TargetReason::ClampedToEnd);
         let offsets = || self.changes().filter_map(|row| row.aim.offset().map(|to| (row, to)));

@@ -27,19 +27,19 @@ pub struct Topic {
     pub partitions: BTreeMap<i32, bool>,
 }
 
-/// One partition's log, as one look at it has shown (`backend::kafka::log` says in which order).
+/// One partition's log as one look showed it; `backend::kafka::log` says in which order its values were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogBounds {
-    /// Seen after everything else: what lies before it is gone.
+    /// Read after all other values: what lies before it is gone.
     pub start: i64,
-    /// Last stable offset. Where nothing is found, everything before it is older than the time asked for.
+    /// Last stable offset. If no record is found, everything before this offset is older than the time asked for.
     pub end: i64,
     /// Above `end` only where an open transaction holds the end back.
     pub high_watermark: i64,
     /// The first record at or after the time asked for: offset, time, leader epoch. At or after `end` only where an open transaction
     /// holds the end back.
     pub found: Option<(i64, i64, Option<i32>)>,
-    /// Time of the newest record there was before that look-up, where it was asked for and is not gone.
+    /// Time of the newest record just before that look-up, where it was asked for and the record still exists.
     pub newest: Option<i64>,
     /// Records per second over the last minutes, times 1,000.
     pub rate_milli: i64,
@@ -48,11 +48,11 @@ pub struct LogBounds {
 }
 
 impl LogBounds {
-    /// What the look-up of the first record at or after `time` says that cannot be, in words.
+    /// Why the look-up of the first record at or after `time` cannot be true, in words.
     pub fn contradiction(&self, time: i64) -> Option<String> {
         let at = words::time_of;
         match (self.found, self.newest) {
-            // Tiered storage has been seen to answer "none" where there is one: the newest record tells.
+            // Tiered storage has been seen to answer "none" although there is a record: the newest record's time shows it.
             (None, Some(newest)) if newest >= time => {
                 Some(format!("has no record since {} by the look-up, yet its newest record is of {}", at(time), at(newest)))
             }
@@ -67,7 +67,7 @@ impl LogBounds {
         }
     }
 
-    /// The record found lies before the log: it was deleted since, or the look-up has missed its deletion.
+    /// The record found lies before the log start: it was deleted since, or the look-up answered late.
     pub fn is_gone(&self) -> bool {
         self.found.is_some_and(|(offset, ..)| offset < self.start)
     }

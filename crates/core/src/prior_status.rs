@@ -1,28 +1,28 @@
-//! What the object's own status tells of the past: enough to prevent an action or to start a clock, never to cause one.
+//! What the object's own status says of the past: it may prevent an action or start a wait, but never cause an action.
 
 use stream_pipeline_api::{BackendIdentity, ConditionType, OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
 
 /// The past of this very object.
 #[derive(Clone, Debug, Default)]
 pub struct PriorStatus {
-    /// A status of this very object exists: it was seen before.
+    /// This very object has a status, so it was seen before.
     pub seen_before: bool,
     pub acknowledged_id: Option<String>,
     pub last: Option<OffsetResetStatus>,
     /// Earlier requests that are over.
     pub ended_ids: Vec<String>,
-    /// Why OffsetsReset says what it says.
+    /// The reason of the condition OffsetsReset.
     pub last_reason: Option<Reason>,
     pub pinned_cluster: Option<String>,
     pub pinned_pipeline: Option<String>,
     /// The spec changed since that status.
     pub spec_changed: bool,
-    /// It tells of something that is still to be done, also for a request that has ended.
+    /// It reports something that is still to be done, possibly for a request that has ended.
     pub under_way: bool,
 }
 
 impl PriorStatus {
-    /// A status of another uid (restored, copied, forged) counts as none.
+    /// A status written for another uid (restored, copied, forged) is ignored.
     pub fn of(pipeline: &StreamPipeline) -> Self {
         let uid = pipeline.metadata.uid.as_deref();
         let own = |s: &&StreamPipelineStatus| uid.is_some() && s.observed_uid.as_deref() == uid;
@@ -44,7 +44,7 @@ impl PriorStatus {
         }
     }
 
-    /// The cluster seen first, where this is another one.
+    /// The cluster seen first, if this identity is of another cluster.
     pub fn pinned_elsewhere(&self, identity: &BackendIdentity) -> Option<&str> {
         match identity {
             BackendIdentity::Kafka { cluster_id, .. } => self.pinned_cluster.as_deref().filter(|first| first != cluster_id),
@@ -57,12 +57,12 @@ impl PriorStatus {
         self.ended_ids.iter().any(|ended| ended == id)
     }
 
-    /// What became of the request `id`, if this object has acknowledged it. A dry run and a reset under one id are two.
+    /// The last status of the request `id`, if this object has acknowledged it. A dry run and a reset with the same id are two requests.
     pub fn of_request(&self, id: &str, dry_run: bool) -> Option<&OffsetResetStatus> {
         self.last.as_ref().filter(|last| last.id == id && last.is_dry_run() == dry_run)
     }
 
-    /// Whether a reset under this id would run nothing any more.
+    /// Whether a reset with this id would no longer run.
     pub fn is_used_up(&self, id: &str) -> bool {
         self.has_ended(id) || self.of_request(id, false).is_some_and(|last| last.stage.uses_up_its_id())
     }

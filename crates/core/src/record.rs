@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Activity, Cause, Committed, Now, Observed, Plan, Request, RunState, TopicPartition};
 use stream_pipeline_api::{OffsetResetRecord, OffsetResetRecordStatus, OnUnknownOutcome, Reason, RecordPhase, RunStateBefore};
 
-/// Seconds between the times of a record, above which it was restored.
+/// If the record's two creation times are more than this many seconds apart, it was restored.
 const RESTORED: i64 = 60;
 
 /// An open record that nobody asks for any more.
@@ -31,13 +31,13 @@ pub struct RecordView {
     plan: OnceLock<Option<Plan>>,
 }
 
-/// What this process did about the run state of a record's pipeline, and since when it has known the record.
+/// The start and stop calls of this process for a record's pipeline, and since when the process has known the record.
 #[derive(Clone, Debug, Default)]
 pub struct RunStateCalls {
     pub first_seen: Option<Instant>,
     pub stop: Option<RunStateCall>,
     pub start: Option<RunStateCall>,
-    /// It was seen down since.
+    /// The pipeline was seen stopped since the stop call.
     pub was_down: bool,
     /// Since when it has been seen running after the record was closed, and the newest reading there was then.
     pub running: Option<(Now, Option<Timestamp>)>,
@@ -48,7 +48,7 @@ pub struct RunStateCalls {
 pub struct RunStateCall {
     pub last: Instant,
     pub tries: u32,
-    /// The last one was not answered: it may land later.
+    /// The last call was not answered, so it may still land.
     pub under_way: bool,
     pub failure: Option<Cause>,
 }
@@ -58,8 +58,8 @@ pub struct RunStateCall {
 pub enum PlanState {
     /// No plan in the record, and it is not closed.
     Absent,
-    /// Written by this process, nothing sent yet. `intact`: the record holds the very plan that was written. `dead`: given
-    /// up, so it is dropped and never sent.
+    /// Written by this process, nothing sent yet. `intact`: the record holds exactly the plan that was written. `dead`: given up, so the
+    /// plan is dropped and never sent.
     OursUnsent {
         loaded_at: Instant,
         intact: bool,
@@ -83,16 +83,16 @@ pub enum PlanState {
 pub enum SendOutcome {
     /// A definite answer for every partition; those refused, with the backend's code.
     Answered { refused: BTreeMap<TopicPartition, i32> },
-    /// Certainly nothing was done, of none of it.
+    /// Certainly nothing of it was done.
     NotApplied(Cause),
-    /// An answer that does not tell, and nothing is under way any more.
+    /// An answer that does not tell whether it was done; nothing is under way any more.
     Ambiguous(Cause),
-    /// No answer, or one that does not tell while it may still be carried out. `ended`: nothing more can leave this process since then.
+    /// No answer, or an unclear one while the call may still be carried out. `ended`: when the last of it had left this process.
     Unanswered { ended: Instant, cause: Cause },
 }
 
 impl RunStateCall {
-    /// The last call was answered with yes.
+    /// The last call was accepted.
     pub fn accepted(&self) -> bool {
         !self.under_way && self.failure.is_none()
     }
@@ -112,42 +112,42 @@ impl RecordView {
         self.object.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// Whether a backup tool put it there: it was made more than a minute apart from its creation, by the API server's clock.
+    /// Whether a backup tool restored it: its own creation time and the API server's are more than a minute apart.
     pub fn is_restored(&self) -> bool {
         let ours = matches!(self.state, PlanState::OursUnsent { .. } | PlanState::OursSent { .. });
         !ours && self.clock_gap() > RESTORED
     }
 
-    /// Whether this process would take its own record for a restored one: then nothing may be sent from it.
+    /// Whether a restarted process would take this record for a restored one: then nothing may be sent from it.
     pub fn is_skewed(&self) -> bool {
         self.clock_gap() > RESTORED
     }
 
-    /// Seconds between the operator's and the API server's time of its creation.
+    /// Seconds between the creation times that the operator and the API server gave it.
     pub fn clock_gap(&self) -> i64 {
         let made = self.object.metadata.creation_timestamp.as_ref().map(|t| t.0.as_second());
         made.map_or(0, |made| (made - self.object.spec.created_at.as_second()).abs())
     }
 
-    /// The run state before, where the operator stops the pipeline for this reset.
+    /// The run state before the stop, if the operator stops the pipeline for this reset.
     pub fn pauses(&self) -> Option<&RunStateBefore> {
         self.object.spec.run_state_before.as_ref().filter(|before| before.running)
     }
 
     /// Whether the operator may have stopped the pipeline and has not brought it back (promise 10).
     pub fn needs_resume(&self) -> bool {
-        // A restored record is no work: nothing is stopped or started for it.
+        // A restored record is not acted on: nothing is stopped or started for it.
         let due = |s: &OffsetResetRecordStatus| s.brought_back_at.is_none() && s.reason != Reason::Restored;
         self.pauses().is_some() && self.object.status.as_ref().is_none_or(due)
     }
 
-    /// Whether nothing is left to do for it but to look.
+    /// Whether the record asks for no more steps.
     pub fn is_over(&self) -> bool {
         matches!(self.state, PlanState::Closed) && !self.needs_resume()
     }
 
-    /// Whether it was given up along with the object that asked, before anything was sent: to a later object that asks for the same
-    /// it says nothing. `uid`: of that one.
+    /// Whether it was given up with the object that asked, before anything was sent: then it means nothing to a later object with the same
+    /// request. `uid`: the later object's.
     pub fn is_left_behind(&self, uid: &str) -> bool {
         let given_up = |s: &OffsetResetRecordStatus| s.phase == RecordPhase::Abandoned && s.reason == Reason::NoLongerRequested;
         self.object.spec.pipeline.uid != uid && self.object.spec.plan.is_none() && self.object.status.as_ref().is_some_and(given_up)
@@ -163,18 +163,18 @@ impl RecordView {
         self.object.spec.writer.as_ref().map_or(0, |w| w.attempt)
     }
 
-    /// The chunk that may be sent, counted from 1.
+    /// The chunk that may be sent now, counted from 1.
     pub fn chunk(&self) -> usize {
         self.object.spec.writer.as_ref().and_then(|w| usize::try_from(w.chunk).ok()).unwrap_or(1).max(1)
     }
 
-    /// Nothing of this request was sent before what the record holds now.
+    /// Nothing of this request was sent before the chunk that the record now holds.
     pub fn is_first_send(&self) -> bool {
         self.attempt() == 1 && self.chunk() == 1
     }
 }
 
-/// Whether a held request asks to be sent once more.
+/// Whether a held request asks for one more send.
 pub fn retry_asked(request: &Request, record: &RecordView) -> bool {
     let unknown = |reason| matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
     let held = |s: &OffsetResetRecordStatus| s.phase == RecordPhase::Held && unknown(s.reason);

@@ -1,14 +1,14 @@
-//! The plan as its record holds it: one table in columns per topic, and back.
+//! Converts a plan to the form in its record, a table of columns per topic, and back.
 
 use super::{Aim, Commit, OffsetAndMetadata, PartitionPlan, Plan, TopicPartition};
 use stream_pipeline_api::{Action, RecordedPlan, TargetReason, TopicPlan};
 
-/// Where a column holds no number.
+/// Stands for "no number" in a column.
 const NONE: i64 = -1;
 const NO_EPOCH: i32 = -1;
 
 impl Plan {
-    /// A column that says nothing is left out.
+    /// A column without any information is left out.
     pub fn to_record(&self) -> RecordedPlan {
         let mut topics: Vec<TopicPlan> = Vec::new();
         for row in &self.rows {
@@ -26,7 +26,7 @@ impl Plan {
         RecordedPlan { topics, totals, call: self.call.clone(), chunk_size, warnings: self.warnings.clone() }
     }
 
-    /// The inverse of [`Plan::to_record`]. A column that is missing or short says nothing.
+    /// The inverse of [`Plan::to_record`]. Missing entries of a column count as no information.
     pub fn of_record(recorded: &RecordedPlan) -> Self {
         let mut plan = Plan {
             call: recorded.call.clone(),
@@ -101,7 +101,7 @@ fn row(t: &TopicPlan, i: usize) -> PartitionPlan {
         aim: match (t.action.get(i), to) {
             (Some(Action::Delete), _) => Aim::Delete,
             (Some(Action::Commit) | None, Some(to)) => Aim::Commit(to),
-            // Before there was a column for it, no target meant that the partition is left alone.
+            // In older records, which have no column of actions, no target means that the partition is left alone.
             (Some(Action::Keep), _) | (_, None) => Aim::Keep,
         },
         found_time: known(&t.found_time),

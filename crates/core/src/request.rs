@@ -34,7 +34,7 @@ pub type Selection = BTreeMap<String, Option<Vec<i32>>>;
 
 impl Request {
     /// # Errors
-    /// `UnknownField` where a field is not known to this version, `InvalidTarget` where the target cannot mean anything.
+    /// `UnknownField` for a field that this version does not know, `InvalidTarget` for a target that is impossible.
     pub(crate) fn of(reset: &OffsetReset, platform_chooses: bool, now: Timestamp) -> Result<Self, Cause> {
         if let Some(field) = unknown_field(reset) {
             return Err(Cause::new(
@@ -68,7 +68,7 @@ impl Request {
         })
     }
 
-    /// What would keep the pipeline stopped for longer than may be. Refused at admission, but for objects that were there before.
+    /// Why the request would keep the pipeline stopped for too long. Admission refuses that, except in objects older than the rule.
     pub fn pauses_too_long(&self) -> Option<Cause> {
         if self.when_active != WhenActive::Pause {
             return None;
@@ -87,12 +87,12 @@ impl Request {
         of("waitTimeout", self.wait_timeout, 24).or_else(|| of("quietPeriod", self.quiet_period, 1))
     }
 
-    /// Whether the record of this id was made to reset the same.
+    /// Whether the record of this id was made for the same reset.
     pub fn same_as(&self, recorded: &OffsetReset) -> bool {
         self.what() == what(recorded)
     }
 
-    /// What would be reset.
+    /// What would be reset, without when and how.
     pub fn what(&self) -> OffsetReset {
         what(&self.written)
     }
@@ -116,8 +116,8 @@ impl Request {
     }
 }
 
-/// What would be reset, spelt out: of two requests that mean the same it is the same. When and how it is done, and what may be
-/// said of it afterwards, do not count.
+/// What would be reset, in full, so that two requests that mean the same give equal values. When and how it is done, and what may be said
+/// of it afterwards, do not count.
 fn what(reset: &OffsetReset) -> OffsetReset {
     let policies = policies(reset);
     let mut topics = reset.topics.clone();
@@ -145,7 +145,7 @@ fn what(reset: &OffsetReset) -> OffsetReset {
     }
 }
 
-/// What is said of partitions, with the defaults of the target.
+/// The policies for single partitions, with the target's defaults.
 fn policies(reset: &OffsetReset) -> Policies {
     Policies {
         out_of_range: reset.out_of_range.unwrap_or_default(),

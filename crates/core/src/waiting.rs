@@ -1,20 +1,20 @@
-//! What a request waits for, printed in one place.
+//! What a request waits for, put into words in one place.
 
 use jiff::Timestamp;
 
 use super::{Cause, words};
 
-/// See the module.
+/// See the module's own comment.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    /// What is in the way, and who; [`Cause::remedy`] says what a person may do about it.
+    /// What is in the way; [`Cause::remedy`] says what a person may do about it.
     pub for_what: Cause,
-    /// Then it is given up.
+    /// When the request is given up.
     pub until: Option<Timestamp>,
 }
 
 impl Waiting {
-    /// The cause in the words that a person reads.
+    /// The cause with a message for people.
     pub fn told(self) -> Cause {
         let Waiting { mut for_what, until } = self;
         if let Some(remedy) = for_what.remedy {
@@ -26,7 +26,7 @@ impl Waiting {
         for_what
     }
 
-    /// The same beside something else that is told.
+    /// The same, appended to another message.
     pub fn beside(&self, told: &str) -> String {
         let said = self.for_what.remedy.map_or_else(|| self.for_what.message.clone(), |remedy| words::and(&self.for_what.message, remedy));
         format!("{told} (Retry waits: {said})")

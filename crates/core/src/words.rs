@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::ReadBack;
 use stream_pipeline_api::{PlanTotals, RunStateBefore};
 
-/// At most this many names in one sentence, each of at most so many bytes: a topic's whole name, and what is said of it.
+/// At most this many names in one sentence, each of at most this many bytes: enough for a topic's whole name and a remark.
 const NAMES: usize = 12;
 const NAME: usize = 400;
 
@@ -23,17 +23,17 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// Whom the brokers see, where that is not known here.
+/// Stands in for the principal in a command, with how to find it, where it is not known.
 const PRINCIPAL: &str = " (<principal> is the brokers' name for this client: the subject of its certificate or the sub of its token, unless they \
                          map it; the brokers' authorizer log has it)";
 
-/// The command that grants what a reset needs of a group (`--group`) or a topic (`--topic`). Without a principal a place for it, and
-/// where to find it.
+/// The command that grants what a reset needs on a group (`--group`) or a topic (`--topic`). Without a principal it has a placeholder, and
+/// says how to find the principal.
 pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
     grant(principal, &format!("--operation Read --operation Describe {resource} {}", shell(&cut(name, 256))))
 }
 
-/// The command that lets the cluster be described.
+/// The command that grants Describe on the cluster.
 pub fn acl_of_cluster(principal: Option<&str>) -> String {
     grant(principal, "--operation Describe --cluster")
 }
@@ -45,7 +45,7 @@ fn grant(principal: Option<&str>, what: &str) -> String {
     }
 }
 
-/// The same for several topics, of which so many are named as fit in a sentence; there is one at least.
+/// The same for several topics, at least one; as many are named as fit in a sentence.
 pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String {
     let shown: String = topics.iter().take(NAMES).map(|name| format!(" --topic {}", shell(&cut(name, 256)))).collect();
     let command = grant(principal, &format!("--operation Read --operation Describe{shown}"));
@@ -55,7 +55,7 @@ pub fn acl_of_topics(principal: Option<&str>, topics: &BTreeSet<&str>) -> String
     }
 }
 
-/// As a shell takes it for one word.
+/// Quoted so that a shell takes it as one word.
 pub fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
     if text.contains(|c| c != ' ' && is_blank(c)) {
@@ -72,11 +72,11 @@ pub fn shell(text: &str) -> String {
     }
 }
 
-/// What a terminal or a reader does not show as what it is: controls, line separators, formats (marks of direction, joiners, tags), and
-/// what is not drawn at all. Blanks stay: in a name they are spelled out.
+/// Characters that a terminal or a reader does not show: controls, line separators, formats (marks of direction, joiners, tags), and those
+/// that are not drawn. Blanks are no such characters: in a name they are spelled out.
 pub fn is_unseen(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
-    // Most of what is asked about.
+    // A short cut: most characters are plain ASCII.
     if matches!(c, ' '..='~') {
         return false;
     }
@@ -84,12 +84,12 @@ pub fn is_unseen(c: char) -> bool {
     matches!(category, Control | Format | LineSeparator | ParagraphSeparator) || DefaultIgnorableCodePoint::for_char(c) && !is_blank(c)
 }
 
-/// What looks like a space, or like nothing.
+/// Looks like a space or like nothing.
 fn is_blank(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
-/// A name as it stands in a sentence: where a part of it could not be seen, in quotes and spelled out.
+/// A name for use in a sentence: quoted and spelled out if a part of it could not be seen.
 pub fn name(name: &str) -> String {
     let name = cut(name, NAME);
     if !name.contains(is_blank) {
@@ -108,7 +108,7 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect()
 }
 
-/// At most `limit` bytes, cut on a character, and clean.
+/// Cleaned, and cut at a character boundary to at most `limit` bytes.
 pub fn cut(text: &str, limit: usize) -> String {
     let mut clean = clean(text);
     if clean.len() > limit {
@@ -125,7 +125,7 @@ pub fn read_back(s: &ReadBack) -> String {
     format!("{a} of {} partitions at their target, {b} as before, {c} elsewhere", a + b + c)
 }
 
-/// Without points in time and durations: what is left tells whether a sentence says something new.
+/// The text without times and durations, so that two texts can be compared for news.
 pub fn apart_from_times(text: &str) -> String {
     let is_time = |word: &str| word.parse::<Timestamp>().is_ok() || word.parse::<jiff::civil::Time>().is_ok();
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
@@ -157,7 +157,7 @@ pub fn second(t: Timestamp) -> String {
     t.round(jiff::Unit::Second).unwrap_or(t).to_string()
 }
 
-/// A record's time, also where it is no sensible one.
+/// A record's time, even if it is not a sensible one.
 pub fn time_of(milliseconds: i64) -> String {
     Timestamp::from_millisecond(milliseconds).map_or_else(|_| format!("{milliseconds} ms since 1970"), |t| t.to_string())
 }
@@ -167,7 +167,7 @@ pub fn partitions(n: usize) -> String {
     if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", number(i64::try_from(n).unwrap_or(i64::MAX))) }
 }
 
-/// Why a plan was not sent any more.
+/// Why a plan was no longer sent.
 pub fn too_slow(window: Duration) -> String {
     format!(
         "more than {} s went by between the write of the plan and its send: the API server, or the pipeline's platform, answers slowly",
@@ -175,7 +175,7 @@ pub fn too_slow(window: Duration) -> String {
     )
 }
 
-/// One sentence after another.
+/// Joins two sentences.
 pub fn and(first: &str, second: &str) -> String {
     format!("{}. {second}", first.trim_end_matches('.'))
 }

@@ -1,4 +1,4 @@
-//! One EnOS pipeline, for one pass: in the terms of `stream-pipeline-core`. Every failure gets its reason here; nothing is decided.
+//! One EnOS pipeline during one pass, in the terms of `stream-pipeline-core`. Every failure gets its reason here; nothing is decided.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use crate::clock::mono;
 use stream_pipeline_api::{BackendIdentity, ExecutionMode, LagSample, Phase, Reason, StartOptions};
 use stream_pipeline_core::{Activity, Cause, EnosPipeline, RunState, SendOutcome};
 
-/// See the module.
+/// See the module's own comment.
 pub struct Enos {
     client: EnosClient,
     pipeline: EnosPipeline,
@@ -40,7 +40,7 @@ impl Enos {
         cause(failure, &self.pipeline.spec, self.broken_secret)
     }
 
-    /// None: named by its name, and not looked up yet.
+    /// None: the spec gives only a name, and it was not looked up yet.
     pub fn identity_of(&self) -> Option<BackendIdentity> {
         let pipeline_id = self.found.get()?.clone();
         Some(BackendIdentity::Enos { org_id: self.org().to_owned(), pipeline_id })
@@ -95,7 +95,7 @@ impl Enos {
         Ok(state(&item.status))
     }
 
-    /// Not in the list: only the platform's own word for this id says that it does not exist.
+    /// The pipeline is not in the list. Only the platform's own answer for this id proves that it does not exist.
     async fn unlisted(&self, id: &str) -> Result<Activity, Cause> {
         match self.client.details(self.org(), id, true).await {
             Err(failure) if failure.code.and_then(codes::of_body).is_some_and(Code::says_missing) => {
@@ -118,7 +118,7 @@ impl Enos {
     pub async fn run_state(&self, since: Instant) -> Result<RunState, Cause> {
         Ok(match self.activity(since).await? {
             Activity::Active(_) => RunState::Running,
-            // A start that failed is made again.
+            // FAILED counts as stopped, so that a start that failed is made again.
             Activity::Inactive(Phase::Paused, _) | Activity::NotResettable(Phase::Failed, _) => RunState::Stopped,
             Activity::Inactive(_, word) => {
                 RunState::ChangedExternally(format!("somebody else changed it to {word} meanwhile; it is left so"))
@@ -130,7 +130,7 @@ impl Enos {
         })
     }
 
-    /// How it is started, as the spec says.
+    /// How the pipeline is to be started, from the spec.
     pub fn start_options(&self) -> Option<&StartOptions> {
         self.pipeline.spec.start.as_ref()
     }
@@ -148,7 +148,7 @@ impl Enos {
         Ok(point.and_then(|p| Some(LagSample { offset: p.offset?, lag: p.lag?, at: Timestamp::from_millisecond(p.ts).ok()? })))
     }
 
-    /// Reset Pipeline Offset, once. `not_after`: checked right before the socket.
+    /// Calls Reset Pipeline Offset, once. `not_after`: checked again right before the request is written to the socket.
     pub async fn reset(&self, not_after: Instant) -> SendOutcome {
         let id = match self.id() {
             Ok(id) => id,
@@ -174,7 +174,7 @@ impl Enos {
         }
     }
 
-    /// One start at a time per organization (61121).
+    /// The platform allows one start at a time per organization (61121).
     pub async fn start(&self, options: &StartOptions) -> SendOutcome {
         let (endpoint, id) = match self.id() {
             Ok(id) => (&self.pipeline.spec.endpoint, id),

@@ -1,4 +1,4 @@
-//! A failed call as a person needs it: what failed, what the platform said, what to check. One place for every message.
+//! Turns a failed call into what a person needs: what failed, what the platform said, what to check. All messages are made here.
 
 use super::codes::{self, Done};
 use super::operation::Operation;
@@ -12,10 +12,10 @@ pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Caus
     let said = words::cut(failure.text.trim_end_matches(['.', ' ']), 200);
     let said = if said.is_empty() { said } else { format!(": {said}") };
     let named = failure.call.name();
-    // A successful status beside an answer that is none says nothing by itself.
+    // If there is no code, a successful HTTP status does not explain the failure.
     let row = failure.code.map_or_else(|| failure.http.filter(|http| *http >= 400).and_then(codes::of_status), codes::find);
     let (reason, text) = match (failure.kind, row) {
-        // What it means for the request is said by whoever holds it; a reset is never just tried again.
+        // The caller adds what this means for the request: a reset that may have been done is not simply tried again.
         (_, Some(row)) if row.done == Done::Unknown && failure.call == Operation::Reset => {
             (row.reason, format!("{named} was answered{}", said))
         }
@@ -39,7 +39,7 @@ pub fn cause(failure: &Failure, spec: &EnosBackend, broken_secret: bool) -> Caus
     } else {
         text
     };
-    // A code that is not documented is shown as well; an HTTP status is not.
+    // An undocumented code is shown too; an undocumented HTTP status is not.
     let code = failure.code.map_or_else(|| row.map(|row| row.number), |code| i32::try_from(code).ok());
     Cause { code, ..Cause::new(reason, text) }
 }
@@ -142,7 +142,7 @@ fn by_kind(kind: FailureKind, named: &str, said: &str, failure: &Failure, spec: 
     }
 }
 
-/// What each way to fail is told as, with what leads to it: for the page of all messages.
+/// How each way to fail is reported, with what leads to it: for the page of all messages.
 #[cfg(test)]
 pub(crate) fn messages() -> Vec<(String, Cause)> {
     use super::failure::Effect;
@@ -165,7 +165,7 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
             _ => Operation::List,
         };
         if call == Operation::Reset && row.done == Done::Unknown {
-            // Held, and told by whoever holds it.
+            // The request is held, and the caller words the message.
             continue;
         }
         let failure = failed(call, FailureKind::Platform, row.text);
@@ -201,7 +201,7 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
     all
 }
 
-/// What a call that was answered with this documented code is told as.
+/// The message for a call that was answered with this documented code.
 #[cfg(test)]
 pub(crate) fn said(call: Operation, number: i32) -> Cause {
     let text = codes::find(number.into()).unwrap().text;

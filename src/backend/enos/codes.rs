@@ -18,7 +18,7 @@ pub enum Source {
     Http,
 }
 
-/// What the operator does about it by itself.
+/// What the operator does by itself after this code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum Retry {
     /// Nothing: the request ends, or is held for a person.
@@ -31,12 +31,12 @@ pub enum Retry {
     NewToken,
 }
 
-/// Whether a call that was answered with it may have been carried out all the same.
+/// Whether a call that was answered with this code may have been carried out all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
     /// Refused before anything was done.
     No,
-    /// It does not say.
+    /// The code leaves it open.
     Unknown,
 }
 
@@ -62,7 +62,7 @@ use Done::{No as Undone, Unknown};
 use Retry::{AfterStatus, Later, NewToken, No};
 use Source::{Gateway, Http, Platform, Streaming, Token};
 
-/// A token call that repeats an earlier one: it is made once more, with a new time stamp.
+/// The code for a token call that repeats an earlier one; the call is made once more, with a new timestamp.
 pub const REPEATED_REQUEST: i32 = 1001;
 
 /// Every documented code.
@@ -126,7 +126,7 @@ impl Code {
     }
 }
 
-/// The row of a number, wherever it stands in an answer; None: not documented.
+/// The row of a number, whichever part of the answer it came in; None: not documented.
 pub fn find(number: i64) -> Option<&'static Code> {
     CODES.iter().find(|row| i64::from(row.number) == number)
 }
@@ -145,7 +145,7 @@ pub fn of_status(http: u16) -> Option<&'static Code> {
 mod tests {
     use super::*;
 
-    /// No code reads the column: it tells people what follows from the others.
+    /// No code uses the retry column: it tells people what follows from the other columns.
     #[test]
     fn what_a_row_says_of_trying_again_agrees_with_its_other_columns() {
         for row in &CODES {

@@ -1,4 +1,4 @@
-//! An access key and its secret. The secret is never shown, logged or compared; it only enters digests.
+//! An access key and its secret. The secret is never shown, logged or compared; it is only hashed.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ impl Credentials {
         digest::of_parts([self.access_key(), self.secret()])
     }
 
-    /// `text` without the key, the secret and `others`, in whatever case they come back.
+    /// `text` without the key, the secret and `others`, whether in upper or lower case.
     pub(super) fn scrub(&self, text: &str, others: &[&str]) -> String {
         let own = [self.secret(), self.secret().trim(), self.access_key(), self.access_key().trim()];
         own.iter().chain(others).fold(text.to_owned(), |text, word| {
@@ -54,7 +54,7 @@ impl Credentials {
             if word.is_empty() {
                 return text;
             }
-            // As it stands in a URL, and as it stands in a Secret.
+            // Also in the forms in which a URL and a Secret hold it.
             let (escaped, encoded) = (utf8_percent_encode(word, RESERVED).to_string(), STANDARD_NO_PAD.encode(word));
             without(&without(&text, &escaped), &encoded)
         })
@@ -65,7 +65,7 @@ fn without(text: &str, word: &str) -> String {
     if word.is_empty() {
         return text.to_owned();
     }
-    // Both keep their length in ASCII lower case, so positions in one are positions in the other.
+    // ASCII lower case keeps the length, so positions in one are positions in the other.
     let (lower, word) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
     let mut out = String::with_capacity(text.len());
     let mut done = 0;

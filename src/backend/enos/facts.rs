@@ -12,7 +12,7 @@ const NO_SAMPLE: Duration = Duration::from_secs(30 * 60);
 const PAUSE_LIMIT: PauseLimit =
     PauseLimit { limit: Duration::from_secs(24 * 3600), said: "the 24 h the platform documents", after: "its cached data may be gone" };
 
-/// `run_state`: how to start the pipeline is known, so that the operator can stop it.
+/// `run_state`: the spec says how to start the pipeline, so the operator can stop it.
 pub fn facts(run_state: bool) -> PlatformFacts {
     PlatformFacts {
         read_back: ReadBackTime::AfterStart,
@@ -24,7 +24,7 @@ pub fn facts(run_state: bool) -> PlatformFacts {
         call: Some("Reset Pipeline Offset"),
         code_of: None,
         no_sample: NO_SAMPLE,
-        // The platform moves all partitions of a pipeline at once, and names none of them.
+        // One call moves all partitions of a pipeline, and names none of them.
         max_rows: |_, _| usize::MAX,
         internal_topics: InternalTopics { is: |_, _| false, of: "" },
         refusal: |_| Refusal { reason: Reason::PlatformError, meaning: "see docs/codes.md", remedy: None },

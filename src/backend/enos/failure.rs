@@ -1,4 +1,4 @@
-//! How a call failed, and what is certain about its effect. No secret, key, token or signature is ever in it.
+//! How a call failed, and whether it can have had an effect. It never contains a secret, key, token or signature.
 
 use super::operation::Operation;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub use crate::backend::http::FailureKind;
 
-/// What is certain about a call that did not succeed.
+/// What is certain about the effect of a call that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effect {
     /// It certainly never left this process.
@@ -20,7 +20,7 @@ pub enum Effect {
 /// A failed call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Failure {
-    /// "reset", "list", "token/get"...: the call that failed, which may be one that was needed first.
+    /// "reset", "list", "token/get"...: the call that failed, which may be one that had to be made before the actual call.
     pub call: Operation,
     pub kind: FailureKind,
     pub effect: Effect,
@@ -28,11 +28,11 @@ pub struct Failure {
     pub code: Option<i64>,
     /// The HTTP status, where an answer came.
     pub http: Option<u16>,
-    /// What the platform, or the connection, says itself; at most 200 bytes. May be empty.
+    /// The text of the platform or of the connection; at most 200 bytes. May be empty.
     pub text: String,
-    /// How long the gateway asked to wait, or how long the client asks nothing by itself; at most 60 s.
+    /// How long the gateway asked to wait, or how long the client pauses by itself; at most 60 s.
     pub retry_after: Option<Duration>,
-    /// Seconds by which the gateway's clock is ahead of ours, where credentials were refused and it told.
+    /// Seconds by which the gateway's clock is ahead of ours, where credentials were refused and its answer had a date.
     pub clock_gap: Option<i64>,
 }
 
@@ -41,12 +41,12 @@ impl Failure {
         Self { call, kind, effect, code: None, http: None, text: text.into(), retry_after: None, clock_gap: None }
     }
 
-    /// Before anything was sent.
+    /// A failure before anything was sent.
     pub(super) fn unsent(call: Operation, kind: FailureKind, text: impl Into<String>) -> Self {
         Self::new(call, kind, Effect::NotSent, text)
     }
 
-    /// The failure of a call that had to come first: of the call it was for, nothing has left.
+    /// The failure of a preparing call: the actual call was then never sent.
     pub(super) fn before(self) -> Self {
         Self { effect: Effect::NotSent, ..self }
     }

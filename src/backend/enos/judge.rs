@@ -1,5 +1,5 @@
-//! What an answer means for the effect of a call: the one place that tells "refused" from "may have been carried out". It does no I/O.
-//! The codes and their meaning are the table of `codes`. An answer that is not documented leaves open whether the call was carried out.
+//! What an answer means for the effect of a call: the only place that tells "refused" from "may have been carried out". It does no I/O. The
+//! codes and their meaning are in the table of `codes`. An undocumented answer leaves open whether the call was carried out.
 
 use super::codes::{self, Code, Done, Source};
 use super::failure::{Effect, FailureKind};
@@ -17,16 +17,16 @@ pub fn judge(http: u16, code: Option<i64>, apim_status: Option<i64>) -> Option<(
     let success = (200..300).contains(&http);
     match code {
         Some(0) if success => None,
-        // A success inside of an error contradicts itself.
+        // A success code with an error status is a contradiction.
         Some(0) => Some((http_kind(http), Effect::Unknown)),
         Some(code) => Some(match codes::of_body(code) {
             Some(row) => (kind(row), effect(row)),
             None if matches!(http, 401 | 403 | 429) => (http_kind(http), Effect::Refused),
-            // Only the gateway answers with these. With other statuses the platform may tell its own errors.
+            // Only the gateway answers with these statuses. With other statuses an unknown code may be the platform's.
             None if matches!(http, 405 | 413) => (FailureKind::Platform, Effect::Refused),
             None => (FailureKind::Platform, Effect::Unknown),
         }),
-        // The other SDK's gateway answers so, in a successful HTTP answer.
+        // The gateway of the other SDK refuses like this, with a successful HTTP status.
         None if apim_status.and_then(codes::find).is_some_and(|row| row.source == Source::Gateway) && (success || http == 401) => {
             Some((FailureKind::Unauthorized, Effect::Refused))
         }
@@ -39,7 +39,7 @@ pub fn judge(http: u16, code: Option<i64>, apim_status: Option<i64>) -> Option<(
 fn http_effect(http: u16) -> Effect {
     match codes::of_status(http) {
         Some(row) => effect(row),
-        // Nobody is there who could do it.
+        // No service is there that could carry it out.
         None if matches!(http, 404 | 405) => Effect::Refused,
         None => Effect::Unknown,
     }

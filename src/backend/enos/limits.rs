@@ -1,11 +1,11 @@
-//! How many calls, how fast.
+//! How many calls may be in flight, and how fast they may follow each other.
 //!
-//! Tenants share an endpoint but must not feel each other, so what adapts and what queues is kept per client (one namespace, endpoint and
-//! pair of keys): 8 reads and 4 changes at once, 20 calls a second; a 429 or a Retry-After slows that client only. Per endpoint host, over
-//! all its clients, there is only a ceiling (32 reads, 16 changes, 80 calls a second) that protects the gateway. It is asked for last,
-//! first come first served, and held only while a call is on the wire: a client that waits for a token, its own pace or a pause holds
-//! none of it, and none can take more than its own 8 and 4 in_flight. A client with refused credentials sends one token call per pause (see
-//! `token`). Changes have their own in_flight, so that a reset with seconds to live does not stand behind a thousand reads.
+//! Tenants share an endpoint but must not slow each other down. So pace and queue are kept per client (one namespace, endpoint and pair of
+//! keys): 8 reads and 4 changes in flight, 20 calls a second; a 429 or a Retry-After slows that client only. All clients of an endpoint
+//! host share a ceiling (32 reads, 16 changes, 80 calls a second) that protects the gateway. A permit of it is taken last, first come first
+//! served, and held only while a call is on the wire: a client that waits for a token, its pace or a pause holds none. A client with
+//! refused credentials sends one token call per pause (see `token`). Changes have permits of their own, so that an urgent reset does not
+//! queue behind a thousand reads.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::backend::http::MAX_PAUSE;
 use crate::clock::mono;
 
-/// The pause after a 429 that names none.
+/// The pause after a 429 without a Retry-After.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The slowest pace a client is brought down to.
+/// The longest interval that a client is slowed down to.
 const SLOWEST: Duration = Duration::from_secs(2);
 
-/// Calls that may follow each other at once after a rest.
+/// How many calls may follow each other at once after a rest.
 const BURST: u32 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +31,14 @@ pub(super) enum CallClass {
     Read,
     /// Reset, start, pause, stop.
     Change,
-    /// Token calls: one at a time per client by themselves.
+    /// Token calls; a client makes only one at a time.
     Token,
 }
 
 /// Why a call may not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotAdmitted {
-    /// The client's pause ends after the deadline; so long it still lasts.
+    /// The client's pause outlasts the deadline; how long the pause still is.
     Paused(Duration),
     /// The deadline came first.
     Late,
@@ -64,10 +64,10 @@ impl InFlight {
     }
 }
 
-/// Spreads calls over time. A turn that was given and not used is lost.
+/// Spreads calls over time. A turn that is given but not used is lost.
 struct Pacer {
     state: Mutex<Pace>,
-    /// Between two calls at the normal pace.
+    /// The interval between two calls at the normal pace.
     normal: Duration,
 }
 
@@ -83,7 +83,7 @@ impl Pacer {
         Self { state: Mutex::new(Pace { next: None, interval: normal }), normal }
     }
 
-    /// When the next call may go; None where that is after `until`, which then takes no turn.
+    /// When the next call may go. None: only after `until`; then no turn is taken.
     fn next_turn(&self, now: Instant, until: Instant) -> Option<Instant> {
         let mut pace = self.state.lock();
         let saved = now.checked_sub(pace.interval * BURST).unwrap_or(now);
@@ -101,13 +101,13 @@ impl Pacer {
         pace.interval = (pace.interval * 2).min(SLOWEST).max(self.normal);
     }
 
-    /// A twentieth back towards the normal pace.
+    /// Shortens the interval by a twentieth, down to the normal one.
     fn faster(&self) {
         let mut pace = self.state.lock();
         pace.interval = (pace.interval - pace.interval / 20).max(self.normal);
     }
 
-    /// No turn before `at`, and no burst then.
+    /// Gives no turn before `at`, and no burst then.
     fn not_before(&self, at: Instant) {
         let mut pace = self.state.lock();
         pace.next = pace.next.max(Some(at));
@@ -145,17 +145,17 @@ impl ClientLimits {
         Self { endpoint, in_flight: InFlight::new(8, 4), pacer: Pacer::new(20), paused: Mutex::new(None) }
     }
 
-    /// A place among the client's calls in flight; taken first and held over token, pace and call.
+    /// A permit for one call in flight; taken first, and held while the call waits for token and pace and until it ends.
     pub(super) async fn begin(&self, class: CallClass, until: Instant) -> Result<OwnedSemaphorePermit, NotAdmitted> {
         self.check_pause(mono(), until)?;
         self.in_flight.take(class, until).await
     }
 
-    /// The turn to send one request now; held until its answer is read.
+    /// A turn to send one request now; held until its answer is read.
     pub(super) async fn acquire(&self, class: CallClass, until: Instant) -> Result<OwnedSemaphorePermit, NotAdmitted> {
         self.check_pause(mono(), until)?;
         self.pacer.wait(until).await?;
-        // A pause may have begun while it waited.
+        // A pause may have begun while this call waited.
         self.check_pause(mono(), until)?;
         let resume = *self.paused.lock();
         if let Some(resume) = resume {
@@ -166,7 +166,7 @@ impl ClientLimits {
         Ok(permit)
     }
 
-    /// What an answer says about the pace. `now`: when it came.
+    /// Adapts the pace to an answer. `now`: when the answer came.
     pub(super) fn on_response(&self, http: u16, retry_after: Option<Duration>, now: Instant) {
         match (http, retry_after) {
             (429, _) | (503, Some(_)) => {

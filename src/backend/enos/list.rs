@@ -1,7 +1,7 @@
-//! The list poll that all callers of one client and organization share, and reading a list that may shift while it is read.
+//! The list poll that all callers of one client and organization share, and how a list is read that may change meanwhile.
 //!
-//! A poll runs in a task of its own: a caller who goes away ends nothing. A caller joins a poll only if its first request began after
-//! what the caller asks for, so nobody is told a status older than their question.
+//! A poll runs in a task of its own, so a caller that goes away does not end it. A caller joins a poll only if the poll's first request
+//! began late enough, so nobody gets a status older than they asked for.
 
 use super::operation::Operation;
 use std::collections::{BTreeMap, HashMap};
@@ -17,13 +17,13 @@ use crate::clock::mono;
 
 pub(super) const PAGE_SIZE: usize = 50;
 
-/// 10,000 pipelines; the vendor speaks of at most 50 an organization.
+/// 10,000 pipelines; the vendor allows at most 50 in an organization.
 const MAX_PAGES: usize = 200;
 
-/// A list that shifted while it was read is read so often at most.
+/// How often at most a list is read that changes while it is read.
 const MAX_PASSES: usize = 3;
 
-/// A poll takes no longer, however slowly pages come.
+/// The longest a poll may take, however slowly pages come.
 const POLL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The released pipelines of an organization that are not the system's own.
@@ -31,9 +31,9 @@ const POLL_DEADLINE: Duration = Duration::from_secs(60);
 pub struct Pipelines {
     /// By pipeline id.
     pub items: BTreeMap<String, Item>,
-    /// Right before the first request: every status is of then or later.
+    /// When the first request was about to be sent: no status is older than this.
     pub read_from: Instant,
-    /// False where the list shifted each time it was read, so that one that is there may be missing.
+    /// False if the list changed each time it was read: a pipeline may then be missing from it.
     pub settled: bool,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Polls {
     orgs: Mutex<HashMap<String, Org>>,
 }
 
-/// What to wait for, and whether its outcome is what was asked for.
+/// What a caller waits for, and whether its outcome answers the caller's question.
 enum Next {
     Have(Arc<Pipelines>),
     Join(Running),
@@ -67,7 +67,7 @@ enum Next {
 }
 
 impl Polls {
-    /// A list read at or after `since`. `read` is called to start a poll, and sets the instant it is given.
+    /// A list read at or after `since`. `read` starts a poll, and sets the instant that it is given.
     pub(super) async fn get<F, R>(self: &Arc<Self>, org: &str, since: Instant, read: F) -> Outcome
     where
         F: Fn(Began) -> R,
@@ -104,7 +104,7 @@ impl Polls {
             return Next::Have(Arc::clone(list));
         }
         match &of_org.running {
-            // One that has not begun will have read everything later than was asked for.
+            // A poll that has not begun yet will read everything late enough.
             Some(running) if running.began.get().is_none_or(|began| *began >= since) => Next::Join(running.clone()),
             Some(running) => Next::Outwait(running.clone()),
             None => {
@@ -130,7 +130,7 @@ impl Polls {
                         of_org.last = Some(Arc::clone(list));
                     }
                     drop(orgs);
-                    // Fails only where nobody waits any more.
+                    // Fails only if no caller waits any more.
                     let _ = tell.send(Some(outcome));
                 });
                 Next::Join(running)
@@ -147,9 +147,9 @@ impl Polls {
     }
 }
 
-/// Reads pages from 1 on. What `count` counts is not documented and the server may cap the page size, so it goes on until a page brings
-/// nothing new, or as many are known as a count says that is larger than its page and therefore a total. A list that moved meanwhile is
-/// read again and everything seen is kept: one that is gone may be listed once more, one that is there is not missed.
+/// Reads pages from 1 on. The manual does not say what `count` counts, and the server may cap the page size. So it reads until a page
+/// brings nothing new, or as many are known as `count` says if that exceeds the page and is therefore a total. A list that changed
+/// meanwhile is read again, and the results are merged: a deleted pipeline may still be listed, but none is missed.
 pub(super) async fn read_all<R>(began: &OnceLock<Instant>, mut fetch: impl FnMut(usize) -> R) -> Result<Pipelines, Failure>
 where
     R: Future<Output = Result<Page, Failure>>,
@@ -172,7 +172,7 @@ where
             if fresh == 0 {
                 break;
             }
-            // Nobody adds and removes in the middle of an unmoved list: no id comes twice, and the total stays.
+            // The sign that the list did not change: no id comes twice, and the total stays the same.
             moved |= fresh < length || is_total.zip(total).is_some_and(|(now, before)| now != before);
             total = is_total.or(total);
             if is_total.is_some_and(|total| seen.len() >= total) {

@@ -1,5 +1,5 @@
-//! A pipeline of the EnOS Stream Processing Service, through its REST API v2.0: the adapter of both ports, and the client below it.
-//! The client reads, sends and tells what is certain about a call; it decides nothing and repeats nothing that may have been carried out.
+//! A pipeline of the EnOS Stream Processing Service, through its REST API v2.0: the adapter for the ports, and the client below it. The
+//! client reads, sends and says what is certain about a call. It decides nothing, and repeats nothing that may have been carried out.
 
 mod adapter;
 mod cause;

@@ -2,7 +2,7 @@
 
 use strum::{Display, IntoStaticStr};
 
-/// One of them, in the short form of logs.
+/// One of these calls, in the short form that logs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
 pub enum Operation {
     #[strum(to_string = "connect")]
@@ -26,7 +26,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The manual's name of it.
+    /// The manual's name of the call.
     pub fn name(self) -> &'static str {
         match self {
             Operation::Connect => "connect",

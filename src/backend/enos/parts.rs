@@ -1,4 +1,4 @@
-//! A pipeline as the parts of a platform.
+//! An EnOS pipeline as the parts of a platform.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ impl Position for Enos {
         Enos::activity(self, since).await
     }
 
-    /// The platform does not show them.
+    /// The platform does not show committed offsets.
     async fn committed(&self, _: Option<&[TopicPartition]>) -> Result<Committed, Cause> {
         Ok(Committed::new())
     }
@@ -28,7 +28,7 @@ impl Position for Enos {
         self.reading().await
     }
 
-    /// Where to is the platform's choice.
+    /// The platform chooses the target, so the rows are ignored.
     async fn send(&self, _: &[(TopicPartition, Aim)], not_after: Instant) -> SendOutcome {
         self.reset(not_after).await
     }
@@ -49,7 +49,7 @@ impl RunStates for Enos {
     }
 
     async fn starting<'a>(&'a self, before: &'a RunStateBefore) -> Result<Box<dyn RunStateChange + 'a>, Cause> {
-        // What the spec says now counts, so that a person can correct what the platform refuses.
+        // The spec wins over the record, so that a person can correct start options that the platform refuses.
         let options = self.start_options().or(before.start.as_ref());
         let unknown = || Cause::new(Reason::StartConfigurationInvalid, "spec.enos.start is not there: how to start it is not known");
         Ok(Box::new(Start(self, options.ok_or_else(unknown)?)))

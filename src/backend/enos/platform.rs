@@ -1,4 +1,4 @@
-//! EnOS, for all pipelines: shared clients, and the starts under way.
+//! What all EnOS pipelines share: the clients, and the starts under way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use stream_pipeline_api::Reason;
 use stream_pipeline_core::{Cause, EnosPipeline};
 
-/// See the module.
+/// See the module's own comment.
 pub struct EnosPlatform {
     clients: ClientPool,
     starts: Arc<Starts>,
@@ -29,13 +29,13 @@ impl EnosPlatform {
         Self { clients: ClientPool::default(), starts: Arc::default(), policy, deadline, clock, transport: None }
     }
 
-    /// With requests carried by something else than sockets.
+    /// Replaces TCP and TLS by another transport.
     #[must_use]
     pub fn with_transport(self, transport: Arc<dyn Transport>) -> Self {
         Self { transport: Some(transport), ..self }
     }
 
-    /// A pipeline, by the shared client of its namespace, endpoint and credentials. Nothing is connected yet.
+    /// A pipeline, through the client that its namespace, endpoint and credentials share. Nothing is connected yet.
     ///
     /// # Errors
     /// The endpoint is not allowed, or the credentials or the CA cannot be used.

@@ -1,5 +1,5 @@
-//! The clients in use: one per namespace, endpoint, credentials and CA, so that rotated credentials make a new one; closed when idle.
-//! Time is an argument; whoever owns a [`ClientPool`] calls `sweep` now and then.
+//! The clients in use: one per namespace, endpoint, credentials and CA, so that rotated credentials get a new one. Idle clients are closed.
+//! Time is an argument; the owner of a [`ClientPool`] calls `sweep` now and then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -12,10 +12,10 @@ use super::client::{EnosClient, Settings};
 use super::failure::Failure;
 use super::limits::EndpointLimits;
 
-/// A client that nobody asked for this long is closed.
+/// A client that was not asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// Who may share a client. Namespaces never do, even with the same keys.
+/// What callers must have in common to share a client. Namespaces never share one, even with the same keys.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct PoolKey {
     namespace: String,
@@ -31,9 +31,9 @@ struct PooledClient {
 
 #[derive(Default)]
 pub struct ClientPool {
-    /// Nothing under these locks leaves a map half changed.
+    /// No operation under these locks leaves a map half changed.
     shared: Mutex<HashMap<PoolKey, PooledClient>>,
-    /// By "host:port"; they live as long as a client of theirs.
+    /// By "host:port"; an entry lives as long as one of its clients.
     endpoints: Mutex<HashMap<String, Weak<EndpointLimits>>>,
 }
 
@@ -56,7 +56,7 @@ impl ClientPool {
         Ok(client)
     }
 
-    /// Lets go of clients that nobody asked for lately. A call in flight keeps its own client until it ends.
+    /// Closes clients that were not asked for lately. A call in flight keeps its own client until the call ends.
     pub fn sweep(&self, now: Instant) {
         self.shared.lock().retain(|_, known| now.saturating_duration_since(known.last_used) < IDLE);
         self.endpoints.lock().retain(|_, limits| limits.strong_count() > 0);

@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn the_vendors_own_signature() {
         assert_eq!(vendors("描述"), "59828328f6c1f9771015dc74e4929ae30f518a35a3d2353972c2ea46556fc981");
-        // What the English manual prints beside that signature gives another one.
+        // With the description that the English manual prints beside that signature, another signature results.
         assert_eq!(vendors("description"), "ad6dc6fc97f4290f3724e94eab38168d8613c41c3a4569b4b8b0efbce96a816c");
     }
 

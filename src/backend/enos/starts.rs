@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// A start that is not seen to end by then holds nobody up any more.
+/// After this time a start is no longer waited for, even if its end was not seen.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// See the module's own comment.
 #[derive(Default)]
 pub struct Starts {
     /// By endpoint and organization: the pipeline, and since when.
@@ -16,10 +16,10 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// Takes the one place.
+    /// Registers a start, of which one is allowed at a time.
     ///
     /// # Errors
-    /// The pipeline that has it.
+    /// The pipeline that is being started already.
     pub fn begin(&self, endpoint: &str, org: &str, id: &str, now: Instant) -> Result<(), String> {
         let mut under_way = self.under_way.lock();
         under_way.retain(|_, (_, since)| now.saturating_duration_since(*since) < LONGEST);
@@ -31,7 +31,7 @@ impl Starts {
         Err(place.0.clone())
     }
 
-    /// The pipeline runs, or its start was refused.
+    /// Removes the start: the pipeline runs, or its start was refused.
     pub fn ended(&self, endpoint: &str, org: &str, id: &str) {
         let mut under_way = self.under_way.lock();
         under_way.retain(|(e, o), (i, _)| !(e == endpoint && o == org && i == id));

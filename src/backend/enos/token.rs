@@ -1,10 +1,10 @@
-//! The access token of one client: fetched when first needed, refreshed before its end, dropped when refused. One token call at a time;
-//! those who wait share its failure. Other holders of the same key, and a second replica, may get, refresh and thereby end the same
-//! token: a refused token is dropped only if it is still the one in use.
+//! The access token of one client: fetched when first needed, refreshed before its end, dropped when refused. There is one token call at a
+//! time; those who wait share its failure. Other holders of the same key, or a second replica, may refresh the same token and thereby end
+//! it: a refused token is dropped only if it is still the one in use.
 //!
-//! Timestamps of a client strictly increase, so that no token call repeats an `encryption` (code 1001); another holder of the key may
-//! still collide, and then it is asked once more. After a refusal of the credentials nothing is asked for a while (1 s, doubling up to
-//! a minute): callers get the same refusal from memory.
+//! Timestamps of a client strictly increase, so that no token call repeats an `encryption` (code 1001). Another holder of the key may still
+//! send the same one; then the call is made once more. After refused credentials no token is asked for during a pause (1 s, doubling up to
+//! a minute), and callers get the same refusal from memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -18,16 +18,16 @@ use super::failure::{Failure, FailureKind};
 use crate::clock::mono;
 use stream_pipeline_core::backoff;
 
-/// Refreshed so long before its end, or at half of its life where that is later.
+/// A token is refreshed this long before its end, or after half of its life if that is later.
 const MARGIN: Duration = Duration::from_secs(600);
 
-/// The life of a token whose answer does not tell.
+/// The assumed life of a token if the answer does not say, in seconds.
 const UNTOLD: i64 = 600;
 
 /// A life longer than this is not believed.
 const LONGEST: i64 = 86_400;
 
-/// Between two failed refreshes of a token that still lives.
+/// The pause between two failed refreshes while the old token is still good.
 const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 
 const FIRST_PENALTY: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// `asked`: when it was asked for. `life`: seconds, where the answer told.
+    /// `asked`: when the token was asked for. `life`: in seconds, where the answer has it.
     pub(super) fn new(value: String, life: Option<i64>, asked: Instant) -> Self {
         let life = Duration::from_secs(u64::try_from(life.unwrap_or(UNTOLD).clamp(0, LONGEST)).unwrap_or_default());
         Self { value: SecretString::from(value), refresh_at: asked + life - MARGIN.min(life / 2), ends: asked + life }
@@ -64,9 +64,9 @@ enum Need {
 struct State {
     token: Option<Arc<Token>>,
     refresh_not_before: Option<Instant>,
-    /// The last failure to get one.
+    /// The last failure to get a token.
     failed: Option<(Instant, Failure)>,
-    /// Until then credentials count as refused.
+    /// Until this time the credentials count as refused.
     penalty: Option<(Instant, Failure)>,
 }
 
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// `before`: refusals since the last accepted call. Whether this is one more; calls in flight together count as one.
+    /// Notes a refusal; `before`: how many since the last accepted call. False: it counts as one with other calls in flight.
     fn refused(&mut self, failure: &Failure, before: u32, now: Instant) -> bool {
         self.token = None;
         if self.penalty.as_ref().is_some_and(|(until, _)| now < *until) {
@@ -99,7 +99,7 @@ impl State {
     }
 }
 
-/// What asks the token service: `refresh` is the token to refresh, None to get one.
+/// Asks the token service: `refresh` is the token to refresh, None asks for a new one.
 pub(super) trait TokenService {
     fn ask(&self, refresh: Option<&str>) -> impl Future<Output = Result<Token, Failure>> + Send;
 }
@@ -107,7 +107,7 @@ pub(super) trait TokenService {
 #[derive(Default)]
 pub(super) struct Tokens {
     state: Mutex<State>,
-    /// Refusals since the last accepted call; beside the lock, which is held over a token call.
+    /// Refusals since the last accepted call; not under the lock, because that is held during a token call.
     refusals: AtomicU32,
 }
 
@@ -130,7 +130,7 @@ impl Tokens {
         let mut answer = once_more(ask, refresh.as_deref().map(Token::value)).await;
         if let (Err(failure), Some(old)) = (&answer, refresh) {
             if failure.code.is_none() {
-                // The service could not be asked; the old token is good for some minutes yet.
+                // The service could not be reached; the old token is still good for some minutes.
                 state.refresh_not_before = Some(mono() + REFRESH_PAUSE);
                 return Ok(old);
             }
@@ -154,7 +154,7 @@ impl Tokens {
         }
     }
 
-    /// Forgets `used`, if it is still the one in use.
+    /// Forgets `used`, if that is still the token in use.
     pub(super) async fn discard(&self, used: &Arc<Token>) {
         let mut state = self.state.lock().await;
         if state.token.as_ref().is_some_and(|current| Arc::ptr_eq(current, used)) {

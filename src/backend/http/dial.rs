@@ -1,4 +1,4 @@
-//! Connecting: TLS, the policy at the time of connecting, the last look at the clock, and what a failure to connect means.
+//! Connecting: TLS, the endpoint policy at that moment, the last check of the time, and what a failure to connect means.
 
 use std::error::Error;
 use std::io;
@@ -20,7 +20,7 @@ use crate::endpoints::{EndpointNotAllowed, EndpointPolicy};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// TLS with the given CA alone, or with the system's. `needed`: whether it is an error if there is none.
+/// TLS with the given CA only, or with the system's. `needed`: having no CA is an error.
 pub(super) fn tls(ca_pem: Option<&[u8]>, needed: bool) -> Result<ClientConfig, String> {
     let roots = match ca_pem {
         Some(pem) => Arc::new(given(pem)?),
@@ -44,12 +44,12 @@ fn given(pem: &[u8]) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err("there is no certificate in the CA".to_owned()) } else { Ok(roots) }
 }
 
-/// Whether a certificate can be verified where no CA is named.
+/// Whether a certificate can be verified when the spec names no CA.
 pub fn has_system_cas() -> bool {
     !system().is_empty()
 }
 
-/// Read once: a process that outlives its image's certificates is restarted anyway.
+/// Read once: a new set of certificates comes with a new image, and so with a restart.
 fn system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let load = || {
@@ -60,8 +60,8 @@ fn system() -> Arc<RootCertStore> {
     Arc::clone(SYSTEM.get_or_init(load))
 }
 
-/// Resolves, and lets through only what the policy permits at this port. Literal addresses never come here; they are judged with the
-/// endpoint.
+/// Resolves a name, and keeps only addresses that the policy permits at this port. Literal addresses do not come here; they are judged with
+/// the endpoint.
 pub(super) struct FilteredResolver(pub(super) Arc<EndpointPolicy>, pub(super) u16);
 
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +91,8 @@ impl Resolve for FilteredResolver {
     }
 }
 
-/// Opens once the connection stands, if it is not too late by then. The request goes into the connection only after that, so while it
-/// is not open, nothing has been sent.
+/// Lets a request pass once the connection stands, if it is not too late by then. The request is written only after that, so while the gate
+/// is closed nothing was sent.
 pub struct Gate {
     not_after: Option<Instant>,
     state: AtomicU8,
@@ -109,17 +109,17 @@ impl Gate {
         Self { not_after, state: AtomicU8::new(0) }
     }
 
-    /// Whether the request may have left; None where there is no gate.
+    /// Whether the request may have been sent; None: a read, which is not guarded.
     pub(super) fn opened(&self) -> Option<bool> {
         self.not_after.map(|_| self.state.load(Ordering::Acquire) == OPEN)
     }
 
-    /// Whether it is a change, which is not to be sent after some time.
+    /// Whether the request is a change, which must not be sent after some time.
     pub(super) fn is_guarded(&self) -> bool {
         self.not_after.is_some()
     }
 
-    /// Lets the request into a connection that stands.
+    /// Lets the request into an established connection.
     ///
     /// # Errors
     /// The time to send it has passed.
@@ -173,7 +173,7 @@ where
     }
 }
 
-/// What went wrong, and the innermost reason in the system's words.
+/// What went wrong, and the innermost reason in the system's own text.
 pub(super) fn explain(error: &reqwest::Error) -> (FailureKind, String) {
     let by_cause = find(error, &|e| {
         if e.is::<EndpointNotAllowed>() {
@@ -189,7 +189,7 @@ pub(super) fn explain(error: &reqwest::Error) -> (FailureKind, String) {
         }
     });
     match by_cause {
-        // After the handshake it is the connection that broke, whatever layer says so.
+        // An error after the handshake means that the connection broke, whichever layer reports it.
         Some((FailureKind::Tls, text)) if !error.is_connect() => (FailureKind::ConnectionLost, text),
         Some(found) => found,
         None if error.is_connect() && error.is_timeout() => (FailureKind::Connect, "no connection within the deadline".to_owned()),
@@ -200,7 +200,7 @@ pub(super) fn explain(error: &reqwest::Error) -> (FailureKind, String) {
     }
 }
 
-/// The first error of the chain that `known` names. An `io::Error` hides the error inside of it from `source`.
+/// The first error of the chain that `known` recognises. `source` of an `io::Error` skips the error inside it.
 fn find(error: &(dyn Error + 'static), known: &dyn Fn(&(dyn Error + 'static)) -> Option<FailureKind>) -> Option<(FailureKind, String)> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -43,7 +43,7 @@ pub enum FailureKind {
     Redirected,
     /// The key, the secret, the token or the clock was refused.
     Unauthorized,
-    /// Authenticated, and not permitted.
+    /// Authenticated, but not permitted.
     Forbidden,
     /// Another HTTP status than 200, without a code.
     Http,

@@ -1,6 +1,7 @@
-//! One HTTP exchange: who is connected to, on which connection, within which bounds, and whether a request that failed can have left.
+//! One HTTP exchange: who is connected to, on which connection, within which bounds, and whether a failed request can have been sent.
 //!
-//! The time is looked at once more when the connection of a change stands, which is right before the request goes into it. It knows
+//! For a change the time is checked once more when its connection stands, right before the request is written. Tokens, envelopes and codes
+//! are not known here.
 //! nothing of tokens, envelopes or codes.
 
 mod dial;
@@ -20,21 +21,21 @@ pub use kind::FailureKind;
 use sockets::{SocketTransport, transport_error};
 use stream_pipeline_core::words::cut;
 
-/// Bytes of the connection's own words that are kept.
+/// How many bytes of the connection's own error text are kept.
 const MAX_TEXT: usize = 200;
 
 /// The longest pause that a gateway can ask for.
 pub(in crate::backend) const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// What the operator allows of every connection by HTTP.
+/// What the operator permits for every HTTP connection.
 #[derive(Clone)]
 pub struct HttpPolicy {
     pub endpoints: Arc<EndpointPolicy>,
-    /// Without TLS whatever is sent can be read on the way.
+    /// Allows `http://`, where everything that is sent can be read on the way.
     pub allow_plain_http: bool,
 }
 
-/// What an endpoint is reached with.
+/// How an endpoint is reached.
 pub(in crate::backend) struct HttpConfig<'a> {
     pub(in crate::backend) endpoint: &'a str,
     /// PEM; None: the system's.
@@ -42,17 +43,17 @@ pub(in crate::backend) struct HttpConfig<'a> {
     pub(in crate::backend) policy: HttpPolicy,
     pub(in crate::backend) connect_deadline: Duration,
     pub(in crate::backend) call_deadline: Duration,
-    /// None: sockets.
+    /// None: TCP and TLS.
     pub(in crate::backend) transport: Option<Arc<dyn Transport>>,
 }
 
-/// Carries a request to its endpoint and gives the answer, whose body may still be on its way. The gate is passed when a connection
-/// stands, right before the request goes into it.
+/// Carries a request to its endpoint and returns the answer, whose body may still be arriving. The gate is passed once the connection
+/// stands, right before the request is written.
 pub trait Transport: Send + Sync {
     fn send(&self, request: Request, gate: Arc<Gate>) -> BoxFuture<'_, Result<Response, TransportError>>;
 }
 
-/// There is no answer, or not all of it.
+/// There is no answer, or only a part of it.
 #[derive(Debug)]
 pub struct TransportError {
     pub kind: FailureKind,
@@ -73,18 +74,18 @@ pub(in crate::backend) struct HttpClient {
     transport: Arc<dyn Transport>,
 }
 
-/// A request. Its query and body are what was signed.
+/// A request. Query and body are sent exactly as they were signed.
 pub(in crate::backend) struct HttpRequest<'a> {
     pub(in crate::backend) method: Method,
-    /// Below the endpoint; each segment is escaped.
+    /// The path below the endpoint's; each segment is escaped.
     pub(in crate::backend) path: &'a [&'a str],
     pub(in crate::backend) query: &'a [(&'a str, &'a str)],
     pub(in crate::backend) headers: Vec<(&'static str, String)>,
     pub(in crate::backend) body: Option<Vec<u8>>,
     pub(in crate::backend) content_type: &'static str,
-    /// Bytes of body that are read.
+    /// The most bytes of the answer's body that are read.
     pub(in crate::backend) limit: usize,
-    /// A change: on a connection of its own, and not after this.
+    /// For a change, which gets a connection of its own: when it must no longer be sent.
     pub(in crate::backend) not_after: Option<Instant>,
 }
 
@@ -106,7 +107,7 @@ pub(in crate::backend) struct ExchangeError {
     pub(in crate::backend) kind: FailureKind,
     /// False only if the request certainly never left.
     pub(in crate::backend) handed_over: bool,
-    /// The status, where its line came.
+    /// The HTTP status, if its line arrived.
     pub(in crate::backend) http: Option<u16>,
     pub(in crate::backend) text: String,
 }
@@ -132,12 +133,12 @@ impl HttpClient {
         Ok(Self { base, call_deadline: config.call_deadline, transport })
     }
 
-    /// Host and port: who shares limits.
+    /// Host and port: clients with the same ones share limits.
     pub(in crate::backend) fn authority(&self) -> String {
         format!("{}:{}", self.base.host_str().unwrap_or_default(), self.base.port_or_known_default().unwrap_or_default())
     }
 
-    /// Sends once and reads the whole answer. A future dropped before its end may have sent.
+    /// Sends once and reads the whole answer. If the future is dropped early, the request may have been sent.
     pub(in crate::backend) async fn exchange(&self, out: HttpRequest<'_>) -> Result<HttpResponse, ExchangeError> {
         let gate = Arc::new(Gate::new(out.not_after));
         let limit = out.limit;
@@ -145,7 +146,7 @@ impl HttpClient {
         let mut http = None;
         let sent = self.transport.send(request, Arc::clone(&gate));
         let whole = tokio::time::timeout(self.call_deadline, receive(sent, limit, &mut http)).await;
-        // Dropping the future has ended a connection that was not made yet, so by now the gate is open for good or never.
+        // Dropping the future cancels a pending connect, so from here on the gate no longer changes.
         let opened = gate.opened();
         let handed_over = |by_error: bool| opened.unwrap_or(by_error);
         match whole {
@@ -153,7 +154,7 @@ impl HttpClient {
             Ok(Err(ReadError::TooLarge)) => {
                 Err(ExchangeError { kind: FailureKind::TooLarge, handed_over: true, http, text: format!("more than {limit} bytes") })
             }
-            // A read has no gate; there it decides nothing.
+            // A read has no gate, and nothing depends on whether it was sent.
             Ok(Err(ReadError::Transport(TransportError { kind, connected, text }))) => {
                 Err(ExchangeError { kind, handed_over: handed_over(connected), http, text })
             }
@@ -168,7 +169,7 @@ impl HttpClient {
         let bad = |text: &str| ExchangeError::unsent(FailureKind::BadArgument, text);
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| bad("no path"))?.pop_if_empty().extend(out.path);
-        // Without a pair this would leave a bare `?`.
+        // With no pairs this would append a bare `?`.
         if !out.query.is_empty() {
             url.query_pairs_mut().extend_pairs(out.query);
         }
@@ -183,7 +184,7 @@ impl HttpClient {
         }
         let body = out.body.unwrap_or_default();
         if body.is_empty() && !is_read {
-            // Some gateways answer 411 to a POST that does not say so.
+            // Some gateways answer 411 to a POST without a length.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if !is_read {
@@ -235,10 +236,10 @@ fn pause(text: &str, now: Option<i64>) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()).min(MAX_PAUSE))
 }
 
-/// The endpoint as a URL of a scheme, a host, perhaps a port and a path.
+/// Parses the endpoint: scheme, host, and possibly a port and a path.
 fn base(endpoint: &str, allow_plain_http: bool) -> Result<Url, (FailureKind, String)> {
     let bad = |text: &str| (FailureKind::BadEndpoint, text.to_owned());
-    // What was given may hold a password, so it is not repeated.
+    // The endpoint may hold a password, so it is not repeated in the error.
     let url = Url::parse(endpoint.trim()).map_err(|e| bad(&e.to_string()))?;
     match url.scheme() {
         "https" => {}
@@ -258,7 +259,7 @@ fn base(endpoint: &str, allow_plain_http: bool) -> Result<Url, (FailureKind, Str
     Ok(url)
 }
 
-/// The innermost reason, without a URL.
+/// The innermost error's text, without a URL.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut inner = error;
     while let Some(next) = inner.source() {

@@ -1,5 +1,5 @@
-//! Requests over TCP and TLS: HTTP/1.1, no redirects, no proxies, no retries, no cookies, no compression. A change gets a connection of
-//! its own: none that the other side may have closed meanwhile, and none on which anything would be sent again.
+//! Requests over TCP and TLS: HTTP/1.1, no redirects, no proxies, no retries, no cookies, no compression. A change gets a new connection:
+//! the server cannot have closed it meanwhile, and nothing is sent on it twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Transport for SocketTransport {
     }
 }
 
-/// How a connection failed, before its answer or in the middle of it.
+/// How a connection failed, before or during the answer.
 pub(super) fn transport_error(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
     let (kind, text) = dial::explain(&error);

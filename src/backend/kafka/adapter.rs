@@ -25,7 +25,7 @@ impl Position for Kafka {
         Kafka::activity(self).await
     }
 
-    /// A Dead group with committed offsets is there, and nobody reads.
+    /// A Dead group with committed offsets exists, but has no readers.
     fn with_committed(&self, activity: Activity, committed: &Committed) -> Activity {
         if matches!(activity, Activity::Missing(_)) && !committed.is_empty() { stopped() } else { activity }
     }
@@ -34,7 +34,7 @@ impl Position for Kafka {
         Kafka::committed(self, partitions).await
     }
 
-    /// A request that has left cannot be called back: the window was looked at before.
+    /// A request that was sent cannot be cancelled; the window was checked before.
     async fn send(&self, changes: &[(TopicPartition, Aim)], _: Instant) -> SendOutcome {
         self.commit(changes).await
     }

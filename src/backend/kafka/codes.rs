@@ -1,5 +1,5 @@
-//! Kafka's error codes: what each means for a call, and how it is named (for a commit: `facts`). Codes are raw numbers, because brokers know more
-//! of them than librdkafka does.
+//! Kafka's error codes: what each means for a call (for a commit: `facts`), and how it is named. Codes are raw numbers, because brokers
+//! know more of them than librdkafka does.
 
 use std::fmt;
 
@@ -25,11 +25,11 @@ impl KafkaCode {
 
     /// For one partition of an alter: may the offset be, or still become, committed in spite of this code? When in doubt, yes.
     pub fn may_have_been_applied(self) -> bool {
-        // 7, 14, 15, 16, 19 and 20 are also what a coordinator makes of an append whose replication it did not see finish.
+        // A coordinator also answers 7, 14, 15, 16, 19 and 20 when it did not see its append fully replicated.
         (self.0 < 0 && self != Self::INVALID_ARGUMENT) || matches!(self.0, 7 | 13 | 14 | 15 | 16 | 19 | 20)
     }
 
-    /// The client asks a broker that does not coordinate the group, and would go on doing so: it is retired.
+    /// The client asks a broker that does not coordinate the group, and would go on doing so: it has to be retired.
     pub fn coordinator_moved(self) -> bool {
         matches!(self, Self::COORDINATOR_NOT_AVAILABLE | Self::NOT_COORDINATOR)
     }
@@ -39,18 +39,18 @@ impl KafkaCode {
         matches!(self.0, 29 | 30 | 31 | 53 | 65)
     }
 
-    /// The connection was refused for who we are, or for who they are: authentication, TLS.
+    /// The connection was refused because of our credentials or the broker's certificate: authentication, TLS.
     pub fn is_refusal(self) -> bool {
         matches!(self.0, -169 | -181 | 33 | 34 | 58)
     }
 
-    /// No answer from a broker: connection, name look-up, time-out.
+    /// There was no answer from a broker: connection, name look-up, time-out.
     pub fn is_transport(self) -> bool {
         matches!(self.0, -195 | -193 | -187 | -185 | -197 | 13)
     }
 }
 
-/// With librdkafka's name and text of it.
+/// Displayed with librdkafka's name and text for it.
 impl fmt::Display for KafkaCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.0;

@@ -5,9 +5,9 @@ use super::admin::{BrokerError, KafkaCode};
 use crate::endpoints::API_SERVER;
 use stream_pipeline_api::Reason;
 
-/// One known.
+/// One known failure.
 pub struct KnownFailure {
-    /// All of these are in what librdkafka says.
+    /// All of these occur in librdkafka's text.
     pub said: &'static [&'static str],
     pub reason: Reason,
     pub means: &'static str,
@@ -22,15 +22,15 @@ use Reason::{
     AuthenticationFailed as Auth, BrokerUnreachable as Gone, EndpointNotAllowed as Barred, RateLimited as Limited, TlsFailed as Tls,
 };
 
-/// Said by [`throttled`].
+/// Part of the text that [`throttled`] makes.
 const THROTTLES: &str = "throttles this client by a quota";
 
-/// What librdkafka tells otherwise than in words: it has no complaint then.
+/// librdkafka reports throttling by a callback and not as a complaint, so the complaint is made here.
 pub fn throttled(broker: &str) -> BrokerError {
     BrokerError { code: KafkaCode::TRANSPORT, text: format!("{broker}: the broker {THROTTLES}") }
 }
 
-/// The first row that fits counts.
+/// The first row that matches counts.
 #[rustfmt::skip] // One row, one line.
 pub const KNOWN_FAILURES: [KnownFailure; 29] = [
     row(&[THROTTLES], Limited, "a quota of the brokers throttles the operator, and an answer took longer than --call-deadline", "the quotas of its principal and of the client id stream-pipeline-operator (kafka-configs --describe --entity-type users, or clients)"),
@@ -64,11 +64,11 @@ pub const KNOWN_FAILURES: [KnownFailure; 29] = [
     row(&["Disconnected", "in state UP"], Gone, "the broker hangs up: the listener wants SASL, or it is shutting down", "spec.kafka.sasl, or the port in bootstrapServers"),
 ];
 
-/// What librdkafka says without what is different each time: a status that only repeats itself is not written again.
+/// librdkafka's text without the parts that differ each time, so that an unchanged status is not written again.
 pub fn normalize(said: &str) -> String {
     // "[thrd:host:port/bootstrap]: " repeats the name that follows it.
     let said = said.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(said, |(_, rest)| rest);
-    // It repeats so what it was told of a token.
+    // This prefix only introduces what librdkafka was told about a token.
     let said = said.strip_prefix("Failed to acquire SASL OAUTHBEARER token: ").unwrap_or(said);
     let Some((text, counts)) = said.rsplit_once(" (after ") else { return said.to_owned() };
     match counts.split_once("ms in state ").map(|(_, state)| state.split([',', ')']).next().unwrap_or(state)) {
@@ -77,7 +77,7 @@ pub fn normalize(said: &str) -> String {
     }
 }
 
-/// The known that this complaint stands for.
+/// The known failure that this complaint shows.
 pub fn find(said: &str) -> Option<&'static KnownFailure> {
     KNOWN_FAILURES.iter().find(|known| known.said.iter().all(|part| said.contains(part)))
 }

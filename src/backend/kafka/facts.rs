@@ -5,12 +5,12 @@ use std::time::Duration;
 use stream_pipeline_api::Reason;
 use stream_pipeline_core::{InternalTopics, PlatformFacts, ReadBackTime, Refusal, Refused, words};
 
-/// Above this a group's commit does not fit in one batch of the broker (about 1 MiB), names counted in.
+/// Above this size a group's commit does not fit into one batch of the broker (about 1 MiB), names included.
 const BATCH: usize = 1_000_000;
 /// Bytes of one partition in that batch, apart from the names of group and topic (measured: 70 with short names).
 const BATCH_ROW: usize = 72;
 
-/// `run_state`: what runs the consumers is known, so that the operator can stop it.
+/// `run_state`: the spec says what runs the consumers, so the operator can stop it.
 pub fn facts(run_state: bool) -> PlatformFacts {
     PlatformFacts {
         read_back: ReadBackTime::WhileInactive,
@@ -34,7 +34,7 @@ fn is_internal(group: &str, topic: &str) -> bool {
     own && (topic.ends_with("-repartition") || topic.ends_with("-changelog"))
 }
 
-/// Kafka's error codes, as far as OffsetCommit answers with them.
+/// The error codes with which OffsetCommit refuses.
 fn refusal(refused: &Refused) -> Refusal {
     let acl = |resource: &str, name: &str| Some(format!("add the right: {}", words::acl(refused.principal, resource, name)));
     let (reason, meaning, remedy) = match refused.code {

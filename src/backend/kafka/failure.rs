@@ -1,4 +1,4 @@
-//! Kafka's errors as a person needs them: what failed, and what to check. One place for every message.
+//! Kafka's errors in the terms that a person needs: what failed, and what to check. All messages are made here.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::security::{Login, Security};
 use stream_pipeline_api::Reason;
 use stream_pipeline_core::{Cause, KafkaGroup, TopicPartition, words};
 
-/// Whom the brokers see, as far as it is known here.
+/// The user that the brokers take this client for, as far as it is known.
 pub struct Who {
     principal: Option<String>,
     ends_with_newline: bool,
@@ -18,7 +18,7 @@ impl Who {
     pub fn of(security: &Security) -> Self {
         let principal = match &security.sasl {
             Some(Login::Password { username, .. }) => Some(username.clone()),
-            // Tokens and certificates are mapped to users by the brokers.
+            // The brokers map tokens and certificates to users.
             Some(Login::OAuth(_)) => None,
             None if security.tls.as_ref().is_some_and(|tls| tls.client.is_some()) => None,
             None => Some("ANONYMOUS".to_owned()),
@@ -26,18 +26,18 @@ impl Who {
         Self { principal, ends_with_newline: security.ends_with_newline() }
     }
 
-    /// As the brokers name it, where that is known here.
+    /// The principal as the brokers name it, where it is known.
     pub fn principal(&self) -> Option<&str> {
         self.principal.as_deref()
     }
 
-    /// The right to read and describe this, as the tool grants it.
+    /// The command that grants the right to read and describe this resource.
     fn acl(&self, resource: &str, name: &str) -> String {
         words::acl(self.principal.as_deref(), resource, name)
     }
 }
 
-/// Why a whole call failed. `last`: what librdkafka said last about the connection. `topics`: those it was about.
+/// Why a whole call failed. `last`: librdkafka's last complaint about the connection. `topics`: the topics of the call.
 pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend: &KafkaGroup, topics: &BTreeSet<&str>) -> Cause {
     if let AdminError::Config(_) = error {
         return unmade(error, who, backend);
@@ -90,8 +90,8 @@ pub fn cause(error: &AdminError, last: Option<&BrokerError>, who: &Who, backend:
     }
 }
 
-/// There is no client: others like it got no answer a moment ago, or none could be made of these settings. librdkafka's words hold
-/// no values.
+/// Why there is no client: others with these settings got no answer a moment ago, or none could be made. librdkafka's text does not quote
+/// the settings' values.
 pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
     if error.is_transport() || matches!(error, AdminError::TooManyProcesses { .. } | AdminError::NoProcess(_)) {
         return cause(error, None, who, backend, &BTreeSet::new());
@@ -111,7 +111,7 @@ pub fn unmade(error: &AdminError, who: &Who, backend: &KafkaGroup) -> Cause {
     Cause::new(reason, format!("no client can be made of what is given. Check {check} ({said})"))
 }
 
-/// Its process ended. That may be one broker's answer, and then it ends so again.
+/// The client's process ended. A broker's answer may have caused that, and will cause it again.
 fn gone(error: &AdminError, backend: &KafkaGroup) -> Cause {
     let given = backend.bootstrap.join(", ");
     let text = format!(
@@ -121,7 +121,7 @@ fn gone(error: &AdminError, backend: &KafkaGroup) -> Cause {
     Cause::new(Reason::UnexpectedAnswer, text)
 }
 
-/// A known of the table, with what was said.
+/// The message for a known failure, with librdkafka's text.
 fn named(known: &KnownFailure, last: &str, who: &Who, backend: &KafkaGroup) -> String {
     let at = address(last).map_or_else(|| backend.bootstrap.join(", "), str::to_owned);
     let said = words::cut(last, 300);
@@ -134,7 +134,7 @@ fn named(known: &KnownFailure, last: &str, who: &Who, backend: &KafkaGroup) -> S
     format!("{at}: {}. Check {}{broken} ({said})", known.means, known.check)
 }
 
-/// The usual known, said plainly: the bootstrap address answers, and the address it advertises does not.
+/// The usual failure in plain words: the bootstrap address answers, but the address that the broker advertises does not.
 fn unreachable(last: &str, backend: &KafkaGroup, error: &AdminError) -> String {
     let given = backend.bootstrap.join(", ");
     match address(last) {
@@ -165,7 +165,7 @@ pub fn of_topic(topic: &str, code: KafkaCode, who: &Who) -> Cause {
     of("topic", topic, topic, code, who)
 }
 
-/// What a commit takes is not allowed there, as the brokers say beforehand. `kind`: group or topic.
+/// The brokers say beforehand that a commit would be refused there. `kind`: group or topic.
 pub fn not_committable(kind: &str, name: &str, who: &Who) -> Cause {
     let (right, name) = (who.acl(&format!("--{kind}"), name), words::name(name));
     Cause::new(
@@ -194,7 +194,7 @@ fn of(what: &str, name: &str, topic: &str, code: KafkaCode, who: &Who) -> Cause 
     Cause { backend_code: Some(code.0), ..Cause::new(reason, text) }
 }
 
-/// What each way to fail is told as, with what leads to it: for the page of all messages.
+/// How each way to fail is reported, with what leads to it: for the page of all messages.
 #[cfg(test)]
 pub(crate) fn messages() -> Vec<(String, Cause)> {
     use std::time::Duration;

@@ -1,16 +1,16 @@
-//! What the brokers say of logs: their bounds, the record at a time, the input rate.
+//! What the brokers say of logs: their bounds, the first record at or after a time, the input rate.
 //!
-//! Logs grow and are cut while they are asked about, and each question is answered at another moment. So the order of the questions
-//! decides what two answers prove together; the other way round they prove nothing:
+//! Logs grow and are cut while they are asked about, and each question is answered at another moment. So the order of the questions decides
+//! what two answers prove together; in the other order they would prove nothing:
 //!
 //! | asked first | asked then | what follows |
 //! | --- | --- | --- |
-//! | high watermark | last stable offset | one that is below what the other was before is held back by a transaction |
-//! | last stable offset | record at the time | none: all that lies before that offset is older |
-//! | newest record | record at the time | none, and the newest was not older: the look-up has missed it |
-//! | record at the time | last stable offset | one that is below the record found is held back by a transaction |
-//! | record at the time | high watermark | one that is not above the record found: there is no such record |
-//! | newest record, record at the time | log start | what lies before it is gone |
+//! | high watermark | last stable offset | if it is below the high watermark from before, a transaction holds it back |
+//! | last stable offset | record at the time | if there is none, all that lies before that offset is older |
+//! | newest record | record at the time | if there is none although the newest is not older, the look-up missed it |
+//! | record at the time | last stable offset | if it is not above the record found, a transaction holds it back |
+//! | record at the time | high watermark | if it is not above the record found, there is no such record |
+//! | newest record, record at the time | log start | what lies before the log start is gone |
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -26,7 +26,7 @@ use stream_pipeline_core::{Cause, LogBounds, TopicPartition, numbers};
 /// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
 const RATE_WINDOW_MS: i64 = 600_000;
 
-/// A look-up that cannot be true is asked so often in all: what it names may have been deleted or compacted at that moment.
+/// How often in all a look-up is made that cannot be true: what it names may have been deleted or compacted at that moment.
 const LOOKS: usize = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
@@ -89,9 +89,9 @@ impl Kafka {
             let found = there(found.get(at));
             let (start, start_epoch) = bound(start.get(at))?;
             let (end, end_epoch) = bound(end_after.get(at).or(end.get(at)))?;
-            // The start was asked for last, and no end is before it.
+            // The start was read last, and no end lies before it.
             let (end, end_epoch) = if end < start { (start, start_epoch) } else { (end, end_epoch) };
-            // Asked for together with the last stable offset, the later one alone proves nothing of a transaction.
+            // This high watermark was read together with the last stable offset: it counts only if the record found lies beyond that.
             let held = found.as_ref().is_some_and(|found| found.offset >= end);
             let after = high_after.get(at).filter(|_| held).map_or(end, |high| high.offset);
             let mut log = LogBounds {
@@ -99,7 +99,7 @@ impl Kafka {
                 end,
                 high_watermark: bound(high.get(at))?.0.max(end).max(after),
                 found: found.map(|f| (f.offset, f.timestamp, f.leader_epoch)),
-                // After deletions brokers still name the newest record there ever was.
+                // After deletions brokers may still name a newest record that is gone.
                 newest: there(newest.get(at)).filter(|newest| newest.offset >= start).map(|newest| newest.timestamp),
                 rate_milli: 0,
                 start_epoch,
@@ -136,5 +136,5 @@ fn rate_milli(first: &ListedOffset, log: &LogBounds, now: i64) -> i64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // On numbers of its own.
+#[allow(clippy::arithmetic_side_effects)] // The tests choose their own numbers.
 mod tests;

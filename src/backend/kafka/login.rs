@@ -1,4 +1,4 @@
-//! What the brokers are reached with: certificates and log-in, read from the Secrets that the spec names.
+//! How brokers are reached and logged in to: certificates and credentials, read from the Secrets that the spec names.
 
 use super::oauth::TokenSource;
 use super::security::{Certificates, Login, Security};
@@ -8,7 +8,7 @@ use stream_pipeline_api::{Mechanism, Reason, Sasl};
 use stream_pipeline_core::{Cause, KafkaGroup};
 
 impl Platforms {
-    /// What the brokers are reached with, read from the Secrets that the spec names.
+    /// Certificates and credentials for the brokers, read from the Secrets that the spec names.
     pub(in crate::backend) async fn security(&self, namespace: &str, kafka: &KafkaGroup) -> Result<Security, Cause> {
         let tls = match &kafka.tls {
             None => None,
@@ -31,7 +31,7 @@ impl Platforms {
         };
         let sasl = match &kafka.sasl {
             None => None,
-            // Before the Secret is read.
+            // Refused before the Secret is read.
             Some(sasl) if tls.is_none() && shows_secrets(sasl) && !self.kafka.allows_plain_sasl() => return Err(plain_sasl(sasl)),
             Some(sasl) => Some(self.login(namespace, sasl).await?),
         };
@@ -59,7 +59,7 @@ impl Platforms {
                 scope: sasl.scope.clone(),
                 ca_pem,
                 policy: self.http.clone(),
-                // A call that waits for a token ends after it, so that the reason is known then.
+                // Shorter than the deadline of the call that waits for the token, so that the reason is known when that call ends.
                 deadline: self.deadline * 3 / 4,
             }));
         }
@@ -68,7 +68,7 @@ impl Platforms {
     }
 }
 
-/// Whether a log-in sends what it must not show: SCRAM proves that it knows the password, and sends none.
+/// Whether the log-in sends the secret itself: SCRAM only proves that the client knows the password.
 fn shows_secrets(sasl: &Sasl) -> bool {
     !matches!(sasl.mechanism.parse(), Ok(Mechanism::ScramSha256 | Mechanism::ScramSha512))
 }

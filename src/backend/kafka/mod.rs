@@ -1,5 +1,5 @@
-//! A consumer group's committed offsets on a Kafka cluster: reads and the one write, in the terms of `stream-pipeline-core`.
-//! Every failure gets its reason here; nothing is decided.
+//! A consumer group's committed offsets on a Kafka cluster: the reads and the one write, in the terms of `stream-pipeline-core`. Every
+//! failure gets its reason here; nothing is decided.
 
 mod adapter;
 pub mod admin;
@@ -8,7 +8,7 @@ mod codes;
 pub mod connecting;
 mod facts;
 mod failure;
-#[allow(unsafe_code)] // The one room that calls librdkafka's admin functions, which the safe crate lacks.
+#[allow(unsafe_code)] // The one module that calls librdkafka's admin functions, which the safe crate lacks.
 mod librdkafka;
 mod log;
 mod login;
@@ -34,7 +34,7 @@ use security::Security;
 use stream_pipeline_api::{BackendIdentity, Phase, Reason};
 use stream_pipeline_core::{Activity, Aim, Cause, Commit, Committed, KafkaGroup, SendOutcome, Topic, TopicPartition, Topics, words};
 
-/// One group on one cluster, for one pass.
+/// One group on one cluster, during one pass.
 pub struct Kafka {
     client: Arc<dyn Admin>,
     backend: KafkaGroup,
@@ -59,7 +59,7 @@ impl Kafka {
         Ok(Self { client: Arc::new(client), backend: backend.clone(), who, deadline })
     }
 
-    /// Whom the brokers see, as far as it is known here.
+    /// The user that the brokers take this client for, as far as it is known.
     pub fn principal(&self) -> Option<String> {
         self.who.principal().map(str::to_owned)
     }
@@ -68,19 +68,19 @@ impl Kafka {
         self.cause_about(error, [])
     }
 
-    /// Of a call about these topics, each of them as often as it has partitions in it.
+    /// The cause of a failed call about these topics, each of which may be named several times.
     fn cause_about<'a>(&self, error: &AdminError, topics: impl IntoIterator<Item = &'a str>) -> Cause {
         let topics: BTreeSet<&str> = topics.into_iter().collect();
         failure::cause(error, self.client.last_broker_error().as_ref(), &self.who, &self.backend, &topics)
     }
 
-    /// The group on this cluster.
+    /// The group's identity on this cluster.
     pub fn identity_of(&self, cluster_id: &str) -> BackendIdentity {
         BackendIdentity::Kafka { cluster_id: cluster_id.to_owned(), consumer_group: self.backend.group.clone() }
     }
 
     /// # Errors
-    /// No broker answered in time, or it refused; named as a condition names it. The same for every read below.
+    /// No broker answered in time, or one refused; the cause has the condition's reason. The same for every read below.
     pub async fn identity(&self) -> Result<BackendIdentity, Cause> {
         let described = self.client.describe_cluster(self.deadline).await.map_err(|e| self.cause(&e))?;
         Ok(self.identity_of(&described.cluster_id))
@@ -102,8 +102,8 @@ impl Kafka {
         })
     }
 
-    /// Committed offsets: of these partitions, or of all that have one. Only asking by name shows a partition whose one
-    /// commit is still in an open transaction.
+    /// Committed offsets: of these partitions, or of all that have one. Only asking by name shows a partition whose only commit is still in
+    /// an open transaction.
     ///
     /// # Errors
     /// As [`Kafka::identity`].
@@ -160,7 +160,7 @@ impl Kafka {
         Ok(topics)
     }
 
-    /// Commits these offsets. The one call that moves a group.
+    /// Commits these offsets: the only call that moves a group.
     pub async fn commit(&self, changes: &[(TopicPartition, Aim)]) -> SendOutcome {
         if changes.is_empty() {
             return SendOutcome::Answered { refused: BTreeMap::new() };
@@ -184,7 +184,7 @@ impl Kafka {
                 return SendOutcome::Answered { refused: changes.iter().map(|(at, _)| (at.clone(), code)).collect() };
             }
             Err(error) => {
-                // Once its process has ended, nothing more of it is sent; the wait before what was sent is read back begins then.
+                // Once the client's process has ended, nothing more can be sent: the wait before reading back starts then.
                 self.client.retire();
                 if tokio::time::timeout(2 * self.deadline, self.client.process_ended()).await.is_err() {
                     tracing::warn!("The process of a retired Kafka client has not ended yet");
@@ -213,7 +213,7 @@ fn commit(at: &TopicPartition, aim: &Aim) -> Result<OffsetCommit, Cause> {
     })
 }
 
-/// `why`: the broker's own sentence about it, or what it is.
+/// `why`: the broker's own sentence, or what the name stands for.
 fn not_a_consumer_group(group: &str, why: &str) -> String {
     let (group, why) = (words::name(group), words::cut(why.trim_end_matches('.'), 300));
     format!(
@@ -222,7 +222,7 @@ fn not_a_consumer_group(group: &str, why: &str) -> String {
     )
 }
 
-/// Nobody reads.
+/// A group that nobody reads with.
 pub fn stopped() -> Activity {
     Activity::Inactive(Phase::Stopped, "Empty".to_owned())
 }
@@ -256,13 +256,13 @@ fn active(members: &[GroupMember]) -> Cause {
         [] => Cause::new(Reason::GroupActive, who),
         ids => {
             let text = format!("{who}; static members ({}) leave by themselves at their session time-out", words::some_of(ids));
-            // There may be no process left that could be stopped.
+            // Their pods may be gone already, so there may be nothing left to stop.
             Cause { remedy: Some("Stop what still runs; the reset starts by itself"), ..Cause::new(Reason::GroupActive, text) }
         }
     }
 }
 
-/// A group of members, one that is of another kind, and none: for the page of all messages.
+/// A group with members, one of another kind, and none: for the page of all messages.
 #[cfg(test)]
 pub(crate) fn groups() -> [Activity; 3] {
     let member = |name: &str| GroupMember { client_id: name.to_owned(), host: "/10.0.3.7".to_owned(), instance_id: None };

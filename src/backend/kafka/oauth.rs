@@ -1,5 +1,5 @@
 //! Tokens for SASL OAUTHBEARER, by OAuth 2 client credentials (RFC 6749, section 4.4; client authentication by section 2.3.1).
-//! librdkafka asks when it needs one; what is fetched here is handed to it.
+//! librdkafka says when it needs a token, and gets the one that is fetched here.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ struct Body {
 }
 
 impl TokenSource {
-    /// What tells one source from another.
+    /// What distinguishes one source from another.
     pub(super) fn parts(&self) -> Vec<SecretString> {
         let ca = self.ca_pem.as_deref().map(|pem| String::from_utf8_lossy(pem).into_owned()).unwrap_or_default();
         let open = [self.endpoint.clone(), self.client_id.clone(), self.scope.clone().unwrap_or_default(), ca];
@@ -106,7 +106,7 @@ impl TokenSource {
                 answer.http
             )));
         }
-        // An answer need not say how long its token lives: a minute is taken then, so that the next one is asked for soon.
+        // If the answer does not say how long the token lives, a minute is assumed, so that the next one is fetched soon.
         let seconds = body.expires_in.as_ref().and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok())).unwrap_or(60);
         Ok(Token {
             value: body.access_token.into(),
@@ -133,7 +133,7 @@ fn without(text: &str, secret: &str) -> String {
     if secret.is_empty() { text.to_owned() } else { text.replace(secret, "…") }
 }
 
-/// As in a form (WHATWG URL, application/x-www-form-urlencoded).
+/// Encodes text as in a form (WHATWG URL, application/x-www-form-urlencoded).
 fn url_encoded(text: &str) -> String {
     let mut url = reqwest::Url::parse("http://x").ok();
     let pairs = url.as_mut().map(|url| {

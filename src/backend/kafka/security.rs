@@ -9,7 +9,7 @@ use super::oauth::TokenSource;
 use stream_pipeline_api::Mechanism;
 use stream_pipeline_core::digest;
 
-/// TLS and SASL of one client. Compared by digest: rotated bytes are another client.
+/// TLS and SASL of one client. Compared by digest, so rotated credentials make another client.
 #[derive(Clone, Default)]
 pub struct Security {
     pub tls: Option<Certificates>,
@@ -30,7 +30,7 @@ pub enum Login {
         username: String,
         password: SecretString,
     },
-    /// Tokens are fetched by us and handed to the client.
+    /// The operator fetches tokens and hands them to the client.
     OAuth(TokenSource),
 }
 
@@ -58,7 +58,7 @@ impl Security {
         }
     }
 
-    /// Whether a value ends with a line break: the usual known of a Secret made from a file.
+    /// Whether a value ends with a line break: the usual mistake in a Secret made from a file.
     pub fn ends_with_newline(&self) -> bool {
         let broken = |value: &str| value.ends_with(['\n', '\r']);
         match &self.sasl {
@@ -68,7 +68,7 @@ impl Security {
         }
     }
 
-    /// What librdkafka is configured with, secrets included.
+    /// librdkafka's settings, secrets included.
     pub(super) fn settings(&self) -> Vec<(&'static str, SecretString)> {
         let mut settings = vec![("security.protocol", self.protocol().into())];
         let mut set = |key, value: &str| settings.push((key, SecretString::from(value.to_owned())));
@@ -96,7 +96,7 @@ impl Security {
         settings
     }
 
-    /// Tells credentials apart; not for showing.
+    /// Distinguishes credentials; not for showing.
     pub fn digest(&self) -> [u8; 32] {
         let settings = self.settings().into_iter().flat_map(|(key, value)| [SecretString::from(key), value]);
         let parts: Vec<_> = settings.chain(self.token_source().into_iter().flat_map(TokenSource::parts)).collect();

@@ -1,4 +1,4 @@
-//! The stand-ins answer as the real servers do: one table of calls, made to both.
+//! Checks that the stand-ins answer as the real servers do: one table of calls, made to both.
 
 mod platform;
 
@@ -26,7 +26,7 @@ use crate::broker::{Broker, FIRST};
 const OWN: &str = "/apis/streampipeline.io/v1alpha1/namespaces/NS";
 const APPS: &str = "/apis/apps/v1/namespaces/NS";
 
-/// A call, by what it is called in a failure. `RV` in a body is the object's version at its last answer; `OLD` the one at its first.
+/// A call, after its name in a failure. `RV` in a body is the object's version from its last answer, `OLD` the one from its first.
 type Step = (&'static str, &'static str, String, Value);
 
 fn table() -> Vec<Step> {
@@ -94,7 +94,7 @@ fn table() -> Vec<Step> {
     ]
 }
 
-/// What must be the same of an answer: not uids, versions and times, but whether they changed.
+/// The part of an answer that must be equal: no uids, versions and times, but whether those changed.
 fn essence((code, body): &Reply, before: Option<&Value>) -> Value {
     if *code >= 400 {
         return json!({ "code": code, "reason": body["reason"] });
@@ -114,7 +114,7 @@ fn essence((code, body): &Reply, before: Option<&Value>) -> Value {
     })
 }
 
-/// Versions by object, from its first and its last answer.
+/// Versions per object, from the first and the last answer about it.
 #[derive(Default)]
 struct Versions(BTreeMap<String, (Value, Value)>);
 
@@ -186,7 +186,7 @@ async fn the_api_server_answers_as_the_real_one() {
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The same of both: what a group holds, who is in it, what a log says.
+/// The part of a group's description that must be equal.
 fn group_essence(identity: &GroupIdentity) -> String {
     match identity {
         GroupIdentity::Consumer(d) => format!("consumer {:?} {}", d.state, d.members.len()),
@@ -245,7 +245,7 @@ async fn the_broker_answers_as_the_real_one() {
         assert_eq!(offsets(ours.list_offsets(&wanted)), offsets(found), "{spec:?}");
     }
 
-    // A group: nothing, then commits, some refused, then members.
+    // A group: first nothing, then commits, some of them refused, then members.
     let some = [at(0), at(1)];
     let mut steps = vec![
         vec![],

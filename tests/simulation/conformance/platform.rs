@@ -1,4 +1,4 @@
-//! The stand-in of EnOS and the testbed's simulator, which was written from the manual, under the same calls.
+//! Makes the same calls to the stand-in of EnOS and to the testbed's simulator, which was written from the manual.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use testbed::enos::{NotRunning, Options, Pipeline, ResetTo, Simulator, encryptio
 
 use crate::platform::{ACCESS_KEY, Answer, Call, ID, NAME, Now, ORG, Platform, SECRET_KEY, Setup};
 
-/// What is called: a token, or something of the streaming service, signed, with a token that was given before or another.
+/// What is called: the token service, or the streaming service with a signature and with a token that was given before or another one.
 enum Do {
-    /// With this key; encrypted rightly, wrongly, or as the last time.
+    /// Asks for a token with this key; `encryption` is right, wrong, or the same as the last time.
     Token(&'static str, &'static str),
-    /// The token that is refreshed: the last one, or another.
+    /// Refreshes this token: the last one, or another.
     Refresh(&'static str),
-    /// Method, path below the pipelines, query, body; the token.
+    /// Method, path below the pipelines, query, body, and the token.
     Call(Method, &'static str, &'static str, Value, &'static str),
 }
 
-/// The position of a pipeline that runs is another one at each look: the two are not looked at at the same moment.
+/// A running pipeline's position differs from look to look, so the two servers' are not compared.
 const MOVING: &str = "its position";
 
 fn table() -> Vec<(&'static str, Do)> {
@@ -65,7 +65,7 @@ fn table() -> Vec<(&'static str, Do)> {
     ]
 }
 
-/// One caller, and the tokens it was given.
+/// One caller, with the tokens it was given.
 #[derive(Default)]
 struct Caller {
     stamp: i64,
@@ -129,7 +129,7 @@ impl Caller {
         }
     }
 
-    /// What must be the same of an answer: numbers, states and positions, not texts and times; of a token whether it is another one.
+    /// The part of an answer that must be equal: numbers, states and positions, not texts and times; of a token, whether it is new.
     fn essence(&mut self, what: &str, call: &Call, (status, body): &Answer) -> Value {
         if call.named().starts_with("token") {
             let token = body["data"]["accessToken"].as_str().map(str::to_owned);
@@ -155,7 +155,7 @@ impl Caller {
     }
 }
 
-/// As documented a string, in the manual's own sample a number.
+/// A string as documented, or a number as in the manual's own sample.
 fn number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
@@ -176,7 +176,7 @@ async fn really(client: &reqwest::Client, endpoint: &str, call: &Call) -> Answer
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_platform_answers_as_the_testbeds_simulator() {
-    // Fails where another test was first.
+    // Fails if another test came first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for (as_documented, lag_empty, resets_to_latest) in [(false, false, true), (true, true, false)] {
         let to = if resets_to_latest { ResetTo::Latest } else { ResetTo::Earliest };

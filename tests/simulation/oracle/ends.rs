@@ -1,4 +1,4 @@
-//! What is not over yet, and what goes with a record that somebody deletes.
+//! What is still unfinished, and what is lost with a record that somebody deletes.
 
 use serde_json::Value;
 use stream_pipeline_api::{OffsetResetRecord, RecordPhase};
@@ -7,14 +7,14 @@ use stream_pipeline_operator::process_state::is_closed;
 use super::{name, pipeline_key, record_of, uid};
 use crate::world::World;
 
-/// The workloads that were stopped for this record; None: nothing was.
+/// The workloads that were stopped for this record; None: none were.
 fn stopped_by(record: &OffsetResetRecord) -> Option<Vec<String>> {
     let before = record.spec.run_state_before.as_ref().filter(|before| before.running)?;
     Some(before.workloads.iter().filter(|w| w.replicas > 0).map(|w| w.name.clone()).collect())
 }
 
 impl World {
-    /// Somebody deletes a record: a status that tells of it still prevents a second run; otherwise it is a stated residual.
+    /// Somebody deletes a record. A status that mentions it still prevents a second run; else this is one of the stated limits.
     pub fn record_deleted(&mut self, object: &Value) {
         let Some(record) = record_of(object) else { return };
         let told = self.api.get(&pipeline_key(&record.spec.pipeline.name)).is_some_and(|p| {
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// A status goes, or somebody else writes it: what only it told is known to nobody.
+    /// A status is lost or overwritten: nobody knows any more what only that status said.
     pub fn status_lost(&mut self, pipeline: &str) {
         for (of, record, uid) in std::mem::take(&mut self.oracle.told_by_status) {
             if of == pipeline {
@@ -47,7 +47,7 @@ impl World {
         self.oracle.effects.retain(|(of, ..), _| of != record);
     }
 
-    /// What is not over yet; empty at the end of a good history.
+    /// What is still unfinished; empty at the end of a good history.
     pub fn open_ends(&self) -> Vec<String> {
         let mut open = Vec::new();
         let mut somebody_waits = false;
@@ -66,7 +66,7 @@ impl World {
         }
         for (key, object) in self.api.all("offsetresetrecords") {
             let Some(record) = record_of(object).filter(|record| !is_closed(record)) else { continue };
-            // Of an object that is gone, whoever waits for the group judges it; where nobody waits it may stay open.
+            // If its object is gone, whoever waits for the group judges the record; if nobody waits, the record may stay open.
             if self.api.get(&pipeline_key(&record.spec.pipeline.name)).is_some() || somebody_waits {
                 open.push(format!("record {} is not closed", key.2));
             }
@@ -76,8 +76,8 @@ impl World {
         open
     }
 
-    /// A record of something that was stopped (this workload, or any pipeline of the platform) waits for a person: its object asks
-    /// for it still.
+    /// Whether a held record, which its object still asks for, keeps something stopped until a person acts: this workload, or any pipeline
+    /// of the platform.
     pub(super) fn is_held_stopped(&self, workload: Option<&str>) -> bool {
         self.api.all("offsetresetrecords").filter_map(|(_, object)| record_of(object)).any(|record| {
             let held = record.status.as_ref().is_some_and(|s| s.phase == RecordPhase::Held && s.brought_back_at.is_none());

@@ -11,13 +11,13 @@ use crate::platform::{Answer, Call};
 use crate::process::Process;
 use crate::world::World;
 
-/// A start that another replica has noted as seen may still be under way.
+/// How long a start may still be under way after another replica has seen it and noted that.
 const NOTED: i64 = 120;
 
 /// What is known of the platform's pipeline.
 #[derive(Default)]
 pub(super) struct OnPlatform {
-    /// The operator paused it last, and nobody else did anything since.
+    /// The operator was the last to act on the pipeline, and paused it.
     paused_by_operator: bool,
 }
 
@@ -28,7 +28,7 @@ impl Oracle {
 }
 
 impl World {
-    /// The operator hands a call to the socket. A reset is named when it lands.
+    /// The operator sends a call. Returns the number under which a reset is noted when it lands.
     pub fn calls_platform(&mut self, process: &Process, call: &Call) -> Option<usize> {
         let who = &process.name;
         match call.named() {
@@ -69,7 +69,7 @@ impl World {
         let (at, who) = (self.at(), &process.name);
         self.say(|| format!("{who} calls the reset"));
         let own = |p: &PlanWritten| p.writer.incarnation == process.incarnation && p.plan.call.is_some();
-        // The call names no record: it is for the last plan of this process that is in place. One too many is counted twice there.
+        // The call names no record, so it counts for this process's last plan that is in place; an extra call counts twice there.
         let records: Vec<OffsetResetRecord> = self.api.all("offsetresetrecords").filter_map(|(_, o)| record_of(o)).collect();
         let in_place = |p: &PlanWritten| {
             records.iter().any(|r| uid(r) == p.uid && !is_closed(r) && r.spec.plan.is_some() && r.spec.writer.as_ref() == Some(&p.writer))
@@ -82,7 +82,7 @@ impl World {
             Some(written) => {
                 wrong.extend(self.check_wanted(process, written, at));
                 let seen = self.oracle.reads.get(&process.incarnation).and_then(|reads| reads.status.as_ref());
-                // One that is not there refuses by itself.
+                // A pipeline that does not exist refuses by itself.
                 let idle =
                     |(when, status): &(Duration, String)| *when >= written.at && matches!(status.as_str(), "PAUSED" | "STOPPED" | "");
                 if !seen.is_some_and(idle) {
@@ -96,7 +96,7 @@ impl World {
         self.sent(process, plan, wrong)
     }
 
-    /// The call was served, to an effect or not. Of a call that is delivered twice the first counts: nobody can do anything about that.
+    /// The call was served, with effect or not. Of a call that is delivered twice the first delivery counts: nobody can prevent the second.
     pub fn landed_on_platform(&mut self, send: Option<usize>, effect: bool) {
         let Some(send) = send.filter(|send| self.oracle.sends[*send].landed.is_none()) else { return };
         let at = self.at();
@@ -118,12 +118,12 @@ impl World {
         self.check_landing(send, &uid);
     }
 
-    /// What the process is told.
+    /// What the process learns from an answer.
     pub fn saw_platform(&mut self, process: &Process, call: &Call, (_, body): &Answer) {
         let at = self.at();
         let data = if body["data"].is_array() { &body["data"][0] } else { &body["data"] };
         match call.named() {
-            // The pages behind it are empty.
+            // The later pages are empty.
             "list" if body["code"] == 0 && call.param("pageNo") == "1" => {
                 let status = data["pipelines"][0]["status"].as_str().unwrap_or_default().to_owned();
                 self.oracle.reads_of(process).status = Some((at, status));
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// "Done" is said only once it runs, its lag was read, and a reset was carried out.
+    /// "Verified" is written only once the pipeline runs, its lag was read, and a reset was carried out.
     pub(super) fn check_compared(&self, process: &Process, record: &OffsetResetRecord, written: &PlanWritten) -> Option<String> {
         let landed = self.oracle.sends.iter().filter(|s| s.plan.is_some_and(|p| self.oracle.plans[p].uid == written.uid));
         let Some(landed) = landed.filter_map(|s| s.landed).next_back() else { return Some("it was never sent".to_owned()) };
@@ -150,7 +150,7 @@ impl World {
         (!truly).then(|| format!("nothing has reset the pipeline since {} was planned", name(record)))
     }
 
-    /// What the operator paused stays so only where a record is held for a person.
+    /// What the operator paused may stay paused only if a record is held for a person.
     pub(super) fn left_paused(&self) -> Option<String> {
         let paused = self.platform.as_ref()?.pipelines.values().any(|p| p.status == "PAUSED");
         let excused = !self.oracle.deleted.is_empty() || self.is_held_stopped(None);

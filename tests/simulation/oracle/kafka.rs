@@ -29,7 +29,7 @@ impl World {
         self.oracle.reads_of(process).topics.extend(found);
     }
 
-    /// The operator hands a commit to its client. What comes back is named when it lands.
+    /// The operator hands a commit to its client. Returns the number under which the commit is noted when it lands.
     pub fn sends(&mut self, process: &Process, group: &str, commits: &[OffsetCommit]) -> usize {
         let at = self.at();
         self.oracle.called_at = at;
@@ -58,7 +58,7 @@ impl World {
         self.sent(process, plan, wrong)
     }
 
-    /// Notes what is sent now.
+    /// Notes that something is sent now.
     pub(super) fn sent(&mut self, process: &Process, plan: Option<usize>, mut wrong: Vec<String>) -> usize {
         let (at, who) = (self.at(), &process.name);
         let record = plan.map(|i| self.oracle.plans[i].record.clone()).unwrap_or_default();
@@ -76,7 +76,7 @@ impl World {
         self.oracle.sends.len() - 1
     }
 
-    /// In time, from a record that holds this plan, still wanted, and alone in doubt.
+    /// Checks a send: in time, from a record that holds this plan, still wanted, and alone in doubt.
     pub(super) fn check_wanted(&self, process: &Process, written: &PlanWritten, at: Duration) -> Vec<String> {
         let (who, record) = (&process.name, &written.record);
         let mut wrong = Vec::new();
@@ -117,7 +117,7 @@ impl World {
         wrong
     }
 
-    /// Only the announced chunk is sent, and after its announcement every partition and topic was seen as it must stand.
+    /// Checks that only the announced chunk is sent, and that after its announcement every partition and topic was seen to be as required.
     fn check_second_look(&self, process: &Process, plan: Option<usize>, written: &PlanWritten, commits: &[OffsetCommit]) -> Vec<String> {
         let (who, record, chunk) = (&process.name, &written.record, written.chunk());
         let mut wrong = Vec::new();
@@ -191,7 +191,7 @@ impl World {
         results
     }
 
-    /// Nothing lands once it was judged, nor after somebody else's turn has come.
+    /// Checks that nothing lands once it was judged, nor after another request was sent.
     pub(super) fn check_landing(&mut self, send: usize, uid_written: &str) {
         let (record, at) = (self.oracle.sends[send].record.clone(), self.oracle.sends[send].at);
         let live = self.api.all("offsetresetrecords").find(|(key, _)| key.2 == record).and_then(|(_, o)| record_of(o));

@@ -1,5 +1,5 @@
-//! Who knows the true history, and says when a promise of the protocol is broken. What how-it-stays-safe.md lists under "What remains
-//! possible" is none: a second look counts where it was read, not where the commit lands.
+//! Knows the true history, and says when a promise of the protocol is broken. What how-it-stays-safe.md lists under "What remains possible"
+//! does not count: a second look is judged by when it was read, not by when the commit lands.
 
 mod ends;
 mod enos;
@@ -19,55 +19,55 @@ use crate::api_server::{Key, Reply, Request};
 use crate::process::{NAMESPACE, Process};
 use crate::world::World;
 
-/// Seconds between the times of a record, above which it was restored.
+/// If a record's two creation times are more than this many seconds apart, it was restored.
 const RESTORED: i64 = 60;
 
 #[derive(Default)]
 pub struct Oracle {
     pub violations: Vec<String>,
-    /// When the call was made that is served now.
+    /// When the call that is served now was made.
     called_at: Duration,
     pub counts: BTreeMap<&'static str, u64>,
-    /// Offsets before the operator's last commit.
+    /// The offsets before the operator's last commit.
     pub before_last: BTreeMap<TopicPartition, Commit>,
     /// Pipelines whose status somebody forged.
     pub forged: BTreeSet<String>,
-    /// Object (uid) and id of requests that were there when the object was created, and are not to run then.
+    /// Object (uid) and id of requests that existed when the object was created and must not run then.
     pub not_to_run: BTreeSet<(String, String)>,
-    /// Workloads of which somebody else set the count.
+    /// Workloads whose replicas somebody else set.
     pub scaled_by_others: BTreeSet<String>,
-    /// Records (by uid) that somebody deleted before any status told of them: a stated residual.
+    /// Records (by uid) that somebody deleted before any status mentioned them: one of the stated limits.
     pardoned: BTreeSet<String>,
-    /// All records (by uid) that somebody deleted: nobody can know any more that they were in doubt, or owed a start.
+    /// All records (by uid) that somebody deleted: nobody can know any more that they were in doubt, or that a start was due.
     deleted: BTreeSet<String>,
     /// Workloads that were stopped for one of these.
     pub unknown_pauses: BTreeSet<String>,
-    /// Deleted records of which only a status tells: its object, the name and the uid of the record.
+    /// Deleted records that only a status still mentions: its object, and the record's name and uid.
     told_by_status: Vec<(String, String, String)>,
     plans: Vec<PlanWritten>,
     sends: Vec<Send>,
-    /// How often each attempt of a request moved each partition; requests by the name of their record.
+    /// How often each attempt of a request moved each partition; requests are given by their record's name.
     effects: BTreeMap<(String, i32, TopicPartition), u32>,
     verified: BTreeSet<String>,
     /// By incarnation.
     reads: BTreeMap<String, Reads>,
     platform: enos::OnPlatform,
-    /// What the operator scaled last: each workload, to what.
+    /// The replicas that the operator last set for each workload.
     last_scale: BTreeMap<String, i64>,
-    /// The longest time from the write of a plan, or of what is sent next of it, to its send.
+    /// The longest time from a write that announces a plan or a chunk to its send.
     pub longest_to_send: Duration,
 }
 
 /// What one process read last, and when.
 #[derive(Default)]
 struct Reads {
-    /// In the order of the reads.
+    /// In the order in which they were read.
     offsets: BTreeMap<TopicPartition, Vec<(Duration, Option<Commit>)>>,
-    /// By name, with the id.
+    /// By name, with the topic id.
     topics: BTreeMap<String, (Duration, Option<String>)>,
     pipelines: BTreeMap<String, (Duration, Asked)>,
     records_listed: Duration,
-    /// Of the pipeline on the platform, as the list shows it.
+    /// The status of the pipeline on the platform, from the list.
     status: Option<(Duration, String)>,
     /// When the platform last showed a position.
     lag: Option<Duration>,
@@ -81,7 +81,7 @@ struct Asked {
     deleted: bool,
 }
 
-/// A plan, or what is sent next of it.
+/// A plan or a chunk that was announced.
 struct PlanWritten {
     record: String,
     uid: String,
@@ -108,7 +108,7 @@ impl Oracle {
         *self.counts.entry(kind).or_default() += 1;
     }
 
-    /// Of how many records something was sent.
+    /// For how many records something was sent.
     pub fn resets(&self) -> usize {
         self.sends.iter().map(|send| &send.record).collect::<BTreeSet<_>>().len()
     }
@@ -117,7 +117,7 @@ impl Oracle {
         self.effects.iter().any(|((name, ..), times)| name == record && *times > 0)
     }
 
-    /// Whether this very record moved something, or one of its name that nobody has deleted: of what is gone nobody can know any more.
+    /// Whether this very record moved something, or any record of its name that nobody has deleted: what deleted ones did cannot be known.
     fn moved_by(&self, record: &str, uid: &str) -> bool {
         let by = |s: &Send| s.plan.map(|plan| self.plans[plan].uid.as_str());
         let all_deleted = || self.sends.iter().filter(|s| s.record == record).all(|s| by(s) != Some(uid) && self.is_deleted(s));
@@ -136,15 +136,15 @@ impl Oracle {
         self.reads.get_mut(&process.incarnation).expect("just made")
     }
 
-    /// What the process had read last of a partition, at `since` or later, when it made the call that is served now: a call may
-    /// be served long after it was made, and more may have been read meanwhile.
+    /// What the process had last read of a partition, at `since` or later, when it made the call that is served now: a call may be served
+    /// long after it was made, and the process may have read more by then.
     fn offset_read(&self, process: &Process, at: &TopicPartition, since: Duration) -> Option<&Option<Commit>> {
         let reads = self.reads.get(&process.incarnation)?.offsets.get(at)?;
         let (when, value) = reads.iter().rfind(|(when, _)| *when <= self.called_at)?;
         (*when >= since).then_some(value)
     }
 
-    /// All that it had read of it until then.
+    /// All that the process had read of the partition until then.
     fn offset_reads(&self, process: &Process, at: &TopicPartition, since: Duration) -> impl Iterator<Item = &Option<Commit>> {
         let reads = self.reads.get(&process.incarnation).and_then(|reads| reads.offsets.get(at));
         let until = self.called_at;
@@ -169,7 +169,7 @@ fn gap(record: &OffsetResetRecord) -> i64 {
     (made - record.spec.created_at.as_second()).abs()
 }
 
-/// Whether what it says was stopped is this cluster's business: not restored, or judged by who had made it.
+/// Whether this cluster is to bring back what the record stopped: the record was not restored, or its own maker judged it.
 fn counts(record: &OffsetResetRecord) -> bool {
     gap(record) <= RESTORED || record.status.as_ref().is_some_and(|s| s.reason != Reason::Restored)
 }
@@ -190,7 +190,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 impl World {
-    /// One call to the API server, seen by the oracle.
+    /// Serves one call to the API server, in sight of the oracle.
     pub fn serve(&mut self, process: &Process, request: &Request) -> Reply {
         let key = request.key();
         let now = self.wall();

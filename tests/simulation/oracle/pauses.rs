@@ -25,13 +25,13 @@ impl World {
             open && counts(r)
         };
         let is_asked = self.api.all("offsetresetrecords").filter_map(|(_, o)| record_of(o)).any(|r| asked(&r));
-        // With its record goes what is known of a pause.
+        // If a record was deleted, nobody knows of its pause any more.
         if !is_asked && !self.oracle.unknown_pauses.contains(workload) {
             self.violation(format!("{} scales {workload} from {from} to {to}, and no record asks for it", process.name));
         }
     }
 
-    /// What the operator stopped stays so only where a record that names it is held for a person.
+    /// What the operator stopped may stay stopped only if a held record that names it waits for a person.
     pub(super) fn left_stopped(&self) -> Vec<String> {
         let stopped = self.oracle.last_scale.iter().filter(|(workload, to)| **to == 0 && !self.oracle.scaled_by_others.contains(*workload));
         let is_down = |name: &str| self.api.all("deployments").any(|(key, o)| key.2 == name && o["spec"]["replicas"] == 0);
@@ -50,7 +50,7 @@ mod tests {
     use crate::process::{NAMESPACE, TIMING};
     use crate::world::World;
 
-    /// Two are at 0, and a record that had stopped one of them is held.
+    /// Two workloads are at 0, and a record that had stopped one of them is held.
     #[test]
     fn a_held_pause_excuses_its_own_workload_and_no_other() {
         let mut world = World::new(0, None, TIMING, false);

@@ -1,4 +1,4 @@
-//! What is written into records, and what a status tells of them.
+//! What is written to records, and what a status says of them.
 
 use stream_pipeline_api::{OffsetResetRecord, RecordPhase, Stage, StreamPipeline};
 use stream_pipeline_core::{Commit, Plan};
@@ -18,7 +18,7 @@ impl World {
             let own = |s: &Send| s.plan.is_some_and(|plan| self.oracle.plans[plan].uid == uid(is));
             let sent = |s: &Send| own(s) && s.landed.is_none();
             let moved = self.oracle.moved(&record) && self.oracle.deleted.is_empty();
-            // A restored one is closed next, and never planned in.
+            // A restored record is closed next, and nothing is planned in it again.
             if gap(is) <= RESTORED && (self.oracle.sends.iter().any(sent) || moved) {
                 self.violation(format!("{who} drops the plan of {record} although it was sent"));
             }
@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    /// A plan is put there, the next chunk of it announced, or all of it once more.
+    /// A plan is written into the record, its next chunk is announced, or all of it once more.
     fn wrote_plan(&mut self, process: &Process, was: Option<&OffsetResetRecord>, is: &OffsetResetRecord) {
         let (Some(plan), Some(writer)) = (&is.spec.plan, &is.spec.writer) else { return };
         let (at, record, who) = (self.at(), name(is), &process.name);
@@ -51,7 +51,7 @@ impl World {
         if was.is_some() && gap(is) > RESTORED && writer.attempt == 1 {
             self.violation(format!("{who} put a plan into the restored record {record}"));
         }
-        // Where somebody has deleted it, the live status prevents that it is sent.
+        // If somebody has deleted the record, the live status prevents the send.
         if was.is_none_or(|r| r.spec.plan.is_none()) && self.oracle.moved(&record) && self.oracle.deleted.is_empty() {
             self.violation(format!("{record} is planned anew although it moved offsets"));
         }
@@ -75,7 +75,7 @@ impl World {
         self.oracle.plans.push(written);
     }
 
-    /// A later chunk is announced only once those before were read back.
+    /// Checks that a later chunk is announced only once those before it were read back.
     fn announced_early(&self, process: &Process, next: &PlanWritten) -> Option<String> {
         let chunk = next.chunk();
         let text = |what: &str| Some(format!("{} announces chunk {chunk} of {}, {what}", process.name, next.record));
@@ -84,7 +84,7 @@ impl World {
             return text("which is not the next");
         }
         let landed = self.oracle.sends.iter().filter(|s| s.plan == Some(before)).map(|s| s.landed).next_back();
-        // Of a retry nothing may be left to send.
+        // In a retry nothing may be left to send.
         let landed = landed.unwrap_or(Some(self.oracle.plans[before].at));
         let Some(landed) = landed else { return text("and the one before has not landed") };
         let unread = next.plan.changes().take(next.plan.rows_before(chunk)).find(|row| {
@@ -94,7 +94,7 @@ impl World {
         unread.and_then(|row| text(&format!("and {} was not read back after it was sent", row.at)))
     }
 
-    /// What the process acted on may be a little older than what the user wrote since.
+    /// The process may have acted on something a little older than the user's last write.
     fn retry_was_asked(&self, record: &OffsetResetRecord) -> bool {
         self.api.changes.iter().any(|(key, object, _)| {
             key.0 == "streampipelines"
@@ -115,7 +115,7 @@ impl World {
             }
             return;
         }
-        // The last look of a process may be another pipeline's, right after the one that this was read back by.
+        // With two pipelines, the last read of a process may be for the other one, right after the read that this record was judged by.
         let alone = self.api.count("streampipelines") < 2;
         let wrong = written.plan.changes().find_map(|row| {
             let read = self.oracle.offset_read(process, &row.at, written.at);

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 /// A request as it came over the wire.
 pub struct Call {
     pub method: String,
-    /// Below the gateway.
+    /// The path below the gateway's.
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
-    /// `apim-` headers.
+    /// The headers that begin with `apim-`.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }

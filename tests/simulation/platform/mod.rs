@@ -1,6 +1,6 @@
-//! The stream processing platform EnOS in memory, with the rules that a reset leans on: it is reset only while paused or stopped, its
-//! position is shown only while it runs, one pipeline of an organization starts at a time, and calls are signed with a token.
-//! Routes, envelopes and texts are compared with the testbed's simulator, which was written from the manual.
+//! The stream processing platform EnOS in memory, with the rules that a reset relies on: a pipeline is reset only while paused or stopped,
+//! its position is shown only while it runs, one pipeline of an organization starts at a time, and calls are signed with a token. Routes,
+//! envelopes and texts are compared with the testbed's simulator, which was written from the manual.
 
 mod call;
 mod tokens;
@@ -21,21 +21,21 @@ pub const SECRET_KEY: &str = "66666666-7777-8888-9999-aaaaaaaaaaaa";
 pub const ID: &str = "s1";
 pub const NAME: &str = "turbines";
 
-/// Distance of the points in the manual's sample.
+/// Milliseconds between the points in the manual's sample.
 const SAMPLE_GAP: i64 = 225_060;
 
-/// What a platform is like.
+/// How a platform behaves.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub status: &'static str,
     pub resets_to_latest: bool,
     /// How long a start, pause or stop takes to show.
     pub transition: Duration,
-    /// How often there is a new point of offset and lag; zero: at every question.
+    /// How often a new point of offset and lag is taken; zero: at every question.
     pub sample_every: Duration,
-    /// Offset-lag of what does not run is a success without points; else 99000.
+    /// Offset and lag of a pipeline that does not run: a success without points, else 99000.
     pub lag_empty: bool,
-    /// `data` as a list of one, numbers as strings: as documented; else as sampled.
+    /// True: as documented, `data` is a list of one and numbers are strings. False: as in the samples.
     pub as_documented: bool,
     pub token_life: Duration,
     /// Whether a refresh ends the old token at once, also for its other holders.
@@ -75,16 +75,16 @@ pub struct Now {
 pub struct Pipeline {
     pub name: String,
     pub status: &'static str,
-    /// What has begun and does not show yet.
+    /// A change that has begun and does not show yet.
     becoming: Option<(&'static str, Duration)>,
     offset: i64,
     end: i64,
     rate: i64,
     settled: Duration,
-    /// Time, offset, lag.
+    /// Time, offset and lag.
     points: Vec<(i64, i64, i64)>,
     sampled: Option<Duration>,
-    /// When a reset took effect.
+    /// When resets took effect.
     pub resets: Vec<Duration>,
 }
 
@@ -95,7 +95,7 @@ pub struct Platform {
 }
 
 impl Pipeline {
-    /// Moves the log up to now.
+    /// Advances the log to this time.
     fn advance(&mut self, to: Duration, input: i64) {
         let millis = |d: Duration| i64::try_from(d.as_millis()).expect("a short time");
         let passed = millis(to) - millis(self.settled);
@@ -161,7 +161,7 @@ impl Platform {
         self.pipelines.values().map(|p| p.resets.len()).sum()
     }
 
-    /// Somebody resets it at the console, which is allowed where it is at all.
+    /// Somebody resets it at the console, where the same rules hold.
     pub fn reset(&mut self, now: Now) {
         let Self { setup, pipelines, .. } = self;
         if let Some(pipeline) = pipelines.get_mut(ID) {
@@ -172,12 +172,12 @@ impl Platform {
         }
     }
 
-    /// From now on nobody knows the tokens given so far.
+    /// From now on the tokens given so far are refused.
     pub fn revoke_tokens(&mut self) {
         self.tokens.revoke();
     }
 
-    /// Somebody at the console, who asks nobody.
+    /// Somebody at the console changes its state, without asking anybody.
     pub fn put(&mut self, to: &'static str, rate: i64, now: Now) {
         let Self { setup, pipelines, .. } = self;
         if let Some(pipeline) = pipelines.get_mut(ID) {
@@ -187,7 +187,7 @@ impl Platform {
         }
     }
 
-    /// Answers a call that was signed rightly, or refuses it.
+    /// Answers a call if its signature is right; otherwise refuses it.
     pub fn serve(&mut self, call: &Call, now: Now) -> Answer {
         let named = call.named();
         if named.starts_with("token") {

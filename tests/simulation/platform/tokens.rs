@@ -10,7 +10,7 @@ use super::{ACCESS_KEY, Answer, Call, Now, SECRET_KEY, Setup};
 
 #[derive(Default)]
 pub struct Tokens {
-    /// Those that are good: which it was, and until when.
+    /// The valid tokens: each one's number, and until when it is valid.
     good: BTreeMap<String, (u64, Duration)>,
     given: u64,
     encryptions: BTreeSet<String>,
@@ -21,7 +21,7 @@ impl Tokens {
         self.good.clear();
     }
 
-    /// token/get and token/refresh.
+    /// Answers token/get and token/refresh.
     pub fn answer(&mut self, call: &Call, now: Now, setup: &Setup) -> Answer {
         let life = setup.token_life;
         let refused = |status: i64| (200, json!({ "status": status, "msg": "refused", "business": "apim-token-service", "data": null }));
@@ -39,7 +39,7 @@ impl Tokens {
             return refused(1003);
         }
         self.encryptions.insert(sent.to_owned());
-        // The live one is the last.
+        // The last token is the one in use.
         let last = self.good.iter().max_by_key(|(_, (number, _))| *number);
         let live = last.filter(|(_, (_, until))| *until > now.at).map(|(token, (_, until))| (token.clone(), *until - now.at));
         let given = |token: &str, left: Duration| {
@@ -62,7 +62,7 @@ impl Tokens {
         }
     }
 
-    /// Whether a call bears a good token, and was signed with it.
+    /// Whether a call has a valid token and was signed with it.
     pub fn have_signed(&self, call: &Call, now: Now) -> bool {
         let header = |name: &str| call.headers.get(name).map_or("", String::as_str);
         let (token, signed, at) = (header("apim-accesstoken"), header("apim-signature"), header("apim-timestamp"));
@@ -71,7 +71,7 @@ impl Tokens {
     }
 }
 
-/// By more than a quarter of an hour.
+/// Whether a time is off by more than a quarter of an hour.
 fn is_off(at: i64, now: Now) -> bool {
     now.ms.abs_diff(at) > 15 * 60 * 1000
 }

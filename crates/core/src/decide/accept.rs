@@ -26,7 +26,7 @@ impl Acceptance {
 /// `record`: the record of this id, if there is one and it is of this very object.
 pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView>, now: Now) -> Acceptance {
     if request.dry_run {
-        // It moves nothing and uses up no id: it runs once per spec, whatever became of a reset under this id.
+        // A dry run moves nothing and uses up no id: it runs once per spec, whatever became of a reset under the same id.
         return match prior.of_request(&request.id, true) {
             Some(last) if last.stage.is_final() && !prior.spec_changed => Acceptance::Keep,
             Some(last) => {
@@ -41,7 +41,7 @@ pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView
         return match last.stage {
             Stage::Waiting if ended => over_before(),
             Stage::Waiting => Acceptance::Run { accepted_at: last.accepted_at.map_or(now.wall, |t| t.min(now.wall)) },
-            // Neither is told before its record is there.
+            // The status says Pausing or Sending only once the record exists, so a missing record was deleted.
             Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion if record.is_none() => missing(),
             Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion => {
                 Acceptance::Run { accepted_at: last.accepted_at.unwrap_or(now.wall) }
@@ -53,10 +53,10 @@ pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView
         return over_before();
     }
     if let Some(record) = record {
-        // Taken on before a crash: the status was not written any more.
+        // Accepted before a crash that came before the status was written.
         return Acceptance::Run { accepted_at: record.object.spec.created_at.min(now.wall) };
     }
-    // The id of a dry run is not used up.
+    // A dry run does not use up its id.
     let after_dry_run = prior.of_request(&request.id, true).is_some();
     let asked_later = prior.seen_before && (after_dry_run || prior.acknowledged_id.as_deref() != Some(request.id.as_str()));
     let may_run_at_creation = request.when_created == WhenCreated::Run || request.expires_at.is_some_and(|t| t > now.wall);
@@ -71,20 +71,20 @@ pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView
     Acceptance::End { stage: Stage::Skipped, cause: Cause::new(Reason::SkippedAtCreation, text) }
 }
 
-/// The status says that it was under way, and its record is gone.
+/// The status says that the request was under way, and its record is gone.
 pub fn missing() -> Acceptance {
     let text = "the status says that this request was under way, but its record is gone: it is not planned again. \
                 Look where the pipeline stands and whether it runs; a new id asks again";
     Acceptance::End { stage: Stage::Held, cause: Cause::new(Reason::RecordMissing, text) }
 }
 
-/// The status says that it ended, another one came after it, and its record is gone.
+/// The status says that the request ended and that another one came after it, and its record is gone.
 fn over_before() -> Acceptance {
     let text = "this id was dealt with before another one, and its record is gone: it does not run again. A new id asks again";
     Acceptance::End { stage: Stage::Skipped, cause: Cause::new(Reason::AlreadyHandled, text) }
 }
 
-/// A closed record that another object made (the same id, the object deleted and created again, or restored).
+/// The closed record of another object: the same id, but the object was deleted and created again, or restored.
 pub fn of_another_object(record: &RecordView) -> (Stage, Cause) {
     let name = record.object.metadata.name.as_deref().unwrap_or_default();
     match record.object.status.as_ref().map(|s| s.phase) {

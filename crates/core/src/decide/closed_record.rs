@@ -1,4 +1,4 @@
-//! A closed record: its status is the result of the request. What is left: to bring back, to compare after the next start, to retry once.
+//! A closed record: its status is the request's result. What may be left: start the pipeline, compare its position after that, retry once.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ impl Pass<'_> {
     pub(super) fn closed(&self, request: Option<&Request>, record: &RecordView) -> Decision {
         let Some(status) = &record.object.status else { return self.decision(Report::Unchanged, None, self.timing.recheck_waiting) };
         let mut ending = self.closed_as(record);
-        // What cannot be taken is not what was asked for then.
+        // A request that is refused now is certainly not the one that was carried out.
         ending.edited = request.is_none_or(|r| !r.same_as(&record.object.spec.request));
         if record.needs_resume() && !matches!(status.phase, RecordPhase::Held | RecordPhase::OfAnotherVersion) {
             return self.restore(record, ending);
         }
-        // A held one is left as it is; where somebody started or stopped it meanwhile, nothing is left to bring back.
+        // A held request stays stopped. But where somebody else started or changed the pipeline, there is nothing left to bring back.
         if record.needs_resume()
             && let Some(step @ Step::MarkResumed) = run_state::resume(record, &self.seen.run_state, self.timing, self.now).step
         {
@@ -35,7 +35,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What a closed record says.
+    /// The request's state as the closed record tells it.
     pub(super) fn closed_as(&self, record: &RecordView) -> RequestState {
         let status = record.object.status.as_ref();
         let stage = match status.map(|s| s.phase) {
@@ -65,7 +65,7 @@ impl Pass<'_> {
         self.decision(Report::request(ending), self.remove_finalizer(), self.timing.recheck_idle)
     }
 
-    /// The request has ended, which is told; and the pipeline is brought back, which is told beside it.
+    /// Reports how the request ended, and beside it how far bringing the pipeline back is.
     pub(super) fn restore(&self, record: &RecordView, mut ending: RequestState) -> Decision {
         if let Some(cause) = self.overtaken(record) {
             let mut status = read_back::closing(record, RecordPhase::Verified, &cause, self.now, None);
@@ -76,7 +76,7 @@ impl Pass<'_> {
         let mut action = run_state::resume(record, &self.seen.run_state, self.timing, self.now);
         let told = self.prior.last_reason == Some(Reason::BelowLogStart);
         if warned && !told && matches!(action.step, Some(Step::Resume)) {
-            // Said before the consumers run into it.
+            // The warning reaches the status before the start: the consumers are about to meet what it warns of.
             (action.step, action.recheck) = (None, self.timing.recheck_waiting);
         }
         let reason = if warned { Reason::BelowLogStart } else { action.cause.reason };
@@ -106,12 +106,12 @@ impl Pass<'_> {
         })
     }
 
-    /// It runs again: what the platform says of its position now is compared with what it said before.
+    /// The pipeline runs again: the position that the platform reports now is compared with the one before the reset.
     fn after_start(&self, record: &RecordView, ending: RequestState) -> Decision {
         let wait = |ending: RequestState| self.decision(Report::request(ending), None, self.timing.recheck_idle);
         let (Some((since, newest)), Some(plan)) = (record.calls.running, record.plan()) else { return wait(ending) };
         let Some(call) = &plan.call else { return wait(ending) };
-        // Without an earlier reading any tells as much; else only one that cannot be from before the start.
+        // With no earlier reading to compare with, any reading will do; else only one that was certainly taken after the start.
         let baseline =
             if call.before_was_read_while_inactive { call.before.map(|b| b.at) } else { newest.filter(|_| call.before.is_some()) };
         let after = self.seen.reading.filter(|r| baseline.is_none_or(|b| r.at > b));
@@ -142,17 +142,17 @@ impl Pass<'_> {
         let cause = Cause::new(reason, text);
         let mut status = read_back::closing(record, phase, &cause, self.now, None);
         status.reading = after;
-        // Told once the record says it.
+        // The result is reported by the next pass, once the record holds it.
         self.decision(Report::request(ending), Some(Step::Close(status)), Duration::ZERO)
     }
 
-    /// Most records it could have read by itself between the two readings, where its rate is known: the operator started it.
+    /// The most records the pipeline could have read by itself between the two readings; None: its rate is not known.
     ///
     /// The whole time counts, also that in which it was paused: how long a pause took, and since when it runs, are not
     /// known after a restart.
     fn natural(&self, record: &RecordView, before: Option<LagSample>, after: LagSample) -> Option<i64> {
         let recorded = record.pauses()?.start.as_ref()?.kafka_rate;
-        // What the spec says now is what it was started with, where that was corrected.
+        // The pipeline was started with the spec's rate of that time, which may have been corrected since: the larger one is safe.
         let rate = self.desired.backend.read_rate().map_or(recorded, |now| now.max(recorded));
         let apart = after.at.duration_since(before?.at).as_secs().max(0);
         // A minute for clocks that differ and for looks that come late.

@@ -1,4 +1,4 @@
-//! An object that is being deleted waits only so long for its pipeline: then it goes, whatever is owed (O33).
+//! A deleted object waits only so long for its pipeline to be brought back; then its finalizer goes, whatever is left to do (O33).
 
 use super::{Pass, run_state};
 use crate::{Cause, Decision, Observed, Report, RunState, Step, SupersededRecord, words};
@@ -7,7 +7,7 @@ use stream_pipeline_api::Reason;
 impl Pass<'_> {
     pub(super) fn was_deleted_too_long_ago(&self) -> bool {
         let waited = self.seconds_since_deleted();
-        // A process that was not there before the deadline tries once all the same, where it can.
+        // A process that started only after the deadline still tries once, where it can.
         waited.is_some_and(|waited| waited >= self.timing.finalizer_deadline)
             && !self.seen.superseded.as_ref().is_some_and(|l| self.is_fresh(l))
     }
@@ -18,7 +18,7 @@ impl Pass<'_> {
         (!waited.is_negative()).then(|| waited.unsigned_abs())
     }
 
-    /// Whether this process has not known the record for long enough to have tried.
+    /// Whether this process has known the record for too short a time to have tried.
     fn is_fresh(&self, left: &SupersededRecord) -> bool {
         let soon = self.timing.landed() + self.timing.max_backoff;
         let known = left.record.calls.first_seen.is_some_and(|seen| self.now.mono.saturating_duration_since(seen) < soon);

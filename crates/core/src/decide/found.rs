@@ -13,7 +13,7 @@ use stream_pipeline_api::{BackendIdentity, LagSample, Reason, RunStateBefore, St
 /// The answer to a [`Look`].
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// Up to the first that could not be read.
+    /// The records up to the first that could not be read, and why that one could not.
     OpenRecords(Vec<RecordView>, Option<Cause>),
     NeedingResume(Result<Vec<RecordView>, Cause>),
     Identity(Result<BackendIdentity, Cause>),
@@ -21,7 +21,7 @@ pub enum Found {
         name: String,
         record: Result<Option<RecordView>, Cause>,
     },
-    /// `quiet`: where it is watched for rest, what the looks so far say.
+    /// `quiet`: what the looks so far say, on platforms where a quiet period is watched.
     Activity {
         activity: Result<Activity, Cause>,
         committed: Result<Committed, Cause>,
@@ -36,7 +36,7 @@ pub enum Found {
     RunStateBefore(Result<RunStateBefore, Cause>),
     RunState(Result<RunState, Cause>),
     Sample(Option<LagSample>),
-    /// With the time since when it has been seen running, and the newest reading there was then.
+    /// `running`: since when the pipeline has been seen running, and the newest reading at that time.
     SampleAfterStart {
         sample: Option<LagSample>,
         running: (Now, Option<Timestamp>),
@@ -48,7 +48,7 @@ pub enum Found {
     Live(Result<Option<StreamPipeline>, Cause>),
 }
 
-/// Takes in what one look found.
+/// Adds what one look found to the observation.
 pub fn note(seen: &mut Observation, desired: &Desired, look: &Look, found: Found) {
     seen.looked.insert(look.into());
     match found {
@@ -124,7 +124,7 @@ pub fn note(seen: &mut Observation, desired: &Desired, look: &Look, found: Found
     }
 }
 
-/// A plan needs the log of each selected partition, which nobody has where it has no leader.
+/// A plan needs the log of each selected partition, and a partition without a leader cannot be asked for its log.
 fn note_leaderless(seen: &mut Observation, desired: &Desired) {
     let planned = seen.record.get().and_then(Option::as_ref).is_none_or(|own| matches!(own.state, crate::PlanState::Absent));
     let (Some(request), Some(topics), true) = (desired.asked(), seen.topics.get(), planned) else { return };
@@ -139,7 +139,7 @@ fn note_leaderless(seen: &mut Observation, desired: &Desired) {
     }
 }
 
-/// Where something was sent long ago others may answer by now.
+/// Long after a send, another cluster may answer at the same address: then its offsets say nothing of what was sent.
 fn note_place(seen: &mut Observation, found: Result<BackendIdentity, Cause>) {
     let Some(made) = seen.subject().map(|record| record.object.spec.backend.clone()) else { return };
     let cause = match found {

@@ -1,4 +1,4 @@
-//! The guards between a request and its plan, each named for what it found. The first that speaks gives the reason.
+//! The guards between a request and its plan, each named for what it found. The first that fails gives the reason.
 
 use super::{Pass, open_record};
 use crate::target::{Snapshot, resolve};
@@ -10,9 +10,9 @@ const OBJECT: usize = 1_040_000;
 
 /// Why there is no plan.
 pub(super) enum Blocked {
-    /// Heals by itself.
+    /// Goes away by itself: the request waits.
     Transient(Cause),
-    /// Nothing was sent; a new id asks again.
+    /// The request ends. Nothing was sent; a new id asks again.
     Terminal(Cause),
 }
 
@@ -78,7 +78,7 @@ impl Pass<'_> {
         Ok(plan)
     }
 
-    /// The record of this id is of another cluster than the one that answers.
+    /// The record of this id is for another cluster than the one that answers.
     pub(super) fn elsewhere(&self, record: &RecordView) -> Cause {
         let found = self.seen.identity.get().map_or_else(String::new, |id| id.parts().join("/"));
         let text = format!(
@@ -88,7 +88,7 @@ impl Pass<'_> {
         Cause::new(Reason::ClusterChanged, text)
     }
 
-    /// What others may do to the same group is told: no record of theirs is waited for.
+    /// Other namespaces may reset the same group: the plan warns of them, but their records are not waited for.
     fn warned(&self, mut plan: Plan) -> Plan {
         if !self.seen.elsewhere.is_empty() {
             let others = words::some_of(&self.seen.elsewhere);
@@ -115,7 +115,7 @@ impl Pass<'_> {
         Plan { call: Some(call), ..Plan::default() }
     }
 
-    /// Promise 2: described Empty or Dead, no open transaction, and quiet for as long as asked.
+    /// Promise 2: the group is described as Empty or Dead, has no open transaction, and was quiet for as long as asked.
     pub(super) fn inactive(&self, request: &Request) -> Result<(), Cause> {
         let (Observed::Read(activity), Observed::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
             return Err(self.unread());
@@ -143,7 +143,7 @@ impl Pass<'_> {
         open_record::transaction_open(committed).map_or(Ok(()), Err)
     }
 
-    /// One StreamPipeline of a namespace acts for each group, the oldest that has read it.
+    /// Of a namespace's StreamPipelines for one group only the oldest that has read the group acts.
     fn eldest(&self) -> Result<(), Cause> {
         let what = self.desired.backend.named();
         let text = match &self.seen.older_pipeline {
@@ -174,7 +174,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What another reset keeps stopped is neither stopped a second time nor taken for inactive: they take turns.
+    /// A workload that another reset keeps stopped would look inactive, and would be stopped twice: the two resets take turns.
     pub(super) fn unshared(&self, request: &Request) -> Option<Cause> {
         if request.when_active != WhenActive::Pause || request.dry_run || !self.facts().run_state {
             return None;
@@ -191,7 +191,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Which topics: those named, or those the group has commits for, all of which must exist.
+    /// The selected topics, either named or those the group has commits for, must all exist.
     fn selection(&self, request: &Request, topics: &Topics) -> Result<(), Cause> {
         if topics.is_empty() {
             return Err(Cause::new(

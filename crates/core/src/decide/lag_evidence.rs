@@ -1,7 +1,7 @@
-//! What the readings before a reset and after the next start say about it, where a platform cannot be read back before.
+//! What two readings, before a reset and after the next start, prove where the platform cannot be read back in between.
 //!
-//! The platform does not say where a reset goes: to the newest records, or where the pipeline's `auto.offset.reset` says.
-//! So only what cannot be explained without a reset proves one.
+//! The platform does not say where a reset goes: to the newest records, or to where the pipeline's `auto.offset.reset` points. So only a
+//! difference that cannot be explained without a reset proves one.
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -10,15 +10,15 @@ use stream_pipeline_api::LagSample;
 
 #[derive(Debug, PartialEq)]
 pub enum Comparison {
-    /// It moved, in numbers.
+    /// The position moved; the text has the numbers.
     Moved(String),
-    /// It went on from where it was.
+    /// The pipeline went on from where it was: the reset had no effect.
     NotTakenUp(String),
-    /// The readings fit both.
+    /// The readings fit both a reset and none.
     Unproven(String),
 }
 
-/// `natural`: most records it could have read by itself between the two; None: not known.
+/// `natural`: the most records the pipeline could have read by itself between the two readings; None: not known.
 pub fn compare(before: Option<LagSample>, after: LagSample, natural: Option<i64>) -> Comparison {
     let now = format!("offset {}, lag {}", number(after.offset), number(after.lag));
     let Some(before) = before else {

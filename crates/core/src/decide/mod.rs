@@ -1,7 +1,7 @@
 //! What to do next, from what is asked, what is known and what was seen. Pure and total: no client, no clock of its own.
 //!
-//! First [`looks()`] says what to look at, until nothing is left to look at. Then [`decide()`] says where the pass stands (`Situation`), and
-//! each situation has one function that answers with at most one step and with what is told meanwhile.
+//! First [`looks()`] says what to look at, until nothing is left to look at. Then [`decide()`] says where the pass stands (`Situation`),
+//! and each situation has one function that answers with at most one step and with what to report meanwhile.
 
 mod accept;
 mod closed_record;
@@ -32,7 +32,7 @@ use crate::{Cause, Decision, Desired, Now, Observation, PlatformFacts, PriorStat
 use situation::Situation;
 use stream_pipeline_api::Stage;
 
-/// See the module.
+/// See the module's own comment.
 pub fn decide(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing: &Timing, now: Now) -> Decision {
     let pass = Pass { desired, prior, seen, timing, now };
     let decision = match pass.situation() {
@@ -51,8 +51,8 @@ pub fn decide(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing
     pass.while_outdated(until_done(decision))
 }
 
-/// What is told stands until the step is done, and after it the next pass looks again. So an end is told only once the record is closed:
-/// what is told as ended is not looked at any more. What is dropped is planned anew.
+/// The report stands until the step is done, and then the next pass looks again. So an end is reported only once the record is closed: a
+/// request that is reported as ended is not looked at any more, and a dropped plan is planned anew.
 fn until_done(mut decision: Decision) -> Decision {
     if let (Report::Request(told), Some(step)) = (&mut decision.report, &decision.step) {
         let ends = told.owed.is_none() && matches!(told.stage, Stage::Failed | Stage::Planned);
@@ -63,7 +63,7 @@ fn until_done(mut decision: Decision) -> Decision {
     decision
 }
 
-/// What every row of the table knows.
+/// What the function of each situation may use.
 struct Pass<'a> {
     desired: &'a Desired,
     prior: &'a PriorStatus,
@@ -88,7 +88,7 @@ impl Action {
         Self { step: None, cause, recheck }
     }
 
-    /// Told so.
+    /// This action, with what to report meanwhile.
     fn told(self, report: Report) -> Decision {
         Decision { report, step: self.step, recheck: self.recheck }
     }
@@ -104,7 +104,7 @@ impl Pass<'_> {
         self.seen.record.get().and_then(Option::as_ref)
     }
 
-    /// Our finalizer goes when no record of this object owes a start any more.
+    /// Our finalizer is removed when no record of this object has a pipeline left to bring back.
     fn remove_finalizer(&self) -> Option<Step> {
         (self.desired.has_finalizer && self.nothing_to_resume()).then_some(Step::RemoveFinalizer)
     }

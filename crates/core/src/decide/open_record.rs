@@ -12,15 +12,15 @@ use crate::{
 };
 use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase};
 
-/// What is looked at: the record, the commits of its partitions, and, where it may still be sent, everything else.
+/// What an open record is judged by: the commits of its partitions and, where it may still be sent, everything else that was seen.
 pub(super) struct OpenRecord<'a> {
     pub record: &'a RecordView,
     pub committed: &'a Observed<Committed>,
     pub activity: &'a Observed<Activity>,
     pub facts: PlatformFacts,
-    /// Whom the platform sees, where it is known.
+    /// The user that the platform takes the operator for, where it is known.
     pub principal: Option<&'a str>,
-    /// What else was looked at in this pass. None: nobody wants it any more, so it is never sent.
+    /// What else was seen in this pass. None: nobody asks for this record any more, so it is never sent.
     pub second_look: Option<&'a Observation>,
     pub timing: &'a Timing,
     pub now: Now,
@@ -73,7 +73,7 @@ impl OpenRecord<'_> {
                         Step::Send { plan: plan.clone(), only },
                         Cause::new(Reason::PlanRecorded, "the plan is recorded and is sent now"),
                     ),
-                    // There is nothing to plan from any more, or no record that could be told from a restored one: the request ends.
+                    // The plan's basis is gone, or the record would look restored after a restart: the request ends.
                     Err(cause) if cause.reason.is_terminal() && self.record.is_first_send() => abandon(self.record, &cause, self.now),
                     Err(cause) => self.drop_plan(cause),
                 }
@@ -82,7 +82,7 @@ impl OpenRecord<'_> {
                 let in_window = self.now.mono.saturating_duration_since(*loaded_at) < self.timing.send_window;
                 self.answered(plan, refused, *tries, in_window)
             }
-            // Refused before anything was done: as if it had not been sent.
+            // Refused before anything was done: the same as not sent.
             PlanState::OursSent { answer: SendOutcome::NotApplied(cause), .. }
                 if cause.reason.is_terminal() && self.record.is_first_send() =>
             {
@@ -156,7 +156,7 @@ impl OpenRecord<'_> {
             }
             reading => return Err(unread(reading)),
         }
-        // The window is the last thing looked at here, and once more right before the socket.
+        // The window is checked last here, and once more right before the socket.
         if !in_window {
             return no(Reason::PlanRecorded, &words::too_slow(self.timing.send_window));
         }
@@ -165,12 +165,12 @@ impl OpenRecord<'_> {
         if let Some(at) = misplaced {
             return Err(moved(at));
         }
-        // The retry sends only what is left.
+        // A retry sends only the partitions that still stand as before.
         let before = plan.read_back(committed).as_before;
         Ok(plan.chunk(chunk).filter(|at| !retry || before.contains(at)).cloned().collect())
     }
 
-    /// Step 2': nothing of it was sent. A later chunk and the retry never drop it: something was sent before.
+    /// Step 2': nothing of the plan was sent. A later chunk or a retry is never dropped: something was sent before it.
     pub(super) fn drop_plan(&self, cause: Cause) -> Action {
         if self.record.is_first_send() {
             let wanted = self.second_look.is_some() && cause.reason != Reason::NoLongerRequested;

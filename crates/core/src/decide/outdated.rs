@@ -1,14 +1,14 @@
-//! The installed definitions lack something: no step is taken until they are upgraded, and a request that may have lost
-//! something on its way here does not run then either.
+//! The installed CRDs lack something: no step is taken until they are upgraded. A request that may have lost a field on the way here does
+//! not run after the upgrade either.
 
 use super::Pass;
 use crate::{Cause, Decision, RecordView, Report, Request, Step};
 
 impl Pass<'_> {
-    /// What was decided, without its step, but for what ends a pause: that waits for no upgrade.
+    /// What was decided, without its step, unless the step ends a pause: a stopped pipeline does not wait for an upgrade.
     pub(super) fn while_outdated(&self, mut decision: Decision) -> Decision {
         let Some(outdated) = &self.seen.outdated else { return decision };
-        // What it owes may be what the definitions do not know.
+        // The pause may be recorded in a field that the installed CRDs do not have.
         let paused = self.prior.last.as_ref().is_some_and(|last| last.paused_by_operator.is_some());
         let goes = matches!(decision.report, Report::LeftPaused(_));
         let left = self.seen.subject();
@@ -30,7 +30,7 @@ impl Pass<'_> {
         decision
     }
 
-    /// Why a request that is taken on now ends: it was written through definitions that may have dropped part of it.
+    /// Why a request that is accepted now ends: it was written through CRDs that may have dropped part of it.
     pub(super) fn cut_short(&self, request: &Request) -> Option<Cause> {
         let outdated = self.seen.outdated.as_ref().filter(|outdated| outdated.asked)?;
         let known = self.prior.of_request(&request.id, request.dry_run).is_some() || self.seen.record.get().is_some_and(Option::is_some);

@@ -1,4 +1,4 @@
-//! Which record is whose, what it is called, and who comes first where several work on the same group, pipeline or workloads.
+//! Which record belongs to which request, what it is called, and who goes first where several work on the same group or workloads.
 
 use crate::names::{former_record_name, name_after, record_name};
 use crate::{Desired, Identity, PlanState, PriorStatus, RecordView, Request};
@@ -8,12 +8,12 @@ use stream_pipeline_api::{BackendIdentity, OffsetResetRecord, Stage, StreamPipel
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     pub name: String,
-    /// Taken instead where the watch of records tells that it is there.
+    /// The name that older versions gave it; taken where the record cache holds a record of that name.
     pub former: Option<String>,
 }
 
-/// `identity`: where it is known, which the name does not need. `next`: where the record of the first name was left behind, the one that it
-/// leads to.
+/// `identity`: needed only for the former name; None where it is not known yet. `next`: the record's name where the first name is taken by
+/// a record that an earlier object left behind.
 pub fn names(desired: &Desired, request: &Request, identity: Option<&BackendIdentity>, next: Option<&str>) -> Names {
     match next {
         Some(next) => Names { name: next.to_owned(), former: None },
@@ -24,10 +24,10 @@ pub fn names(desired: &Desired, request: &Request, identity: Option<&BackendIden
     }
 }
 
-/// The record of the request among what has its name: a name says nothing, so it is adopted only if the id stored in it is the same.
+/// Adopts the record found under the request's name only if it holds the same id: the name alone proves nothing.
 ///
 /// # Errors
-/// It was left behind by an earlier object: the request's record has this name.
+/// The name is taken by a record that an earlier object left behind; the request's record has the name in the error.
 pub fn adopted(desired: &Desired, found: Option<RecordView>) -> Result<Option<RecordView>, String> {
     let same = |record: &RecordView| desired.asked().is_some_and(|request| record.object.spec.request.id == request.id);
     match found.filter(same) {
@@ -36,7 +36,7 @@ pub fn adopted(desired: &Desired, found: Option<RecordView>) -> Result<Option<Re
     }
 }
 
-/// Of the records of a StreamPipeline that are not over: the one of the current request, and the first that is not of it.
+/// Of a StreamPipeline's records that are not over: the one of the current request, and the first of any other request.
 pub fn open_records(desired: &Desired, records: Vec<RecordView>) -> (Option<RecordView>, Option<RecordView>) {
     let mut own = None;
     for record in records.into_iter().filter(|record| !record.is_over()) {
@@ -50,14 +50,14 @@ pub fn open_records(desired: &Desired, records: Vec<RecordView>) -> (Option<Reco
     (own, None)
 }
 
-/// Of other records of the group those that come before this request: not closed, or still to be brought back. A restored record is no
-/// work, so it comes before nobody. `own`: the record of this request, where it is there.
+/// Those of the group's other records that go before this request: not closed, or still to be brought back. A restored record asks for no
+/// work, so it goes before nobody. `own`: this request's record, if it exists.
 pub fn conflicting(others: Vec<RecordView>, own: Option<&RecordView>) -> Vec<RecordView> {
     let before = |other: &RecordView| !other.is_over() && !other.is_restored() && !goes_after(other, own);
     others.into_iter().filter(before).collect()
 }
 
-/// What other records of the namespace keep stopped, or are about to stop, of these workloads, in words.
+/// Which of these workloads other records of the namespace keep stopped or are about to stop, in words.
 pub fn kept_stopped(others: &[RecordView], workloads: &[WorkloadReference], own: Option<&RecordView>) -> Vec<String> {
     let mut kept = Vec::new();
     for other in others.iter().filter(|other| other.needs_resume() && !other.is_restored() && !goes_after(other, own)) {
@@ -69,15 +69,15 @@ pub fn kept_stopped(others: &[RecordView], workloads: &[WorkloadReference], own:
     kept
 }
 
-/// Nothing is planned in the other one yet, and it was made later: of records without a plan the oldest goes first, so that no two wait
-/// for each other.
+/// The other record has no plan yet and was made later. Of records without a plan the oldest goes first, so that no two wait for each
+/// other.
 fn goes_after(other: &RecordView, own: Option<&RecordView>) -> bool {
     let made = |r: &OffsetResetRecord| (r.metadata.creation_timestamp.as_ref().map(|t| t.0), r.metadata.name.clone());
     matches!(other.state, PlanState::Absent) && own.is_some_and(|own| made(&other.object) > made(&own.object))
 }
 
-/// Whether the StreamPipeline, read live, still asks for what `record` was made for: the same object, not deleted, the same id, and its
-/// status tells of no end of it (a watch that is behind may still show it as waiting).
+/// Whether the StreamPipeline, read live, still asks for what `record` was made for: the same object, not deleted, the same id, and not
+/// ended by its status (a watch that lags may still show it as waiting).
 pub fn is_wanted(live: Option<&StreamPipeline>, object: &Identity, record: &RecordView) -> bool {
     let (id, again) = (&record.object.spec.request.id, record.attempt() > 1);
     let Some(live) = live else { return false };
@@ -85,7 +85,7 @@ pub fn is_wanted(live: Option<&StreamPipeline>, object: &Identity, record: &Reco
     let asked = live.spec.offset_reset.as_ref().is_some_and(|r| r.id == *id && !r.is_dry_run());
     let over = |stage| match stage {
         Stage::Waiting | Stage::Pausing | Stage::Sending | Stage::Planned => false,
-        // It is sent once more, after it was held.
+        // A retry is sent again after it was held.
         Stage::Held => !again,
         Stage::Verified | Stage::Sent | Stage::Skipped | Stage::Failed | Stage::OfAnotherVersion => true,
     };

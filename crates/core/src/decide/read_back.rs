@@ -1,4 +1,4 @@
-//! What was sent: read back, waited for or held (protocol.md, steps 3 to 5).
+//! What happens after a send: it is read back, waited for or held (protocol.md, steps 3 to 5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::{
 };
 use stream_pipeline_api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 
-/// The refused partitions are sent again so often within the window.
+/// How often partitions are sent in all within the window, if some are refused.
 const TRIES: u32 = 3;
 /// Most bytes of a record's message (`OffsetResetRecordStatus::message`), of the warnings in it, and of a group's name in it.
 const MESSAGE: usize = 1024;
@@ -80,8 +80,8 @@ impl OpenRecord<'_> {
         Cause { backend_code: Some(code), ..Cause::new(refusal.reason, text) }
     }
 
-    /// Accepted by a platform that cannot be read back yet: the state right after counts (promise 2), and the record says
-    /// what was not seen.
+    /// Accepted by a platform that cannot be read back yet: the state right after the call counts (promise 2), and the record says what was
+    /// not seen.
     fn accepted(&self) -> Action {
         let activity = match self.activity {
             Observed::Read(activity) => activity,
@@ -106,7 +106,7 @@ impl OpenRecord<'_> {
         }
     }
 
-    /// Step 4: only look where it hit, and only when nothing can be on its way any more.
+    /// Step 4: only look where the group stands, and only once nothing can be on its way any more.
     pub(super) fn doubt(&self, plan: &Plan, since: std::time::Instant, why: Option<&Cause>) -> Action {
         let waited = self.now.mono.saturating_duration_since(since);
         if let Some(left) = self.timing.doubt().checked_sub(waited).filter(|left| !left.is_zero()) {
@@ -142,7 +142,7 @@ impl OpenRecord<'_> {
         self.hold(reason, &text, Some(&found), &BTreeMap::new())
     }
 
-    /// What is committed, once no open transaction can change it any more; or why that is not known, and whether it was tried.
+    /// What is committed, once no open transaction can change it. Else why that is not known, and whether the read was tried.
     fn stable(&self) -> Result<&Committed, (Cause, bool)> {
         let Some(committed) = self.committed.get() else {
             return Err((unread(self.committed), self.committed.cause().is_some()));
@@ -150,7 +150,7 @@ impl OpenRecord<'_> {
         transaction_open(committed).map_or(Ok(committed), |cause| Err((cause, true)))
     }
 
-    /// What was sent cannot be looked at now. `failed`: it was tried.
+    /// What was sent cannot be read back now. `failed`: reading was tried.
     fn unreadable(&self, cause: Cause, failed: bool) -> Action {
         let until = if self.now.wall >= self.record.object.spec.deadline {
             Some("until the deadline")
@@ -169,7 +169,7 @@ impl OpenRecord<'_> {
         )
     }
 
-    /// What is stopped for a request that was withdrawn is not kept so until its platform can be looked at, however long that takes.
+    /// A pipeline stopped for a withdrawn request must not stay stopped for as long as its platform cannot be read.
     fn keeps_stopped_for_nobody(&self) -> bool {
         let since = match &self.record.state {
             PlanState::InDoubt { since } => *since + self.timing.doubt(),
@@ -181,7 +181,7 @@ impl OpenRecord<'_> {
         patience && self.second_look.is_none() && self.record.pauses().is_some()
     }
 
-    /// The platform's answer does not tell, and says why.
+    /// The platform's answer leaves open whether the reset happened, and says why.
     pub(super) fn hold_for(&self, cause: &Cause) -> Action {
         let reason = if cause.reason == Reason::AverageRateUnavailable { cause.reason } else { Reason::OutcomeUnknown };
         let text = format!("{}. It is not known whether the position moved. Nothing more is sent", cause.message);
@@ -212,7 +212,7 @@ impl OpenRecord<'_> {
         Action::act(Step::Close(closing(self.record, RecordPhase::Verified, &cause, self.now, Some(found))), cause)
     }
 
-    /// Partitions that would have been in the plan, had they been there when it was made.
+    /// Partitions that were created after the plan was made and would otherwise be in it.
     fn not_covered(&self) -> Vec<String> {
         let (Some(plan), Some(topics)) = (self.record.plan(), self.second_look.and_then(|seen| seen.topics.get())) else {
             return Vec::new();
@@ -242,7 +242,7 @@ impl OpenRecord<'_> {
         let [_, what] = self.record.object.spec.backend.parts();
         let look = self.facts.look.replace("{}", &words::shell(&words::cut(what, GROUP)));
         let out = format!("{look}; then {retry}choose a new id, or remove spec.offsetReset to leave it");
-        // Whatever else is to be said, the way out is not cut off.
+        // However long the rest is, the advice at the end of the message is kept whole.
         let text = words::and(&words::cut(text, MESSAGE.saturating_sub(out.len() + 2)), &out);
         let cause = Cause { code, ..Cause::new(reason, text) };
         let mut status = closing(self.record, RecordPhase::Held, &cause, self.now, found);

@@ -1,5 +1,5 @@
-//! Stopping a pipeline for its reset and bringing it back: only what the operator stopped itself, also after a crash
-//! (promise 10; protocol.md, "Pausing comes before the plan").
+//! Stopping a pipeline for its reset and bringing it back, also after a crash: only what the operator stopped itself (promise 10;
+//! protocol.md, "Pausing comes before the plan").
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::Action;
 use crate::{Cause, Now, Observed, RecordView, RunState, RunStateCall, Step, Timing, backoff, words};
 use stream_pipeline_api::Reason;
 
-/// The pipeline is active, and its record says that the operator stops it. `active`: how that shows.
+/// The pipeline is active, and its record says that the operator stops it. `active`: what shows that it is active.
 pub fn stop(record: &RecordView, run_state: &Observed<RunState>, active: &Cause, timing: &Timing, now: Now) -> Action {
     let state = match run_state {
         Observed::Read(state) => state,
@@ -23,7 +23,7 @@ pub fn stop(record: &RecordView, run_state: &Observed<RunState>, active: &Cause,
         RunState::Running | RunState::PartlyStopped if record.calls.was_down => {
             Action::wait(overridden("it was stopped for this reset and somebody started it again"), timing.recheck_waiting)
         }
-        // Also where it was not yet stopped: what somebody set since the record was made would be lost.
+        // Not stopped even if this record has not stopped it yet: that would undo what somebody set since the record was made.
         RunState::ChangedExternally(text) => Action::wait(overridden(text), timing.recheck_waiting),
         RunState::Running | RunState::PartlyStopped => {
             let cause = told(Reason::Pausing, "the pipeline is being paused", record.calls.stop.as_ref());
@@ -46,7 +46,7 @@ pub fn resume(record: &RecordView, run_state: &Observed<RunState>, timing: &Timi
         }
     };
     match state {
-        // A stop that timed out may land later: up is up only when that cannot happen any more.
+        // A stop that timed out may still land: "running" is final only when that cannot happen any more.
         RunState::Running => match landing(record, timing, now) {
             None => Action::act(Step::MarkResumed, Cause::new(Reason::BringingBack, "it runs again")),
             Some(left) => Action::wait(
@@ -78,7 +78,7 @@ pub fn by_hand(record: &RecordView) -> String {
     format!("scale it by hand: {}", words::some_of(&scale))
 }
 
-/// Nobody asks for this record any more, and what was stopped for it does not run again yet.
+/// Nobody asks for this record any more, and the pipeline that was stopped for it does not run again yet.
 pub fn owed(record: &RecordView, why: &Cause) -> Cause {
     let (id, name) = (words::cut(&record.object.spec.request.id, 64), record.object.metadata.name.as_deref().unwrap_or_default());
     let message = format!(
@@ -99,12 +99,12 @@ fn unread(reading: &Observed<RunState>) -> Cause {
     reading.cause().cloned().unwrap_or_else(|| Cause::new(Reason::BackendError, "not read in this pass"))
 }
 
-/// How long until everything that could stop it has landed. A stop that was answered has, once the pipeline was seen
-/// down; of an earlier process it is only known that it is gone.
+/// How long until every stop that was sent has certainly landed. A stop that was answered has landed once the pipeline was seen down. Of an
+/// earlier process's stop only the time since this process started is known.
 fn landing(record: &RecordView, timing: &Timing, now: Now) -> Option<Duration> {
     let last = match &record.calls.stop {
         Some(stop) if !stop.under_way && record.calls.was_down && stop.tries == 1 => return None,
-        // Accepted, and not seen to have stopped it: a platform may take its time.
+        // Accepted, but the pipeline was not seen stopped yet: a platform may take its time.
         Some(stop) if stop.accepted() && !record.calls.was_down => {
             return left(stop.last + timing.landed().max(timing.slow_stop), now.mono);
         }
@@ -114,10 +114,10 @@ fn landing(record: &RecordView, timing: &Timing, now: Now) -> Option<Duration> {
     left(last + timing.landed(), now.mono)
 }
 
-/// How long until the next call: at once, then after growing delays, so that a call in transition is not made twice.
+/// How long until the next call: none at first, then growing delays, so that a call that is still taking effect is not repeated.
 fn due(call: Option<&RunStateCall>, timing: &Timing, now: Now) -> Option<Duration> {
     let call = call?;
-    // What was accepted is under way; again only where nothing comes of it.
+    // An accepted call is still taking effect; it is repeated only if nothing comes of it.
     let first = if call.accepted() { timing.recheck_waiting * 10 } else { timing.recheck_waiting * 2 };
     left(call.last + backoff(first, call.tries.saturating_sub(1), timing.max_backoff), now.mono)
 }

@@ -1,18 +1,18 @@
-//! Where a pass stands, by the object, its request and its records alone: which row of the table answers.
+//! Where a pass stands, judged by the object, its request and its records alone; each situation has one function.
 
 use super::Pass;
 use crate::{Cause, PlanState, RecordView, Request, SupersededRecord};
 
-/// The rows, the first that holds.
+/// The situations; the first that holds counts.
 pub(super) enum Situation<'a> {
-    /// The object is deleted, and its pipeline was waited for long enough.
+    /// The object was deleted, and its pipeline was waited for long enough.
     DeletedForTooLong,
-    /// A record of an earlier request, or one that nobody looks after, is not over.
+    /// A record of an earlier request, or of an object that is gone, is not over.
     Superseded(&'a SupersededRecord),
     NotRequested,
     /// The plan of a dry run is recorded.
     DryRunRecorded(&'a RecordView),
-    /// The record is of an earlier object and was given up along with it, before anything was sent: it says nothing to this one.
+    /// The record is of an earlier object and was given up with that object before anything was sent: it does not concern this object.
     LeftBehind(&'a RecordView),
     /// The record is of an earlier object, which had not planned anything yet.
     BegunByAnotherObject(&'a RecordView),
@@ -22,9 +22,9 @@ pub(super) enum Situation<'a> {
     Closed(Option<&'a Request>, &'a RecordView),
     /// The record holds a plan that may have been sent, or was restored from a backup.
     Open(&'a RecordView),
-    /// What is asked for cannot be taken.
+    /// What is asked for is not acceptable.
     Refused(&'a Cause),
-    /// It is asked for, and nothing is planned yet.
+    /// A request of which nothing is planned yet.
     Unplanned(&'a Request),
 }
 
@@ -45,7 +45,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// A record of this id counts from now on, but for one of this object that has no plan yet.
+    /// A record with this id decides from now on, unless it is this object's own and has no plan yet.
     fn of_record(&self, request: Option<&'a Request>, record: &'a RecordView) -> Option<Situation<'a>> {
         let own = record.object.spec.pipeline.uid == self.desired.object.uid;
         Some(match record.state {

@@ -1,4 +1,4 @@
-//! Records that are not, or not any more, of what this object asks for.
+//! Records that do not belong, or no longer belong, to what this object asks for.
 
 use super::{Action, Pass, accept, open_record, run_state};
 use crate::{Cause, Decision, PlanState, RecordView, Report, RequestState, SupersededRecord};
@@ -8,7 +8,7 @@ impl Pass<'_> {
     /// A record that nobody asks for any more is dealt with before anything else.
     pub(super) fn superseded(&self, left: &SupersededRecord) -> Decision {
         let action = match left.record.state {
-            // What the operator stopped for it runs again first.
+            // First the pipeline that was stopped for it is started again.
             PlanState::Closed => run_state::resume(&left.record, &left.run_state, self.timing, self.now),
             _ => self.open_record(&left.record, &left.committed, &left.activity, None).action(),
         };
@@ -31,7 +31,7 @@ impl Pass<'_> {
     }
 
     pub(super) fn not_requested(&self) -> Decision {
-        // Before what was paused is brought back, "nothing" would be untrue.
+        // While a stopped pipeline is not back yet, reporting "nothing requested" would be untrue.
         let owes = self.desired.has_finalizer && !self.nothing_to_resume();
         let report = match self.seen.identity.cause() {
             Some(cause) if owes => {
@@ -44,14 +44,14 @@ impl Pass<'_> {
         self.at_rest(report, self.remove_finalizer())
     }
 
-    /// Nothing is told of it but what it still keeps stopped.
+    /// Nothing is reported of this record but a pipeline that it still keeps stopped.
     pub(super) fn left_behind(&self, record: &RecordView) -> Decision {
         let action = run_state::resume(record, &self.seen.run_state, self.timing, self.now);
         let owed = Report::Outstanding(self.still_stopped(record, &self.seen.run_state, action.cause.clone()));
         action.told(if record.needs_resume() { owed } else { Report::Unchanged })
     }
 
-    /// Nothing is told of it: whether this object's request runs is decided once it is closed.
+    /// Nothing is reported of this record: whether this object's own request runs is decided once it is closed.
     pub(super) fn begun_by_another_object(&self, record: &RecordView) -> Decision {
         let text = "given up before anything was sent: the StreamPipeline that had asked was deleted";
         self.abandon(record, &Cause::new(Reason::NoLongerRequested, text)).told(Report::Unchanged)

@@ -37,7 +37,7 @@ mod properties {
     use super::*;
 
     proptest! {
-        /// Whatever is asked of whatever log: each target lies in it, the totals add up, and the record gives back the plan.
+        /// Whatever is asked of whatever log: each target lies in it, the totals add up, and the plan survives its record.
         #[test]
         fn targets_lie_in_the_log(
             logs in prop::collection::vec((0i64..1000, 0i64..1000, prop::option::of(0i64..3000)), 1..20),

@@ -1,4 +1,4 @@
-//! What is told of a request: where it stands, what is waited for and until when, what is kept stopped.
+//! What is reported of a request: where it stands, what it waits for and until when, and what is kept stopped for it.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,7 @@ use super::{Action, Pass, open_record};
 use crate::{Cause, Decision, Kept, Observed, PlanState, RecordView, Report, Request, RequestState, RunState, Waiting, words};
 use stream_pipeline_api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, Stage, WhenActive};
 
-/// Since when a request runs, and until when.
+/// When a request was accepted, and until when it may run.
 #[derive(Clone, Copy)]
 pub(super) struct Term {
     pub accepted_at: Timestamp,
@@ -14,12 +14,12 @@ pub(super) struct Term {
 }
 
 impl Pass<'_> {
-    /// What is told of the request that is asked for.
+    /// What the status says so far of the request that is asked for now.
     pub(super) fn known(&self) -> Option<&OffsetResetStatus> {
         self.desired.id.as_deref().and_then(|id| self.prior.of_request(id, self.desired.dry_run))
     }
 
-    /// What is waited for. `action`: what is done meanwhile, which may be about another record.
+    /// Reports what is waited for. `action`: what is done meanwhile, possibly about another record.
     pub(super) fn waiting(&self, request: &Request, cause: Cause, term: Term, action: Option<Action>) -> Decision {
         let waiting = Waiting { for_what: cause, until: Some(term.deadline) };
         let recheck = match waiting.for_what.reason {
@@ -48,13 +48,13 @@ impl Pass<'_> {
         }
     }
 
-    /// Of a request that runs since then.
+    /// Adds the times of the request's term.
     pub(super) fn within(&self, term: Term, told: RequestState) -> RequestState {
         let told = self.as_known(told);
         RequestState { accepted_at: Some(term.accepted_at), deadline: Some(term.deadline), ..told }
     }
 
-    /// With what is known of the request from before.
+    /// Adds what is already known of the request.
     pub(super) fn as_known(&self, told: RequestState) -> RequestState {
         let (known, record) = (self.known(), self.own());
         RequestState {
@@ -72,7 +72,7 @@ impl Pass<'_> {
         let stopped = match run_state {
             Observed::Read(RunState::Stopped | RunState::PartlyStopped) => true,
             Observed::Read(RunState::Running | RunState::ChangedExternally(_)) => false,
-            // Not looked at now: a plan is made only of what is stopped.
+            // The run state was not read in this pass. A plan is made only once the pipeline is stopped.
             _ => record.calls.was_down || !matches!(record.state, PlanState::Absent),
         };
         let since = record.object.spec.created_at;
@@ -81,7 +81,7 @@ impl Pass<'_> {
         stopped.then(|| Kept { since, said: words::kept(before, since) + out })
     }
 
-    /// This cause, and what is kept stopped meanwhile.
+    /// This cause, followed by what is kept stopped meanwhile.
     pub(super) fn still_stopped(&self, record: &RecordView, run_state: &Observed<RunState>, cause: Cause) -> Cause {
         match self.kept(record, run_state) {
             Some(kept) => Cause { message: words::and(&cause.message, &kept.said), ..cause },
@@ -110,7 +110,7 @@ impl Pass<'_> {
         Cause::new(Reason::PlanReady, text)
     }
 
-    /// How a dry run becomes a reset.
+    /// What a person does to turn a dry run into a reset.
     fn to_run_it(&self) -> &'static str {
         if self.desired.id.as_deref().is_some_and(|id| self.prior.is_used_up(id)) {
             "This id is used up by an earlier reset: to run it, set dryRun: false together with a new id"
@@ -119,7 +119,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What can be known where the platform chooses the target.
+    /// All that can be said before the call where the platform chooses the target.
     fn call_ready(&self, call: &PlatformCall) -> Cause {
         let pause = self.desired.asked().is_some_and(|r| r.when_active == WhenActive::Pause) && self.facts().run_state;
         let around = if pause { "; if it runs it would be paused before and started again after" } else { "" };

@@ -13,14 +13,14 @@ use crate::{
 };
 use stream_pipeline_api::{Reason, RunStateBefore, Stage, WhenActive};
 
-/// When a group that is watched for rest is looked at next: well within what two looks may be apart, so that one that comes
-/// late costs no more than itself.
+/// When to look again at a group whose quiet period is watched: four times per period, so that one late look does not start the period
+/// anew.
 pub fn next_look(period: Duration, rested: Duration, usual: Duration) -> Duration {
     period.saturating_sub(rested).min(period / 4).max(Duration::from_millis(100)).min(usual)
 }
 
 impl Pass<'_> {
-    /// What is asked for cannot be taken.
+    /// What is asked for is not acceptable.
     pub(super) fn refused(&self, cause: &Cause) -> Decision {
         if self.known().is_some_and(|last| last.stage.is_final()) {
             return self.at_rest(Report::Settled { edited: Some(cause.clone()) }, self.remove_finalizer());
@@ -32,7 +32,7 @@ impl Pass<'_> {
         accept::accept(request, self.prior, self.own(), self.now)
     }
 
-    /// Until when a request runs that was taken on then.
+    /// Until when a request that was accepted at this time may run.
     pub(super) fn term(&self, request: &Request, accepted_at: Timestamp) -> Term {
         let timeout = SignedDuration::try_from(request.wait_timeout).ok();
         let end = || timeout.and_then(|d| accepted_at.checked_add(d).ok()).unwrap_or(Timestamp::MAX);
@@ -40,7 +40,7 @@ impl Pass<'_> {
     }
 
     pub(super) fn unplanned(&self, request: &Request) -> Decision {
-        // On the way out nothing new is started; the next process goes on.
+        // While this process shuts down nothing new is started; the next process goes on.
         if self.seen.draining || self.is_unread(request) {
             return self.as_it_was(request);
         }
@@ -51,7 +51,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether it was sent, or ended, by the status, and its record could not be read: what is not read is not gone.
+    /// Whether the status says that the request was sent or ended, but its record could not be read: an unread record is not a deleted one.
     fn is_unread(&self, request: &Request) -> bool {
         let known = self.prior.has_ended(&request.id) || self.was_begun(request);
         !request.dry_run && known && self.seen.record.get().is_none()
@@ -70,13 +70,13 @@ impl Pass<'_> {
         }
     }
 
-    /// Its end is told already, so nothing is planned in a record that is there all the same.
+    /// The status already reports an end, so a record that exists all the same gets no plan.
     fn ended_before(&self) -> Decision {
         if let Some(record) = self.own() {
             let text = "given up before anything was sent: the status says that this request has ended";
             return self.abandon(record, &Cause::new(Reason::NoLongerRequested, text)).told(Report::Unchanged);
         }
-        // Where its record was not read it is not known whether it is still what was asked for.
+        // If the record was not read, it is not known whether it still matches what is asked for.
         let report = if self.seen.record.get().is_some() { Report::Settled { edited: None } } else { Report::Unchanged };
         self.at_rest(report, self.remove_finalizer())
     }
@@ -93,7 +93,7 @@ impl Pass<'_> {
         let over = self.now.wall >= term.deadline;
         match self.plan(request) {
             Ok(_) if over => failed(timed_out(request, "it could not start")),
-            // Begun while somebody else keeps them stopped, it could not stop them once they run again.
+            // If it began while others keep the workloads stopped, it could not stop them once the others start them again.
             Ok(plan) => match self.unshared(request).filter(|_| own.is_none()) {
                 Some(cause) => self.waiting(request, cause, term, None),
                 None => self.write_ahead(request, plan, term),
@@ -118,14 +118,14 @@ impl Pass<'_> {
         let step = if request.dry_run {
             Step::RecordDryRun { plan, deadline }
         } else {
-            // With Pause the record says what the pipeline did before, also where it happens to be inactive.
+            // With Pause the record holds the run state from before, also where the pipeline happens to be inactive.
             let before = (request.when_active == WhenActive::Pause).then(RunStateBefore::default);
             Step::WriteAhead { plan, before, deadline }
         };
         self.decision(Report::request(told), Some(step), Duration::ZERO)
     }
 
-    /// The deadline has passed, and this was in the way last.
+    /// The deadline has passed; `cause` is what was last waited for.
     fn waited_in_vain(&self, request: &Request, cause: &Cause) -> Cause {
         let last = format!("{}: {}", cause.reason, cause.message);
         if !(self.own().is_some_and(|r| r.pauses().is_some()) && self.runs()) {
@@ -135,7 +135,7 @@ impl Pass<'_> {
         Cause { reason: Reason::PauseTimedOut, ..timed_out(request, last) }
     }
 
-    /// Whether it is to be stopped first: not on a cluster where nothing would be sent.
+    /// Whether the pipeline is to be stopped first: not on a cluster where nothing would be sent.
     fn stops_for(&self, request: &Request, cause: &Cause) -> bool {
         self.runs() && request.when_active == WhenActive::Pause && !request.dry_run && cause.reason != Reason::ClusterChanged
     }
@@ -157,10 +157,10 @@ impl Pass<'_> {
         let to_be = || Cause::new(Reason::Pausing, "the pipeline is to be paused");
         let action = match own {
             None if !self.seen.before.get().is_some_and(|b| b.running) => {
-                // What is active is none of what could be stopped, or an autoscaler is in the way.
+                // What is active is not one of the workloads that the operator could stop, or an autoscaler would work against a stop.
                 return self.waiting(request, self.seen.before.cause().cloned().unwrap_or(cause), term, None);
             }
-            // Also where somebody took it off meanwhile: without it a deletion would leave the pipeline paused.
+            // Also where somebody removed the finalizer meanwhile: without it a deletion would leave the pipeline paused.
             _ if !self.desired.has_finalizer => Action::act(Step::AddFinalizer, to_be()),
             Some(record) => self.stop(record, &cause),
             None => {
@@ -168,7 +168,7 @@ impl Pass<'_> {
                 Action::act(Step::RecordPause { before, deadline: term.deadline }, to_be())
             }
         };
-        // Nothing of it is told before the record is there: a status without one would end the request (RecordMissing).
+        // Pausing is reported only once the record exists: a status without its record would end the request (RecordMissing).
         let pausing = own.is_some() && action.cause.reason != Reason::PauseOverridden;
         let stage = if pausing { Stage::Pausing } else { Stage::Waiting };
         let told = self.within(term, RequestState::new(stage, action.cause.clone()));

@@ -1,4 +1,4 @@
-//! The conditions of a StreamPipeline, set as the Kubernetes API conventions have it.
+//! The conditions of a StreamPipeline, by the Kubernetes API conventions.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ pub(super) struct Conditions {
     pub(super) list: Vec<Condition>,
     pub(super) generation: Option<i64>,
     pub(super) now: Timestamp,
-    /// Whose codes they are, where they are another platform's.
+    /// The platform that the codes belong to, where it is not this one.
     pub(super) code_of: Option<&'static str>,
 }
 
 impl Conditions {
-    /// With a platform code the message begins with it.
+    /// The message, which begins with the platform's code where there is one.
     pub(super) fn message(&self, cause: &Cause) -> String {
         let text = words::cut(&cause.message, 2000);
         match cause.code() {
@@ -64,15 +64,15 @@ impl Conditions {
         }
     }
 
-    /// Something is left to do, whatever became of the request.
+    /// Something is left to do, whatever the result of the request is.
     pub(super) fn owed(&mut self, reason: Reason, message: &str) {
         self.set(ConditionType::Ready, "False", reason, message);
         self.set(ConditionType::Reconciling, "True", reason, message);
         self.remove(ConditionType::Stalled);
     }
 
-    /// What is told of the reset is not what is asked for now. Only a person reads this: who waits for success goes by the
-    /// generation, which stays behind.
+    /// The result is not of what is asked for now. This text is for people: tools that wait for success see the observed generation, which
+    /// stays behind.
     pub(super) fn edited(&mut self, why: &str) {
         let before =
             self.list.iter().find(|c| c.type_ == ConditionType::OffsetsReset.as_str()).map(|c| c.message.clone()).unwrap_or_default();
@@ -94,7 +94,7 @@ impl Conditions {
         let PauseLimit { limit, said, after } = limit;
         let text = match limit.checked_sub(paused.unsigned_abs()) {
             None => format!("the operator has kept the pipeline paused for longer than {said}: {after}. Decide now: {DECIDE}"),
-            // Whole hours: a message that changes all the time would be written all the time.
+            // Whole hours: a message that changes at every look would be written at every look.
             Some(left) => format!(
                 "the operator keeps the pipeline paused; of {said} about {} h are left. Decide: {DECIDE}",
                 left.as_secs() / 3600 + 1
@@ -128,7 +128,7 @@ impl Conditions {
         self.list.retain(|c| c.type_ != kind.as_str());
     }
 
-    /// Told again, of an earlier generation.
+    /// Sets the condition again, but for an earlier generation.
     pub(super) fn stays(&mut self, kind: ConditionType, status: &str, reason: Reason, message: &str) {
         let known = self.list.iter().find(|c| c.type_ == kind.as_str() && c.status == status).and_then(|c| c.observed_generation);
         self.set(kind, status, reason, message);
@@ -137,7 +137,7 @@ impl Conditions {
         }
     }
 
-    /// What was said holds for this generation too. Success was seen of what was asked for then, which may be something else.
+    /// All conditions hold for this generation too, except success: what succeeded may not be what this generation asks for.
     pub(super) fn refresh(&mut self) {
         for condition in self.list.iter_mut().filter(|c| !(c.type_ == ConditionType::OffsetsReset.as_str() && c.status == "True")) {
             condition.observed_generation = self.generation;

@@ -1,4 +1,4 @@
-//! What the status tells of what was seen.
+//! What the status takes from the observations.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use crate::{Activity, Cause, Observation, Observed, PlatformFacts, lag};
 use stream_pipeline_api::{BackendIdentity, Lag, Phase, Reason};
 
-/// Offsets that moved without a member so lately, and have not rested since, mean a pipeline that runs.
+/// If offsets moved without a member within this time and have not rested since, the pipeline counts as running.
 const MOVING: Duration = Duration::from_secs(60);
 const RESTING: Duration = Duration::from_secs(10);
 
-/// What the passes of one run saw that the status tells. A later look replaces an earlier one; what was not looked at
-/// again stays.
+/// What the passes of one reconcile saw, as far as the status shows it. A later look replaces an earlier one; what was not looked at again
+/// stays.
 #[derive(Clone, Debug, Default)]
 pub struct StatusInputs {
     pub identity: Option<BackendIdentity>,
@@ -25,17 +25,17 @@ pub struct StatusInputs {
 }
 
 impl StatusInputs {
-    /// Takes over what one pass saw, until now.
+    /// Takes over what one pass saw, up to `now`.
     pub fn note(&mut self, seen: &Observation, facts: &PlatformFacts, now: Timestamp) {
         if let Some(id) = seen.identity.get() {
             self.identity = Some(id.clone());
         }
-        // Of a leftover only whether it could be looked at is told: it may be of another pipeline.
+        // An earlier record may be of another pipeline: of its looks the status only shows whether they succeeded.
         let activity = seen.superseded.as_ref().map_or(&seen.activity, |left| &left.activity);
         let failed = [seen.identity.cause(), activity.cause(), seen.committed.cause(), seen.topics.cause(), seen.log.cause()]
             .into_iter()
             .flatten()
-            // What the platform says of a pipeline is an answer.
+            // A state that the platform reports is an answer, even if it is unclear.
             .find(|cause| !cause.reason.is_terminal() && cause.reason != Reason::PipelineStatusUnknown);
         if let Some(cause) = failed {
             self.reached = Some(Err(cause.clone()));

@@ -18,7 +18,7 @@ use stream_pipeline_api::{
     StreamPipelineStatus,
 };
 
-/// The new status; None where it says nothing that the present one does not say, times apart.
+/// The new status; None if it differs from the present one in times only.
 pub fn status_of(
     pipeline: &StreamPipeline,
     desired: &Desired,
@@ -30,13 +30,13 @@ pub fn status_of(
     let uid = Some(desired.object.uid.clone());
     let before = pipeline.status.clone().filter(|s| s.observed_uid == uid);
     if before.is_none() && !matches!(report, Report::NotRequested | Report::Request(_)) {
-        // Without a verdict nothing is acknowledged: an object not seen before stays so.
+        // With nothing decided nothing is acknowledged: an object that was not seen before stays so.
         return None;
     }
     let mut status = before.clone().unwrap_or_default();
     status.observed_uid = uid;
     match &seen.identity {
-        // Anybody may name a group or a pipeline: it is noted only once the platform has shown it to these credentials.
+        // Anybody can name a group or pipeline, so it is pinned only once the platform has shown it to these credentials.
         Some(BackendIdentity::Kafka { cluster_id, .. }) if seen.phase.is_some_and(|p| p != Phase::Unknown) => {
             status.cluster_id = status.cluster_id.or_else(|| Some(cluster_id.clone()));
         }
@@ -48,7 +48,7 @@ pub fn status_of(
     status.phase = seen.phase.or(status.phase);
     let generation = pipeline.metadata.generation;
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), generation, now, code_of: desired.facts.code_of };
-    // The generation that this speaks of: Git tools wait until it is the one they wrote.
+    // The generation that this status speaks of: GitOps tools wait until it is the one they wrote.
     let before_edit = status.observed_generation.min(generation.map(|now| now - 1));
     match report {
         Report::Unchanged | Report::LeftPaused(_) => {}
@@ -69,12 +69,12 @@ pub fn status_of(
         Report::NotRequested => {
             status.observed_generation = generation;
             status.acknowledged_id = None;
-            // The last result stays readable; what came to none leaves nothing behind.
+            // The last result stays readable; a request without a result leaves nothing behind.
             if status.offset_reset.as_ref().is_some_and(|r| !r.stage.is_final()) {
                 status.leave_last();
                 conditions.remove(ConditionType::OffsetsReset);
             }
-            // What was paused for it was brought back before it came to this.
+            // By now the pipeline that was paused for it has been brought back.
             if let Some(last) = &mut status.offset_reset {
                 last.paused_by_operator = None;
             }
@@ -117,7 +117,7 @@ pub fn status_of(
     conditions.pause_limit(paused, desired.facts.pause_limit, pause_warning);
     status.conditions = conditions.list;
     let lag = seen.lag.clone().or(status.lag.clone()).filter(|lag| !is_outdated(lag, report));
-    // A lag that is not true any more is taken away; one that changes all the time is no reason to write.
+    // A lag that is no longer true is removed; a lag that changes at every look is no reason to write.
     if before.as_ref() == Some(&status) && (lag.is_some() || status.lag.is_none()) {
         return None;
     }
@@ -125,14 +125,14 @@ pub fn status_of(
     Some(status)
 }
 
-/// Whether the position may have been moved since.
+/// Whether the position may have moved since the lag was read.
 fn is_outdated(lag: &Lag, report: &Report) -> bool {
     let Report::Request(ending) = report else { return false };
     let sent = matches!(ending.stage, Stage::Sending | Stage::Sent | Stage::Verified | Stage::Held);
     sent && ending.completed_at.is_none_or(|completed| lag.at <= completed)
 }
 
-/// Why it did not succeed; or why what is left to do is not done yet, where the platform says so by a code.
+/// Why the request did not succeed; or why the rest is not done yet, if the platform gave a code for that.
 fn error(ending: &RequestState, conditions: &Conditions) -> Option<ResetError> {
     let failed = matches!(ending.stage, Stage::Waiting | Stage::Failed | Stage::Held) || ending.cause.code.is_some();
     let owed = ending.owed.as_ref().filter(|owed| owed.code.is_some());

@@ -41,7 +41,7 @@ fn known() -> StreamPipelineStatus {
     serde_json::from_value(json!({ "observedUID": "u", "observedGeneration": 1 })).unwrap()
 }
 
-/// As it is told, or as it was told before where that says the same.
+/// The new status, or the present one if nothing is to be written.
 fn told(object: &StreamPipeline, seen: &Observation) -> StreamPipelineStatus {
     let now = Now { mono: Instant::now(), wall: wall() };
     let desired = Desired::of(object, crate::facts_of, now.wall).unwrap();
@@ -57,13 +57,13 @@ fn says<'a>(status: &'a StreamPipelineStatus, kind: &str) -> (&'a str, &'a str, 
     (&c.status, &c.reason, &c.message, c.observed_generation)
 }
 
-/// What `kubectl wait --for=condition=OffsetsReset=True` makes of it.
+/// Whether `kubectl wait --for=condition=OffsetsReset=True` succeeds.
 fn is_green(object: &StreamPipeline, status: &StreamPipelineStatus) -> bool {
     let found = status.conditions.iter().find(|c| c.type_ == "OffsetsReset");
     found.is_some_and(|c| c.status == "True" && c.observed_generation >= object.metadata.generation)
 }
 
-/// What kstatus makes of it (Flux, Argo CD, helm --wait).
+/// Whether kstatus (Flux, Argo CD, helm --wait) calls the object current.
 fn is_current(object: &StreamPipeline, status: &StreamPipelineStatus) -> bool {
     let is = |kind: &str, value: &str| status.conditions.iter().any(|c| c.type_ == kind && c.status == value);
     status.observed_generation == object.metadata.generation && !is("Reconciling", "True") && !is("Stalled", "True") && is("Ready", "True")
@@ -118,7 +118,7 @@ fn record(request: &Value, phase: &str, reason: &str, paused: bool) -> RecordVie
     RecordView::new(object, PlanState::Closed, RunStateCalls::default())
 }
 
-/// Verified for the first request, which was asked for in this generation.
+/// The status of a first request that was verified in this generation.
 fn verified(generation: i64) -> StreamPipelineStatus {
     let asked = ask("a", "Earliest");
     let status = told(&object(generation, asked.clone(), Some(&known())), &seen(Some(record(&asked, "Verified", "ResetVerified", false))));
@@ -134,7 +134,7 @@ fn a2_success_is_not_told_of_a_generation_that_nobody_looked_at() {
         ("the operator ends", Observation { draining: true, ..seen(None) }),
         ("its record cannot be read", Observation { record: Observed::Unreadable(Cause::new(Reason::APIServerError, "no")), ..seen(None) }),
     ] {
-        // Another id, and the same one with something else.
+        // Another id, and the same id with another target.
         for asked in [ask("b", "Latest"), ask("a", "Latest")] {
             let edited = object(3, asked, Some(&before));
             let status = told(&edited, &seen);
@@ -148,7 +148,7 @@ fn a2_success_is_not_told_of_a_generation_that_nobody_looked_at() {
         assert!(!is_green(&back, &status) && !is_current(&back, &status), "{what}: {status:?}");
         assert_eq!((status.observed_generation, says(&status, "OffsetsReset").3), (Some(2), Some(2)), "{what}");
     }
-    // Nothing was changed: what was said stays said.
+    // Nothing was changed: the status stays as it is.
     let same = object(2, ask("a", "Earliest"), Some(&before));
     let status = told(&same, &blind());
     assert!(is_green(&same, &status) && is_current(&same, &status), "{status:?}");
@@ -163,12 +163,12 @@ fn o07_success_is_told_of_the_generation_it_was_seen_in_where_something_else_is_
     let (ready, reason, message, generation) = says(&status, "Ready");
     assert_eq!((ready, reason, generation), ("True", "RequestEditedWithoutNewId", Some(3)));
     assert!(message.contains("Choose a new id to run it") && message.contains("read back as planned"), "{message}");
-    // Told once, and the same when it is told again, also by whoever finds no status any more.
+    // Written once, and the same if written again, also where no status is left.
     let again = object(3, ask("a", "Latest"), Some(&status));
     assert_eq!(told(&again, &seen(Some(made.clone()))), status);
     let lost = object(3, ask("a", "Latest"), Some(&known()));
     assert!(!is_green(&lost, &told(&lost, &seen(Some(made.clone())))), "the status was lost");
-    // A later edit of it, and one that cannot be taken at all.
+    // A later edit of it, and an edit that is refused.
     for asked in [json!({ "id": "a", "to": { "shiftBy": -1 } }), json!({ "id": "a", "to": { "timestamp": "2027-01-01T00:00:00Z" } })] {
         let later = object(4, asked.clone(), Some(&status));
         for seen in [seen(Some(made.clone())), seen(None)] {
@@ -176,7 +176,7 @@ fn o07_success_is_told_of_the_generation_it_was_seen_in_where_something_else_is_
             assert!(!is_green(&later, &status), "{asked}: {status:?}");
         }
     }
-    // Back to what was asked for.
+    // Back to the original request.
     let back = object(5, ask("a", "Earliest"), Some(&status));
     let status = told(&back, &seen(Some(made)));
     assert!(is_green(&back, &status) && is_current(&back, &status), "{status:?}");
@@ -194,7 +194,7 @@ fn o07_what_may_be_said_afterwards_is_just_observed() {
         ("whenActive", json!("Fail")),
         ("whenCreated", json!("Run")),
         ("expiresAt", json!("2026-01-01T00:00:00Z")),
-        // The same, spelt out.
+        // The same defaults, spelt out.
         ("dryRun", json!(false)),
         ("outOfRange", json!("Fail")),
         ("noRecordAtTime", json!("Latest")),
@@ -228,7 +228,7 @@ fn a5_a_dry_run_under_an_id_that_was_used_has_a_result_of_its_own() {
     let (_, reason, message, _) = says(&status, "Ready");
     assert_eq!(reason, "PlanReady");
     assert!(message.contains("at most 27 records would be replayed") && message.contains("with a new id"), "{message}");
-    // The reset is asked for again: what became of it is told, and nothing runs.
+    // The same reset is asked for again: its result is shown, and nothing runs.
     let back = object(4, ask("a", "Earliest"), Some(&status));
     let result = told(&back, &seen(Some(record(&ask("a", "Earliest"), "Verified", "ResetVerified", false))));
     assert!(is_green(&back, &result), "{result:?}");
@@ -259,7 +259,7 @@ fn a04_what_is_proven_stays_told_while_what_is_owed_cannot_be_done() {
         assert!(message.contains("The reset: 1 of 1 partition read back"), "{message}");
         assert!(!status.conditions.iter().any(|c| c.type_ == "Stalled") && !is_current(&object, &status), "{status:?}");
         assert_eq!(status.phase, Some(Phase::Paused));
-        // It runs, and a process that was started in between watches for what may still land.
+        // The pipeline runs, and a process that started in between still waits for calls that may land.
         made.calls = RunStateCalls { first_seen: Some(Instant::now()), ..RunStateCalls::default() };
         let up = Activity::Active(Cause::new(Reason::GroupActive, "2 members"));
         let up = Observation { run_state: Observed::Read(RunState::Running), activity: Observed::Read(up), ..seen(Some(made)) };
@@ -286,7 +286,7 @@ fn d2_what_the_operator_keeps_stopped_is_said_wherever_one_looks() {
         assert_eq!((why, status.phase), (reason, Some(Phase::Paused)));
         assert!(message.ends_with("The operator keeps at 0 since 2026-01-01T12:00:00Z: Deployment d (it had 2)"), "{message}");
     }
-    // Held: what starts it again is said too.
+    // Held: the message also says what starts the pipeline again.
     let seen = Observation { run_state: Observed::Read(RunState::Stopped), ..seen(Some(record(&asked, "Held", "OutcomeUnknown", true))) };
     let status = told(&object, &seen);
     let (_, _, message, _) = says(&status, "Ready");

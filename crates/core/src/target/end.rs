@@ -3,7 +3,7 @@
 use super::{Aim, Found, Partition, Row, Target};
 use stream_pipeline_api::{NoCommittedOffset, Position, TargetReason};
 
-/// See the module.
+/// See the module's own comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Earliest,

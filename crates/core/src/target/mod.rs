@@ -1,4 +1,4 @@
-//! Where to move to: what each target needs to be looked at, which policies it takes, and what it is in a partition.
+//! The targets: which looks each needs, which policies apply, and which offset it means in a partition.
 //!
 //! A target is a row here, one in `stream_pipeline_api::TARGETS`, and the function of its file that finds the offset.
 
@@ -23,7 +23,7 @@ pub enum Target {
     End(End),
     Time(Time),
     Shift(Shift),
-    /// Wherever the platform moves it.
+    /// Wherever the platform moves the pipeline.
     Platform,
 }
 
@@ -31,13 +31,13 @@ pub enum Target {
 struct Row {
     /// None: the field is not given.
     read: fn(&api::Target, Timestamp) -> Option<Result<Target, Cause>>,
-    /// A partition without a committed offset, where nothing is said of it.
+    /// The default policy for a partition without a committed offset.
     no_committed_offset: NoCommittedOffset,
 }
 
 const ROWS: [Row; 3] = [end::ROW, time::ROW, shift::ROW];
 
-/// What is said of the partitions for which the target is not simply an offset.
+/// The policies for partitions in which the target is not simply an offset.
 #[derive(Clone, Copy, Debug)]
 pub struct Policies {
     pub out_of_range: OutOfRange,
@@ -45,7 +45,7 @@ pub struct Policies {
     pub no_committed_offset: NoCommittedOffset,
 }
 
-/// One partition, as a target sees it.
+/// One partition, as far as a target needs it.
 struct Partition<'a> {
     committed: Option<&'a Commit>,
     log: &'a LogBounds,
@@ -65,12 +65,12 @@ impl Found {
     }
 }
 
-/// What is wrong with one partition: the reason, and words that follow its name.
+/// What is wrong with one partition: the reason, and the text that follows the partition's name.
 type Problem = (Reason, String);
 
 impl Target {
     /// # Errors
-    /// `InvalidTarget`: not exactly one is given, or it cannot mean anything now.
+    /// `InvalidTarget`: not exactly one target is given, or it is impossible now.
     pub fn of(to: &api::Target, now: Timestamp) -> Result<Self, Cause> {
         let mut given = ROWS.iter().filter_map(|row| (row.read)(to, now));
         match (given.next(), given.next()) {
@@ -93,7 +93,7 @@ impl Target {
         }
     }
 
-    /// What is worth a second look in these rows: what is said, and of which.
+    /// Warnings about these rows, each with the rows it is about.
     fn warnings<'a>(&self, rows: &'a [PartitionPlan], seen: &Snapshot, now: Timestamp) -> Vec<(&'static str, Vec<&'a PartitionPlan>)> {
         match self {
             Target::Time(time) => time.warnings(rows, seen, now),
@@ -102,9 +102,9 @@ impl Target {
     }
 }
 
-/// What is done with a partition without a committed offset, where a request says nothing of it.
+/// The default policy for partitions without a committed offset.
 pub fn default_no_committed_offset(to: Option<&api::Target>) -> NoCommittedOffset {
-    // Which of the fields is given does not depend on the time.
+    // The time does not matter here: it does not change which field is given.
     let row = |to: &api::Target| ROWS.iter().find(|row| (row.read)(to, Timestamp::MAX).is_some());
     to.and_then(row).map_or(NoCommittedOffset::Target, |row| row.no_committed_offset)
 }

@@ -1,4 +1,4 @@
-//! From a request and a snapshot to absolute numbers. Pure: the same snapshot gives the same plan.
+//! From a request and a snapshot to offsets. Pure: the same snapshot gives the same plan.
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -64,7 +64,7 @@ fn row(request: &Request, at: &TopicPartition, from: Option<&Commit>, log: &LogB
     })
 }
 
-/// What is wrong, by reason; the first reason found is reported with all its partitions.
+/// What is wrong, by reason; only the first reason is reported, with all its partitions.
 #[derive(Default)]
 struct Problems(Vec<(Reason, String)>);
 

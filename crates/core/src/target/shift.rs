@@ -1,4 +1,4 @@
-//! `to.shiftBy`: so many offsets from the committed one.
+//! `to.shiftBy`: this many offsets from the committed one.
 
 #![deny(clippy::arithmetic_side_effects)]
 

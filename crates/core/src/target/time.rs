@@ -8,13 +8,13 @@ use super::{Aim, Found, Partition, PartitionPlan, Problem, Row, Snapshot, Target
 use crate::{Cause, numbers, words};
 use stream_pipeline_api::{NoCommittedOffset, NoRecordAtTime, Reason, TargetReason};
 
-/// A found record further from the time asked for is warned about: clocks of producers are often wrong by whole units.
+/// A found record that is further from the time asked for gets a warning: producers' clocks are often off by a whole unit.
 const FAR: i64 = 24 * 3600 * 1000;
 
-/// No clock on earth is further ahead of UTC.
+/// No time zone is further ahead of UTC.
 const FARTHEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
 
-/// See the module.
+/// See the module's own comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Timestamp);
 

@@ -1,4 +1,4 @@
-//! One call from its admission to its judged answer: a place in flight, token, turn, signature, exchange, judgement.
+//! One call from start to judged answer: permit, token, turn, signature, exchange, judgement.
 
 use crate::backend::enos::operation::Operation;
 use reqwest::Method;
@@ -16,7 +16,7 @@ impl Inner {
         loop {
             let token = self.tokens.get(self).await?;
             let turn = self.limits.acquire(class, until).await.map_err(not_admitted)?;
-            // Only the first page of a poll finds it unset.
+            // In a poll only the first page finds this unset.
             call.began.inspect(|began| _ = began.set(mono()));
             let answered = self.send(&call, &token).await;
             drop(turn);
@@ -64,7 +64,7 @@ impl Inner {
 
     fn judged(&self, name: Operation, answer: HttpResponse, secrets: &[&str]) -> Result<Envelope, Failure> {
         self.limits.on_response(answer.http, answer.retry_after, mono());
-        // Without a JSON object the status says all there is; of a success it says nothing.
+        // If the body is not a JSON object, a failing HTTP status explains the failure; a successful one proves nothing.
         let (envelope, not_json) = Envelope::decode(&answer.body).map_or_else(|_| (Envelope::default(), true), |e| (e, false));
         let Some((kind, effect)) = judge(answer.http, envelope.code(), envelope.apim_status()) else { return Ok(envelope) };
         let kind = if not_json && kind == FailureKind::BadAnswer { FailureKind::NotJson } else { kind };
@@ -72,7 +72,7 @@ impl Inner {
         Err(self.with_words(failure, &envelope, &answer, secrets))
     }
 
-    /// The failure with what the answer says besides its verdict.
+    /// Adds the answer's own text to the failure.
     fn with_words(&self, failure: Failure, envelope: &Envelope, answer: &HttpResponse, secrets: &[&str]) -> Failure {
         let said = match envelope.message() {
             said if !said.is_empty() => said,
@@ -88,7 +88,7 @@ impl Inner {
         Failure { http: broken.http, ..Failure::new(call, broken.kind, effect, self.clean(&broken.text, secrets)) }
     }
 
-    /// Scrubbed before it is cut, so that no part of a secret is left at the end.
+    /// Secrets are removed before the text is cut, so that no part of one is left at the end.
     fn clean(&self, text: &str, secrets: &[&str]) -> String {
         cut(&self.credentials.scrub(text, secrets), MAX_TEXT)
     }

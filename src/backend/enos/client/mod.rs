@@ -1,7 +1,7 @@
-//! The calls of one tenant on one endpoint. Each is sent once; only a call whose credentials were refused, and that was certainly not
-//! carried out, is sent once more with a new token. It judges answers by `codes` and decides nothing else.
+//! The calls of one tenant on one endpoint. Each is sent once. Only if the credentials were refused, and the call was certainly not carried
+//! out, it is sent once more with a new token. Answers are judged by `codes`; nothing else is decided.
 //!
-//! Dropping the future of a change may leave it carried out: let it run to its end.
+//! If the future of a change is dropped, the change may still be carried out: let it run to its end.
 
 mod call;
 
@@ -26,7 +26,7 @@ use crate::backend::http::{ExchangeError, HttpClient, HttpConfig, HttpPolicy, Ht
 use crate::clock::{Clock, mono};
 use stream_pipeline_core::words::cut;
 
-/// What the vendor's own clients send.
+/// The vendor's own clients send this.
 const JSON: &str = "application/json;charset=UTF-8";
 
 const MAX_BODY: usize = 1 << 20;
@@ -47,13 +47,13 @@ pub struct Settings {
     /// PEM of the only CA to trust; None: the system's.
     pub ca_pem: Option<Vec<u8>>,
     pub policy: HttpPolicy,
-    /// For name, TCP and TLS together.
+    /// For name look-up, TCP and TLS together.
     pub connect_deadline: Duration,
-    /// For one exchange, connecting included; and for a read's wait for its turn.
+    /// For one exchange, connecting included; also the longest that a read waits for its turn.
     pub call_deadline: Duration,
-    /// Its time is what the gateway compares with its own.
+    /// The source of timestamps, which the gateway compares with its own clock.
     pub clock: Clock,
-    /// None: sockets.
+    /// None: TCP and TLS.
     pub transport: Option<Arc<dyn Transport>>,
 }
 
@@ -100,15 +100,15 @@ struct Call<'a> {
     query: &'a [(&'a str, &'a str)],
     body: Option<&'a [u8]>,
     limit: usize,
-    /// A change, and how long it may still be sent.
+    /// For a change: when it must no longer be sent.
     not_after: Option<Instant>,
-    /// Set right before it is sent, if it is not set yet.
+    /// Set right before the call is sent, unless it is set already.
     began: Option<&'a Began>,
-    /// Nothing depends on its answer, so that a refusal of this call alone does not count against the credentials.
+    /// Nothing depends on the answer, so a refusal of this call alone does not count against the credentials.
     optional: bool,
 }
 
-/// A change, below its pipeline.
+/// A change, by its path below the pipeline's.
 struct Change<'a> {
     name: Operation,
     below: &'a [&'a str],
@@ -118,12 +118,12 @@ struct Change<'a> {
 }
 
 impl EnosClient {
-    /// With limits of its own; see [`EnosClient::sharing`].
+    /// A client with limits that it shares with no other; see [`EnosClient::sharing`].
     pub fn new(settings: Settings) -> Result<Self, Failure> {
         Self::sharing(settings, |_| Arc::default())
     }
 
-    /// `limits` gives the shared limits of an endpoint, "host:port". Nothing is connected.
+    /// `limits` gives the limits that an endpoint's clients share, by "host:port". Nothing is connected yet.
     pub fn sharing(settings: Settings, limits: impl FnOnce(&str) -> Arc<EndpointLimits>) -> Result<Self, Failure> {
         let Settings { endpoint, credentials, ca_pem, policy, connect_deadline, call_deadline, clock, transport } = settings;
         if credentials.is_empty() {
@@ -137,7 +137,7 @@ impl EnosClient {
         Ok(Self { inner: Arc::new(inner), polls: Arc::default() })
     }
 
-    /// The organization's released pipelines, read at or after `since`, in one poll for all who ask.
+    /// The organization's released pipelines, read at or after `since`; all callers share one poll.
     pub async fn pipelines(&self, org: &str, since: Instant) -> Result<Arc<Pipelines>, Failure> {
         check(Operation::List, org)?;
         let read = |began: Began| {
@@ -209,14 +209,14 @@ impl fmt::Debug for EnosClient {
     }
 }
 
-/// An id as it goes into a query or a path. `null` names no pipeline: the platform takes it for "create one".
+/// Checks an id before it goes into a query or a path. The platform takes `null` for "create a pipeline".
 fn check(call: Operation, id: &str) -> Result<(), Failure> {
     let odd = id.is_empty() || id.len() > MAX_ID || matches!(id, "." | ".." | "null") || id.chars().any(|c| c.is_control() || c == ' ');
     let text = "the organization or pipeline id cannot be one";
     if odd { Err(Failure::unsent(call, FailureKind::BadArgument, text)) } else { Ok(()) }
 }
 
-/// For reads only: a change's answer is not looked into.
+/// For reads only: the answer to a change is not decoded.
 fn undecodable(call: Operation, error: &Undecodable) -> Failure {
     Failure::new(call, FailureKind::BadAnswer, Effect::Unknown, cut(&error.to_string(), MAX_TEXT))
 }

@@ -1,4 +1,4 @@
-//! What is sent, signed and understood; tokens that are refused; pauses that are asked for.
+//! What is sent, signed and understood; tokens that are refused; pauses that the gateway asks for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -9,7 +9,7 @@ fn decode(body: &str) -> Envelope {
     Envelope::decode(body.as_bytes()).unwrap_or_else(|e| panic!("{e}: {body}"))
 }
 
-/// With `data` of this JSON text.
+/// An answer whose `data` is this JSON text.
 fn data(data: &str) -> Envelope {
     decode(&format!(r#"{{"code":0,"msg":"OK","data":{data}}}"#))
 }

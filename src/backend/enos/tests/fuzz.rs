@@ -1,4 +1,4 @@
-//! Noise for the decoders: sample bodies mutated by a seeded generator. Nothing may panic, and nothing that is no success may count as one.
+//! Noise for the decoders: sample bodies mutated by a seeded generator. Nothing may panic, and only a real success may count as one.
 
 use std::time::{Duration, Instant};
 
@@ -80,14 +80,14 @@ impl Random {
     }
 }
 
-/// A sample with other values, mostly still JSON.
+/// A sample with some values replaced, mostly still JSON.
 fn revalued(random: &mut Random) -> Vec<u8> {
     let mut body = SAMPLES[random.next(SAMPLES.len())].as_bytes().to_vec();
     for _ in 0..=random.next(4) {
         let colons: Vec<_> = body.iter().enumerate().filter(|(_, b)| **b == b':').map(|(at, _)| at + 1).collect();
         let Some(&from) = colons.get(random.next(colons.len())) else { break };
         let end = body[from..].iter().position(|b| matches!(b, b',' | b'}' | b']')).map_or(body.len(), |n| from + n);
-        // An opened list or object is kept open, and gets one more value.
+        // A list or object that was just opened stays open, and gets one more value.
         let to = if matches!(body.get(from), Some(b'{' | b'[')) { from } else { end };
         let value = VALUES[random.next(VALUES.len())];
         let separator = if to == from { ",\"code\":" } else { "" };
@@ -96,7 +96,7 @@ fn revalued(random: &mut Random) -> Vec<u8> {
     body
 }
 
-/// A sample with bytes, tokens and parts cut, moved and put in.
+/// A sample with bytes, tokens and parts cut, moved and inserted.
 fn mutated(random: &mut Random) -> Vec<u8> {
     let mut body = SAMPLES[random.next(SAMPLES.len())].as_bytes().to_vec();
     for _ in 0..=random.next(6) {
@@ -123,7 +123,7 @@ fn mutated(random: &mut Random) -> Vec<u8> {
     body
 }
 
-/// Whether it was JSON enough to be looked into.
+/// Decodes a body; returns whether it was JSON.
 fn look(body: &[u8]) -> bool {
     let Ok(envelope) = Envelope::decode(body) else { return false };
     let judged = judge::judge(200, envelope.code(), envelope.apim_status());
@@ -143,7 +143,7 @@ fn look(body: &[u8]) -> bool {
     true
 }
 
-/// Inputs tried, and of those the ones that were JSON.
+/// How many inputs were tried, and how many of them were JSON.
 fn run(inputs: u64, seed: u64, at_most: Duration) -> (u64, u64) {
     let (mut random, begun) = (Random(seed | 1), Instant::now());
     let (mut tried, mut json) = (0, 0);

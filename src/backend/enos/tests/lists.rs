@@ -18,7 +18,7 @@ fn page(ids: impl IntoIterator<Item = usize>, count: Option<i64>) -> Page {
     Page { items: ids.into_iter().map(|n| (format!("p{n}"), item(RunStatus::Running))).collect(), count }
 }
 
-/// Reads a list that `pages` gives; what was found and how many pages were asked for.
+/// Reads the list that `pages` gives: the result, and how many pages were asked for.
 async fn read(mut pages: impl FnMut(usize) -> Page) -> (Result<Pipelines, Failure>, usize) {
     let mut asked = 0;
     let fetch = |number| {
@@ -60,7 +60,7 @@ async fn a_server_that_ignores_the_page_number_ends() {
 
 #[tokio::test]
 async fn a_list_that_shifts_is_read_again_until_it_is_still() {
-    // p3 is removed after the first page: p50 slips from the second page to the first.
+    // p3 is removed after the first page, so p50 moves from the second page to the first.
     let mut asked = 0;
     let all = |asked: usize| (0..101).filter(move |n| asked <= 1 || *n != 3).collect::<Vec<_>>();
     let (list, _) = read(|n| {
@@ -71,7 +71,7 @@ async fn a_list_that_shifts_is_read_again_until_it_is_still() {
     .await;
     let list = list.unwrap();
     assert!(list.settled && list.items.contains_key("p50"), "{:?}", list.items.keys());
-    // p999 is put in front: everything slips back, and comes twice.
+    // p999 is inserted at the front, so every item moves back and one comes twice.
     let mut asked = 0;
     let (list, _) = read(|n| {
         asked += 1;
@@ -81,7 +81,7 @@ async fn a_list_that_shifts_is_read_again_until_it_is_still() {
     .await;
     let list = list.unwrap();
     assert_eq!((list.items.len(), list.settled), (102, true));
-    // One that never rests says so.
+    // A list that never stops changing is reported as such.
     let mut asked = 0;
     let (list, _) = read(|n| {
         asked += 1;

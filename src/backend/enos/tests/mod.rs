@@ -1,4 +1,4 @@
-//! The client against a gateway on a socket, its decoders against samples and noise.
+//! Tests of the client against a gateway on a socket, and of its decoders against samples and noise.
 
 mod calls;
 mod decoding;

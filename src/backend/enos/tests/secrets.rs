@@ -1,4 +1,4 @@
-//! A gateway that repeats everything it was told, and nothing of it is ever shown.
+//! A gateway that repeats everything it received: no secret of it is ever shown.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ fn shown(failure: &Failure) -> String {
     format!("{failure} {failure:?} {failure:#?}")
 }
 
-/// The key, the secret and all that came with the request, at a place where the cut falls into it.
+/// The key, the secret and the rest of the request, with `before` bytes in front so that the cut falls into a secret.
 fn echo(asked: &Asked, before: usize) -> String {
     let header = |name| asked.header(name).unwrap_or_default().to_uppercase();
     let body = asked.body.replace('"', "'");

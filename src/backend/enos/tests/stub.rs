@@ -1,4 +1,4 @@
-//! A gateway on a local socket that answers as told, and remembers what it was asked.
+//! A gateway on a local socket that answers as instructed and remembers the requests.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,15 +19,15 @@ pub const ID: &str = "565c0114-0000-4372-86d1-000000000000";
 
 /// What the gateway does with a request.
 pub enum Do {
-    /// An answer with this status and JSON body.
+    /// Answers with this status and JSON body.
     Say(u16, String),
-    /// These bytes, and the connection closed.
+    /// Answers with these bytes, and closes the connection.
     Raw(Vec<u8>),
-    /// Nothing, and the connection closed.
+    /// Closes the connection without an answer.
     Close,
-    /// Nothing until the client goes away.
+    /// Does not answer until the client goes away.
     Hang,
-    /// A body without an end.
+    /// Sends a body that does not end.
     Flood,
 }
 
@@ -69,7 +69,7 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// Token calls get a fresh token each (`TOKEN-1`, ...); `answer` gives the others, by their number from 0.
+    /// Token calls get a fresh token each (`TOKEN-1`, ...); `answer` answers the other calls, numbered from 0.
     pub fn start(answer: impl Fn(usize, &Asked) -> Do + Send + Sync + 'static) -> Self {
         let (tokens, others) = (AtomicUsize::new(1), AtomicUsize::new(0));
         Self::bare(move |asked| {
@@ -100,7 +100,7 @@ impl Stub {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Without token calls.
+    /// The calls other than token calls.
     pub fn calls(&self) -> Vec<Asked> {
         self.asked().into_iter().filter(|a| !a.is_token()).collect()
     }

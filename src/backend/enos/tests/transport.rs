@@ -16,7 +16,7 @@ async fn reset(client: &EnosClient) -> Failure {
     client.reset(ORG, ID, soon()).await.unwrap_err()
 }
 
-/// A reset that meets `answer`: its failure, and how often it was sent.
+/// Sends a reset that gets `answer`: its failure, and how often the reset was sent.
 async fn met(answer: impl Fn() -> Do + Send + Sync + 'static) -> (FailureKind, Effect, usize) {
     let stub = Stub::start(move |_, _| answer());
     let failure = reset(&stub.client()).await;
@@ -31,7 +31,7 @@ async fn a_connection_that_is_refused_is_not_sent() {
     assert!(failure.text.contains("refused"), "{failure}");
 }
 
-/// The token is there, and then the gateway goes away.
+/// The client has a token, and then the gateway goes away.
 #[tokio::test]
 async fn a_reset_that_finds_no_connection_is_not_sent() {
     let token = format!(r#"{{"status":0,"data":{{"accessToken":"{TOKEN}","expire":7200}}}}"#);
@@ -129,7 +129,7 @@ async fn nothing_is_sent_to_an_address_that_is_not_allowed() {
         let settings = Settings { policy: policy(&[], &[]), ..settings(&format!("http://{host}:{port}")) };
         assert_eq!(EnosClient::new(settings).unwrap_err().kind, FailureKind::EndpointNotAllowed, "{host}");
     }
-    // A name is only known when it is resolved.
+    // Whether a name is allowed is only known once it is resolved.
     for rules in [&[][..], &["localhost"], &["10.0.0.0/8"]] {
         let settings = Settings { policy: policy(rules, &[]), ..settings(&format!("http://localhost:{port}")) };
         let failure = reset(&EnosClient::new(settings).unwrap()).await;
@@ -151,7 +151,7 @@ async fn nothing_is_sent_after_its_time() {
     assert_eq!(stub.calls().len(), 1);
 }
 
-/// The token came too late; or the connection did.
+/// The token comes too late; or the connection does.
 #[tokio::test]
 async fn the_time_is_looked_at_after_the_token() {
     let stub = Stub::bare(|asked| {
@@ -200,8 +200,8 @@ async fn endpoints_that_cannot_be_one() {
     }
 }
 
-/// One TLS connection after the other, each answering one request with `{"code":0}` and a token; the second and later ones begin
-/// their handshake so much later. Its port, and how many requests it read.
+/// Serves TLS connections one by one, each answering one request with `{"code":0}` and a token. From the second connection on, the
+/// handshake begins later by this much. Returns the port, and the number of requests read.
 fn tls_gateway(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, later: Duration) -> (u16, Arc<AtomicUsize>) {
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -239,8 +239,8 @@ fn tls_client(port: u16, ca: &rcgen::CertifiedKey<rcgen::KeyPair>) -> EnosClient
     EnosClient::new(tls_settings(port, ca)).unwrap()
 }
 
-/// The handshake ends after the time to send, after the deadline to connect, or after that of the whole call: the gateway then sees a
-/// token call and nothing else.
+/// The handshake ends after the time to send, after the deadline to connect, or after the deadline of the whole call: in each case the
+/// gateway sees a token call and nothing else.
 #[tokio::test]
 async fn the_time_is_looked_at_after_the_handshake() {
     let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Mutex as Plain;
 use super::*;
 use crate::backend::enos::failure::Effect;
 
-/// Answers in order, and what was asked: the token to refresh, or None.
+/// Gives answers in order, and remembers each question: the token to refresh, or None.
 struct Script {
     answers: Plain<Vec<Result<(&'static str, i64), i64>>>,
     asked: Plain<Vec<Option<String>>>,
@@ -28,7 +28,7 @@ impl TokenService for Script {
         self.asked.lock().unwrap().push(refresh.map(str::to_owned));
         tokio::task::yield_now().await;
         match self.answers.lock().unwrap().pop().unwrap() {
-            // Lives of less than no time: asked for long ago.
+            // A negative life stands for a token that was fetched long ago.
             Ok((value, life)) if life < 0 => {
                 Ok(Token::new(value.into(), Some(7200), Instant::now() - Duration::from_secs((7200 + life) as u64)))
             }

@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 use super::{Envelope, Many, Scalar, Undecodable};
 use stream_pipeline_core::words::cut;
 
-/// Bytes of `resourceConfig` that are kept; it is JSON text, so more than that is none rather than a part.
+/// The most bytes of `resourceConfig` that are kept; a longer one is dropped, because a part of JSON is useless.
 const MAX_CONFIG: usize = 4096;
 
-/// How a pipeline runs, whatever the case and with spaces, underscores and dashes alike.
+/// How a pipeline runs; read without regard to case, and with spaces, underscores and dashes alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunStatus {
     /// Released and never started.
@@ -18,7 +18,7 @@ pub enum RunStatus {
     Paused,
     Stopped,
     RunError,
-    /// Not documented, as the platform writes it; empty where it says none.
+    /// An undocumented state, as the platform writes it; empty where it gives none.
     Other(String),
 }
 
@@ -36,7 +36,7 @@ impl RunStatus {
     }
 }
 
-/// What token/get and token/refresh give. No Debug: it holds the token.
+/// The data of token/get and token/refresh. No Debug, because it holds the token.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TokenData {
@@ -45,7 +45,7 @@ struct TokenData {
     expire: Scalar,
 }
 
-/// Token and seconds it has left, where the answer tells.
+/// The token, and its remaining seconds where the answer has them.
 pub fn token(envelope: &Envelope) -> Option<(String, Option<i64>)> {
     let Many(parts) = envelope.data::<Many<TokenData>>().ok().flatten()?;
     let data = parts.into_iter().next()?;
@@ -91,7 +91,7 @@ struct ListItem {
     resource_config: Option<Box<RawValue>>,
 }
 
-/// One page: items by id, and the count it came with.
+/// One page: items by id, and the page's `count`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub items: Vec<(String, Item)>,
@@ -102,7 +102,7 @@ pub struct Page {
 pub fn page(envelope: &Envelope) -> Result<Page, Undecodable> {
     let shape = |text: &str| Undecodable::Shape(text.to_owned());
     let Many(parts) = envelope.data::<Many<ListPart>>()?.ok_or_else(|| shape("the list has no data"))?;
-    // An empty list is one; a list of something else is not.
+    // An empty list is valid; a list of anything but objects is not.
     if parts.is_empty() && !envelope.data_is_empty_list() {
         return Err(shape("the list holds no objects"));
     }
@@ -132,7 +132,7 @@ fn item(raw: ListItem) -> Option<(String, Item)> {
     Some((id, item))
 }
 
-/// JSON text in a string, as documented, or the object itself.
+/// Given as JSON text in a string, as documented, or as the object itself.
 fn config(raw: &str) -> Option<String> {
     let text = if raw.starts_with('"') { serde_json::from_str(raw).ok()? } else { raw.to_owned() };
     (!text.trim().is_empty() && text.len() <= MAX_CONFIG).then_some(text)
@@ -175,7 +175,7 @@ pub fn details(envelope: &Envelope) -> Result<Details, Undecodable> {
 /// The newest point of a pipeline's offset and lag. Summed over topics where the answer has several; the platform shows no partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LagPoint {
-    /// Epoch milliseconds; of several topics the oldest.
+    /// Epoch milliseconds; the oldest, if there are several topics.
     pub ts: i64,
     pub lag: Option<i64>,
     pub offset: Option<i64>,
@@ -209,7 +209,7 @@ pub fn lag(envelope: &Envelope, id: &str) -> Result<Option<LagPoint>, Undecodabl
         let points = part.lag_and_offset.map(|Many(points)| points).unwrap_or_default();
         let Some((ts, newest)) = points.iter().filter_map(|p| p.ts.int().map(|ts| (ts, p))).max_by_key(|(ts, _)| *ts) else { continue };
         let (lag, offset, topic) = (newest.lag.int(), newest.offset.int(), part.topic_name.name());
-        // A topic of which a number is missing makes the sum unknown, not smaller.
+        // If a topic's number is missing, the sum is unknown, not smaller.
         let plus = |a: Option<i64>, b: Option<i64>| a.zip(b).and_then(|(a, b)| a.checked_add(b));
         sum = Some(match sum {
             None => LagPoint { ts, lag, offset, topics: vec![topic] },

@@ -1,5 +1,5 @@
 //! Lenient decoding: scalars as number or string, objects alone or in a list, trailing commas as in the vendor's own sample. It never
-//! panics, and takes no more memory than a small multiple of the (bounded) body. It judges nothing.
+//! panics, and takes no more memory than a small multiple of the (bounded) body. What an answer means is not judged here.
 
 pub(super) mod answers;
 
@@ -12,13 +12,13 @@ use serde_json::value::RawValue;
 
 use stream_pipeline_core::words::cut;
 
-/// A page has 50 items; a list longer than this is no answer.
+/// A page has 50 items; a list longer than this is taken for garbage.
 const MAX_LIST: usize = 5_000;
 
-/// Bytes kept of an id or a name.
+/// How many bytes of an id or a name are kept.
 const MAX_NAME: usize = 256;
 
-/// Why a body could not be decoded. Nothing of the body is in it: a gateway may repeat a token there.
+/// Why a body could not be decoded. It quotes nothing of the body: a gateway may repeat a token there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
     #[error("the answer is not a JSON object")]
@@ -27,13 +27,13 @@ pub enum Undecodable {
     Shape(String),
 }
 
-/// The envelope of both services; every field may be missing. It may hold a token, so it shows nothing.
+/// The envelope of both services; every field may be missing. Its Debug shows nothing, because it may hold a token.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Envelope {
     code: Scalar,
     status: Scalar,
-    /// So spelt in the published sample of token/get.
+    /// The published sample of token/get spells it like this.
     stauts: Scalar,
     msg: Scalar,
     message: Scalar,
@@ -44,7 +44,7 @@ pub struct Envelope {
 impl Envelope {
     pub fn decode(body: &[u8]) -> Result<Self, Undecodable> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
-        // A derived struct would take a list for its fields in order: `[0]` must not be a success.
+        // A derived struct would accept a list as its fields in order: `[0]` must not be a success.
         if body.first() != Some(&b'{') {
             return Err(Undecodable::NotJson);
         }
@@ -52,12 +52,12 @@ impl Envelope {
         strict.or_else(|_| serde_json::from_slice(&tidied(body))).map_err(|_| Undecodable::NotJson)
     }
 
-    /// The streaming service's verdict.
+    /// The streaming service's result code.
     pub fn code(&self) -> Option<i64> {
         self.code.int()
     }
 
-    /// The token service's verdict.
+    /// The token service's result code.
     pub fn status(&self) -> Option<i64> {
         self.status.int().or(self.stauts.int()).or(self.code.int())
     }
@@ -66,7 +66,7 @@ impl Envelope {
         self.apim_status.int()
     }
 
-    /// The platform's own words, uncut.
+    /// The platform's own text, uncut.
     pub fn message(&self) -> String {
         let said = |s: &Scalar| s.text().filter(|t| !t.trim().is_empty()).map(Cow::into_owned);
         said(&self.msg).or_else(|| said(&self.message)).unwrap_or_default()
@@ -101,7 +101,7 @@ fn tidied(body: &[u8]) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let (mut quoted, mut escaped) = (false, false);
-    // Where in `out` a comma waits for what follows it.
+    // Where in `out` the last comma is, until something follows it.
     let mut comma = None;
     for &byte in bytes {
         if quoted {
@@ -152,7 +152,7 @@ impl Scalar {
         }
     }
 
-    /// Cut, cleaned, empty where there is none.
+    /// As a name: cut, cleaned, empty where there is none.
     pub fn name(&self) -> String {
         self.text().map(|t| cut(&t, MAX_NAME)).unwrap_or_default()
     }
@@ -208,7 +208,7 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// One object or a list of objects; what is no object in a list is left out, null and an empty string are an empty list.
+/// One object or a list of objects. Other things in a list are left out; null and an empty string count as an empty list.
 #[derive(Debug)]
 pub struct Many<T>(pub Vec<T>);
 

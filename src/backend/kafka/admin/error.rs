@@ -1,4 +1,4 @@
-//! How a call failed, and what is certain about it: what was said of the connection, and the error of the whole call.
+//! How a call failed, what is certain about its effect, and what was last said of the connection.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::kafka::codes::KafkaCode;
 
-/// The last complaint of librdkafka about a connection, with the broker's name as it advertises itself.
+/// librdkafka's last complaint about a connection, with the name that the broker advertises.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerError {
     pub code: KafkaCode,
@@ -15,7 +15,7 @@ pub struct BrokerError {
 }
 
 impl BrokerError {
-    /// The connection was refused for good. A TLS alert says so too, and our own gate; librdkafka passes both on as a lost connection.
+    /// Whether it was refused for good. TLS alerts and our endpoint policy count too; librdkafka calls both a lost connection.
     pub fn is_refusal(&self) -> bool {
         self.code.is_refusal() || self.text.contains("tls alert ") || self.text.contains("Permission denied")
     }
@@ -29,7 +29,7 @@ impl fmt::Display for BrokerError {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum AdminError {
-    /// No answer in time. The client is retired; once `AdminClient::process_ended()` resolves nothing more can leave this machine's processes.
+    /// No answer in time. The client is retired; once `AdminClient::process_ended()` resolves, nothing of the call can be sent any more.
     #[error("{call} had no answer within {after:?}{}", .broker.as_ref().map(|b| format!("; {b}")).unwrap_or_default())]
     DeadlineExceeded {
         #[serde(with = "call_name")]
@@ -37,13 +37,13 @@ pub enum AdminError {
         after: Duration,
         /// False: the deadline had passed before the call was handed to librdkafka.
         handed_over: bool,
-        /// Why, as far as librdkafka said; it may be older than the call.
+        /// librdkafka's reason, as far as it gave one; it may be older than the call.
         broker: Option<BrokerError>,
     },
     /// Refused, because the client takes no new calls. Nothing was sent; take another client.
     #[error("the connection was given up after a call without an answer")]
     Retired,
-    /// Not tried: clients like this one were refused a moment ago. Nothing was sent.
+    /// Not tried, because clients with the same settings were refused a moment ago. Nothing was sent.
     #[error("refused before: {0}")]
     Refused(BrokerError),
     /// The client's process ended before it gave an answer. What happened to the call is unknown.
@@ -53,13 +53,13 @@ pub enum AdminError {
         call: CallName,
         how: String,
     },
-    /// All processes that there may be are in use. Nothing was sent.
+    /// All processes that are allowed are in use. Nothing was sent.
     #[error("all {most} Kafka clients that the operator may have at once were in use; nothing was sent, and it is tried again")]
     TooManyProcesses { most: usize },
-    /// The system gives no process or no thread for it. Nothing was sent.
+    /// The system has no process or thread left for it. Nothing was sent.
     #[error("the system gives no process or thread for its Kafka client ({0}); nothing was sent, and it is tried again")]
     NoProcess(String),
-    /// An answer with more rows than are taken ([`MAX_ANSWER`](crate::backend::kafka::process::wire::MAX_ANSWER)). An alter that it answers was sent.
+    /// An answer with too many rows ([`MAX_ANSWER`](crate::backend::kafka::process::wire::MAX_ANSWER)). An answered alter was sent.
     #[error("{call}: an answer of {rows} rows, more than are taken")]
     TooLarge {
         #[serde(with = "call_name")]
@@ -74,7 +74,7 @@ pub enum AdminError {
         code: KafkaCode,
         detail: String,
     },
-    /// Arguments that librdkafka cannot be given. Nothing was sent.
+    /// Arguments that cannot be passed to librdkafka. Nothing was sent.
     #[error("{call}: {reason}")]
     Argument {
         #[serde(with = "call_name")]
@@ -86,10 +86,10 @@ pub enum AdminError {
     Config(String),
 }
 
-/// As Kafka's admin API names it. (serde would take a plain reference for one that is borrowed from its input.)
+/// The call's name in Kafka's admin API. (serde would take a plain reference as borrowed from its input.)
 pub type CallName = &'static str;
 
-/// A call's name travels as text.
+/// Serializes a call's name as text.
 mod call_name {
     use serde::{Deserialize, Deserializer, Serializer};
 

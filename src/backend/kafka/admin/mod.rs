@@ -1,5 +1,5 @@
-//! The calls that a group's position needs, as a port, with what goes into them and comes out. `client` implements it by librdkafka;
-//! tests put brokers of their own behind it. What each call promises is said there.
+//! The calls that are needed for a group's position, as a port, with their arguments and results. `client` implements it with librdkafka;
+//! tests use brokers of their own. What each call promises is documented in `client`.
 
 mod error;
 mod types;
@@ -19,12 +19,12 @@ pub type AdminFuture<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
 pub trait Admin: Send + Sync {
     /// Takes no new calls: take another client.
     fn is_retired(&self) -> bool;
-    /// Why it never got an answer, where that retired it.
+    /// Why the client was retired, if it never got an answer.
     fn failure(&self) -> Option<Failure>;
     fn has_answered(&self) -> bool;
     fn retire(&self);
     fn last_broker_error(&self) -> Option<BrokerError>;
-    /// Resolves when nothing can leave this machine's processes any more for any call made on it: its own process has ended.
+    /// Resolves when nothing of any call made on it can leave this machine's processes any more: its own process has ended.
     fn process_ended(&self) -> BoxFuture<'static, ()>;
     fn describe_cluster(&self, deadline: Duration) -> AdminFuture<'_, ClusterDescription>;
     fn describe_topics<'a>(&'a self, topics: &'a [String], deadline: Duration) -> AdminFuture<'a, Vec<TopicDescription>>;

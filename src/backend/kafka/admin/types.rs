@@ -53,7 +53,7 @@ pub struct OffsetCommit {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupState {
-    /// Also what librdkafka makes of states younger than itself: `Assigning`, `Reconciling`, `NotReady`.
+    /// Also the states that librdkafka does not know yet: `Assigning`, `Reconciling`, `NotReady`.
     Unknown,
     PreparingRebalance,
     CompletingRebalance,

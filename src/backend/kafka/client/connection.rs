@@ -1,4 +1,4 @@
-//! The process of one client, as its driver holds it: writing to it, reading from it, ending it.
+//! The process of one client, as the driver uses it: writing to it, reading from it, ending it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -16,19 +16,19 @@ use super::memory_watch::WatchedProcess;
 use super::slots::ProcessSlot;
 use crate::backend::kafka::process::wire::{self, ToProcess};
 
-/// A process takes what it is given at once; one that does not for so long is ended.
+/// A process that does not read its input for this long is ended.
 const STUCK: Duration = Duration::from_secs(3);
 
-/// What is kept of a process's last words, in bytes.
+/// How many bytes of a process's error output are kept.
 const LAST_WORDS: u64 = 4096;
 
 /// Why a process is ended.
 pub(super) enum EndReason {
     /// Nobody needs it any more.
     Unneeded,
-    /// It has closed the connection: it has ended, or is about to.
+    /// It has closed the connection, because it has ended or is about to.
     Closed,
-    /// It is ended for what it did.
+    /// It broke the rules; the text says how.
     Misbehaved(String),
 }
 
@@ -40,11 +40,11 @@ pub(super) struct Connection {
     _slot: ProcessSlot,
 }
 
-/// How a process ended that was not asked to.
+/// How a process ended, if that was not requested.
 pub(super) struct Ended {
-    /// In words.
+    /// The end in words.
     pub(super) how: String,
-    /// Where it ended by itself.
+    /// The exit status, if it ended by itself.
     pub(super) status: Option<ExitStatus>,
     pub(super) last_words: String,
 }
@@ -62,7 +62,7 @@ impl Connection {
         self.write(wire::encode(message)?).await
     }
 
-    /// A process that reads nothing must not keep the deadlines of others from being looked at.
+    /// The time is limited: a process that reads nothing must not block the driver, which keeps the deadlines of all calls.
     ///
     /// # Errors
     /// The process is gone, or takes nothing ([`stuck`]).
@@ -70,10 +70,10 @@ impl Connection {
         tokio::time::timeout(STUCK, self.frames.send(Bytes::from(bytes))).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    /// Kills the process and waits until it is gone. None: that was wanted.
+    /// Kills the process and waits until it is gone. None: the end was requested.
     pub(super) async fn end(mut self, reason: EndReason) -> Option<Ended> {
         let status = match reason {
-            // It is ending by itself: its exit status comes in a moment.
+            // The process is ending by itself: its exit status is there in a moment.
             EndReason::Closed => tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await.ok().and_then(Result::ok),
             EndReason::Unneeded | EndReason::Misbehaved(_) => None,
         };
@@ -89,7 +89,7 @@ impl Connection {
         };
         let mut last_words = Vec::new();
         if let Some(stderr) = self.stderr.take() {
-            // The pipe ends where the process did.
+            // The pipe ends when the process does.
             let _ = BufReader::new(stderr).take(LAST_WORDS).read_to_end(&mut last_words).await;
         }
         Some(Ended { how, status, last_words: String::from_utf8_lossy(&last_words).trim().to_owned() })
@@ -105,7 +105,7 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Ends a process that reads nothing. Where writing failed because it has ended, reading from it tells so next.
+/// Why a process that reads nothing is ended. If writing failed because the process has ended, the next read says so.
 pub(super) fn stuck(sent: io::Result<()>) -> Option<EndReason> {
     let error = sent.err()?;
     (error.kind() == io::ErrorKind::TimedOut).then(|| EndReason::Misbehaved(format!("it took nothing for {} s", STUCK.as_secs())))

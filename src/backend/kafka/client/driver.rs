@@ -1,6 +1,6 @@
-//! The operator's side of one client's process: starts it, hands calls reason, takes the answers, keeps the deadlines, answers what the
-//! process commands, and ends it. A client whose call missed its deadline, or that call the wrong coordinator, is retired: it takes
-//! no new calls, and its process is killed when the last one in flight is answered or overdue. Nothing the process says is trusted.
+//! The operator's side of one client's process: it starts the process, hands over calls, takes the answers, keeps the deadlines, answers
+//! what the process asks, and ends it. A client is retired when a call missed its deadline or went to the wrong coordinator: it takes no
+//! new calls, and its process is killed once the last call in flight is answered or overdue. Nothing that the process says is trusted.
 
 use std::io;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::backend::kafka::admin::{AdminError, BrokerError, KafkaCode};
 use crate::backend::kafka::oauth::{NoToken, Token, TokenSource};
 use crate::backend::kafka::process::wire::{self, FromProcess, MAX_ADDRESSES, ToProcess};
 
-/// Most names that are looked up at once for one process, and most that wait to be: each broker of a cluster may ask for one.
+/// How many names are looked up at once for one process, and how many may wait: each broker of a cluster may need a look-up.
 const LOOKUPS: usize = 8;
 const WAITING_LOOKUPS: usize = 1024;
 
-/// A process without a call for so long gives its slot to who waits.
+/// After this long without a call, a process gives up its slot if others wait for one.
 const IDLE_WHEN_CONTENDED: Duration = Duration::from_secs(1);
 
 pub(super) enum Command {
@@ -33,7 +33,7 @@ pub(super) enum Command {
     Wake,
 }
 
-/// What a client is made of.
+/// What a client is made from.
 pub(super) struct ClientConfig {
     pub(super) namespace: String,
     pub(super) settings: Vec<(String, String)>,
@@ -47,7 +47,7 @@ pub(super) struct Driver {
     pending: PendingCalls,
 }
 
-/// Whoever waits for `alive` to end knows that the process has ended.
+/// `alive` is dropped last: whoever waits for that knows that the process has ended.
 pub(super) async fn drive(
     config: ClientConfig,
     state: Arc<ClientState>,
@@ -80,8 +80,8 @@ impl Driver {
         }
     }
 
-    /// Waits for a slot, starts the process and hands over what waited, as far as it takes it. None: it is not needed any more, or cannot
-    /// be had.
+    /// Waits for a slot, starts the process, and hands over the waiting calls as far as it takes them. None: the process is not needed any
+    /// more, or could not be started.
     async fn start(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Option<(Connection, io::Result<()>)> {
         let processes = Arc::clone(&self.config.processes);
         let namespace = self.config.namespace.clone();
@@ -126,7 +126,7 @@ impl Driver {
         Some((connection, sent))
     }
 
-    /// Until the process is to be ended; gives the reason.
+    /// Runs until the process is to be ended; returns why.
     async fn serve(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>, connection: &mut Connection) -> EndReason {
         let (mut lookups, turns) = (FuturesUnordered::new(), Arc::new(Semaphore::new(LOOKUPS)));
         let (tokens_to, mut tokens) = mpsc::channel::<Result<Token, NoToken>>(1);
@@ -147,7 +147,7 @@ impl Driver {
                         Err(error) => return EndReason::Misbehaved(format!("it said something that is no message: {error}")),
                     },
                     Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return EndReason::Misbehaved(error.to_string()),
-                    // One that dies before it has read everything resets the connection.
+                    // A process that dies before it has read all its input resets the connection.
                     Some(Err(_)) | None => return EndReason::Closed,
                 },
                 command = commands.recv(), if open => {
@@ -216,7 +216,7 @@ impl Driver {
                     let turn = (lookups.len() < WAITING_LOOKUPS).then(|| Arc::clone(&turns));
                     lookups.push(async move {
                         let Some(turn) = turn else { return (id, None) };
-                        // It is never closed.
+                        // The semaphore is never closed.
                         let _turn = turn.acquire_owned().await.ok();
                         (id, resolve(&host, port).await)
                     });
@@ -253,7 +253,7 @@ impl Driver {
         }
     }
 
-    /// Ends the process. How it ended, where that was not wanted.
+    /// Ends the process; says how it ended if that was not requested.
     async fn end(&mut self, connection: Connection, reason: EndReason) -> Option<String> {
         let Ended { how, status, last_words } = connection.end(reason).await?;
         self.config.processes.note_end(status);
@@ -267,7 +267,7 @@ impl Driver {
     }
 }
 
-/// Why there is no client: its settings, or a system that gives no more threads.
+/// Why no client could be made: because of its settings, or because the system has no thread left.
 fn unmade(error: AdminError) -> AdminError {
     let text = match error {
         AdminError::Config(text) => text,

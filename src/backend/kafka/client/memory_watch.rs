@@ -1,5 +1,5 @@
-//! The memory that the processes of all Kafka clients take together. Each has a limit of its own (`process::lockdown`); but several, each
-//! flooded by its broker, would fill the container all the same, and there the kernel ends the operator with them. So the largest is ended
+//! Limits the memory that the processes of all Kafka clients take together. Each has a limit of its own (`process::lockdown`). But several
+//! of them, each flooded by its broker, could fill the container, and the kernel might then kill the operator. So the largest is ended
 //! before.
 
 use std::collections::HashMap;
@@ -9,20 +9,20 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// A broker needs longer to fill what is left of the container.
+/// Shorter than a broker needs to fill the rest of the container.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// By process id.
 type Watched = HashMap<u32, watch::Sender<Option<String>>>;
 
 pub(super) struct MemoryWatch {
-    /// Bytes.
+    /// In bytes.
     limit: Option<u64>,
-    /// Every change under this lock is complete in itself.
+    /// Every change under this lock leaves a consistent state.
     processes: Mutex<Watched>,
 }
 
-/// A process whose memory counts, until this is dropped.
+/// A process whose memory counts until this is dropped.
 pub(super) struct WatchedProcess {
     memory: Arc<MemoryWatch>,
     pid: u32,
@@ -30,7 +30,7 @@ pub(super) struct WatchedProcess {
 }
 
 impl MemoryWatch {
-    /// To be called inside of a runtime.
+    /// Must be called inside a tokio runtime.
     pub(super) fn new(limit: Option<u64>) -> Arc<Self> {
         let memory = Arc::new(Self { limit, processes: Mutex::default() });
         if let Some(limit) = limit {
@@ -56,7 +56,7 @@ impl MemoryWatch {
         WatchedProcess { memory: Arc::clone(self), pid, verdict }
     }
 
-    /// Has the largest ended where all together are over the limit; not while one that is being ended still takes its memory.
+    /// Ends the largest process if all together exceed the limit; not while one that is being ended still takes its memory.
     fn check(&self, limit: u64, size_of: impl Fn(u32) -> Option<u64>) {
         let processes = self.processes.lock();
         let sizes: Vec<(u32, u64)> = processes.keys().filter_map(|pid| Some((*pid, size_of(*pid)?))).collect();
@@ -75,11 +75,11 @@ impl MemoryWatch {
 }
 
 impl WatchedProcess {
-    /// Resolves when it is to be ended, with why.
+    /// Resolves with the reason when the process is to be ended.
     pub(super) async fn over_limit(&mut self) -> String {
         match self.verdict.wait_for(Option::is_some).await.map(|why| why.clone()) {
             Ok(Some(why)) => why,
-            // There is no limit.
+            // Without a limit it never is.
             _ => std::future::pending().await,
         }
     }
@@ -91,7 +91,7 @@ impl Drop for WatchedProcess {
     }
 }
 
-/// Resident memory that the process shares with no file, in bytes. None: it is gone.
+/// Resident memory of the process that is not shared with files, in bytes. None: the process is gone.
 fn private_bytes(pid: u32) -> Option<u64> {
     let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let mut pages = pages.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());

@@ -25,7 +25,7 @@ use pending::QueuedCall;
 pub use processes::{Bounds, Processes};
 use state::ClientState;
 
-/// Longer deadlines are cut to this: librdkafka gives up on a request by itself after 300 s, and must never come to that.
+/// Longer deadlines are cut to this: librdkafka gives up on a request by itself after 300 s, which must never happen first.
 const MAX_DEADLINE: Duration = Duration::from_secs(240);
 
 /// A disposable connection to one Kafka cluster, in a process of its own. Dropping the last handle ends it, after the calls in flight.
@@ -36,8 +36,8 @@ pub struct AdminClient {
 }
 
 impl AdminClient {
-    /// `dummy_group` is never joined, but its coordinator is looked up: name a group that the principal may describe. Neither a process
-    /// nor a connection is waited for. To be called inside of a runtime.
+    /// `dummy_group` is never joined, but its coordinator is looked up: name a group that the principal may describe. Returns without
+    /// waiting for a process or a connection. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// The system's CAs are asked for, and there are none.
@@ -51,7 +51,7 @@ impl AdminClient {
         let own = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let mut settings = vec![own("bootstrap.servers", &bootstrap.join(",")), own("group.id", dummy_group), own("client.id", client_id)];
         for (key, value) in security.settings() {
-            // The process opens no files.
+            // The process can open no files, so it gets the CAs themselves.
             settings.push(match key {
                 "ssl.ca.location" => own("ssl.ca.pem", system_cas()?),
                 key => own(key, value.expose_secret()),
@@ -70,19 +70,19 @@ impl AdminClient {
         self.state.is_retired() || self.alive.has_changed().is_err()
     }
 
-    /// Why it never got an answer, where that retired it: it was not let in, or nobody said anything.
+    /// Why the client was retired, if it never got an answer: it was refused, or no broker answered.
     pub fn failure(&self) -> Option<Failure> {
         self.state.failure()
     }
 
-    /// Whether a broker has answered a call of it.
+    /// Whether a broker has answered any call of this client.
     pub fn has_answered(&self) -> bool {
         self.state.has_answered()
     }
 
     pub fn retire(&self) {
         self.state.retire();
-        // Fails only where it has ended already.
+        // Fails only if the driver has ended already.
         let _ = self.commands.send(Command::Wake);
     }
 
@@ -98,7 +98,7 @@ impl AdminClient {
         async move { while alive.changed().await.is_ok() {} }
     }
 
-    /// A dropped future stays in flight until its answer or deadline.
+    /// If the future is dropped, the call stays in flight until its answer or deadline.
     async fn call<T>(&self, call: AdminCall, deadline: Duration, take: impl FnOnce(AdminAnswer) -> Option<T>) -> Result<T, AdminError> {
         if self.is_retired() {
             return Err(AdminError::Retired);
@@ -113,7 +113,7 @@ impl AdminClient {
         let lost = || AdminError::ClientGone { call: name, how: "its driver ended".to_owned() };
         let answer = answer.await.map_err(|_| lost())??;
         take(answer).ok_or_else(|| {
-            // It says something else than what it was asked: nothing it says is to be believed.
+            // The process answered another call than the one it was asked: nothing it says can be trusted.
             self.state.fail(AdminError::ClientGone { call: name, how: "it answered something else".to_owned() });
             self.retire();
             AdminError::Kafka { call: name, code: KafkaCode::UNKNOWN, detail: "an answer to something else".to_owned() }
@@ -139,7 +139,7 @@ impl AdminClient {
     pub async fn identify_group(&self, group: &str, deadline: Duration) -> Result<GroupIdentity, AdminError> {
         let end = Instant::now() + deadline;
         let left = || end.saturating_duration_since(Instant::now());
-        // The second look is for a group that was made between the first and the listing.
+        // The second round is for a group that was created between the description and the listing.
         for _ in 0..2 {
             let described = match self.describe_consumer_group(group, left()).await {
                 Err(AdminError::Kafka { code, detail, .. }) if code == KafkaCode::INVALID_ARGUMENT => {
@@ -167,7 +167,7 @@ impl AdminClient {
     /// Whether any broker lists a group of this name, of whatever type.
     async fn is_listed(&self, group: &str, deadline: Duration) -> Result<bool, AdminError> {
         let take = |answer| if let AdminAnswer::Listed(found) = answer { Some(found) } else { None };
-        // How long it may take is said when it is handed over.
+        // The time it may take is filled in when the call is handed over.
         self.call(AdminCall::ListGroups(group.to_owned(), deadline), deadline, take).await
     }
 

@@ -20,7 +20,7 @@ pub(super) struct QueuedCall {
 
 struct Pending {
     name: CallName,
-    /// None once it was given to the process: a plan of thousands of partitions is not kept twice.
+    /// None once it was handed to the process, so that a plan of thousands of partitions is not held twice.
     call: Option<AdminCall>,
     after: Duration,
     deadline: Instant,
@@ -53,24 +53,24 @@ impl PendingCalls {
         self.calls.is_empty()
     }
 
-    /// Where there are none: since when.
+    /// Since when no call is pending.
     pub(super) fn idle_since(&self) -> Instant {
         self.idle_since
     }
 
-    /// The process was started: before that no time counts as idle.
+    /// The process was started: time before that does not count as idle.
     pub(super) fn note_start(&mut self) {
         self.idle_since = Instant::now();
     }
 
-    /// In the order in which they came.
+    /// In the order of arrival.
     pub(super) fn ids(&self) -> Vec<u64> {
         let mut ids: Vec<_> = self.calls.keys().copied().collect();
         ids.sort_unstable();
         ids
     }
 
-    /// The call's id; None where the client takes no more, and the call was told so.
+    /// The call's id. None: the client takes no more calls, and the caller was told so.
     pub(super) fn add(&mut self, call: QueuedCall) -> Option<u64> {
         if self.state.is_retired() {
             let _ = call.reply.send(Err(AdminError::Retired));
@@ -82,7 +82,7 @@ impl PendingCalls {
         Some(self.last_id)
     }
 
-    /// What hands a call over to the process; None where it was handed over, or has no time left, or is too large.
+    /// The message that hands a call to the process. None: it was handed over already, has no time left, or is too large.
     pub(super) fn message(&mut self, id: u64) -> Option<Vec<u8>> {
         let pending = self.calls.get_mut(&id)?;
         let left = pending.deadline.saturating_duration_since(Instant::now());
@@ -90,7 +90,7 @@ impl PendingCalls {
             self.expire();
             return None;
         }
-        // Taken before it is written: a part of it may arrive.
+        // Counts as handed over before it is written, because a part of it may arrive.
         let mut call = pending.call.take()?;
         if let AdminCall::ListGroups(_, may_take) = &mut call {
             *may_take = left;
@@ -102,7 +102,7 @@ impl PendingCalls {
         message
     }
 
-    /// The call is larger than a message may be.
+    /// Refuses a call that is larger than a message may be.
     fn refuse(&mut self, id: u64) {
         let Some(pending) = self.calls.remove(&id) else { return };
         let reason = format!("a request of more than {} MiB; select fewer topics or partitions", wire::MAX_FRAME >> 20);
@@ -116,7 +116,7 @@ impl PendingCalls {
         if coordinator_moved {
             self.state.retire();
         }
-        // The caller may have gone; then nobody wants to know.
+        // Fails only if the caller has gone.
         let _ = pending.reply.send(answer);
     }
 
@@ -125,7 +125,7 @@ impl PendingCalls {
         self.calls.values().map(|p| p.deadline).min().unwrap_or_else(far).into()
     }
 
-    /// Deadlines that passed before there was a process, of which there are `most` at once: the client itself goes on waiting for one.
+    /// Ends calls that are overdue before there is a process; the client itself goes on waiting for one of the `most` slots.
     pub(super) fn expire_unstarted(&mut self, most: usize) {
         let now = Instant::now();
         for (_, late) in self.calls.extract_if(|_, p| p.deadline <= now) {
@@ -159,13 +159,13 @@ impl PendingCalls {
         }
     }
 
-    /// The connection was refused for good: nothing that waits would have an answer.
+    /// The connection was refused for good: no pending call would get an answer.
     pub(super) fn fail_as_missed(&mut self) {
         let state = Arc::clone(&self.state);
         self.fail_all(|pending| pending.missed(state.delayed_by(pending.after)));
     }
 
-    /// The process has ended. `how`: where nobody wanted that.
+    /// The process has ended. `how`: given if that was not requested.
     pub(super) fn end(&mut self, how: Option<&str>) {
         let (Some(how), Some(first)) = (how, self.calls.values().next().map(|pending| pending.name)) else {
             return self.fail_all(|_| AdminError::Retired);

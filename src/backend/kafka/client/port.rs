@@ -1,4 +1,4 @@
-//! The client behind the port.
+//! Implements the port of Kafka's admin calls (`admin`) with a client's process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

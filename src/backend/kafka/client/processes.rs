@@ -12,16 +12,16 @@ use super::spawn::Spawner;
 use crate::endpoints::EndpointPolicy;
 use crate::metrics::Metrics;
 
-/// How much there may be of all clients' processes.
+/// The limits for all clients' processes together.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// So many at once.
+    /// The most at once.
     pub most: usize,
-    /// Bytes of memory of their own that they may take together; none: without end.
+    /// The most bytes of private memory together; None: no limit.
     pub memory: Option<u64>,
 }
 
-/// What all clients' processes share. `policy`: where they may connect to, brokers as given and as advertised.
+/// What all clients' processes share. `policy`: which addresses they may connect to, both given and advertised ones.
 pub struct Processes {
     pub(super) spawner: Spawner,
     pub(super) slots: Arc<ProcessSlots>,
@@ -32,17 +32,17 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// `program`: the operator's own binary. To be called inside of a runtime.
+    /// `program`: the operator's own binary. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// No thread could be started.
     pub fn new(program: PathBuf, bounds: Bounds, policy: Arc<EndpointPolicy>, metrics: Arc<Metrics>) -> std::io::Result<Arc<Self>> {
         let spawner = Spawner::new(program)?;
         let (slots, memory) = (ProcessSlots::new(bounds.most), MemoryWatch::new(bounds.memory));
         Ok(Arc::new(Self { spawner, slots, memory, policy, metrics, open_doors_told: AtomicBool::new(false) }))
     }
 
-    /// Tells once what this system cannot keep a client's process from.
+    /// Logs once which restrictions this system could not put on a client's process.
     pub(super) fn note_open_doors(&self, open: &[String]) {
         self.metrics.kafka_open_doors.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
         if !open.is_empty() && !self.open_doors_told.swap(true, Ordering::Relaxed) {
@@ -51,7 +51,7 @@ impl Processes {
         }
     }
 
-    /// Counts an end that nobody here wanted.
+    /// Counts an end that was not requested.
     pub(super) fn note_end(&self, status: Option<ExitStatus>) {
         let how = match status.map(|s| (s.signal(), s.code())) {
             Some((Some(signal), _)) => format!("signal {signal}"),

@@ -1,5 +1,5 @@
-//! How many processes of Kafka clients there may be at once, and who is next when there are no more: of the namespaces that
-//! wait, the one that has the fewest. So a tenant with a thousand clusters does not starve one with one.
+//! Limits the processes of Kafka clients, and says who is next when no slot is free: of the namespaces that wait, the one with the fewest
+//! processes. So a tenant with a thousand clusters does not starve a tenant with one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-/// The slots that there are.
+/// The slots for processes.
 pub struct ProcessSlots {
     limit: usize,
-    /// Every change under this lock is complete in itself.
+    /// Every change under this lock leaves a consistent state.
     state: Mutex<State>,
-    /// Whether anybody waits.
+    /// Whether anybody waits for a slot.
     contended: watch::Sender<bool>,
 }
 
@@ -38,12 +38,12 @@ impl ProcessSlots {
         self.limit
     }
 
-    /// Whether anybody waits for a slot: who needs none just now gives it back.
+    /// Whether anybody waits for a slot: a client that does not need its own just now gives it back.
     pub fn contended(&self) -> watch::Receiver<bool> {
         self.contended.subscribe()
     }
 
-    /// Resolves when it is this namespace's turn.
+    /// Resolves with a slot when it is this namespace's turn.
     pub async fn take(self: &Arc<Self>, namespace: &str) -> ProcessSlot {
         let (give, mut given) = oneshot::channel();
         {
@@ -53,17 +53,17 @@ impl ProcessSlots {
         }
         match (&mut given).await {
             Ok(slot) => slot,
-            // Senders are dropped only after they were used, so this cannot be; waiting on is harmless.
+            // Cannot happen: a sender is dropped only after it was used. Waiting is harmless.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Gives what is free to those who wait, in their turn.
+    /// Gives free slots to those who wait, in turn.
     fn assign(self: &Arc<Self>, state: &mut State) {
-        // A slot whose taker is gone is given back without dropping it: that would take this lock once more.
+        // A slot whose taker is gone is released by hand: dropping it would take this lock a second time.
         let mut returned = Vec::new();
         loop {
-            // Who gave up does not stand in line.
+            // Whoever gave up waiting is removed.
             state.waiting.retain(|_, line| {
                 line.retain(|one| !one.is_closed());
                 !line.is_empty()

@@ -1,4 +1,4 @@
-//! Starts the processes of Kafka clients: this binary again, with a socket as its standard input and nothing else that is ours.
+//! Starts the processes of Kafka clients: this binary again, with a socket as its standard input, and without our files and environment.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,24 +15,24 @@ use crate::backend::kafka::process::SUBCOMMAND;
 
 type Started = io::Result<(Child, UnixStream)>;
 
-/// A thread that starts processes. They are told when their parent dies, by which Linux means the thread that started them: so it is
-/// always the same one, which lives as long as this process.
+/// A thread that starts processes. Linux tells a process that its parent died when the thread that started it ends. So all are started by
+/// this one, which lives as long as the operator's process.
 pub struct Spawner {
     to: Sender<oneshot::Sender<Started>>,
 }
 
 impl Spawner {
-    /// `program`: the operator's own binary. To be called inside of a runtime.
+    /// `program`: the operator's own binary. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// No thread could be started.
     pub fn new(program: PathBuf) -> io::Result<Self> {
         let (to, asked) = channel::<oneshot::Sender<Started>>();
         let runtime = Handle::current();
         std::thread::Builder::new().name("kafka-spawner".into()).spawn(move || {
             let _inside = runtime.enter();
             for reply in asked {
-                // Who asked may have gone; the process is killed with its handle then.
+                // If the caller has gone, the process is killed when its handle is dropped.
                 let _ = reply.send(spawn(&program));
             }
         })?;
@@ -42,7 +42,7 @@ impl Spawner {
     /// A new process and the socket to it.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The process cannot be started.
     pub async fn spawn(&self) -> Started {
         let (reply, started) = oneshot::channel();
         let gone = || io::Error::other("the thread that starts processes has ended");
@@ -58,7 +58,7 @@ fn spawn(program: &PathBuf) -> Started {
         .arg0("stream-pipeline-operator")
         .arg(SUBCOMMAND)
         .env_clear()
-        // Fewer heaps: it has few threads, and each heap keeps memory.
+        // The process has few threads, so few heaps are enough, and each heap keeps memory.
         .env("MALLOC_ARENA_MAX", "2")
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -1,4 +1,4 @@
-//! What is known of one client, by its driver and its callers.
+//! What the driver and the callers of one client know of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use crate::backend::kafka::connecting;
 use crate::endpoints::EndpointNotAllowed;
 use stream_pipeline_core::words;
 
-/// For so long after a broker has said that it throttles, a call may be late for it: a quota's window is a second, and by default there are
-/// eleven.
+/// For this long after a broker said that it throttles, a late answer is put down to that: by default a quota is measured over eleven
+/// windows of one second.
 const THROTTLED: Duration = Duration::from_secs(11);
 
-/// Hosts whose refusal is remembered; brokers may advertise any number.
+/// How many refused hosts are remembered; brokers may advertise any number.
 const MAX_REFUSED_HOSTS: usize = 64;
 
 /// Longest name of a host or a broker that is kept, in bytes.
@@ -30,7 +30,7 @@ pub(super) struct ClientState {
     answered: AtomicBool,
     failure: Mutex<Option<Failure>>,
     broker_error: Mutex<Option<BrokerError>>,
-    /// The broker that said last that it throttles, and when.
+    /// The broker that last said that it throttles, and when.
     throttled: Mutex<Option<(String, Instant)>>,
     /// Hosts that may not be connected to, and why.
     refused_hosts: Mutex<Vec<(String, String)>>,
@@ -58,7 +58,7 @@ impl ClientState {
         *self.throttled.lock() = Some((broker, Instant::now()));
     }
 
-    /// What made a call wait that has had no answer for so long: a broker that said it throttles, or what was last said of a connection.
+    /// Why a call has had no answer for this long: a broker that throttles, or the last complaint about a connection.
     pub(super) fn delayed_by(&self, since: Duration) -> Option<BrokerError> {
         let last = self.broker_error();
         if last.as_ref().is_some_and(BrokerError::is_refusal) {
@@ -77,7 +77,7 @@ impl ClientState {
         refused_hosts.insert(0, (host, why.to_string()));
     }
 
-    /// librdkafka knows only that there is no permission; here it is said which address has none, and why.
+    /// librdkafka only says that permission was denied; this adds to which address, and why.
     fn with_reason(&self, complaint: String) -> String {
         if !complaint.contains("Permission denied") {
             return complaint;
@@ -89,7 +89,7 @@ impl ClientState {
         }
     }
 
-    /// Retires it and says why. The first reason counts.
+    /// Retires the client and keeps the reason. The first reason counts.
     pub(super) fn fail(&self, why: AdminError) {
         self.failure.lock().get_or_insert(Failure { at: Instant::now(), why });
         self.retire();
@@ -103,8 +103,8 @@ impl ClientState {
         self.retired.store(true, Ordering::Release);
     }
 
-    /// Keeps what says most. Who is refused before anything was answered is refused for good: waiting for the deadline would only
-    /// be more tries with a wrong password. True: it was.
+    /// Keeps the complaint that says most. A client that is refused before it got any answer is refused for good: waiting for the deadline
+    /// would only repeat log-ins with a wrong password. True: it was refused for good.
     pub(super) fn note_complaint(&self, error: BrokerError) -> bool {
         let error = BrokerError { text: self.with_reason(connecting::normalize(&words::cut(&error.text, COMPLAINT))), ..error };
         let refused = error.is_refusal();

@@ -26,7 +26,7 @@ impl Event {
         unsafe { rd_kafka_event_type(self.0.0) == RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH }
     }
 
-    /// A complaint about a connection. Of the log, whose lines are passed on, only what is said nowhere else.
+    /// A complaint about a connection. Of the log lines only those count that say what no other event says.
     pub fn broker_error(&self) -> Option<BrokerError> {
         // SAFETY: the event is live, and so are its strings, which are copied.
         unsafe {
@@ -39,7 +39,7 @@ impl Event {
                     rd_kafka_event_log(self.0.0, &mut facility, &mut line, &mut level);
                     let (facility, line) = (text(facility), text(line));
                     tracing::debug!(level, facility, "{line}");
-                    // What is wrong with a certificate, and that a broker hung up, is said nowhere else.
+                    // Only the log says what is wrong with a certificate, and that a broker hung up.
                     match facility.as_str() {
                         "SSLCERTVRFY" => Some(BrokerError { code: KafkaCode::SSL, text: line }),
                         "FAIL" if line.contains("Disconnected") => Some(BrokerError { code: KafkaCode::TRANSPORT, text: line }),
@@ -80,7 +80,7 @@ impl AdminReply {
         (raw != 0).then_some(code)
     }
 
-    /// To be asked after the answer has been read.
+    /// Valid only after the answer has been read.
     pub fn coordinator_moved(&self) -> bool {
         matches!(self, Self::Event { moved, .. } if moved.get())
     }
@@ -204,7 +204,7 @@ impl AdminReply {
             };
             let answer = match (self.code(row.error), row.offset) {
                 (Some(code), _) => Err(code),
-                // librdkafka's "invalid" (-1001) under error 0: it had no answer in time.
+                // librdkafka's "invalid" (-1001) without an error code means that it got no answer in time.
                 (None, ..-1) => Err(KafkaCode::TIMED_OUT),
                 (None, offset) => Ok(ListedOffset { offset, timestamp, leader_epoch: row.leader_epoch }),
             };

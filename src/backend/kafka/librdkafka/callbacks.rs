@@ -1,4 +1,4 @@
-//! What librdkafka calls from its own threads: may it connect, where is this host, what is wrong with this certificate.
+//! What librdkafka calls from its own threads: whether it may connect, where a host is, what is wrong with a certificate.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::net::{IpAddr, SocketAddr};
@@ -7,22 +7,22 @@ use std::ptr::{self, null_mut};
 use super::ffi::*;
 
 pub type Wake = Box<dyn Fn() + Send + Sync>;
-/// The addresses of a host, with the port; none where it has none.
+/// Returns the addresses of a host, with the port; None: it has none.
 pub type Resolve = Box<dyn Fn(&str, u16) -> Option<Vec<SocketAddr>> + Send + Sync>;
 /// Whether this host, at this address, may be connected to.
 pub type ConnectFilter = Box<dyn Fn(&str, SocketAddr) -> bool + Send + Sync>;
 /// A broker (host:port) has said that it throttles this client.
 pub type Throttled = Box<dyn Fn(&str) + Send + Sync>;
 
-/// What librdkafka asks and tells from its own threads.
+/// What librdkafka asks and reports from its own threads.
 pub struct Callbacks {
-    /// Asked before each connection, with what `resolve` made of the name.
+    /// Asked before each connection, with an address that `resolve` gave.
     pub may_connect: ConnectFilter,
     pub resolve: Resolve,
     pub throttled: Throttled,
 }
 
-/// Connects a socket, which librdkafka has made not to block, where the filter lets it. 0 is success, also of a connection under way.
+/// Connects a non-blocking socket of librdkafka's, if the filter permits it. Returns 0 also while the connection is still being made.
 pub(super) unsafe extern "C" fn connect_if_permitted(
     socket: c_int,
     to: *const libc::sockaddr,
@@ -60,7 +60,7 @@ pub(super) unsafe extern "C" fn connect_if_permitted(
     }
 }
 
-/// Resolves a name, or, without one, frees what it gave before.
+/// Resolves a name; without a name, frees the result of an earlier call.
 pub(super) unsafe extern "C" fn resolve_name(
     node: *const c_char,
     service: *const c_char,
@@ -115,7 +115,7 @@ pub(super) unsafe extern "C" fn resolve_name(
     }
 }
 
-/// 0 ms: no longer.
+/// 0 ms means that the throttling has ended.
 pub(super) unsafe extern "C" fn note_throttling(_: *mut rd_kafka_t, broker: *const c_char, _: i32, ms: c_int, callbacks: *mut c_void) {
     // SAFETY: `broker` is NUL-terminated or null; `callbacks` is never freed.
     unsafe {

@@ -1,5 +1,5 @@
-//! librdkafka's functions, those that the binding declares wrongly among them, and its strings, arrays and lists. The rest of the room
-//! uses no other declarations than these.
+//! librdkafka's functions, including those that the binding declares wrongly, and its strings, arrays and lists. The other modules here use
+//! no declarations but these.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
@@ -10,7 +10,7 @@ use crate::backend::kafka::admin::AdminError;
 // These shadow the binding's own declarations, which would turn an unknown number into an impossible enum value.
 unsafe extern "C" {
     pub(super) fn pthread_setattr_default_np(attributes: *const libc::pthread_attr_t) -> c_int;
-    /// Of the OpenSSL that librdkafka is linked with.
+    /// From the OpenSSL that librdkafka is linked with.
     pub(super) fn X509_verify_cert_error_string(code: std::ffi::c_long) -> *const c_char;
     pub(super) fn rd_kafka_event_error(event: *mut rd_kafka_event_t) -> i32;
     pub(super) fn rd_kafka_error_code(error: *const rd_kafka_error_t) -> i32;
@@ -81,7 +81,7 @@ pub(super) unsafe fn text(string: *const c_char) -> String {
 /// The array that `get` returns for `of`.
 ///
 /// # Safety
-/// `of` is live and `get` is librdkafka's accessor for it: it sets the count and returns so many pointers, or null, that
+/// `of` is live and `get` is librdkafka's accessor for it: it sets the count and returns that many pointers, or null, which
 /// stay as long as `of`.
 pub(super) unsafe fn array<R, T>(of: *const R, get: unsafe extern "C" fn(*const R, *mut usize) -> *mut *const T) -> Vec<*const T> {
     let mut count = 0;
@@ -131,7 +131,7 @@ mod tests {
         for code in -300..300 {
             // SAFETY: both take any number and return a static or thread-local NUL-terminated string, which is copied at once.
             let (name, what) = unsafe { (text(rd_kafka_err2name(code)), text(rd_kafka_err2str(code))) };
-            // The binding has numbers for both ends of the list; they are no codes.
+            // The binding also has numbers that mark the ends of the list; they are no error codes.
             if what.starts_with("Err-") && super::rd_kafka_resp_err_t::try_from(code).is_ok() {
                 continue;
             }

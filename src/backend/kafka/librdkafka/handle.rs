@@ -15,17 +15,17 @@ use crate::backend::kafka::admin::{AdminError, IsolationLevel, KafkaCode, Offset
 
 const REQUEST_TIMEOUT_MS: c_int = 3_600_000;
 
-/// Bytes of a thread's stack. librdkafka has a thread for each broker, and what they reserve counts against the process's memory; by
-/// default that is 8 MiB each, and a cluster of forty brokers would be too large.
+/// Stack size of a thread, in bytes. librdkafka has a thread for each broker, and reserved stacks count against the process's memory limit:
+/// with the default of 8 MiB each, a cluster of forty brokers would exceed it.
 const STACK: usize = 256 << 10;
 
-/// Wins over whatever else is configured: the process depends on it, and `client` on the socket time-out.
-/// No answer may be larger than what fits into the process: 16 MiB are the offsets of half a million partitions.
+/// These win over all other settings: the process depends on them, and `client` on the socket time-out. No answer may be larger than what
+/// fits into the process: 16 MiB are the offsets of half a million partitions.
 const FIXED: [(&str, &str); 10] = [
     ("allow.auto.create.topics", "false"),
     ("enable.auto.commit", "false"),
     ("enable.metrics.push", "false"),
-    // Nothing is fetched; it may not be more than an answer may be.
+    // Nothing is fetched, but this must not exceed the largest answer.
     ("fetch.max.bytes", "1048576"),
     ("log.queue", "true"),
     ("receive.message.max.bytes", "16777216"),
@@ -35,7 +35,7 @@ const FIXED: [(&str, &str); 10] = [
     ("socket.timeout.ms", "300000"),
 ];
 
-/// For threads that are made from now on, but Rust's, which say how much they want.
+/// For threads that are created from now on, except Rust's, which set a size of their own.
 fn keep_stacks_small() {
     let mut attributes = std::mem::MaybeUninit::uninit();
     // SAFETY: the attributes are initialised before anything else looks at them, read while the default is set, and destroyed last. Where
@@ -50,10 +50,10 @@ fn keep_stacks_small() {
     }
 }
 
-/// One call in flight. librdkafka carries the id as its opaque, a number and never a pointer: a late answer finds nothing.
+/// One call in flight. librdkafka carries the id as its opaque, a number and never a pointer, so a late answer just finds no call.
 pub struct Ticket {
     pub call: &'static str,
-    /// Never 0, which is what events have that answer no call.
+    /// Never 0, which is the id in events that answer no call.
     pub id: usize,
 }
 
@@ -102,7 +102,7 @@ impl Handle {
             // The result is 0: the log queue was asked for in the configuration.
             rd_kafka_set_log_queue(rk, queue);
             rd_kafka_queue_cb_event_enable(queue, Some(wake_up), waker.cast());
-            // For what came before the callback was there.
+            // For events that arrived before the callback was set.
             (*waker)();
             Ok(Self { rk, queue })
         }
@@ -257,7 +257,7 @@ impl Handle {
         Ok(Owned(options, rd_kafka_AdminOptions_destroy))
     }
 
-    /// The answer is to say also what the principal may do there (KIP-430).
+    /// Options that also ask what the principal may do there (KIP-430).
     fn options_with_rights(&self, op: rd_kafka_admin_op_t, ticket: &Ticket) -> Result<Owned<rd_kafka_AdminOptions_t>, AdminError> {
         let options = self.options(op, ticket)?;
         // SAFETY: the options are live and of an operation that takes this; an error, which may be null, is destroyed here.
@@ -265,7 +265,7 @@ impl Handle {
         Ok(options)
     }
 
-    /// The one call that librdkafka has only as a blocking one, so it gets a thread.
+    /// librdkafka has only a blocking form of this call, so it gets a thread.
     /// `done` is told whether any broker lists a group of this name, of whatever type.
     pub fn list_groups(
         &self,
@@ -277,7 +277,7 @@ impl Handle {
         struct SharedHandle(*mut rd_kafka_t);
         // SAFETY: librdkafka's handles may be used from any thread; this one is never destroyed.
         unsafe impl Send for SharedHandle {}
-        // A little longer than the deadline, which is then missed here as anywhere else.
+        // A little longer than the deadline, so that the call misses its deadline like any other.
         let timeout = c_int::try_from(left.as_millis() + 20).unwrap_or(c_int::MAX);
         let handle = SharedHandle(self.rk);
         let search = move || {
@@ -290,7 +290,7 @@ impl Handle {
                 if !list.is_null() {
                     rd_kafka_group_list_destroy(list);
                 }
-                // Found on one broker is found, whatever the others say.
+                // A group found on one broker exists, whatever the others answer.
                 if code == 0 || found { Ok(found) } else { Err(KafkaCode(code)) }
             };
             done(found);

@@ -1,4 +1,4 @@
-//! librdkafka's admin calls behind safe functions, which the safe crate lacks. `unsafe` is in this room and nowhere else.
+//! librdkafka's admin calls behind safe functions, which the safe crate lacks. `unsafe` is in this module and nowhere else.
 //!
 //! A [`Handle`] takes calls and hands out events; an [`AdminReply`] reads one. The handle lives in a process of its own (`process`),
 //! whose main thread owns it, so no pointer leaves that; the rest of the operator calls `client`. Error codes and states are read as

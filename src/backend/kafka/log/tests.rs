@@ -19,21 +19,21 @@ use stream_pipeline_core::{KafkaGroup, PartitionPlan};
 
 /// 2026-01-01T00:00:00Z; ten records a second apart are there from the beginning.
 const FIRST: i64 = 1_767_225_600_000;
-/// Asked for: half a second after the last of them.
+/// The time asked for: half a second after the last of them.
 const TIME: i64 = FIRST + 9_500;
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// A record with this time comes.
+    /// A record with this time is produced.
     Produce(i64),
-    /// A record with this time comes in a transaction, which stays open.
+    /// A record with this time is produced in a transaction, which stays open.
     Begin(i64),
     End,
-    /// The log is cut; its segments stay.
+    /// The log start moves up; the deleted records stay in their segments.
     Delete(i64),
 }
 
-/// One partition as a broker has it.
+/// One partition, as a broker holds it.
 #[derive(Clone, Default)]
 struct Moving {
     times: Vec<i64>,
@@ -41,7 +41,7 @@ struct Moving {
     unstable: Option<i64>,
     /// What happens before the n-th question.
     events: Vec<(usize, Event)>,
-    /// What is answered to the n-th look-up by time instead of the truth.
+    /// Untrue answers to the n-th look-up by time.
     lies: Vec<Option<ListedOffset>>,
     asked: usize,
     looked: usize,
@@ -82,7 +82,7 @@ impl Moving {
             OffsetSpec::Earliest => listed(self.start, -1),
             OffsetSpec::Latest if isolation == IsolationLevel::ReadCommitted => listed(self.unstable.unwrap_or(self.end()), -1),
             OffsetSpec::Latest => listed(self.end(), -1),
-            // As brokers do: of all that lies in their files.
+            // Brokers search all that is in their files, deleted records too.
             OffsetSpec::MaxTimestamp => found(self.records().max_by_key(|(offset, time)| (*time, -offset))),
             OffsetSpec::Timestamp(time) => {
                 if time == TIME {
@@ -101,7 +101,7 @@ struct Broker(Mutex<Moving>);
 
 type Call<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
 
-/// A look at logs asks for offsets only: whatever else it came to ask would fail it.
+/// A look at logs only lists offsets: any other call fails the test.
 fn not_asked<'a, T: Send + 'a>(call: &'static str) -> Call<'a, T> {
     Box::pin(std::future::ready(Err(AdminError::Argument { call, reason: "this broker answers ListOffsets only".to_owned() })))
 }
@@ -160,7 +160,7 @@ impl Admin for Broker {
     }
 }
 
-/// The log as it was looked at, and as it is afterwards.
+/// The log as the look saw it, and as it is afterwards.
 async fn look(moving: Moving, time: Option<i64>) -> (LogBounds, Moving) {
     let broker = Arc::new(Broker(Mutex::new(moving)));
     let opened = Arc::clone(&broker);
@@ -173,7 +173,7 @@ async fn look(moving: Moving, time: Option<i64>) -> (LogBounds, Moving) {
     (logs[&at(0)], after)
 }
 
-/// What is decided on it.
+/// What is decided from this log.
 fn decided(log: LogBounds, to: &Value, commit: i64) -> Result<PartitionPlan, (Stage, Reason, String)> {
     let mut seen = ready();
     seen.committed = Observed::Read(committed(&[commit]));
@@ -192,7 +192,7 @@ fn by_time() -> Value {
     json!({ "timestamp": Timestamp::from_millisecond(TIME).unwrap().to_string() })
 }
 
-/// All that may happen before two questions of a look, and during it.
+/// All that may happen before any two questions of a look.
 fn histories(questions: usize) -> Vec<Vec<(usize, Event)>> {
     use Event::*;
     let events = [Produce(TIME + 5), Produce(TIME - 200), Begin(TIME + 7), Begin(TIME - 300), End, Delete(4), Delete(10), Delete(11)];
@@ -214,7 +214,7 @@ async fn whatever_comes_or_goes_during_the_look_nothing_untrue_is_concluded() {
     let mut told = BTreeMap::new();
     for (what, to) in [("time", by_time()), ("latest", json!({ "position": "Latest" })), ("earliest", json!({ "position": "Earliest" }))] {
         for history in histories(9) {
-            // What is deleted must be there.
+            // Only records that exist can be deleted.
             let mut there = Moving::new();
             let possible = history.iter().all(|(_, event)| {
                 there.apply(*event);
@@ -238,7 +238,7 @@ async fn whatever_comes_or_goes_during_the_look_nothing_untrue_is_concluded() {
                 let skipped: Vec<_> =
                     after.records().filter(|(offset, at)| *offset < goal && *at >= TIME && *offset >= after.start).collect();
                 assert!(skipped.is_empty(), "{history:?}: {goal} skips {skipped:?}; {log:?}");
-                // Nothing older than what there was is replayed.
+                // None of the records from the beginning is replayed.
                 assert!(goal >= 10, "{history:?}: {row:?}");
             }
             if what == "latest" {
@@ -246,7 +246,7 @@ async fn whatever_comes_or_goes_during_the_look_nothing_untrue_is_concluded() {
             }
         }
     }
-    // Each conclusion was come to, so each could have been wrong.
+    // Each conclusion was reached, so each could have been wrong.
     for expected in
         [("time", "Target"), ("time", "NoRecordLatest"), ("time", "TransactionOpen"), ("latest", "Target"), ("latest", "TransactionOpen")]
     {
@@ -263,13 +263,13 @@ async fn k30_a_look_up_that_cannot_be_true_is_asked_again_and_at_last_not_believ
         log.times.push(TIME + 5);
         log
     };
-    // Once or twice untrue, then true.
+    // Untrue once or twice, then true.
     for lies in [vec![none()], vec![none(), none()], vec![named(3, FIRST + 3000)], vec![named(77, TIME + 9), none()]] {
         let (log, after) = look(with(lies.clone()), Some(TIME)).await;
         let row = decided(log, &by_time(), 3).unwrap_or_else(|end| panic!("{lies:?}: {end:?}"));
         assert_eq!((row.aim.offset(), row.why, after.looked), (Some(10), TargetReason::Target, lies.len() + 1), "{lies:?}");
     }
-    // Always, and bounded.
+    // Always untrue: the look gives up.
     for (lie, said) in [
         (none(), "has no record since 2026-01-01T00:00:09.5Z by the look-up, yet its newest record is of 2026-01-01T00:00:09.505Z"),
         (named(3, FIRST + 3000), "at offset 3, yet that one is of 2026-01-01T00:00:03Z"),
@@ -286,11 +286,11 @@ async fn k30_a_look_up_that_cannot_be_true_is_asked_again_and_at_last_not_believ
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_names_what_is_gone_ends_at_the_log_start() {
     let gone = Some(ListedOffset { offset: 2, timestamp: TIME + 1, leader_epoch: None });
-    // The look-up itself, always.
+    // The look-up always names a deleted record.
     let (log, after) = look(Moving { start: 5, lies: vec![gone; 50], ..Moving::new() }, Some(TIME)).await;
     let row = decided(log, &by_time(), 3).expect("a plan");
     assert_eq!((row.aim.offset(), row.why, row.found_time, after.looked), (Some(5), TargetReason::ClampedToStart, None, 3));
-    // The newest record, as brokers answer after deletions: it was stamped after the time asked for, and nothing that is left is.
+    // The newest record is a deleted one, as brokers may answer: it was stamped after the time asked for, but no remaining record was.
     let mut log = Moving { start: 6, ..Moving::new() };
     log.times[4] = TIME + 60_000;
     let (log, after) = look(log, Some(TIME)).await;

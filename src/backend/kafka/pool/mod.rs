@@ -1,5 +1,5 @@
-//! The shared Kafka clients: one per namespace, brokers and credentials, replaced when retired, closed when idle.
-//! Time is an argument; whoever owns a [`ClientPool`] calls `sweep` now and then.
+//! The shared Kafka clients: one per namespace, brokers and credentials, replaced when retired, closed when idle. Time is an argument; the
+//! owner of a [`ClientPool`] calls `sweep` now and then.
 
 pub(super) mod renewing;
 
@@ -14,15 +14,15 @@ use super::client::{AdminClient, Processes};
 use super::security::Security;
 use stream_pipeline_core::backoff;
 
-/// A client that nobody asked for this long is closed.
+/// A client that was not asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// After the first refusal; doubled after each further one.
+/// The pause after the first refusal; doubled after each further one.
 const FIRST_HOLD: Duration = Duration::from_millis(500);
 
 const CLIENT_ID: &str = "stream-pipeline-operator";
 
-/// Who may share a client: the same namespace, the same brokers in any order, the same credentials byte for byte.
+/// What callers must have in common to share a client: the namespace, the brokers in any order, the credentials byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PoolKey {
     namespace: String,
@@ -43,20 +43,20 @@ struct PooledClient {
     client: Arc<dyn Admin>,
     since: Instant,
     last_used: Instant,
-    /// How many before it failed one after the other, and why the last one did.
+    /// How many clients before it failed in a row, and why the last one did.
     failed: u32,
     why: Option<AdminError>,
 }
 
 impl PooledClient {
-    /// The last failure, for all others while one caller tries once more: with brokers that were silent twice in a row each of them would
-    /// wait until its deadline. One time-out is not yet an outage.
+    /// The last failure, for all other callers while one tries again: after two silent clients in a row, each of them would wait until its
+    /// deadline. One time-out is not yet an outage.
     fn failure_while_tried(&self) -> Option<AdminError> {
         let tried = self.failed > 1 && !self.client.has_answered() && Arc::strong_count(&self.client) > 1;
         self.why.clone().filter(|_| tried)
     }
 
-    /// How long after its failure no other client is made. Brokers that were silent may answer again at any time, so none then.
+    /// How long after this failure no new client is made. Silent brokers may answer again at any time, so for them there is no pause.
     fn hold(&self, why: &AdminError, longest: Duration) -> Duration {
         match why {
             AdminError::Refused(_) | AdminError::ClientGone { .. } => backoff(FIRST_HOLD, self.failed, longest),
@@ -69,7 +69,7 @@ pub struct ClientPool {
     /// A wrong password must not lock an account out, however many pipelines have it.
     max_hold: Duration,
     plain_sasl: bool,
-    /// Nothing under this lock leaves the map half changed.
+    /// No operation under this lock leaves the map half changed.
     shared: Mutex<HashMap<PoolKey, PooledClient>>,
     open: Open,
 }
@@ -78,7 +78,7 @@ pub struct ClientPool {
 pub type Open = Box<dyn Fn((&str, &[String]), &str, &Security) -> Result<Arc<dyn Admin>, AdminError> + Send + Sync>;
 
 impl ClientPool {
-    /// `max_hold`: longest pause after refusals.
+    /// `max_hold`: the longest pause after refusals.
     pub fn new(processes: Arc<Processes>, max_hold: Duration) -> Self {
         let open = move |at: (&str, &[String]), group: &str, security: &Security| {
             let client = AdminClient::new(at, group, CLIENT_ID, security, Arc::clone(&processes))?;
@@ -87,12 +87,12 @@ impl ClientPool {
         Self::opened_by(Box::new(open), max_hold)
     }
 
-    /// With clients of another make.
+    /// A pool whose clients are made by `open`.
     pub fn opened_by(open: Open, max_hold: Duration) -> Self {
         Self { open, max_hold, plain_sasl: false, shared: Mutex::default() }
     }
 
-    /// Whether a password or a token may be sent where it can be read on the way.
+    /// Whether a password or token may be sent where it can be read on the way.
     #[must_use]
     pub fn allowing_plain_sasl(self, allow: bool) -> Self {
         Self { plain_sasl: allow, ..self }
@@ -116,7 +116,7 @@ impl ClientPool {
                 if now < at + known.hold(&why, self.max_hold) {
                     return Err(why);
                 }
-                // One that did its work for long has nothing to do with those before it.
+                // A client that worked for long ends the series of failures before it.
                 let lived = at.saturating_duration_since(known.since) > self.max_hold;
                 let before = if lived && known.client.has_answered() { 0 } else { known.failed };
                 (failed, last) = (before.saturating_add(1), Some(why));
@@ -128,14 +128,14 @@ impl ClientPool {
         Ok(client)
     }
 
-    /// Lets go of clients that are retired, or that nobody holds and nobody asked for lately.
+    /// Removes clients that are retired, or that nobody holds and nobody asked for lately.
     pub fn sweep(&self, now: Instant) {
         self.shared.lock().retain(|_, known| {
             if Arc::strong_count(&known.client) > 1 {
                 known.last_used = now;
             }
             let idle = now.saturating_duration_since(known.last_used) >= IDLE;
-            // What is known of a failure outlives its client.
+            // A failure is remembered longer than its client.
             let kept = !known.client.is_retired() || known.client.failure().is_some();
             kept && !idle
         });

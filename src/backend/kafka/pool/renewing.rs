@@ -1,5 +1,5 @@
-//! A client that replaces itself. A shared one may be retired by somebody else's call between any two of ours; it then takes no more,
-//! which says nothing of the brokers: the call, of which nothing was sent, is made on a new one.
+//! A client that replaces itself. Another caller may retire a shared client between two of our calls. That says nothing about the brokers,
+//! and nothing was sent of a call that a retired client refuses: it is made on a new client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::backend::kafka::admin::*;
 use crate::backend::kafka::security::Security;
 use crate::clock::mono;
 
-/// New ones that one call is made on at most: where each is retired at once, something else is wrong.
+/// How many clients one call tries at most: if each is retired at once, something else is wrong.
 const RENEWALS: u32 = 3;
 
 pub struct RenewingClient {
@@ -126,7 +126,7 @@ impl Admin for RenewingClient {
         offsets: &'a [OffsetCommit],
         deadline: Duration,
     ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
-        // Whoever sends waits for the end of the very client that it was sent with (see `Admin::process_ended`).
+        // Not renewed: the sender waits for the end of exactly the client that it sent with (see `Admin::process_ended`).
         let client = self.current();
         Box::pin(async move { client.alter_consumer_group_offsets(group, offsets, deadline).await })
     }
@@ -147,7 +147,7 @@ mod tests {
     async fn d4_that_somebody_elses_call_retired_the_client_is_never_told_as_a_cause() {
         let (nobody, security) = (vec!["127.0.0.1:1".to_owned()], Security::default());
         let policy = Arc::new(EndpointPolicy::parse(&["127.0.0.0/8"], &[]).unwrap());
-        // No program that would answer: what counts is that the call was made on a new client.
+        // This program answers nothing: what counts is that the call was made on a new client.
         let processes = Processes::new("/bin/false".into(), Bounds { most: 8, memory: None }, policy, Arc::default()).unwrap();
         let made = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&made);

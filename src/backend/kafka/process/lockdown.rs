@@ -12,18 +12,18 @@ use rustix::thread::set_no_new_privs;
 /// each broker reserves 256 KiB.
 const MEMORY: u64 = 192 << 20;
 
-/// A cluster has a connection for each broker.
+/// A client has a connection to each broker of the cluster.
 const OPEN_FILES: u64 = 1024;
 
-/// What is open where it fails, and how it is closed.
+/// What stays possible if the step fails, and the step.
 type Step = (&'static str, fn() -> Result<()>);
 
-/// Gives up what it can. What it could not, in words: a kernel may lack it.
+/// Applies every restriction that it can. Returns in words what stays possible: a kernel may lack a restriction.
 pub fn lock_down() -> Vec<String> {
     let steps: [Step; 6] = [
         ("it does not end with the operator by signal", || Ok(set_parent_process_death_signal(Some(Signal::KILL))?)),
         ("it may gain privileges", || Ok(set_no_new_privs(true)?)),
-        // If memory runs short, this process goes and not the operator. Raising it needs no right.
+        // If memory runs short, the kernel is to kill this process and not the operator. Raising the value needs no right.
         ("it is not the first to end when memory runs short", || Ok(fs::write("/proc/self/oom_score_adj", "1000")?)),
         ("its memory has no limit", || limit(Resource::Data, MEMORY)),
         ("its open files have no limit", || limit(Resource::Nofile, OPEN_FILES)),
@@ -38,7 +38,7 @@ fn limit(what: Resource, most: u64) -> Result<()> {
     Ok(setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) })?)
 }
 
-/// Landlock without a rule: no file is opened, no program started, no process outside signalled or traced.
+/// Landlock without a rule: no file can be opened, no program started, no other process signalled or traced.
 fn close_the_files() -> Result<()> {
     let rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V5))?.scope(Scope::from_all(ABI::V6))?;
     let status = rules.create()?.restrict_self()?;
@@ -46,7 +46,7 @@ fn close_the_files() -> Result<()> {
     Ok(())
 }
 
-/// For tests: what this process could do of what it must not be able to.
+/// For tests: which forbidden things this process could still do.
 #[cfg(debug_assertions)]
 pub fn could() -> Vec<String> {
     let program = std::env::args_os().next().unwrap_or_default();

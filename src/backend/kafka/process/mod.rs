@@ -1,5 +1,5 @@
-//! The process of one Kafka client: librdkafka, and nothing else. It parses what strangers send, so it holds no account, no file and no
-//! other tenant's secret, and at worst it ends alone. The operator starts it from its own binary (`clients::spawn`), says over a socket
+//! The process of one Kafka client: librdkafka, and nothing else. It parses what strangers send, so it has no account, no file and no other
+//! tenant's secret, and if it fails it ends alone. The operator starts it from its own binary (`client::spawn`), tells it over a socket
 //! what to ask the brokers, and keeps the deadlines; a client that is not needed any more is killed.
 
 mod lockdown;
@@ -24,7 +24,7 @@ use wire::{AdminAnswer, AdminCall, FromProcess, ToProcess};
 /// The first argument that makes this binary the process of a Kafka client.
 pub const SUBCOMMAND: &str = "kafka-client";
 
-/// How long librdkafka's threads wait for the operator to resolve a name or to allow an address; it answers at once, or is gone.
+/// How long librdkafka's threads wait for the operator to resolve a name or permit an address; it answers at once, or has ended.
 const QUESTION: Duration = Duration::from_secs(30);
 
 enum Msg {
@@ -35,18 +35,18 @@ enum Msg {
         principal: String,
     },
     NoToken(String),
-    /// Look at the queue.
+    /// Events may have arrived in the queue.
     Wake,
     Listed(usize, Result<bool, KafkaCode>),
 }
 
-/// Runs until the operator hangs up. The socket to it is standard input.
+/// Runs until the operator closes the socket, which is standard input.
 pub fn main() -> ExitCode {
     let open_doors = lockdown::lock_down();
     match serve(open_doors) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The operator reads it from the pipe.
+            // The operator reads this from the pipe.
             eprintln!("{error}");
             ExitCode::FAILURE
         }
@@ -64,12 +64,12 @@ fn serve(open_doors: Vec<String>) -> io::Result<()> {
     let callbacks = Callbacks {
         may_connect: Box::new(move |host, address| filter.may_connect(host, address)),
         resolve: Box::new(move |host, port| names.resolve(host, port)),
-        // Where it cannot be told, the operator is gone.
+        // If this cannot be sent, the operator is gone.
         throttled: Box::new(move |broker| drop(throttled.send(&FromProcess::Throttled(broker.to_owned())))),
     };
     let made = Handle::new(
         &settings,
-        // Fails only where the main thread has ended.
+        // Fails only if the main thread has ended.
         Box::new(move || drop(waker.send(Msg::Wake))),
         callbacks,
     );
@@ -81,7 +81,7 @@ fn serve(open_doors: Vec<String>) -> io::Result<()> {
     let Some(handle) = handle else { return Ok(()) };
     let (receiver_to_main, questions) = (to_main.clone(), Arc::clone(&link));
     std::thread::Builder::new().name("operator".into()).spawn(move || {
-        // Without the operator there is nothing left to do, and what was not handed to the kernel must not be sent any more.
+        // Without the operator there is nothing left to do, and what the kernel was not handed yet must not be sent.
         if receive(socket, &receiver_to_main, &questions).is_err() {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
@@ -89,7 +89,7 @@ fn serve(open_doors: Vec<String>) -> io::Result<()> {
     Process { handle, link, to_main, calls: HashMap::new() }.run(&inbox)
 }
 
-/// Takes what the operator says to where it is waited for. Ends only by an error.
+/// Passes the operator's messages on. Returns only with an error.
 fn receive(mut socket: UnixStream, to_main: &Sender<Msg>, link: &Link) -> io::Result<()> {
     loop {
         let message = match wire::read(&mut socket)? {
@@ -120,7 +120,7 @@ enum Reply {
     MayConnect(bool),
 }
 
-/// The way to the operator, for every thread of this process.
+/// The connection to the operator, for every thread of this process.
 struct Link {
     socket: Mutex<UnixStream>,
     questions: Mutex<Questions>,
@@ -134,7 +134,7 @@ struct Questions {
 
 impl Link {
     fn send(&self, message: &FromProcess) -> io::Result<()> {
-        // One write a frame, so that no half of one is left should this thread end.
+        // One write per frame, so that no half frame is left if this thread ends.
         let mut frame = Vec::new();
         wire::write(&mut frame, message)?;
         self.socket.lock().write_all(&frame)
@@ -157,7 +157,7 @@ impl Link {
 
     fn reply(&self, id: u64, reply: Reply) {
         let waiting = self.questions.lock().open.remove(&id);
-        // Who asked may have given up.
+        // Whoever asked may have given up.
         let _ = waiting.map(|waiting| waiting.try_send(reply));
     }
 
@@ -177,7 +177,7 @@ struct Process {
     handle: Handle,
     link: Arc<Link>,
     to_main: Sender<Msg>,
-    /// Which call an event's id answers.
+    /// The call that an event with this id answers.
     calls: HashMap<usize, &'static str>,
 }
 
@@ -211,7 +211,7 @@ impl Process {
     }
 
     fn submit(&mut self, id: u64, call: &AdminCall) -> io::Result<()> {
-        // No number of a call is too large for a pointer, nor 0: the operator counts them from 1.
+        // A call's number fits into a pointer and is never 0: the operator counts from 1.
         let ticket = Ticket { call: call.name(), id: usize::try_from(id).map_err(io::Error::other)? };
         match self.hand_over(&ticket, call) {
             Ok(()) => {
@@ -224,7 +224,7 @@ impl Process {
 
     fn hand_over(&self, ticket: &Ticket, call: &AdminCall) -> Result<(), AdminError> {
         let group = |name: &str| match name {
-            // The broker accepts a group without a name; nobody means it.
+            // Brokers accept a group without a name, but nobody means one.
             "" => Err(argument(ticket.call, "a group without a name")),
             name => cstring(ticket.call, name),
         };
@@ -237,7 +237,7 @@ impl Process {
             AdminCall::DescribeConsumerGroup(name) => self.handle.describe_group(ticket, &group(name)?),
             AdminCall::ListGroups(name, left) => {
                 let (inbox, id) = (self.to_main.clone(), ticket.id);
-                // Fails only where the main thread has ended.
+                // Fails only if the main thread has ended.
                 self.handle.list_groups(ticket, group(name)?, *left, move |found| drop(inbox.send(Msg::Listed(id, found))))
             }
             AdminCall::ListConsumerGroupOffsets { group: name, partitions, require_stable } => {

@@ -11,16 +11,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::backend::kafka::admin::*;
 use stream_pipeline_api::MAX_ROWS;
 
-/// Bytes, as librdkafka takes them of a broker. What is larger is not sent.
+/// In bytes; librdkafka takes no larger message from a broker either. A larger message is not sent.
 pub const MAX_FRAME: usize = 16 << 20;
 
-/// Most rows of one answer. A record holds [`MAX_ROWS`]; so many commits a group may have of which some are selected.
+/// The most rows of one answer. A plan has at most [`MAX_ROWS`], but its group may have commits for more partitions than are selected.
 pub const MAX_ANSWER: usize = MAX_ROWS * 5 / 2;
 
-/// Most addresses that are taken of one name.
+/// The most addresses that are taken for one name.
 pub const MAX_ADDRESSES: usize = 64;
 
-/// From the operator. Not for showing: it holds credentials.
+/// From the operator. Never shown, because it holds credentials.
 #[derive(Serialize, Deserialize)]
 pub enum ToProcess {
     /// The first message: librdkafka's configuration.
@@ -31,7 +31,7 @@ pub enum ToProcess {
         id: u64,
         call: AdminCall,
     },
-    /// The addresses that were asked for; none where the name has none.
+    /// The addresses of a name; None: it has none.
     Addresses {
         id: u64,
         found: Option<Vec<SocketAddr>>,
@@ -58,7 +58,7 @@ pub enum AdminCall {
     DescribeCluster,
     DescribeTopics(Vec<String>),
     DescribeConsumerGroup(String),
-    /// Whether any broker lists a group of this name; so long it may take.
+    /// Whether any broker lists a group of this name; the duration is how long the call may take.
     ListGroups(String, Duration),
     ListConsumerGroupOffsets {
         group: String,
@@ -70,7 +70,7 @@ pub enum AdminCall {
 }
 
 impl AdminCall {
-    /// As Kafka's admin API names it.
+    /// The call's name in Kafka's admin API.
     pub fn name(&self) -> &'static str {
         match self {
             Self::DescribeCluster => "DescribeCluster",
@@ -84,10 +84,10 @@ impl AdminCall {
     }
 }
 
-/// From the process. It speaks for whatever the brokers made of it: nothing here is trusted.
+/// From the process. A broker may have taken it over, so nothing here is trusted.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromProcess {
-    /// The client was made, or why not; and what keeps this process from nothing on this machine, in words.
+    /// Whether the client could be made; and in words, which restrictions this machine could not put on the process.
     Opened {
         made: Result<(), AdminError>,
         open_doors: Vec<String>,
@@ -98,9 +98,9 @@ pub enum FromProcess {
         answer: Result<AdminAnswer, AdminError>,
         coordinator_moved: bool,
     },
-    /// About a connection.
+    /// A complaint about a connection.
     Complaint(BrokerError),
-    /// It authenticates by OAUTHBEARER and needs a token.
+    /// The client authenticates by OAUTHBEARER and needs a token.
     WantsToken,
     Resolve {
         id: u64,
@@ -112,7 +112,7 @@ pub enum FromProcess {
         host: String,
         address: SocketAddr,
     },
-    /// For tests: what it could do of what it must not be able to.
+    /// For tests: which forbidden things the process could still do.
     #[cfg(debug_assertions)]
     Could(Vec<String>),
     /// This broker (host:port) has said that it throttles this client.
@@ -132,7 +132,7 @@ pub enum AdminAnswer {
 }
 
 impl AdminAnswer {
-    /// So many as count for [`MAX_ANSWER`].
+    /// How many rows count towards [`MAX_ANSWER`].
     pub fn rows(&self) -> usize {
         match self {
             Self::Cluster(_) | Self::Listed(_) => 1,
@@ -145,7 +145,7 @@ impl AdminAnswer {
     }
 }
 
-/// A list of no more than [`MAX_ANSWER`] rows. What follows is not read: small rows take many times their size once they are decoded.
+/// A list of at most [`MAX_ANSWER`] rows. Further rows are not read: small rows take many times their size once decoded.
 fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     struct Rows<T>(std::marker::PhantomData<T>);
     impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Rows<T> {
@@ -179,7 +179,7 @@ pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
 }
 
 /// # Errors
-/// The bytes are no such message.
+/// The bytes are not such a message.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     postcard::from_bytes(bytes).map_err(|e| io::Error::new(ErrorKind::InvalidData, e))
 }
@@ -198,7 +198,7 @@ pub fn write<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
 /// Reads one frame.
 ///
 /// # Errors
-/// The other end is gone, or sends something else.
+/// The other end is gone, or sent something else.
 pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
@@ -255,7 +255,7 @@ mod tests {
         huge.extend([0; 16]);
         assert!(read::<FromProcess>(&mut huge.as_slice()).is_err());
         assert!(read::<FromProcess>(&mut [0, 0, 0, 9, 1].as_slice()).is_err(), "cut short");
-        // A list that claims to have 2^60 rows must not make room for them.
+        // A list that claims to have 2^60 rows must not reserve memory for them.
         for noise in [vec![1, 1, 0, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f], vec![0xff; 64]] {
             assert!(decode::<FromProcess>(&noise).is_err());
         }

@@ -1,17 +1,17 @@
-//! What a plan is made from, and who comes before it.
+//! The looks that a plan is made from, and those that tell who goes first.
 
 use super::{Look, LookKind, Looking};
 use crate::{Observed, OlderPipeline, RecordView, Request};
 use stream_pipeline_api::{BackendIdentity, WhenActive};
 
 impl Looking<'_> {
-    /// What a plan is made from; the costly parts only where it could be made now.
+    /// What a plan is made from; the costly looks only where a plan could be made now.
     pub(super) fn for_plan(&self, request: &Request, own: Option<&RecordView>) -> Vec<Look> {
         let Some(identity) = self.seen.identity.get().filter(|_| !self.seen.draining) else { return Vec::new() };
         if !self.has(LookKind::Activity) {
             return vec![self.activity()];
         }
-        // Whoever has begun goes on, so that no two wait for each other; who cannot reach the pipeline is told that first.
+        // A request that has its record goes on, or two would wait for each other. A pipeline that cannot be reached reports that first.
         let first = own.is_none() && !request.dry_run;
         if first && self.seen.activity.get().is_some() && !self.has(LookKind::OlderPipeline) {
             return vec![Look::OlderPipeline];
@@ -24,15 +24,6 @@ impl Looking<'_> {
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
         let stops = activity.is_active() && request.when_active == WhenActive::Pause;
         if !request.dry_run && (ready || stops) {
-            // What was made along with this object the copies may not hold yet.
-            let young = |created| !self.prior.seen_before || OlderPipeline::is_young(created, self.now.wall);
-            if first && self.desired.created.is_some_and(young) && !self.has(LookKind::OlderPipelineLive) {
-                return vec![Look::OlderPipelineLive];
-            }
-            // What may come before could not be told.
-            if self.seen.conflicting_records.cause().is_some() && !self.has(LookKind::GroupRecords) {
-                return Vec::new();
-            }
             let others = self.others(request, own, identity, stops, first);
             if !others.is_empty() {
                 return others;
@@ -40,6 +31,13 @@ impl Looking<'_> {
             let conflicts = &self.seen.conflicts;
             if !conflicts.is_empty() && !self.has(LookKind::Orphan) {
                 return vec![Look::Orphan(conflicts.clone())];
+            }
+            if first && self.is_next() {
+                // The watch caches may still lack objects that were created at the same time as this one.
+                let young = |created| !self.prior.seen_before || OlderPipeline::is_young(created, self.now.wall);
+                if self.desired.created.is_some_and(young) && !self.has(LookKind::OlderPipelineLive) {
+                    return vec![Look::OlderPipelineLive];
+                }
             }
         }
         if own.is_some_and(|own| own.pauses().is_some()) && !self.has(LookKind::RunState) {
@@ -53,23 +51,26 @@ impl Looking<'_> {
         if ready || request.dry_run { self.snapshot(request) } else { Vec::new() }
     }
 
-    /// Who else works on the same, and what runs the pipeline: looked at together.
+    /// Whether no other request is in the way, as far as was looked. The live list of the namespace is costly, so it comes last.
+    fn is_next(&self) -> bool {
+        let none = |names: &Observed<Vec<String>>| names.cause().is_none() && names.get().is_none_or(Vec::is_empty);
+        none(&self.seen.conflicting_records) && none(&self.seen.shared_workloads) && self.seen.before.cause().is_none()
+    }
+
+    /// Who else works on the same group or workloads, and then what runs the pipeline: a workload that another request has just brought
+    /// back would be counted as it was before. One list after the other, since the first one makes closed records known.
     fn others(&self, request: &Request, own: Option<&RecordView>, identity: &BackendIdentity, stops: bool, first: bool) -> Vec<Look> {
         let pauses = request.when_active == WhenActive::Pause && self.desired.facts.run_state;
         let but = || own.map(|r| r.name().to_owned()).or_else(|| self.seen.record_name.clone()).unwrap_or_default();
-        let mut looks = vec![Look::GroupRecords { backend: identity.clone(), but: but() }];
-        if first {
-            looks.push(Look::Elsewhere);
-        }
-        if pauses {
-            looks.push(Look::NamespaceRecords { but: but() });
-        }
-        // Once it was stopped: who may have started it.
-        if stops && self.desired.facts.run_state && own.is_none_or(|own| own.calls.was_down) {
-            looks.push(Look::RunStateBefore);
-        }
-        looks.retain(|look| !self.has(look.into()));
-        looks
+        // After a stop it tells what may have started it again.
+        let before = stops && self.desired.facts.run_state && own.is_none_or(|own| own.calls.was_down);
+        let in_turn = [
+            Some(Look::GroupRecords { backend: identity.clone(), but: but() }),
+            first.then_some(Look::Elsewhere),
+            pauses.then(|| Look::NamespaceRecords { but: but() }),
+            before.then_some(Look::RunStateBefore),
+        ];
+        in_turn.into_iter().flatten().find(|look| !self.has(look.into())).into_iter().collect()
     }
 
     /// Topics, and then what is committed in the selected partitions and how far their logs go.
@@ -83,7 +84,7 @@ impl Looking<'_> {
             return if self.has(LookKind::Topics) { Vec::new() } else { vec![Look::Topics(names)] };
         };
         let partitions = request.selected(topics);
-        // Without a leader its log is not asked for: the client would look for one until the deadline.
+        // The log is not asked for before all leaders are known: without a leader the client would search for one until the deadline.
         if partitions.is_empty() || !matches!(self.seen.log, Observed::Unread) {
             return Vec::new();
         }

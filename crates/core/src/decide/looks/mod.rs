@@ -1,5 +1,5 @@
-//! What to look at next, from what was seen so far. A pass asks until nothing is left to look at; each kind of look is made once
-//! in a pass, what is costly only where a step could follow from it.
+//! What to look at next, given what was seen so far. A pass asks until nothing is left to look at. Each kind of look is made once in a
+//! pass, and a costly one only where a step could follow from it.
 
 mod for_plan;
 mod with_record;
@@ -13,22 +13,22 @@ use super::precedence::{self, Names};
 use crate::{Activity, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Request, RunState, Timing, TopicPartition};
 use stream_pipeline_api::{BackendIdentity, OffsetResetStatus, OnUnknownOutcome, Reason, Stage};
 
-/// One look. What is looked at on the platform is looked at where the record of [`Observation::superseded`] was carried out, if there
-/// is one, else where the spec says.
+/// One look. Looks at the platform go to the pipeline of the record in [`Observation::superseded`], if there is one, else to the one that
+/// the spec names.
 #[derive(Clone, Debug, EnumDiscriminants)]
 #[strum_discriminants(name(LookKind), derive(PartialOrd, Ord))]
 pub enum Look {
     /// The records of this StreamPipeline that are not known to be over, in the order of their names.
     OpenRecords,
-    /// Live: the records of this StreamPipeline of which something may be left to bring back.
+    /// Live: the records of this StreamPipeline whose pipeline may still have to be brought back.
     NeedingResume,
-    /// Where the pipeline is; known where that takes no look.
+    /// Where the pipeline is. `known`: the answer, where it takes no look.
     Identity {
         known: Option<BackendIdentity>,
     },
     /// The record of the request.
     Record(Names),
-    /// What the pipeline does, and all that its group has committed. What is remembered from before `since` does not count.
+    /// What the pipeline does, and all that its group has committed. An answer from the cache counts only if it is not older than `since`.
     Activity {
         since: Instant,
     },
@@ -45,7 +45,7 @@ pub enum Look {
         backend: BackendIdentity,
         but: String,
     },
-    /// Live: whether a StreamPipeline of the record's name is there; the first of which none is.
+    /// Live: the first of these records whose StreamPipeline no longer exists.
     Orphan(Vec<RecordView>),
     /// Live: the records of the namespace, but for the one of this name, that are not known to be over.
     NamespaceRecords {
@@ -55,11 +55,11 @@ pub enum Look {
     RunStateBefore,
     /// Whether what the operator stopped, or is to stop, runs.
     RunState,
-    /// The newest position as the platform reports it. `running`: the pipeline runs, so that it is worth remembering.
+    /// The newest position as the platform reports it. `running`: the pipeline runs, so the position is worth remembering.
     Sample {
         running: bool,
     },
-    /// The same for a pipeline that runs again after its reset.
+    /// The newest position of a pipeline that runs again after its reset.
     SampleAfterStart,
     Topics(Vec<String>),
     /// What is committed for these partitions.
@@ -92,8 +92,11 @@ struct Looking<'a> {
 impl Looking<'_> {
     fn next(&self) -> Vec<Look> {
         if !self.has(LookKind::OpenRecords) {
-            let owed = self.desired.has_finalizer.then_some(Look::NeedingResume);
-            return [Some(Look::OpenRecords), owed].into_iter().flatten().collect();
+            return vec![Look::OpenRecords];
+        }
+        // After them, since they make closed records known.
+        if self.desired.has_finalizer && !self.has(LookKind::NeedingResume) {
+            return vec![Look::NeedingResume];
         }
         if let Some(left) = &self.seen.superseded {
             return self.after_send(&left.record, &left.committed);
@@ -115,7 +118,7 @@ impl Looking<'_> {
     fn request(&self, request: &Request) -> Vec<Look> {
         if self.own().is_none() && self.is_settled(request) {
             let rest = self.at_rest();
-            // Once it runs again the platform can say where it reads.
+            // Only a running pipeline can be asked where it reads.
             let compare = self.awaits_start() && self.is_active();
             if !rest.is_empty() || !compare {
                 return rest;
@@ -123,7 +126,7 @@ impl Looking<'_> {
         } else if !self.has(LookKind::Identity) {
             return vec![Look::Identity { known: None }];
         }
-        // Also where the platform does not say where the pipeline is, or that it is gone: an end is not told beside an open record.
+        // Also where the pipeline's place is unknown or the pipeline is gone: no end may be reported while a record is still open.
         if matches!(self.seen.record, Observed::Unread) {
             let identity = self.named_by();
             return vec![Look::Record(precedence::names(self.desired, request, identity.as_ref(), self.seen.record_name.as_deref()))];
@@ -139,11 +142,11 @@ impl Looking<'_> {
         self.desired.backend.known_identity(self.prior).or_else(|| self.seen.identity.get().cloned())
     }
 
-    /// It ended, and nothing was changed since: nothing needs to be known about it.
+    /// The request ended and nothing was changed since: no look at its record is needed.
     fn is_settled(&self, request: &Request) -> bool {
         let retry = request.on_unknown_outcome == OnUnknownOutcome::Retry;
         let last = self.prior.of_request(&request.id, request.dry_run).filter(|last| last.stage.is_final());
-        // Looked at for as long as the status tells it as paused, or of something that is still to be done.
+        // Something is left to do for as long as the status reports a pause or an unfinished step.
         let told = |last: &OffsetResetStatus| self.prior.under_way || last.paused_by_operator.is_some();
         last.is_some_and(|last| !(self.prior.spec_changed || told(last) || retry && last.stage == Stage::Held))
     }
@@ -158,7 +161,7 @@ impl Looking<'_> {
         self.seen.activity.get().is_some_and(Activity::is_active)
     }
 
-    /// What the pipeline does, and the looks that count towards a later quiet period.
+    /// What the pipeline does; these looks also count towards a later quiet period.
     fn at_rest(&self) -> Vec<Look> {
         if !self.has(LookKind::Identity) {
             return vec![Look::Identity { known: self.desired.backend.known_identity(self.prior) }];
@@ -166,7 +169,7 @@ impl Looking<'_> {
         if self.seen.identity.get().is_none() || self.has(LookKind::Activity) {
             return Vec::new();
         }
-        // Whether it runs again is not told from a look before.
+        // An older look does not show whether the pipeline runs again.
         let interval = if self.own().is_some_and(RecordView::needs_resume) { Duration::ZERO } else { self.timing.list_interval };
         vec![Look::Activity { since: self.now.mono.checked_sub(interval).unwrap_or(self.now.mono) }]
     }
@@ -176,7 +179,7 @@ impl Looking<'_> {
     }
 }
 
-/// Whether this request's pipeline was seen to have stopped for it, and not for another one that comes before.
+/// This request's record, if its pipeline was seen stopped for it and not for another request that goes first.
 pub fn is_seen_stopped(seen: &Observation) -> Option<&RecordView> {
     let own = seen.record.get().and_then(Option::as_ref).filter(|own| matches!(own.state, PlanState::Absent))?;
     let stopped = matches!(seen.run_state, Observed::Read(RunState::Stopped)) && seen.conflicting_records.get().is_some_and(Vec::is_empty);

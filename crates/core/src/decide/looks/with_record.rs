@@ -1,4 +1,4 @@
-//! What a record calls for that has a plan: what became of it, and whether the pipeline runs again.
+//! The looks for a record with a plan: what became of the plan, and whether the pipeline runs again.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ impl Looking<'_> {
             PlanState::OursSent { .. } | PlanState::InDoubt { .. } => {
                 let looks = self.after_send(record, &self.seen.committed);
                 if let (Some(_), Some(plan), false) = (self.seen.committed.get(), record.plan(), self.has(LookKind::Topics)) {
-                    // What came to them since the plan.
+                    // To report partitions that the topics got since the plan.
                     let topics = Look::Topics(plan.topic_ids.keys().cloned().collect());
                     return looks.into_iter().chain([topics]).collect();
                 }
@@ -35,12 +35,12 @@ impl Looking<'_> {
         }
     }
 
-    /// What an open record needs to be judged, or one that nobody asks for any more to be closed: what became of what was sent, what the pipeline
-    /// does right after, and whether what was stopped runs.
+    /// What is needed to judge an open record, or to close one that nobody asks for any more: what became of what was sent, what the
+    /// pipeline does right after, and whether what was stopped runs.
     pub(super) fn after_send(&self, record: &RecordView, committed: &Observed<Committed>) -> Vec<Look> {
         let mut looks = Vec::new();
         if let (Some(in_doubt), Some(plan)) = (self.is_read_back(record), record.plan().filter(|plan| !plan.rows.is_empty())) {
-            // Long after the send the brokers may be others.
+            // Long after the send, another cluster may answer at this address.
             if in_doubt && !self.has(LookKind::Place) {
                 looks.push(Look::Place);
             } else if matches!(committed, Observed::Unread) {
@@ -58,7 +58,7 @@ impl Looking<'_> {
         looks
     }
 
-    /// Whether it is time to read back what was sent; Some(true): after a doubt.
+    /// Whether it is time to read back what was sent; Some(true): only after the wait for a plan in doubt.
     fn is_read_back(&self, record: &RecordView) -> Option<bool> {
         let over = |since: Instant| (since + self.timing.doubt() <= self.now.mono).then_some(true);
         match &record.state {
@@ -66,13 +66,13 @@ impl Looking<'_> {
             PlanState::OursSent { answer: SendOutcome::Unanswered { ended, .. }, .. } => over(*ended),
             PlanState::InDoubt { since } => over(*since),
             PlanState::OursSent { answer: SendOutcome::NotApplied(_) | SendOutcome::Ambiguous(_), .. } => None,
-            // What was sent before is told, also where nothing more is.
+            // Earlier chunks or attempts were sent; their outcome is reported even if nothing more is sent.
             PlanState::OursUnsent { .. } => (!record.is_first_send()).then_some(false),
             PlanState::Absent | PlanState::Closed => None,
         }
     }
 
-    /// The logs of a plan that was read back, before what was stopped is started on them.
+    /// The logs of a verified plan, before its stopped pipeline is started: the log start may have overtaken a target.
     fn log_before_start(&self, record: &RecordView) -> Option<Look> {
         let verified = record.object.status.as_ref().is_some_and(|s| s.reason == Reason::ResetVerified);
         let plan = record.plan().filter(|plan| verified && !plan.rows.is_empty() && record.calls.start.is_none())?;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A group of so many partitions, committed at 7 and to go to 0.
+/// A group of this many partitions, committed at 7 and to go to 0.
 fn group(partitions: i32) -> Observation {
     let log = LogBounds { start: 0, end: 10, high_watermark: 10, ..LogBounds::default() };
     let topic = Topic { id: "topic-id".to_owned(), partitions: (0..partitions).map(|p| (p, true)).collect() };
@@ -24,7 +24,7 @@ fn decided(seen: &Observation, size: usize) -> Decision {
     decide(&Desired::of(&object, crate::facts_of, now().wall).unwrap(), &PriorStatus::of(&object), seen, &timing, now())
 }
 
-/// What the group of three looks like with chunk `n` of three announced and these offsets, in this state.
+/// The group of three partitions with chunk `n` announced, in this state and at these offsets.
 fn at_chunk(n: i32, state: PlanState, offsets: &[i64]) -> Observation {
     let seen = group(3);
     let Some(Step::WriteAhead { plan, deadline, .. }) = decided(&seen, 1).step else { panic!("a plan is made") };
@@ -117,8 +117,8 @@ fn k20_fifteen_thousand_partitions_are_three_chunks_in_one_object_below_a_mebiby
 }
 
 proptest! {
-    /// Step by step on a group that something may move, join or crash at any moment: nothing is sent twice, nothing is unloaded
-    /// after something was sent, and `Verified` means that every target was reached.
+    /// Step by step on a group whose offsets may move, which may get a member, and whose operator may crash, at any moment: nothing is sent
+    /// twice, no plan is dropped after something was sent, and `Verified` means that every target was reached.
     #[test]
     fn o23_whatever_happens_between_chunks(partitions in 1i32..9, size in 1usize..9, fault in 0usize..24, kind in 0..3, which in 0i32..9) {
         let mut seen = group(partitions);
@@ -165,7 +165,7 @@ proptest! {
                     closed = Some(status.phase);
                     break;
                 }
-                // A member before the plan: it is waited for.
+                // A member before the plan: the request waits for it to leave.
                 None if sent_to.is_empty() => return Ok(()),
                 other => panic!("{other:?}"),
             }

@@ -1,4 +1,4 @@
-//! The examples as they are shipped: each request runs where its object is new, today and in years, and says what that means.
+//! The examples as they are shipped: each request runs where its object is new, today and in years, and its text says what that means.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,7 +7,7 @@ use super::*;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// By name, as text and as an object that somebody has just created.
+/// The examples by name, as text and as an object that somebody has just created.
 fn examples() -> Vec<(String, String, StreamPipeline)> {
     let read = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.unwrap().path();

@@ -1,5 +1,5 @@
-//! An Empty group that everything can be read of, and the words for what is decided about it. Shared by the tests of `decide` and by
-//! those that ask it of what a platform really says.
+//! An Empty group of which everything can be read, and short names for what is decided about it. Shared by the tests of `decide` and those
+//! that ask it about what a platform really says.
 
 pub use std::collections::BTreeMap;
 pub use std::time::{Duration, Instant};
@@ -168,7 +168,7 @@ pub fn with(look: RecordView, offsets: &[i64]) -> Observation {
     Observation { record: Observed::Read(Some(look)), committed: Observed::Read(committed(offsets)), ..ready() }
 }
 
-/// As the operator closes it: with what stands for the plan that is there.
+/// The status with which the operator closes this record, for the plan that the record holds.
 pub fn closing(look: &RecordView, phase: RecordPhase, reason: Reason, attempt: i32) -> OffsetResetRecordStatus {
     let plan_digest = look.object.spec.plan.as_ref().map(|plan| plan.digest());
     OffsetResetRecordStatus { attempt, plan_digest, ..OffsetResetRecordStatus::new(phase, reason, now().wall) }

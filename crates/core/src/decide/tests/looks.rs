@@ -27,3 +27,31 @@ fn the_record_is_looked_for_also_where_the_pipeline_cannot_be_found() {
         assert_eq!(stands(&decision).map(|(stage, _)| stage), Some(Stage::Sending), "{decision:?}");
     }
 }
+
+/// What would be stopped is counted only once it is known that nobody else keeps it stopped, or a count of 0 would be taken for the usual
+/// one. The live list of the namespace, which costs most, comes last.
+#[test]
+fn who_goes_first_is_looked_at_before_what_would_be_stopped_is_counted() {
+    let mut object = pipeline(json!({ "id": "r1", "to": { "position": "Earliest" }, "whenActive": "Pause" }), known());
+    object.spec.kafka.as_mut().unwrap().workloads =
+        serde_json::from_value(json!([{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "d" }])).unwrap();
+    object.metadata.creation_timestamp = Some(Time(now().wall - jiff::SignedDuration::from_secs(5)));
+    let (desired, prior) = (Desired::of(&object, crate::facts_of, now().wall).unwrap(), PriorStatus::of(&object));
+    let kinds = |mut seen: Observation| {
+        let mut all = Vec::new();
+        while let Some(kinds) = Some(next(&desired, &prior, &seen)).filter(|looks| !looks.is_empty()) {
+            let kinds: Vec<_> = kinds.iter().map(crate::decide::LookKind::from).collect();
+            seen.looked.extend(&kinds);
+            all.push(kinds);
+        }
+        all
+    };
+    use crate::decide::LookKind::*;
+    let running = Observation { activity: Observed::Read(active()), ..ready() };
+    let found = kinds(running.clone());
+    let expected = [[GroupRecords], [Elsewhere], [NamespaceRecords], [RunStateBefore], [OlderPipelineLive]].map(Vec::from);
+    assert!(found.ends_with(&expected), "{found:?}");
+    let held = Observed::Read(vec!["Deployment d, by record p-1".to_owned()]);
+    let found = kinds(Observation { shared_workloads: held, ..running });
+    assert!(!found.contains(&vec![OlderPipelineLive]), "it waits in any case: {found:?}");
+}

@@ -6,7 +6,7 @@ use super::*;
 use crate::decide::lag_evidence::compare;
 use stream_pipeline_api::LagSample;
 
-/// Any number, those at the ends more often than others.
+/// Any number, the extremes more often than others.
 fn any_number() -> impl Strategy<Value = i64> {
     prop_oneof![any::<i64>(), Just(i64::MAX), Just(i64::MIN), Just(-1), Just(0), 0i64..1000]
 }
@@ -51,7 +51,7 @@ proptest! {
     }
 }
 
-/// The plan of one partition that comes from `commit`, in a log from `start` to `end`, of which `high` is there in all.
+/// The totals of a plan for one partition committed at `commit`, in a log from `start` to `end` with the high watermark `high`.
 fn totals(commit: i64, (start, end, high): (i64, i64, i64), to: Value) -> (i64, i64, i64) {
     let mut seen = ready();
     let log = LogBounds { start, end, high_watermark: high, ..LogBounds::default() };

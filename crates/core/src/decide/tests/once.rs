@@ -45,7 +45,7 @@ fn a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
             says(&decision)
         );
     }
-    // What only people read of it is none of the plan.
+    // Warnings are for people only and are no part of the plan.
     assert!(matches!(retried(&|l| l.object.spec.plan.as_mut().unwrap().warnings.clear()).step, Some(Step::Retry)));
 }
 
@@ -60,13 +60,13 @@ fn a_close_says_what_stands_for_the_plan() {
 #[test]
 fn a_request_whose_record_is_of_one_cluster_is_not_begun_or_sent_again_on_another() {
     let elsewhere = |look: RecordView| Observation { identity: Observed::Read(cluster("d")), ..with(look, &[7, 8]) };
-    // Nothing is pinned before the first status.
+    // Before the first status no cluster is pinned.
     let decision = run(retry(), known(), &elsewhere(record(PlanState::Absent)));
     assert_eq!((stands(&decision), decision.step.is_none()), (Some((Stage::Waiting, Reason::ClusterChanged)), true));
     assert!(says(&decision).contains("is of c/g, and d/g answers now; nothing is sent"), "{}", says(&decision));
     let decision = run(retry(), known(), &elsewhere(held()));
     assert!(decision.step.is_none() && says(&decision).contains("d/g answers now"), "{decision:?}");
-    // Nor is anything stopped for it.
+    // Nothing is stopped for it either.
     let mut pausing = record(PlanState::Absent);
     pausing.object.spec.run_state_before = Some(stream_pipeline_api::RunStateBefore { running: true, ..Default::default() });
     let running =
@@ -107,7 +107,7 @@ fn f09_what_another_version_said_of_a_request_begins_nothing_and_is_told() {
     let of_next = |stage: &str| json!({ "observedUID": "u", "observedGeneration": 1, "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": stage } });
     let gone = run(earliest(), of_next("Scheduled"), &ready());
     assert_eq!((stands(&gone), gone.step.is_none()), (Some((Stage::Held, Reason::RecordMissing)), true), "{gone:?}");
-    // Its record counts.
+    // An open record counts more than what the status says.
     let open = run(earliest(), of_next("Scheduled"), &with(record(unsent(1)), &[7, 8]));
     assert!(matches!(open.step, Some(Step::Send { .. })), "{open:?}");
     let closed = |phase: RecordPhase, reason: Reason| {
@@ -121,7 +121,7 @@ fn f09_what_another_version_said_of_a_request_begins_nothing_and_is_told() {
     let told = closed(RecordPhase::OfAnotherVersion, Reason::OutcomeUnknown);
     assert_eq!((stands(&told), told.step.is_none()), (Some((Stage::Held, Reason::OfAnotherVersion)), true), "{told:?}");
     assert!(says(&told).contains("proven by a mirror") && says(&told).contains("new id"), "{}", says(&told));
-    // A record that cannot be read at all is told where the status says that something was under way.
+    // An unreadable record is reported only where the status says that the request was under way.
     let unreadable = Observed::Unreadable(Cause::new(Reason::InvalidObject, "reading a record: p-1 cannot be read by this version"));
     let seen = Observation { record: unreadable, ..ready() };
     for stage in ["Sending", "Scheduled", "Waiting"] {

@@ -51,10 +51,10 @@ fn o29_what_may_have_lost_something_ends_and_what_was_taken_on_before_waits() {
         assert!(ending.cause.message.contains("helm upgrade brings it"), "{}", ending.cause.message);
         assert_eq!(ending.cause.message.contains("with a new id"), expected == Stage::Failed, "{}", ending.cause.message);
     }
-    // Ended once, it does not run when they are upgraded.
+    // A request that ended this way does not run after the upgrade.
     let failed = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Failed" } });
     assert!(run(earliest(), failed, &ready()).step.is_none());
-    // Present at creation it is skipped all the same, and without a request nothing is told.
+    // A request that was there at creation is skipped as always, and without a request nothing is reported.
     assert_eq!(stands(&run(earliest(), Value::Null, &outdated(ready(), true))), Some((Stage::Skipped, Reason::SkippedAtCreation)));
     assert!(matches!(run(Value::Null, known(), &outdated(ready(), true)).report, Report::NotRequested));
 }

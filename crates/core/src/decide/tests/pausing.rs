@@ -14,7 +14,7 @@ use crate::{
 };
 use stream_pipeline_api::{BackendIdentity, FINALIZER, LagSample, OffsetResetRecord, Reason, RecordPhase, Stage, StreamPipeline};
 
-/// So many seconds after the record was made.
+/// This many seconds after the record was made.
 fn at(seconds: i64) -> Timestamp {
     "2026-01-01T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
 }
@@ -47,7 +47,7 @@ fn told(stage: &str) -> Value {
     })
 }
 
-/// Stopped for r1 at 0 s, when it read at offset 400,000 with a lag of 600,000.
+/// The record of r1, stopped at 0 s, when its pipeline read at offset 400,000 with a lag of 600,000.
 fn record(state: PlanState) -> RecordView {
     let mut object: OffsetResetRecord = serde_json::from_value(json!({
         "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord", "metadata": { "name": "p-1", "namespace": "n" },
@@ -147,7 +147,7 @@ fn e01_what_it_could_have_read_by_itself_is_no_proof_also_after_a_restart() {
     for (seconds, rate, expected) in [
         (60, 1000, (RecordPhase::Verified, Reason::ResetVerified)),
         (900, 1000, (RecordPhase::Sent, Reason::Unproven)),
-        // Corrected after the record was made.
+        // The rate was corrected after the record was made.
         (60, 100_000, (RecordPhase::Sent, Reason::Unproven)),
     ] {
         let mut look = record(PlanState::Closed);
@@ -161,7 +161,7 @@ fn e01_what_it_could_have_read_by_itself_is_no_proof_also_after_a_restart() {
             "broughtBackAt": at(9).to_string()
         }))
         .unwrap();
-        // Seen running by this process for a second only.
+        // This process has seen it running for one second only.
         look.calls.running = Some((Now { mono: Instant::now(), wall: at(seconds - 1) }, Some(at(seconds - 1))));
         let mut seen = seen(Some(look));
         seen.reading = Some(LagSample { offset: 1_000_000, lag: 0, at: at(seconds) });

@@ -142,7 +142,7 @@ fn a_record_nobody_asks_for_is_never_sent() {
         assert!(expected, "O05: {:?}", decision.step);
         assert_eq!(stands(&decision), Some((Stage::Waiting, Reason::AnotherResetOpen)));
     }
-    // First seen along with a leftover: what would be skipped must not become accepted by waiting for it.
+    // First seen together with an earlier record: waiting for that record must not turn a skipped request into an accepted one.
     let decision = run(asked, Value::Null, &superseded(unsent(1)));
     assert_eq!(stands(&decision), None);
 }
@@ -168,7 +168,7 @@ fn b12_what_was_given_up_along_with_an_earlier_object_tells_nothing_of_a_later_o
     left.object.status = Some(closing(&left, RecordPhase::Abandoned, Reason::NoLongerRequested, 1));
     let closed = seen(&left);
     assert_eq!(stands(&closed), None, "{closed:?}");
-    // Given up for another reason it says that the id is used up.
+    // A record that was given up for another reason uses up the id.
     left.object.status = Some(closing(&left, RecordPhase::Abandoned, Reason::TopicRecreated, 1));
     assert_eq!(stands(&seen(&left)), Some((Stage::Failed, Reason::AbandonedUnrun)));
 }

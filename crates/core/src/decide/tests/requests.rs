@@ -234,7 +234,7 @@ fn k06_a_time_in_the_future_is_told_with_the_time_it_is() {
     }
 }
 
-/// C2: written under an older version of the rules. Neither is it stopped for so long, nor reset after a shorter look than was asked for.
+/// C2: written under older rules. It is neither stopped for that long, nor reset after a shorter quiet period than was asked for.
 #[test]
 fn c2_a_pause_that_could_last_for_weeks_is_given_up_and_what_is_stopped_runs_again() {
     let pause = |field: &str, value: &str| {
@@ -252,21 +252,21 @@ fn c2_a_pause_that_could_last_for_weeks_is_given_up_and_what_is_stopped_runs_aga
                 assert!(text.contains(part), "{part}: {text}");
             }
         };
-        // Before anything was stopped, also where it could be reset at once.
+        // Nothing was stopped yet, and it could even be reset at once.
         for activity in [active(), Activity::Inactive(Phase::Stopped, "Empty".to_owned())] {
             let decision = run(pause(field, value), known(), &Observation { activity: Observed::Read(activity), ..ready() });
             assert!(decision.step.is_none(), "{field}: {decision:?}");
             says(&decision, Stage::Failed);
         }
-        // An older version has stopped it already.
+        // An older version of the operator has stopped it already.
         let mut look = record(PlanState::Absent);
         look.object.spec.request = serde_json::from_value(pause(field, value)).unwrap();
         look.object.spec.run_state_before = Some(stream_pipeline_api::RunStateBefore { running: true, ..Default::default() });
         let decision = run(pause(field, value), known(), &with(look, &[7, 8]));
         assert_eq!(closes_as(&decision).map(|(phase, _)| phase), Some(RecordPhase::Abandoned), "{field}: {decision:?}");
-        // The end is told once its record is closed.
+        // The end is reported once its record is closed.
         says(&decision, Stage::Waiting);
-        // A plan that is recorded is judged by what it is, and what has ended stays ended.
+        // A recorded plan is judged like any other, and a request that has ended stays ended.
         let mut planned = record(sent(&[], 1, 1));
         planned.object.spec.request = serde_json::from_value(pause(field, value)).unwrap();
         let verified = run(pause(field, value), known(), &with(planned, &[0, 0]));

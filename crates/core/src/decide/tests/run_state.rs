@@ -39,7 +39,7 @@ fn is(phase: Phase) -> Observed<Activity> {
     Observed::Read(Activity::Inactive(phase, format!("{phase:?}")))
 }
 
-/// As the adapter tells both from one answer.
+/// The run state, as the adapter derives it from the same answer as the activity.
 fn state_of(activity: &Observed<Activity>) -> Observed<RunState> {
     match activity {
         Observed::Read(Activity::Active(_)) => Observed::Read(RunState::Running),
@@ -111,7 +111,7 @@ fn e02_a_running_pipeline_is_stopped_only_where_asked_and_only_by_a_record_that_
     stopped.calls.was_down = true;
     assert_eq!(word(&pause(&looked(running(), Some(stopped)))), "wait, Waiting PauseOverridden", "A13");
     assert_eq!(word(&pause(&looked(is(Phase::Paused), Some(record(PlanState::Absent))))), "WriteAhead, Waiting PlanRecorded");
-    // Scaled to 0, and a member is still there.
+    // Scaled to 0, but a member is still in the group.
     let leaving = Observation { run_state: Observed::Read(RunState::Stopped), ..looked(running(), Some(record(PlanState::Absent))) };
     assert_eq!(word(&pause(&leaving)), "wait, Pausing Pausing");
     let none_of_ours = Observation { before: Observed::Read(RunStateBefore::default()), ..looked(running(), None) };
@@ -119,7 +119,7 @@ fn e02_a_running_pipeline_is_stopped_only_where_asked_and_only_by_a_record_that_
     let scaled = Cause::new(Reason::AutoscalerActive, "an HPA");
     let scaled = Observation { before: Observed::Unreadable(scaled), ..looked(running(), None) };
     assert_eq!(word(&pause(&scaled)), "wait, Waiting AutoscalerActive", "A05");
-    // One that did not run when it began is never stopped.
+    // A pipeline that did not run when the request began is never stopped.
     let mut inactive = record(PlanState::Absent);
     inactive.object.spec.run_state_before = Some(RunStateBefore::default());
     assert_eq!(word(&pause(&looked(running(), Some(inactive)))), "wait, Waiting PipelineActive");
@@ -169,7 +169,7 @@ fn what_may_have_been_carried_out_is_never_repeated() {
     assert_eq!(word(&lost(timing().doubt().as_secs())), "close Held OutcomeUnknown, Sending OutcomeUnknown");
     let since = now().mono.checked_sub(timing().doubt()).unwrap();
     assert_eq!(word(&judged(PlanState::InDoubt { since })), "close Held OutcomeUnknown, Sending OutcomeUnknown", "O22");
-    // What was certainly not done is planned anew, or ends the request.
+    // A call that certainly did nothing is planned anew, or ends the request.
     assert_eq!(
         word(&judged(sent(SendOutcome::NotApplied(Cause::new(Reason::EndpointUnreachable, "refused"))))),
         "DropPlan, Waiting EndpointUnreachable"
@@ -207,7 +207,7 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     assert_eq!(back(started, running()), "MarkResumed, Sent BringingBack");
     assert_eq!(back(sent(), is(Phase::Stopped)), "MarkResumed, Sent BringingBack", "A09: theirs counts");
     assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "Resume, Failed BringingBack", "A08");
-    // A held one stays stopped for as long as it is asked for.
+    // A held request's pipeline stays stopped for as long as the request is asked for.
     let held = || closed(RecordPhase::Held, Reason::OutcomeUnknown);
     assert_eq!(back(held(), is(Phase::Paused)), "wait, Held OutcomeUnknown");
     let superseded = |look: RecordView, activity| {

@@ -6,7 +6,7 @@ use crate::{OlderPipeline, RunState, RunStateCall, SupersededRecord};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/decide/tests/stories.txt");
 
-/// What the story has come to.
+/// The state that the story has reached.
 struct Story {
     reset: Value,
     workloads: bool,
@@ -126,7 +126,7 @@ impl Story {
         }
     }
 
-    /// What was decided is done.
+    /// Carries out what was decided.
     fn step(&mut self) {
         let now = self.now();
         match self.decide().step.expect("a step") {

@@ -1,11 +1,11 @@
-//! What was stopped for a reset runs again, or it is told what a person does, whatever is taken away at whichever step: each way to the
-//! platform, each right, each definition, in each state of the record, for each way out.
+//! Whatever is taken away at whichever step, a pipeline that was stopped for a reset runs again, or a person is told what to do: each way
+//! to the platform, each right, each CRD, in each state of the record, for each way out.
 
 use super::*;
 use crate::{Outdated, RunState, RunStateCall};
 use stream_pipeline_api::{FINALIZER, RunStateBefore, ScaledWorkload};
 
-/// What is gone, and how that shows.
+/// What is taken away, and the reason with which that shows.
 const GONE: [(&str, Reason); 10] = [
     ("Secret", Reason::SecretNotFound),
     ("CA ConfigMap", Reason::SecretNotFound),
@@ -38,9 +38,9 @@ enum WayOut {
 #[derive(Debug, PartialEq)]
 enum Outcome {
     BroughtBack,
-    /// Kept stopped until a person acts, as a held one is.
+    /// Kept stopped until a person acts, as for any held request.
     Held(String),
-    /// Not brought back, with these words.
+    /// Not brought back, with this message.
     Told(String),
 }
 
@@ -80,7 +80,7 @@ impl World {
         Cause::new(self.gone.1, format!("{} is gone", self.gone.0))
     }
 
-    /// As `observe` reads it.
+    /// What `observe` would read.
     fn seen(&self) -> Observation {
         let platform = matches!(self.gone.0, "Secret" | "CA ConfigMap" | "password" | "broker" | "DNS name" | "allow-list after a restart");
         let rights = self.gone.0 == "rights on the workload";
@@ -157,7 +157,7 @@ impl World {
                 Some(Step::MarkResumed) => {
                     return if self.up { Outcome::BroughtBack } else { Outcome::Told("noted while down".to_owned()) };
                 }
-                // Nothing but what is taken away hinders it.
+                // Only what is taken away keeps it from being reset.
                 Some(Step::Send { .. } | Step::WriteAhead { .. }) => return Outcome::Told("it is reset".to_owned()),
                 Some(step) => return Outcome::Told(format!("{step:?}")),
                 None => self.seconds += decision.recheck.as_secs().clamp(1, 30),
@@ -190,7 +190,7 @@ fn whatever_is_taken_away_at_whichever_step_of_a_pause_it_is_brought_back_or_tol
                 let outcome = World::new(gone, when, way_out).play();
                 cells += 1;
                 match (way_out, when, gone.0) {
-                    // A person decides, as always; the way to the platform changes nothing about that.
+                    // A person decides, as always: what was taken away changes nothing about that.
                     (WayOut::Deadline, When::Held | When::InDoubt, _) => {
                         let Outcome::Held(message) = &outcome else { panic!("{cell}: {outcome:?}") };
                         assert!(when == When::Held || message.contains("Nothing more is sent"), "{cell}: {message}");
@@ -201,7 +201,7 @@ fn whatever_is_taken_away_at_whichever_step_of_a_pause_it_is_brought_back_or_tol
                             assert!(message.contains(part), "{cell}: {message}");
                         }
                     }
-                    // A topic alone, before anything was planned: told, and it ends at once.
+                    // Only a topic is gone and nothing was planned: the request is told so and ends at once.
                     _ => assert_eq!(outcome, Outcome::BroughtBack, "{cell}"),
                 }
             }
@@ -225,7 +225,7 @@ fn a_person_who_removes_the_id_is_told_that_it_is_still_stopped_and_why() {
 #[test]
 fn one_that_comes_after_the_deadline_of_a_deleted_object_tries_once_before_it_lets_go() {
     let mut world = World::new(GONE[0], When::ToBeBroughtBack, WayOut::Deleted);
-    // The operator was away for longer than the deadline.
+    // The operator was down for longer than the deadline.
     world.seconds = 900;
     world.look.calls = RunStateCalls { first_seen: Some(now().mono + Duration::from_secs(900)), ..RunStateCalls::default() };
     assert_eq!(world.play(), Outcome::BroughtBack);
@@ -257,7 +257,7 @@ fn what_another_reset_keeps_stopped_is_waited_for_by_name_and_not_called_overrid
     }
 }
 
-/// Promise 10 holds also for an object made anew: what an earlier one of its name left stopped is started by it.
+/// Promise 10 holds also for a recreated object: it starts the pipeline that an earlier object of its name left stopped.
 #[test]
 fn an_object_made_anew_without_a_request_starts_what_an_earlier_one_left_stopped() {
     let mut world = World::new(GONE[0], When::ToBeBroughtBack, WayOut::IdRemoved);

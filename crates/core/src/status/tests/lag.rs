@@ -1,4 +1,4 @@
-//! A lag and its time: true together, or not told.
+//! A lag and its time are shown only if both are true.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn ending(stage: Stage, completed: Option<i64>) -> Report {
     })
 }
 
-/// The lag that is told at second 100, where another was told before.
+/// The lag in the status written at second 100, after `before`.
 fn told(before: Option<Lag>, report: &Report, seen: &StatusInputs) -> Option<Lag> {
     let object: StreamPipeline = serde_json::from_value(json!({
         "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline",
@@ -75,7 +75,7 @@ fn a_lag_from_before_the_position_moved_is_told_no_more() {
         assert_eq!(told(lag(5, 10), &ending(stage, completed), &seen_at(90)), None, "{stage:?}");
         assert_eq!(told(lag(5, 10), &ending(stage, completed), &nothing), None, "{stage:?}, told by an earlier pass");
     }
-    // StatusInputs since: before what was paused is started, or after a start.
+    // Read since the reset: before the paused pipeline is started, or after its start.
     assert_eq!(told(lag(5, 10), &ending(Stage::Verified, Some(80)), &seen_at(90)), lag(10, 90));
     assert_eq!(told(lag(5, 85), &ending(Stage::Verified, Some(80)), &nothing), lag(5, 85));
 }

@@ -14,18 +14,18 @@ use crate::backend::kafka::security::Security;
 use crate::endpoints::EndpointPolicy;
 use crate::metrics::Metrics;
 
-/// Removed when dropped.
+/// A program in a temporary folder, which is removed when this is dropped.
 struct Program(PathBuf);
 
 impl Program {
-    /// A process that says `said` at once, whatever it is asked, and then does `rest`.
+    /// A process that writes `said` at once, before it is asked anything, and then does `rest`.
     fn saying(name: &str, said: &[u8], rest: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("stream-pipeline-operator-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("said"), said).unwrap();
         let script = format!("#!/bin/sh\ncat {}/said >&0\n{rest}\n", folder.display());
-        // Written by another process: a file that this one has open for writing, even in a child that another test is just starting, cannot
-        // be run.
+        // Written by another process: a file that this process, or a child that another test is just forking, has open for writing cannot
+        // be executed.
         let mut writer = Command::new("/bin/sh");
         let writer = writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(folder.join("program")).stdin(Stdio::piped());
         let mut writer = writer.spawn().unwrap();
@@ -52,7 +52,7 @@ impl Drop for Program {
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// It reads what it is given and says no more.
+/// Reads its input and writes nothing more.
 const LISTENS: &str = "exec cat <&0 >/dev/null";
 
 fn frames(messages: &[FromProcess]) -> Vec<u8> {
@@ -85,7 +85,7 @@ async fn an_answer_that_comes_twice_or_unasked_answers_nothing_else() {
     let program = Program::saying("twice", &said, LISTENS);
     let (client, _) = program.client();
     assert_eq!(client.describe_cluster(DEADLINE).await.unwrap().cluster_id, "one");
-    // It was said before it was asked, so it is none: the deadline passes.
+    // The answer came before the question, so it does not count, and the deadline passes.
     let late = client.describe_cluster(Duration::from_millis(300)).await;
     assert!(matches!(late, Err(AdminError::DeadlineExceeded { handed_over: true, .. })), "{late:?}");
 }
@@ -121,7 +121,7 @@ async fn a_process_that_says_what_is_no_message_is_ended_and_this_is_told() {
 #[tokio::test]
 async fn a_process_that_dies_is_told_with_what_it_died_of() {
     for (rest, told) in [("kill -SEGV $$", "signal 11"), ("kill -ABRT $$", "signal 6"), ("exit 3", "exit code 3")] {
-        // After it was asked, so that there is a call that has no answer.
+        // It ends only after it was asked, so that a call is left without an answer.
         let program = Program::saying("dies", &frames(&[opened()]), &format!("head -c 5 <&0 >/dev/null\n{rest}"));
         let (client, _) = program.client();
         assert_eq!(how_it_ended(&client).await, told);
@@ -133,7 +133,7 @@ async fn a_process_that_dies_is_told_with_what_it_died_of() {
 async fn a_process_that_takes_nothing_is_ended() {
     let program = Program::saying("stuck", &frames(&[opened()]), "exec sleep 600");
     let (client, _) = program.client();
-    // More than a socket holds.
+    // More than a socket's buffer holds.
     let topics: Vec<_> = (0..20_000).map(|n| format!("{n}{}", "x".repeat(200))).collect();
     match client.describe_topics(&topics, DEADLINE).await {
         Err(AdminError::ClientGone { how, .. }) => assert_eq!(how, "it took nothing for 3 s"),
@@ -155,7 +155,7 @@ async fn a_program_that_cannot_be_started_is_told() {
 async fn every_broker_of_a_large_cluster_has_its_name_looked_up() {
     let asked: Vec<_> = (1..=200).map(|id| FromProcess::Resolve { id, host: "localhost".to_owned(), port: 9092 }).collect();
     let said = [frames(&[opened()]), frames(&asked)].concat();
-    // It has them once it was given more bytes than two hundred answers without an address are.
+    // The process ends once it has read more bytes than two hundred answers without an address take.
     let program = Program::saying("names", &said, "head -c 3000 <&0 >/dev/null\nexit 3");
     let (client, _) = program.client();
     assert_eq!(how_it_ended(&client).await, "exit code 3");

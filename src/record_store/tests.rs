@@ -1,0 +1,63 @@
+//! What a list of records keeps.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use axum::http::{Request, Response};
+use kube::client::Body;
+use serde_json::Value;
+
+use super::*;
+
+/// An API server with three records, of which the last one is open.
+#[derive(Clone)]
+struct Records;
+
+impl tower::Service<Request<Body>> for Records {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answer = match request.uri().path().rsplit('/').next().and_then(|name| name.strip_prefix("r-")) {
+            Some(n) => record(n.parse().unwrap()),
+            None => {
+                let metadata = |n: usize| json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": record(n)["metadata"] });
+                let items: Vec<_> = (0..3).map(metadata).collect();
+                json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": items })
+            }
+        };
+        ready(Ok(Response::new(Body::from(answer.to_string().into_bytes()))))
+    }
+}
+
+fn record(n: usize) -> Value {
+    let mut record = json!({
+        "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord",
+        "metadata": { "name": format!("r-{n}"), "namespace": "n", "uid": format!("uid-{n}"), "resourceVersion": "1" },
+        "spec": {
+            "pipeline": { "name": "p", "uid": "u" }, "request": { "id": "r1" }, "backend": { "clusterID": "c", "consumerGroup": "g" },
+            "createdAt": "2026-01-01T00:00:00Z", "deadline": "2026-01-02T00:00:00Z",
+        },
+    });
+    if n < 2 {
+        record["status"] =
+            json!({ "phase": "Verified", "attempt": 1, "reason": "ResetVerified", "message": "", "completedAt": "2026-01-01T00:00:00Z" });
+    }
+    record
+}
+
+/// After a restart no record is known to be over, and a namespace may hold thousands of them, each of up to 1 MiB.
+#[tokio::test]
+async fn records_that_are_over_are_not_kept_while_the_others_are_read() {
+    let store = RecordStore::new(Client::new(Records, "n"), Duration::from_secs(1));
+    let known = ProcessState::new("i".to_owned());
+    let names = |records: Vec<RecordView>| records.iter().map(|r| r.name().to_owned()).collect::<Vec<_>>();
+    let found = store.of_namespace("n", "", &known).await.unwrap();
+    assert_eq!(names(found), ["r-2"]);
+}
