@@ -69,31 +69,35 @@ impl World {
         let (at, who) = (self.at(), &process.name);
         self.say(|| format!("{who} calls the reset"));
         let own = |p: &PlanWritten| p.writer.incarnation == process.incarnation && p.plan.call.is_some();
-        // The call names no record, so it counts for this process's last plan that is in place; an extra call counts twice there.
         let records: Vec<OffsetResetRecord> = self.api.all("offsetresetrecords").filter_map(|(_, o)| record_of(o)).collect();
         let in_place = |p: &PlanWritten| {
             records.iter().any(|r| uid(r) == p.uid && !is_closed(r) && r.spec.plan.is_some() && r.spec.writer.as_ref() == Some(&p.writer))
         };
         let plans = &self.oracle.plans;
-        let plan = plans.iter().rposition(|p| own(p) && in_place(p)).or_else(|| plans.iter().rposition(own));
-        let mut wrong = Vec::new();
-        match plan.map(|i| &self.oracle.plans[i]) {
-            None => wrong.push(format!("{who} calls a reset that it has written into no record")),
-            Some(written) => {
-                wrong.extend(self.check_wanted(process, written, at));
-                let seen = self.oracle.reads.get(&process.incarnation).and_then(|reads| reads.status.as_ref());
-                // A pipeline that does not exist refuses by itself.
-                let idle =
-                    |(when, status): &(Duration, String)| *when >= written.at && matches!(status.as_str(), "PAUSED" | "STOPPED" | "");
-                if !seen.is_some_and(idle) {
-                    wrong.push(format!(
-                        "{who} resets for {}, and did not see it paused or stopped after the plan (saw {seen:?})",
-                        written.record
-                    ));
-                }
-            }
-        }
+        // The call names no record. It counts for the last plan of this process that is in place and may be sent, else for the last one
+        // in place: where it was for another one, that one's own call counts twice there.
+        let newest_first = || (0..plans.len()).rev().filter(|i| own(&plans[*i]));
+        let placed = || newest_first().filter(|i| in_place(&plans[*i]));
+        let clean = placed().find(|i| self.check_reset(process, &plans[*i], at).is_empty());
+        let plan = clean.or_else(|| placed().next()).or_else(|| newest_first().next());
+        let wrong = match plan {
+            None => vec![format!("{who} calls a reset that it has written into no record")],
+            Some(i) => self.check_reset(process, &plans[i], at),
+        };
         self.sent(process, plan, wrong)
+    }
+
+    /// What is wrong with a reset that is called now for this plan.
+    fn check_reset(&self, process: &Process, written: &PlanWritten, at: Duration) -> Vec<String> {
+        let mut wrong = self.check_wanted(process, written, at);
+        let seen = self.oracle.reads.get(&process.incarnation).and_then(|reads| reads.status.as_ref());
+        // A pipeline that does not exist refuses by itself.
+        let idle = |(when, status): &(Duration, String)| *when >= written.at && matches!(status.as_str(), "PAUSED" | "STOPPED" | "");
+        if !seen.is_some_and(idle) {
+            let who = &process.name;
+            wrong.push(format!("{who} resets for {}, and did not see it paused or stopped after the plan (saw {seen:?})", written.record));
+        }
+        wrong
     }
 
     /// The call was served, with effect or not. Of a call that is delivered twice the first delivery counts: nobody can prevent the second.
