@@ -225,6 +225,7 @@ async fn forget(ctx: Arc<Context>, shutdown: CancellationToken) {
         let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(records.iter().filter_map(|r| r.uid())).collect();
         ctx.process_state.forget(|uid| alive.contains(uid), Instant::now());
         ctx.platforms.secrets.sweep(Instant::now());
+        ctx.record_store.sweep(Instant::now());
     }
 }
 

@@ -18,6 +18,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
         outdated: ctx.definitions.outdated(),
         principal: platform.principal(),
         remembered: ctx.process_state.reading(&desired.object),
+        is_first: ctx.process_state.is_first(&desired.object),
         sample_is_due: ctx.process_state.reading_is_due(&desired.object, now.mono),
         ..Observation::default()
     };
@@ -129,7 +130,12 @@ impl Looking<'_> {
             return Ok(Some(young));
         }
         let beside = self.ctx.record_store.pipelines(&self.desired.object.namespace).await?;
-        Ok(OlderPipeline::among(beside.iter(), &self.desired.object, identity))
+        let older = OlderPipeline::among(beside.iter(), &self.desired.object, identity);
+        // Whatever is created from now on is younger, so this was the last look of this kind.
+        if older.is_none() {
+            self.ctx.process_state.note_first(&self.desired.object);
+        }
+        Ok(older)
     }
 
     /// A record that goes before this request and whose StreamPipeline is gone.

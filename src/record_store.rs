@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::api::{GetParams, ListParams, ObjectMeta, Patch};
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use crate::clock;
 use crate::kubernetes::call;
+use crate::kubernetes::shared::Shared;
 use crate::process_state::ProcessState;
 use stream_pipeline_api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
@@ -26,11 +28,12 @@ use stream_pipeline_core::{Cause, Identity, RecordView, words};
 pub struct RecordStore {
     client: Client,
     deadline: Duration,
+    lists: Arc<Shared<Vec<StreamPipeline>>>,
 }
 
 impl RecordStore {
     pub fn new(client: Client, deadline: Duration) -> Self {
-        Self { client, deadline }
+        Self { client, deadline, lists: Arc::default() }
     }
 
     fn records(&self, namespace: &str) -> Api<OffsetResetRecord> {
@@ -48,14 +51,22 @@ impl RecordStore {
         self.read("reading a record", (&url, name), lenient::record).await
     }
 
-    /// Live: the StreamPipelines of a namespace that can be read.
+    /// Live: the StreamPipelines of a namespace that can be read. Many that were applied at once share one list.
     ///
     /// # Errors
     /// As [`RecordStore::get`].
-    pub async fn pipelines(&self, namespace: &str) -> Result<Vec<StreamPipeline>, Cause> {
+    pub async fn pipelines(&self, namespace: &str) -> Result<Arc<Vec<StreamPipeline>>, Cause> {
         let all: Api<DeserializeGuard<StreamPipeline>> = Api::namespaced(self.client.clone(), namespace);
-        let listed = self.call("listing the StreamPipelines of the namespace", all.list(&ListParams::default())).await?;
-        Ok(listed.items.into_iter().filter_map(|guard| guard.0.ok()).collect())
+        let list = async {
+            let listed = self.call("listing the StreamPipelines of the namespace", all.list(&ListParams::default())).await?;
+            Ok(listed.items.into_iter().filter_map(|guard| guard.0.ok()).collect())
+        };
+        self.lists.read(namespace, list).await
+    }
+
+    /// Forgets lists that nobody can use any more.
+    pub fn sweep(&self, now: Instant) {
+        self.lists.sweep(now);
     }
 
     /// # Errors

@@ -11,5 +11,6 @@ pub(crate) mod fresh;
 mod pem;
 pub(crate) mod refusal;
 pub mod secrets;
+pub(crate) mod shared;
 pub mod uninstall;
 pub mod workloads;

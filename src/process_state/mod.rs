@@ -53,6 +53,8 @@ struct Inner {
     refusals: HashMap<String, u32>,
     /// How often in a row the finalizer of an object could not be set or removed, by the object's uid.
     unguarded: HashMap<String, u32>,
+    /// Uids of objects before which none comes, by a live list of a time when none could come any more.
+    first: HashSet<String>,
     /// What was last logged of an object.
     told: HashMap<Identity, String>,
 }
@@ -99,6 +101,15 @@ impl ProcessState {
         *failures
     }
 
+    /// Notes that no object comes before this one, and none can come any more.
+    pub fn note_first(&self, object: &Identity) {
+        self.inner().first.insert(object.uid.clone());
+    }
+
+    pub fn is_first(&self, object: &Identity) -> bool {
+        self.inner().first.contains(&object.uid)
+    }
+
     /// Forgets objects and records that are gone, as far as nothing depends on them: `alive` says which uids still exist.
     pub fn forget(&self, alive: impl Fn(&str) -> bool, now: Instant) {
         let ago = |t: Instant| now.saturating_duration_since(t);
@@ -108,6 +119,7 @@ impl ProcessState {
         inner.closed.retain(|(record, _)| alive(record));
         inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNSEEN));
         inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
+        inner.first.retain(|object| alive(object));
         inner.unguarded.retain(|object, _| alive(object));
         inner.refusals.retain(|record, _| alive(record));
         // A record that was just created may not be known as alive yet.
@@ -122,6 +134,7 @@ impl ProcessState {
         inner.told.shrink_to_fit();
         inner.first_seen.shrink_to_fit();
         inner.calls.shrink_to_fit();
+        inner.first.shrink_to_fit();
     }
 
     /// Whether this differs from what was last logged of this object.

@@ -135,7 +135,10 @@ impl ProcessState {
 
     /// After the API server was restored from a backup, a version may stand for something else.
     pub fn forget_closed(&self) {
-        self.inner().closed.clear();
+        let mut inner = self.inner();
+        inner.closed.clear();
+        // An older object may have come back.
+        inner.first.clear();
     }
 }
 

@@ -78,6 +78,7 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
     for n in 0..60 {
         process_state.note_reached(&object(n), 1, false);
         process_state.note_finalizer(&object(n), false);
+        process_state.note_first(&object(n));
         process_state.note_refusal(&open(n));
         process_state.note_call(&open(n), false, start);
         process_state.look(open(n), start);
@@ -87,19 +88,20 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
     }
     let held = |process_state: &ProcessState| {
         let inner = process_state.inner();
-        let of_objects = [inner.failures.len(), inner.readings.len(), inner.looks.len(), inner.unguarded.len()];
+        let of_objects = [inner.failures.len(), inner.readings.len(), inner.looks.len(), inner.unguarded.len(), inner.first.len()];
         let of_records = [inner.closed.len(), inner.refusals.len(), inner.calls.len(), inner.first_seen.len()];
-        [of_objects, of_records]
+        (of_objects, of_records)
     };
-    assert_eq!(held(&process_state), [[60; 4]; 2]);
+    assert_eq!(held(&process_state), ([60; 5], [60; 4]));
     process_state.forget(|_| true, start);
-    assert_eq!(held(&process_state), [[60; 4]; 2], "what is there is remembered");
+    assert_eq!(held(&process_state), ([60; 5], [60; 4]), "what is there is remembered");
     process_state.forget(|_| false, start);
-    let of_records = held(&process_state)[1];
+    let of_records = held(&process_state).1;
     assert_eq!([of_records[2], of_records[3]], [60; 2], "a record that was made a moment ago may not be known yet");
     for n in 0..60 {
         process_state.note_reached(&object(n), 1, false);
         process_state.note_finalizer(&object(n), false);
+        process_state.note_first(&object(n));
         process_state.note_refusal(&open(n));
         process_state.note_reading(&object(n), LagSample { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
         assert!(process_state.look(closed(n), start).is_over());
@@ -108,7 +110,7 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
     look(7, start + Duration::from_secs(4));
     let later = start + UNSEEN;
     process_state.forget(|uid| ["uid-7", "record-7", "open-7"].contains(&uid), later);
-    assert_eq!(held(&process_state), [[1; 4]; 2]);
+    assert_eq!(held(&process_state), ([1; 5], [1; 4]));
     assert_eq!(process_state.note_finalizer(&object(7), false), 2, "it goes on counting");
     assert_eq!(process_state.note_finalizer(&object(7), true), 0);
     assert_eq!(process_state.note_finalizer(&object(7), false), 1);

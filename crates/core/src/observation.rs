@@ -43,6 +43,8 @@ pub struct Observation {
     pub shared_workloads: Observed<Vec<String>>,
     /// A StreamPipeline of the same namespace and backend that comes before this one; not looked for once this request has a record.
     pub older_pipeline: Option<OlderPipeline>,
+    /// A live list has shown before that none comes before this one, and none can come any more.
+    pub is_first: bool,
     /// StreamPipelines of other namespaces that have read the same group or pipeline: they are reported, but not waited for.
     pub elsewhere: Vec<String>,
     /// Live: the StreamPipeline is the same object, not deleted, asks for the same id, and its status reports no end of it.

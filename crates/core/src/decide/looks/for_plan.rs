@@ -32,7 +32,7 @@ impl Looking<'_> {
             if !conflicts.is_empty() && !self.has(LookKind::Orphan) {
                 return vec![Look::Orphan(conflicts.clone())];
             }
-            if first && self.is_next() {
+            if first && !self.seen.is_first && self.is_next() {
                 // The watch caches may still lack objects that were created at the same time as this one.
                 let young = |created| !self.prior.seen_before || OlderPipeline::is_young(created, self.now.wall);
                 if self.desired.created.is_some_and(young) && !self.has(LookKind::OlderPipelineLive) {
