@@ -132,7 +132,7 @@ impl Looking<'_> {
         let beside = self.ctx.record_store.pipelines(&self.desired.object.namespace).await?;
         let older = OlderPipeline::among(beside.iter(), &self.desired.object, identity);
         // Whatever is created from now on is younger, so this was the last look of this kind.
-        if older.is_none() {
+        if older.is_none() && OlderPipeline::none_can_come(created, self.now.wall) {
             self.ctx.process_state.note_first(&self.desired.object);
         }
         Ok(older)

@@ -24,8 +24,8 @@ const TOLD: SignedDuration = SignedDuration::from_mins(10);
 
 /// A creation time is a whole second, and set a moment before the object can be seen.
 const SETTLED: Duration = Duration::from_secs(2);
-/// How far the operator's clock may be behind the API server's: it follows that one only from 5 s on, and learns it from times without
-/// fractions.
+/// How far apart the operator's clock and the API server's may be: the first follows the second only from 5 s on, and learns it from times
+/// without fractions.
 const SKEW: Duration = Duration::from_secs(6);
 
 impl OlderPipeline {
@@ -46,6 +46,11 @@ impl OlderPipeline {
     /// Whether an object created at this time is so young that a watch may not show yet what was created together with it.
     pub fn is_young(created: Timestamp, now: Timestamp) -> bool {
         now.duration_since(created) < TOLD
+    }
+
+    /// Whether no other one can appear any more that counts as older, also where the operator's clock is ahead of the API server's.
+    pub fn none_can_come(created: Timestamp, now: Timestamp) -> bool {
+        SignedDuration::try_from(SETTLED + SKEW).is_ok_and(|settled| now.duration_since(created) >= settled)
     }
 
     /// Whether another one may still appear that counts as older than one created at this time.
@@ -130,5 +135,7 @@ mod tests {
         assert_eq!([left("2026-01-01T12:00:05Z"), left("2026-01-01T12:00:06.5Z"), left("2026-01-01T12:00:07Z")], [2000, 500, 0]);
         let behind = ["2026-01-01T12:00:04Z", "2026-01-01T11:59:59Z", "2026-01-01T11:59:58Z", "2026-01-01T11:50:00Z"];
         assert_eq!(behind.map(left), [3000, 8000, 0, 0], "made in the future");
+        let over = |now: &str| OlderPipeline::none_can_come(at("2026-01-01T12:00:05Z"), at(now));
+        assert_eq!(["2026-01-01T12:00:12.9Z", "2026-01-01T12:00:13Z"].map(over), [false, true], "by a clock that may be ahead");
     }
 }
