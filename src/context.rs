@@ -15,8 +15,8 @@ use crate::kubernetes::crds::Definitions;
 use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
 use crate::record_store::RecordStore;
-use stream_pipeline_api::{BackendIdentity, OffsetResetRecord, PIPELINE_LABEL, StreamPipeline};
-use stream_pipeline_core::{Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
+use stream_pipeline_api::{BackendIdentity, ConfigMapKeyReference, OffsetResetRecord, PIPELINE_LABEL, StreamPipeline};
+use stream_pipeline_core::{Cause, Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
 
 /// What to do next, from what is known: [`stream_pipeline_core::decide::decide`].
 pub type Decide = Box<dyn Fn(&Desired, &PriorStatus, &Observation, &Timing, Now) -> Decision + Send + Sync>;
@@ -53,6 +53,19 @@ impl Context {
     /// The platform of a record.
     pub async fn platform_of(&self, desired: &Desired, place: &BackendIdentity) -> Platform {
         self.platforms.at(&desired.object.namespace, &desired.backend, place, self.now().mono).await
+    }
+
+    /// The text of a key of a ConfigMap, as it is now.
+    ///
+    /// # Errors
+    /// As [`crate::kubernetes::secrets::Secrets::secret`].
+    pub async fn offsets_file(&self, namespace: &str, file: &ConfigMapKeyReference) -> Result<String, Cause> {
+        self.platforms.secrets.text_now(namespace, &file.name, &file.key).await
+    }
+
+    /// Another group of the same brokers, to be read only.
+    pub async fn platform_beside(&self, desired: &Desired, place: &BackendIdentity) -> Platform {
+        self.platforms.beside(&desired.object.namespace, &desired.backend, place, self.now().mono).await
     }
 
     /// The StreamPipeline that goes before this one on the same group or pipeline, as far as the watch cache shows.

@@ -8,7 +8,8 @@ use crate::context::Context;
 use stream_pipeline_api::BackendIdentity;
 use stream_pipeline_core::decide::precedence::Names;
 use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, note};
-use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, PriorStatus, RecordView};
+use stream_pipeline_core::target::Source;
+use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, OtherGroup, PriorStatus, RecordView};
 
 /// See the module's own comment.
 pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now: Now) -> Observation {
@@ -18,6 +19,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
         outdated: ctx.definitions.outdated(),
         principal: platform.principal(),
         remembered: ctx.process_state.reading(&desired.object),
+        consumed: ctx.process_state.consumed(&desired.object),
         is_first: ctx.process_state.is_first(&desired.object),
         sample_is_due: ctx.process_state.reading_is_due(&desired.object, now.mono),
         ..Observation::default()
@@ -79,7 +81,10 @@ impl Looking<'_> {
                 Found::Sample(sample)
             }
             Look::SampleAfterStart => self.sample_after_start(seen).await,
-            Look::Topics(names) => Found::Topics(self.platform.topics(names).await),
+            Look::Numbers(Source::File(file)) => Found::File(self.ctx.offsets_file(&object.namespace, file).await),
+            Look::Numbers(Source::Record(name)) => Found::NamedRecord(records.get(&object.namespace, name).await),
+            Look::OtherGroup(place) => Found::OtherGroup(self.other_group(place).await),
+            Look::Topics { names, deletes } => Found::Topics(self.platform.topics(names, *deletes).await),
             Look::Committed(partitions) => Found::Committed(self.platform.committed(partitions).await),
             Look::Logs { partitions, time } => Found::Logs(self.platform.logs(partitions, *time, self.now.wall).await),
             Look::Place => Found::Place(self.platform.identity(since).await),
@@ -116,6 +121,7 @@ impl Looking<'_> {
             (Ok(activity), Ok(committed), Some(at)) => {
                 let period = self.desired.asked().map_or(std::time::Duration::MAX, |r| r.quiet_period);
                 let (object, inactive) = (&self.desired.object, activity.is_inactive());
+                self.ctx.process_state.note_consumption(object, activity.is_active(), committed, self.now.mono);
                 Some(self.ctx.process_state.note_look(object, at, inactive, committed, period, self.now.mono))
             }
             _ => None,
@@ -155,6 +161,12 @@ impl Looking<'_> {
             Some(before) => self.platform.run_state(before, self.now.mono).await,
             None => Err(gone()),
         })
+    }
+
+    async fn other_group(&self, place: &BackendIdentity) -> Result<OtherGroup, Cause> {
+        let (activity, committed) = self.ctx.platform_beside(self.desired, place).await.activity(self.now.mono).await;
+        let active = activity?.blocker().map(|cause| cause.message.clone());
+        Ok(OtherGroup { committed: committed?, active })
     }
 
     async fn sample_after_start(&self, seen: &Observation) -> Found {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::context::Context;
 use stream_pipeline_api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
-use stream_pipeline_core::{Cause, Desired, Observation, Plan, RecordView, Request, SendOutcome, Step, TopicPartition, words};
+use stream_pipeline_core::{Cause, Desired, Observation, Plan, RecordView, Request, SendOutcome, Step, TopicPartition, target, words};
 
 /// # Errors
 /// The step was not done, or it is not known whether it was: look again.
@@ -123,11 +123,21 @@ impl Act<'_> {
         let backend = seen.identity.get().ok_or_else(|| gone("where the pipeline lives is not known"))?.clone();
         let name = seen.record_name.clone().ok_or_else(|| gone("the name of the record is not known"))?;
         let pipeline = PipelineRef { name: object.name.clone(), uid: object.uid.clone() };
-        let request = request.written.clone();
+        let (request, target) = (request.written.clone(), target::in_words(&request.written));
         let created_at = self.ctx.now().wall;
         Ok((
             name,
-            OffsetResetRecordSpec { pipeline, request, backend, created_at, deadline, run_state_before: None, writer: None, plan: None },
+            OffsetResetRecordSpec {
+                pipeline,
+                request,
+                target,
+                backend,
+                created_at,
+                deadline,
+                run_state_before: None,
+                writer: None,
+                plan: None,
+            },
         ))
     }
 

@@ -108,6 +108,7 @@ fn f09_what_is_accepted_is_accepted_in_the_record_too_and_read_back_the_same() {
 
 fn same_in_the_record(request: &OffsetReset) -> Result<(), String> {
     let spec = OffsetResetRecordSpec {
+        target: String::new(),
         pipeline: PipelineRef { name: "p".to_owned(), uid: "0815".to_owned() },
         request: request.clone(),
         backend: BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() },
@@ -150,7 +151,9 @@ fn every_example_is_accepted() {
         let text = std::fs::read_to_string(&path).expect("an example can be read");
         let comments = text.lines().take_while(|l| l.starts_with("# ")).count();
         assert!((1..=4).contains(&comments), "{}: one to four lines say when to use it", path.display());
-        let object: Value = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        // What it needs comes before it.
+        let last = text.rsplit("\n---\n").next().unwrap_or_default();
+        let object: Value = serde_saphyr::from_str(last).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(rules_say(&object, None), Vec::<String>::new(), "{}", path.display());
         let pipeline = decode(&object).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let unknown = pipeline.spec.offset_reset.as_ref().map(|r| r.unknown.len() + r.to.iter().map(|to| to.unknown.len()).sum::<usize>());

@@ -88,9 +88,9 @@ impl Platform {
 
     /// # Errors
     /// As [`Platform::identity`].
-    pub async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
+    pub async fn topics(&self, names: &[String], deletes: bool) -> Result<Topics, Cause> {
         match &self.logs {
-            Some(logs) => logs.topics(names).await,
+            Some(logs) => logs.topics(names, deletes).await,
             None => Ok(Topics::new()),
         }
     }

@@ -60,6 +60,17 @@ impl Platforms {
         }
     }
 
+    /// Another group that is only read; what runs this one says nothing of it.
+    pub async fn beside(&self, namespace: &str, backend: &Backend, place: &BackendIdentity, now: Instant) -> Platform {
+        match backend.of_record(place) {
+            Some(Backend::Kafka(group)) => {
+                let group = KafkaGroup { workloads: Vec::new(), ..*group };
+                self.of(namespace, &Backend::Kafka(Box::new(group)), now).await
+            }
+            Some(Backend::Enos(_)) | None => self.at(namespace, backend, place, now).await,
+        }
+    }
+
     fn workloads(&self, namespace: &str, references: Vec<WorkloadReference>) -> Arc<dyn RunStates> {
         Arc::new(Workloads {
             client: self.client.clone(),

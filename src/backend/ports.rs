@@ -40,7 +40,7 @@ pub trait Position: Send + Sync {
         Ok(None)
     }
 
-    /// The one call that moves the position. Nothing is sent after `not_after`.
+    /// The one call that moves the position: commits, and then deletions of commits. Nothing is sent after `not_after`.
     async fn send(&self, changes: &[(TopicPartition, Aim)], not_after: Instant) -> SendOutcome;
 }
 
@@ -50,7 +50,8 @@ pub trait Position: Send + Sync {
 /// As [`Position`].
 #[async_trait]
 pub trait Logs: Send + Sync {
-    async fn topics(&self, names: &[String]) -> Result<Topics, Cause>;
+    /// `deletes`: a committed offset is to be deleted, which may take a right of its own.
+    async fn topics(&self, names: &[String], deletes: bool) -> Result<Topics, Cause>;
 
     /// How far the logs go, and the first record at or after `time`.
     async fn bounds(
@@ -125,7 +126,7 @@ impl Position for Unreachable {
 
 #[async_trait]
 impl Logs for Unreachable {
-    async fn topics(&self, _: &[String]) -> Result<Topics, Cause> {
+    async fn topics(&self, _: &[String], _: bool) -> Result<Topics, Cause> {
         Err(self.0.clone())
     }
 

@@ -87,6 +87,16 @@ impl Secrets {
         Ok(bundle.join("\n"))
     }
 
+    /// A text in a ConfigMap, read anew: whoever has just corrected it asks with a new id at once.
+    ///
+    /// # Errors
+    /// As [`Secrets::secret`]; `InvalidTarget` where it is no text.
+    pub async fn text_now(&self, namespace: &str, name: &str, key: &str) -> Result<String, Cause> {
+        self.kept.lock().remove(&("ConfigMap", namespace.to_owned(), name.to_owned()));
+        let [value] = pick("ConfigMap", name, [key], &self.config_map_values(namespace, name).await?)?;
+        String::from_utf8(value).map_err(|_| Cause::new(Reason::InvalidTarget, format!("ConfigMap {name}, key {key} is no text in UTF-8")))
+    }
+
     /// Forgets values that are too old to be used again.
     pub fn sweep(&self, now: Instant) {
         self.kept.lock().retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);

@@ -65,6 +65,14 @@ pub(super) fn waiting() -> Vec<Row> {
     add("`shiftBy`, and a partition without a commit", json!({ "id": "r1", "to": { "shiftBy": -1 } }), known(), &|s| {
         s.committed = Observed::Read(committed(&[7]));
     });
+    add(
+        "`consumerGroup: other`, and a partition that it lacks",
+        json!({ "id": "r1", "to": { "consumerGroup": "other" } }),
+        known(),
+        &|s| {
+            s.other_group = Observed::Read(stream_pipeline_core::OtherGroup { committed: committed(&[7]), active: None });
+        },
+    );
     let since = |policy: &str| json!({ "id": "r1", "to": { "timestamp": "2026-01-01T00:00:00Z" }, "noRecordAtTime": policy });
     add("no record since the time, `noRecordAtTime: Fail`", since("Fail"), known(), &as_is);
     add("no record since the time, `noRecordAtTime: Skip`", since("Skip"), known(), &as_is);

@@ -5,6 +5,7 @@ mod advice;
 mod elsewhere;
 mod enos;
 mod kafka;
+mod numbers;
 
 use std::fmt::Write as _;
 
@@ -18,6 +19,7 @@ use stream_pipeline_core::{RunState, RunStateCall};
 use elsewhere::{Elsewhere, elsewhere};
 use enos::{ask_enos, on_enos};
 use kafka::{recorded, waiting};
+use numbers::numbers;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
 
@@ -73,7 +75,7 @@ fn page(rows: &[Row], passed_on: &[Row], elsewhere: &[Elsewhere]) -> String {
 }
 
 fn all() -> (Vec<Row>, Vec<Row>, Vec<Elsewhere>) {
-    let rows = waiting().into_iter().chain(recorded()).chain(on_enos()).collect();
+    let rows = waiting().into_iter().chain(numbers()).chain(recorded()).chain(on_enos()).collect();
     let others = crate::backend::kafka::messages().into_iter().chain(crate::backend::enos::messages());
     let others = others
         .chain(crate::kubernetes::secrets::messages())

@@ -1,6 +1,7 @@
 //! What only this process knows: the plans it wrote, what it sent, how long things have looked the same. It is lost at a restart on
 //! purpose: a new process only looks (protocol.md).
 
+mod consumption;
 mod plans;
 mod quiet;
 mod run_state_calls;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use parking_lot::{Mutex, MutexGuard};
 
+use consumption::Consumption;
 use plans::OurPlan;
 use quiet::Look;
 use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord, Writer};
@@ -44,6 +46,7 @@ struct Inner {
     /// (uid, resourceVersion) of records known to be closed.
     closed: HashSet<(String, String)>,
     looks: HashMap<(Identity, BackendIdentity), Look>,
+    consumption: HashMap<Identity, Consumption>,
     /// The generation whose backend could not be reached, and how often in a row.
     failures: HashMap<Identity, (i64, u32)>,
     /// By uid of the record.
@@ -116,6 +119,7 @@ impl ProcessState {
         let mut inner = self.inner();
         inner.failures.retain(|object, _| alive(&object.uid));
         inner.readings.retain(|object, _| alive(&object.uid));
+        inner.consumption.retain(|object, _| alive(&object.uid));
         inner.closed.retain(|(record, _)| alive(record));
         inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNSEEN));
         inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
@@ -128,6 +132,7 @@ impl ProcessState {
         // Maps do not shrink by themselves.
         inner.failures.shrink_to_fit();
         inner.readings.shrink_to_fit();
+        inner.consumption.shrink_to_fit();
         inner.closed.shrink_to_fit();
         inner.looks.shrink_to_fit();
         inner.told.retain(|object, _| alive(&object.uid));

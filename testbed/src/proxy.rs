@@ -20,6 +20,9 @@ use crate::trap::{Side, Traps};
 /// Kafka's API key of OffsetCommit.
 pub const OFFSET_COMMIT: &str = "8";
 
+/// Kafka's API key of OffsetDelete.
+pub const OFFSET_DELETE: &str = "47";
+
 /// In front of a broker. The broker must advertise this address on the listener that is behind it.
 pub struct KafkaProxy {
     pub traps: Arc<Traps>,

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use stream_pipeline_core::decide::{Found, Look};
+use stream_pipeline_core::target::Source;
 use stream_pipeline_core::{LogBounds, Observation, OlderPipeline, RecordView, Topic};
 
 use crate::breaks::Break;
 use crate::mind::{Beside, Mind, Sight};
-use crate::objects::{activity, at, cluster, commit, now, pipeline, request_of};
+use crate::objects::{activity, at, cluster, commit, now, pipeline, request_of, undone};
 use crate::world::{END, Pipeline, PlanState, Record, START};
 
 impl Mind {
     pub fn look(&self, look: &Look, sight: &Sight, seen: &Observation, read: &mut [bool; 2]) -> Found {
         let (offsets, member) = sight.group;
         let all = || (0..self.setting.partitions).map(at);
-        let committed = || Ok(all().map(|at| (at.clone(), commit(offsets[at.partition as usize]))).collect());
+        let committed = || Ok(all().filter_map(|at| Some((at.clone(), commit(offsets[at.partition as usize])?))).collect());
         match look {
             Look::OpenRecords => {
                 let open = |(_, record, _): &(u8, Record, PlanState)| record.pipeline == sight.name && !record.is_closed();
@@ -53,7 +54,7 @@ impl Mind {
             Look::Activity { .. } => Found::Activity { activity: Ok(activity(member)), committed: committed(), quiet: None },
             Look::ActivityAlone => Found::ActivityAlone(Ok(activity(member))),
             Look::Committed(_) => Found::Committed(committed()),
-            Look::Topics(_) => {
+            Look::Topics { .. } => {
                 let topic =
                     Topic { id: "topic-id".to_owned(), partitions: (0..self.setting.partitions as i32).map(|p| (p, true)).collect() };
                 Found::Topics(Ok(BTreeMap::from([("t".to_owned(), Some(topic))])))
@@ -62,6 +63,7 @@ impl Mind {
                 let log = LogBounds { start: START.into(), end: END.into(), high_watermark: END.into(), ..LogBounds::default() };
                 Found::Logs(Ok(all().map(|at| (at, log)).collect()))
             }
+            Look::Numbers(Source::Record(_)) => Found::NamedRecord(Ok(Some(undone(&self.setting)))),
             other => panic!("a look the model does not know: {other:?}"),
         }
     }

@@ -47,6 +47,10 @@ pub enum Break {
     CopiesOnly,
     /// The open record of a StreamPipeline that is gone is left alone.
     OrphanLeft,
+    /// Commits are deleted before the others are in place.
+    DeletesFirst,
+    /// The second look does not ask where the partitions are whose commits are deleted.
+    DeletesWhatMoved,
     /// Of two StreamPipelines created in the same second each takes the other for the older.
     TiesLost,
 }

@@ -4,7 +4,7 @@ use crate::breaks::Break;
 use crate::events::Event;
 use crate::moves::{Move, Rules};
 use crate::violation::Violation;
-use crate::world::{Answer, Closed, Left, PARTS, Parts, Record, Sent, Stage, What, Word, World, Write, target};
+use crate::world::{Answer, Closed, Commit, Left, NONE, PARTS, Parts, Record, Sent, Stage, What, Word, World, Write, target};
 
 impl Rules<'_> {
     pub fn writes(&self, world: &World, found: &mut Vec<Move>) {
@@ -88,7 +88,12 @@ impl Rules<'_> {
                 if let (true, Some((process, pipeline))) = (told, commit.waits) {
                     let (process, pipeline) = (usize::from(process), usize::from(pipeline));
                     if let Stage::Sending { writer, .. } = next.processes[process].stage[pipeline] {
-                        answer(&mut next, process, pipeline, writer, Answer::Refused(refused));
+                        let age = next.processes[process].ours.iter().find(|o| o.writer == writer).map_or(u8::MAX, |o| o.age);
+                        if commit.then != 0 && refused == 0 && age < self.ticks.window {
+                            next.commits.push(Commit { parts: commit.then, then: 0, life: self.ticks.life(), ..commit });
+                        } else {
+                            answer(&mut next, process, pipeline, writer, Answer::Refused(refused | commit.then));
+                        }
                     }
                 }
                 let event = Event::CommitLands { request: commit.request, refused, told };
@@ -126,7 +131,10 @@ pub fn answer(world: &mut World, process: usize, pipeline: usize, writer: u8, sa
 
 fn apply(world: &mut World, request: u8, attempt: u8, parts: Parts) -> Result<(), Violation> {
     for p in (0..PARTS).filter(|p| parts & 1 << p != 0) {
-        world.set_offset(p, target(request));
+        world.set_offset(p, target(request, p, world.undoes));
+        if world.offsets == [NONE; PARTS] {
+            return Err(Violation::Emptied);
+        }
         let hits = &mut world.truth(request).hits[usize::from(attempt.clamp(1, 2)) - 1][p];
         *hits += 1;
         if *hits > 1 {

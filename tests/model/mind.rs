@@ -10,8 +10,8 @@ use stream_pipeline_core::{Decision, Desired, Observation, Observed, Plan, Prior
 
 use crate::breaks::Break;
 use crate::explore::Mix;
-use crate::objects::{Asking, Ticks, cluster, now, pipeline, record_view, request_of, timing};
-use crate::world::{BEFORE, Noted, Offsets, Parts, Pipeline, PlanState, Record, Word, target};
+use crate::objects::{Asking, Ticks, aim, cluster, now, pipeline, record_view, request_of, timing};
+use crate::world::{BEFORE, NONE, Noted, Offsets, Parts, Pipeline, PlanState, Record, Word, target};
 
 /// What stays the same throughout a world.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub struct Setting {
     pub in_turn: bool,
     /// `whenActive: Fail`.
     pub fails_when_active: bool,
+    /// Request 1 is an undo that deletes a commit.
+    pub undoes: bool,
 }
 
 impl Setting {
@@ -179,7 +181,7 @@ impl Mind {
     }
 
     pub fn asking(&self, name: u8, pipeline: Pipeline) -> Asking {
-        Asking { name, pipeline, fails_when_active: self.setting.fails_when_active }
+        Asking { name, pipeline, fails_when_active: self.setting.fails_when_active, undoes: self.setting.undoes }
     }
 
     pub fn desired(&self, sight: &Sight) -> Desired {
@@ -216,8 +218,9 @@ impl Mind {
     fn snapshot(&self, request: u8, plan: &Plan) -> Offsets {
         let mut from = [BEFORE; 2];
         for row in plan.changes() {
-            assert_eq!(row.aim.offset(), Some(target(request).into()), "the target is what was asked for");
-            from[row.at.partition as usize] = row.from.as_ref().map_or(0, |c| c.offset as u8);
+            let p = row.at.partition as usize;
+            assert_eq!(row.aim, aim(target(request, p, self.setting.undoes)), "the target is what was asked for");
+            from[p] = row.from.as_ref().map_or(NONE, |c| c.offset as u8);
         }
         assert_eq!(plan.changes().count(), self.setting.partitions);
         from

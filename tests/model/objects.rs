@@ -18,7 +18,7 @@ use stream_pipeline_core::{
 };
 
 use crate::mind::Setting;
-use crate::world::{Answer, END, Pipeline, PlanState, Record, SETTLED, START, Word, target};
+use crate::world::{Answer, Closed, END, NONE, Pipeline, PlanState, Record, SETTLED, START, Word, target};
 
 /// The waits in ticks; one tick is a second for the real code.
 #[derive(Clone, Copy, Debug)]
@@ -83,13 +83,14 @@ pub fn record_view(setting: &Setting, request: u8, record: &Record, state: PlanS
 
 fn object(setting: &Setting, request: u8, record: &Record) -> OffsetResetRecord {
     let asked = Pipeline { exists: true, uid: record.uid, request, retry: false, looked: false, age: SETTLED };
-    let asking = pipeline(&Asking { name: record.pipeline, pipeline: asked, fails_when_active: setting.fails_when_active });
+    let asking =
+        pipeline(&Asking { name: record.pipeline, pipeline: asked, fails_when_active: setting.fails_when_active, undoes: setting.undoes });
     let plan = record.plan.map(|from| Plan {
         rows: (0..setting.partitions)
             .map(|p| PartitionPlan {
                 at: at(p),
-                from: Some(commit(from[p])),
-                aim: Aim::commit(target(request).into(), None),
+                from: commit(from[p]),
+                aim: aim(target(request, p, setting.undoes)),
                 found_time: None,
                 log_start: START.into(),
                 log_end: END.into(),
@@ -117,6 +118,7 @@ fn object(setting: &Setting, request: u8, record: &Record) -> OffsetResetRecord 
     let spec = OffsetResetRecordSpec {
         pipeline: PipelineRef { name: asking.metadata.name.unwrap_or_default(), uid: asking.metadata.uid.unwrap_or_default() },
         request: asking.spec.offset_reset.expect("it asks"),
+        target: String::new(),
         backend: cluster(),
         run_state_before: None,
         created_at: now().wall,
@@ -140,8 +142,26 @@ pub fn at(p: usize) -> TopicPartition {
     TopicPartition::new("t", p as i32)
 }
 
-pub fn commit(offset: u8) -> Commit {
-    Commit { offset: offset.into(), ..Commit::default() }
+pub fn commit(offset: u8) -> Option<Commit> {
+    (offset != NONE).then(|| Commit { offset: offset.into(), ..Commit::default() })
+}
+
+pub fn aim(target: u8) -> Aim {
+    if target == NONE { Aim::Delete } else { Aim::commit(target.into(), None) }
+}
+
+/// The record that an undo names: the group was where the undo puts it.
+pub fn undone(setting: &Setting) -> OffsetResetRecord {
+    let before = [START, NONE];
+    let record = Record {
+        pipeline: 0,
+        uid: 0,
+        plan: Some(before),
+        writer: 9,
+        attempt: 1,
+        closed: Some(Closed { attempt: 1, word: Word::Verified }),
+    };
+    object(&Setting { undoes: false, ..*setting }, 2, &record)
 }
 
 pub fn cluster() -> BackendIdentity {
@@ -161,12 +181,13 @@ pub struct Asking {
     pub name: u8,
     pub pipeline: Pipeline,
     pub fails_when_active: bool,
+    pub undoes: bool,
 }
 
 /// Its status says only that the group was read: anything more could only prevent something, so without it more is possible. Both pipelines
 /// were created in the same second; one that is created again gets a later second.
 pub fn pipeline(asking: &Asking) -> StreamPipeline {
-    let Asking { name, pipeline: asked, fails_when_active } = asking;
+    let Asking { name, pipeline: asked, fails_when_active, undoes } = asking;
     let uid = format!("{name}.{}", asked.uid);
     let ago = if asked.age < SETTLED { asked.age.into() } else { 60 - i64::from(asked.uid) };
     let made = now().wall - SignedDuration::from_secs(ago);
@@ -181,9 +202,12 @@ pub fn pipeline(asking: &Asking) -> StreamPipeline {
         object["status"] = json!({ "observedUID": uid, "clusterID": "c", "phase": "Stopped" });
     }
     if asked.request != 0 {
-        let position = if asked.request == 1 { "Earliest" } else { "Latest" };
-        let mut reset =
-            json!({ "id": format!("r{}", asked.request), "to": { "position": position }, "quietPeriod": "0s", "whenCreated": "Run" });
+        let to = match asked.request {
+            1 if *undoes => json!({ "undo": { "name": "old" } }),
+            1 => json!({ "position": "Earliest" }),
+            _ => json!({ "position": "Latest" }),
+        };
+        let mut reset = json!({ "id": format!("r{}", asked.request), "to": to, "quietPeriod": "0s", "whenCreated": "Run" });
         if asked.retry {
             reset["onUnknownOutcome"] = Value::from("Retry");
         }

@@ -206,6 +206,7 @@ impl Actor<'_> {
             match state {
                 PlanState::Unsent { age, .. } if self.is(Break::NoWindow) => *age = 0,
                 PlanState::Sent { age, answer: Answer::Refused(_), .. } if self.is(Break::ResendLater) => *age = 0,
+                PlanState::Unsent { .. } if self.is(Break::DeletesWhatMoved) => sight.group.0[1] = record.plan.unwrap_or_default()[1],
                 PlanState::Unsent { .. } if self.is(Break::NoSecondLook) => sight.group = (record.plan.unwrap_or_default(), false),
                 _ => {}
             }

@@ -3,7 +3,7 @@
 use crate::breaks::Break;
 use crate::mind::Setting;
 use crate::world::{
-    BEFORE, CHANGE_ID, DELETE, Left, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Record, SETTLED, Stage, Truth, World,
+    BEFORE, CHANGE_ID, DELETE, Left, NONE, PARTS, Pipeline, Process, RECREATE, REMOVE_ID, RETRY, Record, SETTLED, Stage, Truth, World,
 };
 
 #[derive(Clone, Copy)]
@@ -19,6 +19,8 @@ pub struct Scenario {
     /// The first pipeline by name does not exist yet, and the second was created a moment ago.
     pub young: bool,
     pub fails_when_active: bool,
+    /// Request 1 is an undo that deletes a commit: its group has one commit, and is left with another.
+    pub undoes: bool,
     pub left: Left,
 }
 
@@ -32,6 +34,7 @@ const ONE: Scenario = Scenario {
     in_turn: false,
     young: false,
     fails_when_active: false,
+    undoes: false,
     left: NOTHING,
 };
 
@@ -107,6 +110,28 @@ pub const SCENARIOS: &[Scenario] = &[
         left: Left { crashes: 1, writes: 1, joins: 1, ..NOTHING },
         ..ONE
     },
+    Scenario {
+        name: "an undo that deletes a commit, refused one by one",
+        partitions: 2,
+        undoes: true,
+        left: Left { crashes: 1, commits: 1, partial: 2, moves: 1, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "an undo that deletes a commit, and the id changes",
+        partitions: 2,
+        undoes: true,
+        left: Left { crashes: 1, commits: 1, joins: 1, edits: CHANGE_ID, ..NOTHING },
+        ..ONE
+    },
+    Scenario {
+        name: "an undo that deletes a commit, two replicas",
+        partitions: 2,
+        replicas: 2,
+        undoes: true,
+        left: Left { crashes: 1, commits: 1, ..NOTHING },
+        ..ONE
+    },
 ];
 
 /// Explored with MODEL=all only.
@@ -156,8 +181,8 @@ pub const LARGE: &[Scenario] = &[
 
 impl Scenario {
     pub fn setting(&self) -> Setting {
-        let Scenario { partitions, apart, in_turn, fails_when_active, .. } = *self;
-        Setting { partitions, apart, in_turn, fails_when_active }
+        let Scenario { partitions, apart, in_turn, fails_when_active, undoes, .. } = *self;
+        Setting { partitions, apart, in_turn, fails_when_active, undoes }
     }
 
     pub fn world(&self) -> World {
@@ -173,7 +198,7 @@ impl Scenario {
         let stage = vec![Stage::Idle; self.pipelines];
         let process = Process { view: pipelines.clone(), stage, ..Process::default() };
         World {
-            offsets: [BEFORE; PARTS],
+            offsets: if self.undoes { [NONE, BEFORE] } else { [BEFORE; PARTS] },
             member: false,
             pipelines,
             changed_last: 0,
@@ -182,6 +207,7 @@ impl Scenario {
             writes: Vec::new(),
             commits: Vec::new(),
             left: self.left,
+            undoes: self.undoes,
             truth: [Truth::default(); 2],
         }
     }
@@ -227,5 +253,7 @@ pub const BROKEN: &[(Break, Scenario)] = &[
     (Break::CopiesOnly, Scenario { pipelines: 2, in_turn: true, young: true, left: Left { edits: RECREATE, ..NOTHING }, ..ONE }),
     (Break::OrphanLeft, Scenario { pipelines: 2, in_turn: true, left: Left { edits: DELETE, ..NOTHING }, ..ONE }),
     (Break::TiesLost, Scenario { pipelines: 2, in_turn: true, ..ONE }),
+    (Break::DeletesFirst, Scenario { partitions: 2, undoes: true, ..ONE }),
+    (Break::DeletesWhatMoved, Scenario { partitions: 2, undoes: true, left: Left { moves: 1, ..NOTHING }, ..ONE }),
     (Break::ResendLater, Scenario { partitions: 2, replicas: 2, left: Left { partial: 1, ..NOTHING }, ..ONE }),
 ];

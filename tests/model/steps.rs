@@ -4,7 +4,7 @@ use crate::breaks::Break;
 use crate::mind::{Act, Decided, Sight};
 use crate::process::Actor;
 use crate::violation::Violation;
-use crate::world::{Answer, Commit, Offsets, Ours, PARTS, Parts, Pipeline, Record, Sent, Stage, What, World, Write};
+use crate::world::{Answer, Commit, NONE, Offsets, Ours, PARTS, Parts, Pipeline, Record, Sent, Stage, What, World, Write, target};
 
 impl Actor<'_> {
     pub fn perform(&mut self, mut world: World, sight: &Sight, decided: Decided, fresh: bool) -> Result<World, Violation> {
@@ -50,7 +50,7 @@ impl Actor<'_> {
         world.writes.push(Write { request, what, fresh, waits });
         if let (Act::WriteAhead(_), true) = (act, self.is(Break::SendFirst)) {
             let all = (1 << self.mind.setting.partitions) - 1;
-            world.commits.push(Commit { request, attempt: 1, parts: all, life: self.ticks.life(), waits: None });
+            world.commits.push(Commit { request, attempt: 1, parts: all, then: 0, life: self.ticks.life(), waits: None });
             if let Some(ours) = world.processes[self.process].ours.last_mut() {
                 ours.sent = Sent::Yes { tries: 1, answer: Answer::None(0) };
             }
@@ -118,7 +118,14 @@ impl Actor<'_> {
         }
         let waits = Some((self.process as u8, self.pipeline as u8));
         world.processes[self.process].stage[self.pipeline] = Stage::Sending { request, writer };
-        world.commits.push(Commit { request, attempt: record.attempt, parts, life: self.ticks.life(), waits });
+        let deleted =
+            (0..PARTS).filter(|p| parts & 1 << p != 0 && target(request, *p, world.undoes) == NONE).fold(0, |set, p| set | 1 << p);
+        let mut in_turn = [parts & !deleted, deleted];
+        if self.is(Break::DeletesFirst) {
+            in_turn.reverse();
+        }
+        let [parts, then] = if in_turn[0] == 0 { [in_turn[1], 0] } else { in_turn };
+        world.commits.push(Commit { request, attempt: record.attempt, parts, then, life: self.ticks.life(), waits });
         Ok(world)
     }
 }

@@ -9,6 +9,8 @@ pub enum Violation {
     NotInForce,
     /// (3) Sent to a partition that moved before the second look.
     SentOverAMove,
+    /// The group lost its last commit, although its plan leaves it one.
+    Emptied,
     /// Sent although the second look read that the StreamPipeline was gone, was another object, or asked for something else.
     SentUnasked,
     /// (4) Sent while something else of the group was under way in the same namespace.

@@ -8,6 +8,8 @@ pub const ELSEWHERE: u8 = 6;
 /// Both logs start here (the target of request 1) and end there (the target of request 2).
 pub const START: u8 = 0;
 pub const END: u8 = 9;
+/// Nothing is committed.
+pub const NONE: u8 = 255;
 
 pub type Offsets = [u8; PARTS];
 /// A set of partitions.
@@ -26,6 +28,8 @@ pub struct World {
     pub writes: Vec<Write>,
     pub commits: Vec<Commit>,
     pub left: Left,
+    /// Request 1 is an undo: it commits for the first partition, and deletes the commit of the second.
+    pub undoes: bool,
     /// Used by the invariants only.
     pub truth: [Truth; 2],
 }
@@ -215,6 +219,8 @@ pub struct Commit {
     pub request: u8,
     pub attempt: u8,
     pub parts: Parts,
+    /// What is sent by the same process once this is answered and nothing of it was refused.
+    pub then: Parts,
     /// Ticks after which it is lost.
     pub life: u8,
     pub waits: Option<(u8, u8)>,
@@ -229,8 +235,12 @@ pub struct Truth {
     pub in_force: Parts,
 }
 
-pub fn target(request: u8) -> u8 {
-    if request == 1 { START } else { END }
+pub fn target(request: u8, partition: usize, undoes: bool) -> u8 {
+    match (request, partition) {
+        (1, 1) if undoes => NONE,
+        (1, _) => START,
+        _ => END,
+    }
 }
 
 impl World {
@@ -258,7 +268,7 @@ impl World {
     pub fn note_in_force(&mut self) {
         for (i, record) in self.records.iter().enumerate() {
             if record.is_some_and(|r| r.plan.is_some()) {
-                let at = (0..PARTS).filter(|p| self.offsets[*p] == target(i as u8 + 1)).fold(0, |set, p| set | 1 << p);
+                let at = (0..PARTS).filter(|p| self.offsets[*p] == target(i as u8 + 1, *p, self.undoes)).fold(0, |set, p| set | 1 << p);
                 self.truth[i].in_force |= at;
             }
         }

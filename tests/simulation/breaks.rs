@@ -31,6 +31,10 @@ pub enum Break {
     NoSecondLook,
     /// Whether the request is still wanted is not read.
     NotAskedAgain,
+    /// Commits are deleted before the others are sent.
+    DeletesFirst,
+    /// The second look does not see where partitions are whose commits are deleted.
+    DeletesWhatMoved,
     NoWaitBeforeJudging,
     NoSendWindow,
     TwoInDoubtAtOnce,
@@ -210,6 +214,12 @@ fn lie(broken: Break, seen: &mut Observation) {
         Break::NoSecondLook if unsent => {
             seen.committed = Observed::Read(as_before(plan.unwrap_or(&Plan::default())));
             seen.activity = Observed::Read(Activity::Inactive(stream_pipeline_api::Phase::Stopped, "Empty".to_owned()));
+        }
+        Break::DeletesWhatMoved if unsent => {
+            if let (Observed::Read(committed), Some(plan)) = (&mut seen.committed, plan) {
+                let before = |row: &PartitionPlan| Some((row.at.clone(), row.from.clone()?));
+                committed.extend(plan.changes().filter(|row| row.aim == Aim::Delete).filter_map(before));
+            }
         }
         Break::NotAskedAgain if unsent => seen.wanted = Observed::Read(true),
         Break::ExchangedPlanSentAgain => {

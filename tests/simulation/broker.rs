@@ -9,6 +9,9 @@ use stream_pipeline_operator::backend::kafka::admin::*;
 /// Timestamp of each log's first record; there is one record a second.
 pub const FIRST: i64 = 1_767_225_600_000;
 
+/// What became of each partition.
+pub type Changed = Vec<(TopicPartition, Result<(), KafkaCode>)>;
+
 pub struct Broker {
     pub cluster: String,
     pub topics: BTreeMap<String, Topic>,
@@ -51,14 +54,14 @@ impl Broker {
                 topic_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
                 partitions: Vec::new(),
                 error: Some(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION),
-                may_read: None,
+                rights: None,
             },
             Some(topic) => TopicDescription {
                 name: name.clone(),
                 topic_id: topic.id.clone(),
                 partitions: (0..topic.logs.len()).map(|p| PartitionInfo { partition: number(p), leader: Some(1) }).collect(),
                 error: None,
-                may_read: None,
+                rights: None,
             },
         };
         names.iter().map(describe).collect()
@@ -70,12 +73,12 @@ impl Broker {
             Some(group) if !group.members.is_empty() => GroupIdentity::Consumer(GroupDescription {
                 state: GroupState::Stable,
                 members: group.members.iter().map(member).collect(),
-                may_read: None,
+                rights: None,
             }),
             Some(group) if !group.offsets.is_empty() || !group.pending.is_empty() => {
-                GroupIdentity::Consumer(GroupDescription { state: GroupState::Empty, members: Vec::new(), may_read: None })
+                GroupIdentity::Consumer(GroupDescription { state: GroupState::Empty, members: Vec::new(), rights: None })
             }
-            _ => GroupIdentity::Absent(GroupDescription { state: GroupState::Dead, members: Vec::new(), may_read: None }),
+            _ => GroupIdentity::Absent(GroupDescription { state: GroupState::Dead, members: Vec::new(), rights: None }),
         }
     }
 
@@ -130,7 +133,7 @@ impl Broker {
     }
 
     /// Commits for a group without members: each refused partition says why, and the others are written.
-    pub fn alter(&mut self, group: &str, commits: &[OffsetCommit]) -> Vec<(TopicPartition, Result<(), KafkaCode>)> {
+    pub fn alter(&mut self, group: &str, commits: &[OffsetCommit]) -> Changed {
         let known: Vec<bool> = commits.iter().map(|c| self.log(&TopicPartition::new(&c.topic, c.partition)).is_some()).collect();
         let group = self.group(group);
         let has_members = !group.members.is_empty();
@@ -152,6 +155,30 @@ impl Broker {
             results.push((at, result));
         }
         results
+    }
+
+    /// Deletes commits of a group without members. Without a commit nothing is deleted, which is no error.
+    ///
+    /// # Errors
+    /// The group is not there.
+    pub fn delete(&mut self, group: &str, partitions: &[TopicPartition]) -> Result<Changed, KafkaCode> {
+        if let GroupIdentity::Absent(_) = self.identify_group(group) {
+            // GROUP_ID_NOT_FOUND.
+            return Err(KafkaCode(69));
+        }
+        let known: Vec<bool> = partitions.iter().map(|at| self.log(at).is_some()).collect();
+        let group = self.group(group);
+        let has_members = !group.members.is_empty();
+        let mut delete = |(at, known): (&TopicPartition, bool)| match known {
+            false => Err(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION),
+            // GROUP_SUBSCRIBED_TO_TOPIC.
+            true if has_members => Err(KafkaCode(86)),
+            true => {
+                group.offsets.remove(at);
+                Ok(())
+            }
+        };
+        Ok(partitions.iter().zip(known).map(|(at, known)| (at.clone(), delete((at, known)))).collect())
     }
 }
 

@@ -29,9 +29,19 @@ pub struct Ask {
 }
 
 impl Ask {
-    fn to_json(&self) -> Value {
+    fn name(&self) -> String {
+        format!("r{}", self.id)
+    }
+
+    /// An undo is one of the newest record.
+    fn to_json(&self, world: &World) -> Value {
+        let mut to = self.to.clone();
+        if to["undo"].is_object() {
+            let newest = world.api.all("offsetresetrecords").max_by_key(|(_, o)| o["metadata"]["creationTimestamp"].to_string());
+            to["undo"]["name"] = json!(newest.map_or("none", |(key, _)| key.2.as_str()));
+        }
         json!({
-            "id": format!("r{}", self.id), "to": self.to, "quietPeriod": format!("{}s", self.quiet),
+            "id": self.name(), "to": to, "quietPeriod": format!("{}s", self.quiet),
             "whenActive": if self.pauses { "Pause" } else { "Wait" },
             "whenCreated": if self.runs_when_created { "Run" } else { "Skip" },
             "waitTimeout": format!("{}s", self.timeout),
@@ -159,17 +169,20 @@ impl Act {
             Act::Create(number, ask) => {
                 let mut spec = if world.platform.is_some() { on_platform(*number) } else { in_group(world) };
                 if let Some(ask) = ask {
-                    spec["offsetReset"] = ask.to_json();
+                    spec["offsetReset"] = ask.to_json(world);
                 }
                 let object = json!({ "apiVersion": "streampipeline.io/v1alpha1", "kind": "StreamPipeline", "metadata": {}, "spec": spec });
                 let now = world.wall();
                 let (code, made) = world.api.create(pipeline(*number), object, now);
                 if let Some(ask) = ask.as_ref().filter(|ask| code == 200 && !ask.runs_when_created) {
                     let uid = made["metadata"]["uid"].as_str().unwrap_or_default();
-                    world.oracle.not_to_run.insert((uid.to_owned(), ask.to_json()["id"].as_str().unwrap_or_default().to_owned()));
+                    world.oracle.not_to_run.insert((uid.to_owned(), ask.name()));
                 }
             }
-            Act::Request(number, ask) => change(world, *number, |o| o["spec"]["offsetReset"] = ask.to_json()),
+            Act::Request(number, ask) => {
+                let reset = ask.to_json(world);
+                change(world, *number, |o| o["spec"]["offsetReset"] = reset);
+            }
             Act::Withdraw(number) => change(world, *number, |o| o["spec"]["offsetReset"] = Value::Null),
             Act::SetRetry(number) => change(world, *number, |o| {
                 if o["spec"]["offsetReset"].is_object() {

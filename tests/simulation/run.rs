@@ -93,7 +93,7 @@ async fn history(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outc
         world.api.hides_elders = !scenario.elders;
         let partitions = usize::try_from(scenario.partitions).expect("few");
         world.broker.make_topic(TOPIC, vec![(5, 100); partitions]);
-        for partition in 0..i32::try_from(partitions).expect("few") {
+        for partition in 0..i32::try_from(partitions - usize::from(scenario.one_uncommitted)).expect("few") {
             let commit = Commit { offset: 60 + i64::from(partition), leader_epoch: Some(0), ..Commit::default() };
             world.broker.group(GROUP).offsets.insert(TopicPartition::new(TOPIC, partition), commit);
         }

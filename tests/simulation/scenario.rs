@@ -15,6 +15,8 @@ use crate::random::Random;
 pub struct Scenario {
     pub seed: u64,
     pub partitions: u64,
+    /// The group has no commit for its last partition.
+    pub one_uncommitted: bool,
     pub pipelines: usize,
     /// Seconds by which each replica's wall clock is off.
     pub replicas: Vec<i64>,
@@ -45,8 +47,26 @@ impl Scenario {
         let replicas = if two { vec![skew(), skew()] } else { vec![skew()] };
         let partitions = random.between(1, 4);
         let chunk_size = random.pick(&[1, 2, 5000, 5000]);
+        let one_uncommitted = partitions > 1 && random.one_in(4);
         let mut acts = Vec::new();
         let mut id = 0;
+        if platform.is_none() && pipelines == 1 && random.one_in(5) {
+            let (acts, partitions) = (undone(&mut random), partitions.max(2));
+            let one_uncommitted = true;
+            return Self {
+                seed,
+                partitions,
+                one_uncommitted,
+                pipelines,
+                replicas,
+                pods,
+                chunk_size,
+                platform,
+                elders: false,
+                acts,
+                faults: Vec::new(),
+            };
+        }
         for number in 0..pipelines {
             let mut ask = |random: &mut Random, at_creation: bool| {
                 id += 1;
@@ -89,7 +109,7 @@ impl Scenario {
             }
         }
         acts.sort_by_key(|(at, _)| *at);
-        Self { seed, partitions, pipelines, replicas, pods, chunk_size, platform, elders: false, acts, faults: Vec::new() }
+        Self { seed, partitions, one_uncommitted, pipelines, replicas, pods, chunk_size, platform, elders: false, acts, faults: Vec::new() }
     }
 
     /// One request in a world without faults, with a plan of this many chunks.
@@ -107,6 +127,7 @@ impl Scenario {
         Self {
             seed: 0,
             partitions: chunks,
+            one_uncommitted: false,
             pipelines: 1,
             replicas: vec![0],
             pods,
@@ -148,14 +169,26 @@ impl Scenario {
         let frozen = |random: &mut Random| Fault::StaleWatch(Duration::from_millis(random.between(100, 9000)));
         let faults = (0..random.between(0, 2)).map(|_| (random.between(0, 30) as usize, frozen(&mut random))).collect();
         let (partitions, pods) = (1, Vec::new());
-        Self { seed, partitions, pipelines: 2, replicas, pods, chunk_size: 5000, platform: None, elders, acts, faults }
+        Self {
+            seed,
+            partitions,
+            one_uncommitted: false,
+            pipelines: 2,
+            replicas,
+            pods,
+            chunk_size: 5000,
+            platform: None,
+            elders,
+            acts,
+            faults,
+        }
     }
 
     /// Draws the faults, given the calls of a run without any.
     pub fn with_faults(mut self, calls: &[String]) -> Self {
         let mut random = Random::new(self.seed).of("faults", 0);
         let enos = self.platform.is_some();
-        let sends = |c: &str| c.contains("Alter") || c == "enos reset";
+        let sends = |c: &str| c.contains("Alter") || c.contains("Delete") || c == "enos reset";
         let changes = |c: &str| c.starts_with("PATCH") || c.starts_with("POST") || c.starts_with("PUT") || sends(c);
         let reads = |c: &str| c.starts_with("GET") || c.starts_with("enos list") || c.starts_with("enos token");
         let last_write = calls.iter().rposition(|c| changes(c));
@@ -199,8 +232,26 @@ impl Scenario {
     }
 }
 
+/// A reset is done and then undone, and perhaps the undo too; things happen around it.
+fn undone(random: &mut Random) -> Vec<(Duration, Act)> {
+    let mut acts = vec![(Duration::ZERO, Act::Create(0, None))];
+    let mut at = Duration::from_millis(random.between(500, 3000));
+    let first = if random.one_in(2) { json!({ "position": "Earliest" }) } else { json!({ "position": "Latest" }) };
+    for (id, to) in (1..).zip([first, json!({ "undo": {} }), json!({ "undo": {} })]) {
+        let (retries, timeout) = (random.one_in(3), random.pick(&[60, 90, 150]));
+        let ask = Ask { id, to, pauses: false, quiet: random.pick(&[0, 0, 3]), runs_when_created: false, retries, timeout };
+        acts.push((at, Act::Request(0, ask)));
+        at += Duration::from_millis(if random.one_in(4) { random.between(100, 5000) } else { random.between(5000, 60_000) });
+        if random.one_in(3) {
+            acts.push((at, other(random, false)));
+        }
+    }
+    acts
+}
+
 fn target(random: &mut Random) -> Value {
-    match random.between(0, 4) {
+    match random.between(0, 5) {
+        5 => json!({ "undo": {} }),
         0 => json!({ "position": "Earliest" }),
         1 => json!({ "position": "Latest" }),
         2 => json!({ "timestamp": "2026-01-01T00:00:40Z" }),
@@ -227,12 +278,13 @@ fn under_way(random: &mut Random) -> Fault {
 }
 
 fn around(random: &mut Random, enos: bool) -> Fault {
-    let act = match random.between(0, 6) {
-        0 | 1 | 3 if enos => Act::Console(Console::of(random)),
+    let act = match random.between(0, 7) {
+        0 | 1 | 3 | 7 if enos => Act::Console(Console::of(random)),
         0 => Act::Move(i64::try_from(random.between(1, 9)).expect("small")),
         1 => Act::BackToOld,
         2 => random.pick(&[Act::Withdraw(0), Act::Delete(0), Act::SetRetry(0)]),
         3 => recreated(random),
+        7 => Act::DropCommit,
         _ => other(random, enos),
     };
     if random.one_in(2) { Fault::Before(act) } else { Fault::After(act) }

@@ -265,14 +265,50 @@ impl Admin for ToBrokers {
         if self.is_retired() {
             return Box::pin(async { Err(AdminError::Retired) });
         }
-        let send = lock(&self.link.world).sends(&self.link.process, group, offsets);
+        let changes: Vec<_> = offsets.iter().map(|c| (TopicPartition::new(&c.topic, c.partition), Some(c.offset))).collect();
+        if lock(&self.link.world).holds_back(&self.link.process, &changes) {
+            return Box::pin(async { Ok(changes.into_iter().map(|(at, _)| (at, Ok(()))).collect()) });
+        }
+        let send = lock(&self.link.world).sends(&self.link.process, group, &changes);
         let (group, offsets) = (group.to_owned(), offsets.to_vec());
         self.call("AlterConsumerGroupOffsets", deadline, move |world, twist| {
             let mut taken = offsets.clone();
             let refused = if matches!(twist, Twist::RefuseLast) { taken.pop() } else { None };
-            let mut results = world.lands(send, &group, &taken);
+            let mut results = world.lands(send, &group, |broker| broker.alter(&group, &taken));
             // TOPIC_AUTHORIZATION_FAILED.
             results.extend(refused.map(|c| (TopicPartition::new(&c.topic, c.partition), Err(KafkaCode(29)))));
+            Ok(results)
+        })
+    }
+
+    fn delete_consumer_group_offsets<'a>(
+        &'a self,
+        group: &'a str,
+        partitions: &'a [TopicPartition],
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError>> {
+        if self.is_retired() {
+            return Box::pin(async { Err(AdminError::Retired) });
+        }
+        let changes: Vec<_> = partitions.iter().map(|at| (at.clone(), None)).collect();
+        let send = lock(&self.link.world).sends(&self.link.process, group, &changes);
+        let (group, partitions) = (group.to_owned(), partitions.to_vec());
+        let call = "DeleteConsumerGroupOffsets";
+        self.call(call, deadline, move |world, twist| {
+            let mut taken = partitions.clone();
+            let refused = if matches!(twist, Twist::RefuseLast) { taken.pop() } else { None };
+            let mut missing = None;
+            let mut results = world.lands(send, &group, |broker| match broker.delete(&group, &taken) {
+                Ok(results) => results,
+                Err(code) => {
+                    missing = Some(code);
+                    Vec::new()
+                }
+            });
+            if let Some(code) = missing {
+                return Err(AdminError::Kafka { call, code, detail: String::new() });
+            }
+            results.extend(refused.map(|at| (at, Err(KafkaCode(29)))));
             Ok(results)
         })
     }

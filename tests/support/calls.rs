@@ -1,10 +1,15 @@
 //! Calls as the proxies show them: method and path of an API request, or the API key of a Kafka request.
 
-use testbed::proxy::OFFSET_COMMIT;
+use testbed::proxy::{OFFSET_COMMIT, OFFSET_DELETE};
 
 /// A commit of a group's offsets.
 pub fn is_commit(call: &str) -> bool {
     call == OFFSET_COMMIT
+}
+
+/// A deletion of a group's offsets.
+pub fn is_deletion(call: &str) -> bool {
+    call == OFFSET_DELETE
 }
 
 /// The plan is written ahead: its record is created.

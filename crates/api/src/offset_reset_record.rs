@@ -27,6 +27,7 @@ use super::{OffsetReset, OffsetResetRecordStatus, RecordedPlan, StartOptions, Wo
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.phase) || !has(self.spec.plan) || has(oldSelf.spec.plan)").message("spec.plan of a closed record may be dropped, never put there"),
     printcolumn(name = "Pipeline", type_ = "string", json_path = ".spec.pipeline.name"),
     printcolumn(name = "Request", type_ = "string", json_path = ".spec.request.id"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
     printcolumn(name = "Partitions", type_ = "integer", json_path = ".spec.plan.totals.partitions"),
@@ -36,7 +37,7 @@ use super::{OffsetReset, OffsetResetRecordStatus, RecordedPlan, StartOptions, Wo
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.pipeline == oldSelf.pipeline && self.request == oldSelf.request && self.backend == oldSelf.backend && self.createdAt == oldSelf.createdAt && self.deadline == oldSelf.deadline && has(self.runStateBefore) == has(oldSelf.runStateBefore) && (!has(self.runStateBefore) || self.runStateBefore == oldSelf.runStateBefore)").message("spec of an OffsetResetRecord is immutable but for plan and writer"),
+    validation = Rule::new("self.pipeline == oldSelf.pipeline && self.request == oldSelf.request && has(self.target) == has(oldSelf.target) && (!has(self.target) || self.target == oldSelf.target) && self.backend == oldSelf.backend && self.createdAt == oldSelf.createdAt && self.deadline == oldSelf.deadline && has(self.runStateBefore) == has(oldSelf.runStateBefore) && (!has(self.runStateBefore) || self.runStateBefore == oldSelf.runStateBefore)").message("spec of an OffsetResetRecord is immutable but for plan and writer"),
     validation = Rule::new("!has(self.plan) || !has(oldSelf.plan) || self.plan == oldSelf.plan").message("spec.plan may be put there and dropped, never changed")
 )]
 pub struct OffsetResetRecordSpec {
@@ -44,6 +45,10 @@ pub struct OffsetResetRecordSpec {
     pub pipeline: PipelineRef,
     /// The request as it was when the record was made.
     pub request: OffsetReset,
+    /// `request.to` in words, such as "Earliest", "-1,000" or "undo of turbine-91c04e77ab35d2f0".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub target: String,
     /// Where the reset is carried out: clusterID and consumerGroup, or orgID and pipelineID.
     #[schemars(schema_with = "backend_schema")]
     pub backend: BackendIdentity,
@@ -89,6 +94,16 @@ pub enum BackendIdentity {
 }
 
 impl BackendIdentity {
+    /// Another group of the same cluster. None: there are no groups.
+    pub fn beside(&self, other: &str) -> Option<Self> {
+        match self {
+            BackendIdentity::Kafka { cluster_id, .. } => {
+                Some(BackendIdentity::Kafka { cluster_id: cluster_id.clone(), consumer_group: other.to_owned() })
+            }
+            BackendIdentity::Enos { .. } => None,
+        }
+    }
+
     /// What names and labels are made of.
     pub fn parts(&self) -> [&str; 2] {
         match self {

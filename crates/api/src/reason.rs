@@ -76,6 +76,7 @@ pub enum Reason {
     PartitionNotFound,
     PipelineNotFound,
     TopicRecreated,
+    PlanChanged,
     ClockSkew,
     GroupTypeNotSupported,
     LookupInconsistent,
@@ -230,7 +231,12 @@ impl Reason {
             PipelineNotFound => {
                 "The consumer group, or the EnOS pipeline, does not exist. Correct its name; for a group also `missingGroup: Create` with `topics` and a new id."
             }
-            TopicRecreated => "A topic was deleted and made anew since the plan. Nothing was sent; a new id asks again.",
+            TopicRecreated => {
+                "A topic was deleted and made anew since the plan, or since the record that is to be undone. Nothing was sent; a new id asks again."
+            }
+            PlanChanged => {
+                "What the approved plan shows cannot be carried out as it stands, or it is of another request; the message says why. Nothing was sent; name the record of a new dry run, with a new id."
+            }
             ClockSkew => {
                 "The operator's clock is off the API server's, whose time counts; correct the clock of its node. Only where a record was stamped more than a minute wrong all the same, nothing was sent and the request ended; then a new id."
             }

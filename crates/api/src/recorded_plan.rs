@@ -1,5 +1,6 @@
 //! The plan in a record: one table in columns per topic.
 
+use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -18,6 +19,10 @@ pub struct RecordedPlan {
     pub topics: Vec<TopicPlan>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<PlanTotals>,
+    /// The time whose first record was looked up in each partition. Left out where no time was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::stream_pipeline_status::time_schema")]
+    pub time: Option<Timestamp>,
     /// Instead of topics and totals, where the platform chooses the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<PlatformCall>,

@@ -21,8 +21,8 @@ mod targets;
 
 pub use enos::{EnosBackend, ExecutionMode, StartOptions};
 pub use kafka::{KafkaBackend, Mechanism, Sasl, Tls, WorkloadReference};
-pub use references::{CaSource, KeyReference, SecretReference};
-pub use targets::{TARGETS, TargetField, exactly_one};
+pub use references::{CaSource, ConfigMapKeyReference, KeyReference, OffsetsSource, RecordReference, SecretReference};
+pub use targets::exactly_one;
 
 /// A pipeline that reads from Kafka, and the request to move its read position.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,9 +58,10 @@ pub use targets::{TARGETS, TargetField, exactly_one};
     validation = Rule::new("has(self.kafka) == has(oldSelf.kafka)").message("spec: the kind of backend is immutable: delete the StreamPipeline and create it anew"),
     validation = Rule::new("!has(self.kafka) || !has(self.offsetReset) || has(self.offsetReset.to)").message(format!("spec.offsetReset.to is needed with spec.kafka: {}", targets::exactly_one()).as_str()),
     validation = Rule::new("!has(self.enos) || !has(self.offsetReset) || !has(self.offsetReset.to)").message("spec.offsetReset.to cannot be chosen with spec.enos: the platform decides where the position goes; remove it"),
-    validation = Rule::new(rules::kafka_only()).message("spec.offsetReset: topics, quietPeriod, outOfRange, noRecordAtTime, noCommittedOffset and missingGroup mean nothing with spec.enos, where the platform decides; remove them"),
+    validation = Rule::new(rules::kafka_only()).message("spec.offsetReset: topics, quietPeriod, outOfRange, noRecordAtTime, noCommittedOffset, missingGroup and approvedPlan mean nothing with spec.enos, where the platform decides; remove them"),
     validation = Rule::new("!has(self.enos) || has(self.enos.start) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.enos.start is needed with whenActive: Pause, so that the operator can start the pipeline again: executionMode, kafkaRate, and resourceConfig where it has one"),
     validation = Rule::new("!has(self.kafka) || has(self.kafka.workloads) || !has(self.offsetReset) || !has(self.offsetReset.whenActive) || self.offsetReset.whenActive != 'Pause'").message("spec.kafka.workloads is needed with whenActive: Pause, so that the operator knows what to stop and to bring back; or use Wait or Fail"),
+    validation = Rule::new("!has(self.kafka) || !has(self.offsetReset) || !has(self.offsetReset.to) || !has(self.offsetReset.to.consumerGroup) || self.offsetReset.to.consumerGroup != self.kafka.consumerGroup").message("spec.offsetReset.to.consumerGroup: the group itself is named; name another group, or use position: Current"),
     validation = Rule::new(rules::pause_at_most("waitTimeout", "24h")).message("spec.offsetReset.waitTimeout: at most 24h with whenActive: Pause, which may keep the pipeline stopped for as long; shorten it, or use Wait and stop the pipeline yourself"),
     validation = Rule::new(rules::pause_at_most("quietPeriod", "1h")).message("spec.offsetReset.quietPeriod: at most 1h with whenActive: Pause, which keeps the pipeline stopped meanwhile; shorten it, or use Wait and stop the pipeline yourself")
 )]
@@ -81,9 +82,11 @@ pub struct StreamPipelineSpec {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules::null_is_absent)]
 #[x_kube(
-    validation = Rule::new("!has(self.missingGroup) || self.missingGroup != 'Create' || has(self.topics)").message("spec.offsetReset.missingGroup: Create needs spec.offsetReset.topics, since a group that does not exist has no topics yet"),
-    validation = Rule::new(targets::needs_no_commit("noCommittedOffset", "Target")).message(format!("spec.offsetReset.noCommittedOffset: Target has no meaning with {}, which starts from a committed offset; use Fail or Skip", targets::from_commit_names()).as_str()),
-    validation = Rule::new(targets::needs_no_commit("missingGroup", "Create")).message(format!("spec.offsetReset.missingGroup: Create has no meaning with {}, which starts from a committed offset; use {}", targets::from_commit_names(), targets::other_names()).as_str()),
+    validation = Rule::new("!has(self.missingGroup) || self.missingGroup != 'Create' || has(self.topics) || has(self.to) && (has(self.to.offsets) || has(self.to.offsetsFrom) || has(self.to.undo))").message("spec.offsetReset.missingGroup: Create needs spec.offsetReset.topics, since a group that does not exist has no topics yet"),
+    validation = Rule::new("!has(self.to) || !(has(self.to.offsets) || has(self.to.offsetsFrom) || has(self.to.undo)) || !has(self.topics)").message("spec.offsetReset.topics has no meaning with to.offsets, to.offsetsFrom and to.undo, which name the partitions themselves; remove it"),
+    validation = Rule::new("!has(self.to) || !has(self.to.undo) || !has(self.noCommittedOffset)").message("spec.offsetReset.noCommittedOffset has no meaning with to.undo, which goes back to where the group was, whatever is committed now; remove it"),
+    validation = Rule::new(targets::not_from("noCommittedOffset", "Target", targets::A_COMMIT)).message(format!("spec.offsetReset.noCommittedOffset: Target has no meaning with {}, which starts from a committed offset; use Fail or Skip", targets::names_from(targets::A_COMMIT)).as_str()),
+    validation = Rule::new(targets::not_from("missingGroup", "Create", targets::OWN_COMMIT)).message(format!("spec.offsetReset.missingGroup: Create has no meaning with {}, which starts from a committed offset of the group; use another target", targets::names_from(targets::OWN_COMMIT)).as_str()),
     validation = Rule::new(rules::quiet_fits_wait()).message("spec.offsetReset.quietPeriod (10s when omitted) is longer than waitTimeout (24h when omitted): the wait would always time out; shorten quietPeriod or lengthen waitTimeout")
 )]
 pub struct OffsetReset {
@@ -129,10 +132,10 @@ pub struct OffsetReset {
     /// A target outside of the log. Omitted: Fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_range: Option<OutOfRange>,
-    /// A partition without a record at or after `to.timestamp`. Omitted: Latest.
+    /// A partition without a record at or after `to.timestamp`, or as new as `to.lookback` asks. Omitted: Latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_record_at_time: Option<NoRecordAtTime>,
-    /// A selected partition without a committed offset. Omitted: Target, or Fail with `to.shiftBy`.
+    /// A selected partition without a committed offset. Omitted: Target, or Fail with `to.shiftBy` and `to.position: Current`. With `to.consumerGroup` the other group's offset counts, and omitted is Fail. Means nothing with `to.undo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_committed_offset: Option<NoCommittedOffset>,
     /// A group that does not exist. Omitted: Fail.
@@ -144,6 +147,11 @@ pub struct OffsetReset {
     /// true: compute and show the plan, change nothing; the id is not used up. Omitted: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
+    /// Carries out exactly the plan of this dry run: the name of its record, in the same namespace, of the same group, and asked with the same `to`, `topics` and policies, by whichever StreamPipeline. Omitted: the plan is made when the request runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::OBJECT).message("spec.offsetReset.approvedPlan: the name of a dry run's OffsetResetRecord in the same namespace, as kubectl get osr shows it: lower-case letters, digits, '-' and '.'; a template must be rendered before"))]
+    #[schemars(length(max = 253))]
+    pub approved_plan: Option<String>,
     /// Free text, kept in the record and in events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -171,7 +179,8 @@ impl OffsetReset {
     validation = Rule::new(targets::at_most_one()).message(format!("spec.offsetReset.to: {} is needed, and several are there; keep the one that is meant", targets::exactly_one()).as_str())
 )]
 pub struct Target {
-    /// An end of the log. Latest is the last stable offset: it never jumps over an open transaction.
+    /// An end of the log, or where the group is: Latest is the last stable offset, so that it never jumps over an open transaction;
+    /// Current commits once more what is committed, with its metadata, which renews the time after which Kafka forgets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
     /// The first record at or after this time, per partition (RFC 3339, zone required, in the past).
@@ -184,6 +193,53 @@ pub struct Target {
     #[x_kube(validation = Rule::new("self != 0").message("spec.offsetReset.to.shiftBy: 0 moves nothing; give a number above or below 0"))]
     #[schemars(range(min = -1_000_000_000_000_000_i64, max = 1_000_000_000_000_000_i64))]
     pub shift_by: Option<i64>,
+    /// The first record that is at most this old, per partition, such as 90s or 2h30m (no days): back from when the record is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::wait_timeout()).message("spec.offsetReset.to.lookback: a duration above 0s and at most 720h, such as 90s, 1h30m or 24h (no days, no sign); for a time longer ago use to.timestamp"))]
+    #[schemars(schema_with = "rules::duration_schema")]
+    pub lookback: Option<Duration>,
+    /// This offset in every selected partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_i64))]
+    pub offset: Option<i64>,
+    /// An offset for each of these partitions, and nothing for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["topic".into(), "partition".into()]))]
+    #[schemars(length(min = 1, max = 1000))]
+    pub offsets: Option<Vec<PartitionOffset>>,
+    /// The same as `offsets` for any number of partitions, from a ConfigMap in the CSV of kafka-consumer-groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offsets_from: Option<OffsetsSource>,
+    /// Where this other consumer group of the same cluster is. It is only read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new(rules::RENDERED).message("spec.offsetReset.to.consumerGroup: it still has the marks of a template (such as ${…}, {{ … }} or <% … %>), so it was never rendered; render the manifest"),
+        validation = Rule::new(rules::VISIBLE).message("spec.offsetReset.to.consumerGroup: no control, invisible or line-breaking characters; spell it exactly as the consumers do")
+    )]
+    #[schemars(length(min = 1, max = 255))]
+    pub consumer_group: Option<String>,
+    /// Back to where the group was before the reset of this record: offsets, leader epochs and metadata; a commit that was not there is
+    /// deleted. It can be undone itself, by the record that it makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<RecordReference>,
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// An offset of one partition.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionOffset {
+    /// Name of the topic.
+    #[x_kube(validation = Rule::new(rules::TOPIC).message("spec.offsetReset.to.offsets[].topic: letters, digits, '.', '_' and '-' only, as Kafka has it"))]
+    #[schemars(length(max = 249))]
+    pub topic: String,
+    /// Its number.
+    #[schemars(range(min = 0))]
+    pub partition: i32,
+    /// What is committed for it: the offset of the next record to be read.
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_i64))]
+    pub offset: i64,
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
 }
@@ -194,7 +250,7 @@ pub struct Target {
 #[schemars(transform = rules::null_is_absent)]
 pub struct TopicSelection {
     /// Name of the topic.
-    #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'").message("spec.offsetReset.topics[].name: letters, digits, '.', '_' and '-' only, as Kafka has it; no patterns, list each topic"))]
+    #[x_kube(validation = Rule::new(rules::TOPIC).message("spec.offsetReset.topics[].name: letters, digits, '.', '_' and '-' only, as Kafka has it; no patterns, list each topic"))]
     #[schemars(length(max = 249))]
     pub name: String,
     /// Its partitions. Omitted: all of them.
@@ -205,11 +261,12 @@ pub struct TopicSelection {
     pub unknown: BTreeMap<String, Value>,
 }
 
-/// An end of the log.
+/// An end of the log, or where the group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Position {
     Earliest,
     Latest,
+    Current,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -144,6 +144,11 @@ pub struct PlanTotals {
     pub lag_after: i64,
     /// Records per second over the last ten minutes (or since the oldest record kept), all selected partitions together.
     pub average_rate: f64,
+    /// How long the pipeline will read until it has caught up, in words: from `lagAfter`, `averageRate` and the rate at which it was seen
+    /// reading before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub catch_up: Option<String>,
 }
 
 fn is_zero(n: &i64) -> bool {

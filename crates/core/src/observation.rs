@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::{
-    Activity, Cause, Committed, LogBounds, Observed, OlderPipeline, Quiet, RecordView, RunState, SupersededRecord, TopicPartition, Topics,
+    Activity, Cause, Committed, LogBounds, Observed, OlderPipeline, OtherGroup, Quiet, RecordView, RunState, SupersededRecord,
+    TopicPartition, Topics,
 };
+use crate::Request;
 use crate::decide::LookKind;
 use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
 
@@ -29,8 +33,16 @@ pub struct Observation {
     pub needing_resume: Observed<Vec<String>>,
     /// For how long group and offsets have looked the same.
     pub quiet: Quiet,
+    /// Records per second that the group was seen to read, where it was seen.
+    pub consumed: Option<f64>,
     pub topics: Observed<Topics>,
     pub log: Observed<BTreeMap<TopicPartition, LogBounds>>,
+    /// The time whose first record was looked up in each log.
+    pub log_time: Option<Timestamp>,
+    /// The request with the numbers that were read where its target says; or what is wrong with them.
+    pub with_numbers: Observed<Result<Box<Request>, Cause>>,
+    /// The group whose position is copied.
+    pub other_group: Observed<OtherGroup>,
     /// The record of the current request.
     pub record: Observed<Option<RecordView>>,
     /// The record's name, even if the record does not exist yet.
@@ -82,6 +94,11 @@ impl Observation {
 
     pub(crate) fn subject_run_state(&mut self) -> &mut Observed<RunState> {
         self.superseded.as_mut().map_or(&mut self.run_state, |left| &mut left.run_state)
+    }
+
+    /// The request with the numbers that were read, where its target has them elsewhere.
+    pub(crate) fn resolved<'a>(&'a self, request: &'a Request) -> &'a Request {
+        if let Observed::Read(Ok(request)) = &self.with_numbers { request } else { request }
     }
 
     /// The record that a step of this pass is about.

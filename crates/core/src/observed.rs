@@ -20,6 +20,14 @@ impl<T> Observed<T> {
         }
     }
 
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Observed<U> {
+        match self {
+            Observed::Unread => Observed::Unread,
+            Observed::Read(value) => Observed::Read(change(value)),
+            Observed::Unreadable(cause) => Observed::Unreadable(cause),
+        }
+    }
+
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Observed::Unreadable(cause) => Some(cause),

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{Commit, Committed, ReadBack, TopicPartition, numbers};
 use stream_pipeline_api::{PlanTotals, PlatformCall, TargetReason};
 
@@ -13,12 +15,16 @@ pub struct Plan {
     /// The call that is made, on a platform that chooses the target itself. Then there are no rows.
     pub call: Option<PlatformCall>,
     pub rows: Vec<PartitionPlan>,
+    /// The time whose first record was looked up in each partition.
+    pub time: Option<Timestamp>,
     /// Kafka's ids of the topics, by name.
     pub topic_ids: BTreeMap<String, String>,
     /// How many rows are sent at once; None: all of them.
     pub chunk_size: Option<usize>,
     /// Records per second that are produced to the plan's partitions.
     pub average_rate: f64,
+    /// How long the pipeline will read until it has caught up, in words.
+    pub catch_up: Option<String>,
     pub warnings: Vec<String>,
 }
 
@@ -102,9 +108,11 @@ impl PartitionPlan {
 }
 
 impl Plan {
-    /// The rows for which something is sent.
+    /// The rows for which something is sent, in the order in which it is: commits before deletions, so that a group that loses its last
+    /// commit loses it last.
     pub fn changes(&self) -> impl Iterator<Item = &PartitionPlan> {
-        self.rows.iter().filter(|row| !row.aim.is_keep())
+        let commits = self.rows.iter().filter(|row| matches!(row.aim, Aim::Commit(_)));
+        commits.chain(self.rows.iter().filter(|row| row.aim == Aim::Delete))
     }
 
     /// Splits the plan into chunks of this many partitions, if it has more.
@@ -181,6 +189,7 @@ impl Plan {
             clamped: numbers::count(self.changes().filter(clamped).count()),
             lag_after: numbers::total(offsets().map(|(row, to)| numbers::distance(to, row.log_end))),
             average_rate: self.average_rate,
+            catch_up: self.catch_up.clone(),
         }
     }
 }

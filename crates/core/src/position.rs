@@ -16,6 +16,14 @@ pub struct Commit {
     pub pending: bool,
 }
 
+/// Another group, whose position is copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtherGroup {
+    pub committed: Committed,
+    /// Why it may move on, in words.
+    pub active: Option<String>,
+}
+
 /// Topics by name; None: does not exist.
 pub type Topics = BTreeMap<String, Option<Topic>>;
 

@@ -23,15 +23,17 @@ impl Plan {
         topics.iter_mut().for_each(leave_out);
         let totals = self.call.is_none().then(|| self.totals());
         let chunk_size = self.chunk_size.map(|size| i32::try_from(size).unwrap_or(i32::MAX));
-        RecordedPlan { topics, totals, call: self.call.clone(), chunk_size, warnings: self.warnings.clone() }
+        RecordedPlan { topics, totals, time: self.time, call: self.call.clone(), chunk_size, warnings: self.warnings.clone() }
     }
 
     /// The inverse of [`Plan::to_record`]. Missing entries of a column count as no information.
     pub fn of_record(recorded: &RecordedPlan) -> Self {
         let mut plan = Plan {
             call: recorded.call.clone(),
+            time: recorded.time,
             chunk_size: recorded.chunk_size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0),
             average_rate: recorded.totals.as_ref().map_or(0.0, |t| t.average_rate),
+            catch_up: recorded.totals.as_ref().and_then(|t| t.catch_up.clone()),
             warnings: recorded.warnings.clone(),
             ..Plan::default()
         };

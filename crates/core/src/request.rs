@@ -1,20 +1,21 @@
 //! What is asked, resolved once: defaults filled in, exactly one target, nothing unknown. The raw request is not read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::target::{Policies, Target, default_no_committed_offset};
-use super::{Cause, TopicPartition, Topics};
-use stream_pipeline_api::{self as api, MissingGroup, OffsetReset, OnUnknownOutcome, Reason, WhenActive, WhenCreated};
+use super::{Cause, TopicPartition, Topics, target::Recorded};
+use serde_json::Value;
+use stream_pipeline_api::{self as api, MissingGroup, NoCommittedOffset, OffsetReset, OnUnknownOutcome, Reason, WhenActive, WhenCreated};
 
 /// A request with its defaults resolved.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub id: String,
     pub to: Target,
-    /// None: every topic the group has commits for.
+    /// What the target names itself, else what the request selects. None: every topic the group has commits for.
     pub topics: Option<Selection>,
     pub when_active: WhenActive,
     pub wait_timeout: Duration,
@@ -51,10 +52,13 @@ impl Request {
             None => return Err(invalid(format!("spec.offsetReset.to is needed: {}", api::exactly_one()))),
             Some(to) => Target::of(to, now)?,
         };
+        let to = reset.approved_plan.as_ref().map_or(to, |name| Target::Record(Recorded::approved(name)));
+        let written = || reset.topics.as_ref().map(|ts| ts.iter().map(|t| (t.name.clone(), t.partitions.clone())).collect());
+        let topics = to.names().or_else(written);
         Ok(Self {
             id: reset.id.clone(),
             to,
-            topics: reset.topics.as_ref().map(|ts| ts.iter().map(|t| (t.name.clone(), t.partitions.clone())).collect()),
+            topics,
             when_active: reset.when_active.unwrap_or_default(),
             wait_timeout: reset.wait_timeout.map_or(Duration::from_secs(24 * 3600), Duration::from),
             quiet_period: reset.quiet_period.map_or(Duration::from_secs(10), Duration::from),
@@ -66,6 +70,16 @@ impl Request {
             dry_run: reset.is_dry_run(),
             written: reset.clone(),
         })
+    }
+
+    /// With the numbers that were read where the target says. A record tells by itself what becomes of a partition without a committed
+    /// offset.
+    #[must_use]
+    pub(crate) fn with_numbers(&self, to: Target) -> Self {
+        let no_committed_offset =
+            if matches!(to, Target::Record(_)) { NoCommittedOffset::Target } else { self.policies.no_committed_offset };
+        let policies = Policies { no_committed_offset, ..self.policies };
+        Self { topics: to.names(), to, policies, ..self.clone() }
     }
 
     /// Why the request would keep the pipeline stopped for too long. Admission refuses that, except in objects older than the rule.
@@ -125,9 +139,13 @@ fn what(reset: &OffsetReset) -> OffsetReset {
         topic.partitions.iter_mut().for_each(|partitions| partitions.sort_unstable());
     }
     topics.iter_mut().for_each(|topics| topics.sort_by(|a, b| a.name.cmp(&b.name)));
+    let mut to = reset.to.clone();
+    for offsets in to.iter_mut().flat_map(|to| &mut to.offsets) {
+        offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    }
     OffsetReset {
         id: reset.id.clone(),
-        to: reset.to.clone(),
+        to,
         topics,
         out_of_range: Some(policies.out_of_range),
         no_record_at_time: Some(policies.no_record_at_time),
@@ -140,9 +158,30 @@ fn what(reset: &OffsetReset) -> OffsetReset {
         expires_at: None,
         on_unknown_outcome: None,
         dry_run: None,
+        approved_plan: reset.approved_plan.clone(),
         note: None,
         unknown: reset.unknown.clone(),
     }
+}
+
+/// The fields in which two requests ask for something else, but for their ids and for which plan is approved.
+pub(crate) fn differing(one: &OffsetReset, other: &OffsetReset) -> Vec<String> {
+    let fields = |reset: &OffsetReset| {
+        let what = OffsetReset { id: String::new(), approved_plan: None, ..what(reset) };
+        if let Ok(Value::Object(fields)) = serde_json::to_value(what) { fields } else { serde_json::Map::new() }
+    };
+    let (one, other) = (fields(one), fields(other));
+    let named: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    named.into_iter().filter(|field| one.get(*field) != other.get(*field)).cloned().collect()
+}
+
+/// These partitions and no others.
+pub(crate) fn selection_of<'a>(partitions: impl Iterator<Item = &'a TopicPartition>) -> Selection {
+    let mut named = Selection::new();
+    for at in partitions {
+        named.entry(at.topic.clone()).or_insert_with(|| Some(Vec::new())).get_or_insert_default().push(at.partition);
+    }
+    named
 }
 
 /// The policies for single partitions, with the target's defaults.
@@ -156,7 +195,9 @@ fn policies(reset: &OffsetReset) -> Policies {
 
 fn unknown_field(reset: &OffsetReset) -> Option<String> {
     let topics = reset.topics.iter().flatten();
+    let offsets = reset.to.iter().flat_map(|to| to.offsets.iter().flatten());
     (reset.unknown.keys().next().cloned())
         .or_else(|| reset.to.iter().flat_map(|to| to.unknown.keys()).next().map(|k| format!("to.{k}")))
+        .or_else(|| offsets.flat_map(|o| o.unknown.keys().map(move |k| format!("to.offsets[{}-{}].{k}", o.topic, o.partition))).next())
         .or_else(|| topics.flat_map(|t| t.unknown.keys().map(move |k| format!("topics[{}].{k}", t.name))).next())
 }

@@ -8,7 +8,7 @@ use icu_properties::props::{BinaryProperty, DefaultIgnorableCodePoint, GeneralCa
 use jiff::Timestamp;
 
 use super::ReadBack;
-use stream_pipeline_api::{PlanTotals, RunStateBefore};
+use stream_pipeline_api::{BackendIdentity, RunStateBefore};
 
 /// At most this many names in one sentence, each of at most this many bytes: enough for a topic's whole name and a remark.
 const NAMES: usize = 12;
@@ -23,6 +23,23 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
+/// "1 offset", "3 offsets".
+pub fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// "group turbine of cluster 4L6g3nShT-eMCtK--X86sw".
+pub fn place(place: &BackendIdentity) -> String {
+    match place {
+        BackendIdentity::Kafka { cluster_id, consumer_group } => {
+            format!("group {} of cluster {}", name(consumer_group), cut(cluster_id, NAME))
+        }
+        BackendIdentity::Enos { org_id, pipeline_id } => {
+            format!("pipeline {} of organization {}", cut(pipeline_id, NAME), cut(org_id, NAME))
+        }
+    }
+}
+
 /// Stands in for the principal in a command, with how to find it, where it is not known.
 const PRINCIPAL: &str = " (<principal> is the brokers' name for this client: the subject of its certificate or the sub of its token, unless they \
                          map it; the brokers' authorizer log has it)";
@@ -31,6 +48,11 @@ const PRINCIPAL: &str = " (<principal> is the brokers' name for this client: the
 /// says how to find the principal.
 pub fn acl(principal: Option<&str>, resource: &str, name: &str) -> String {
     grant(principal, &format!("--operation Read --operation Describe {resource} {}", shell(&cut(name, 256))))
+}
+
+/// The command that grants what deleting a group's commits needs on the group.
+pub fn acl_to_delete(principal: Option<&str>, group: &str) -> String {
+    grant(principal, &format!("--operation Delete --group {}", shell(&cut(group, 256))))
 }
 
 /// The command that grants Describe on the cluster.
@@ -189,11 +211,6 @@ pub fn kept(before: &RunStateBefore, since: Timestamp) -> String {
     let name = |w: &stream_pipeline_api::ScaledWorkload| format!("{} {} (it had {})", w.kind, w.name, w.replicas);
     let names: Vec<_> = before.workloads.iter().filter(|w| w.replicas > 0).map(name).collect();
     format!("The operator keeps at 0 since {since}: {}", some_of(&names))
-}
-
-/// "at most 27 records will be replayed, 0 skipped": offsets are distances, not counts.
-pub fn cost(totals: &PlanTotals, be: &str) -> String {
-    format!("at most {} records {be} replayed, {} skipped", number(totals.replayed), number(totals.skipped))
 }
 
 /// "chunk 2 of 3".

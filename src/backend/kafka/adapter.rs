@@ -34,16 +34,16 @@ impl Position for Kafka {
         Kafka::committed(self, partitions).await
     }
 
-    /// A request that was sent cannot be cancelled; the window was checked before.
-    async fn send(&self, changes: &[(TopicPartition, Aim)], _: Instant) -> SendOutcome {
-        self.commit(changes).await
+    /// A request that was sent cannot be cancelled; for the first one the window was checked before.
+    async fn send(&self, changes: &[(TopicPartition, Aim)], not_after: Instant) -> SendOutcome {
+        Kafka::send(self, changes, not_after).await
     }
 }
 
 #[async_trait]
 impl Logs for Kafka {
-    async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
-        Kafka::topics(self, names).await
+    async fn topics(&self, names: &[String], deletes: bool) -> Result<Topics, Cause> {
+        Kafka::topics(self, names, deletes).await
     }
 
     async fn bounds(

@@ -6,14 +6,20 @@ use std::fmt;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use serde::{Deserialize, Serialize};
 
+use super::facts;
+
 /// The raw number of an error: positive from a broker, negative from librdkafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KafkaCode(pub i32);
 
 impl KafkaCode {
+    /// What was held back, since something before it was refused or took too long.
+    pub const NOT_SENT: Self = Self(facts::NOT_SENT);
     pub const INVALID_ARGUMENT: Self = Self(-186);
     pub const TIMED_OUT: Self = Self(-185);
     pub const ALL_BROKERS_DOWN: Self = Self(-187);
+    /// The broker does not know the call.
+    pub const UNSUPPORTED_FEATURE: Self = Self(-165);
     pub const AUTHENTICATION: Self = Self(-169);
     pub const SSL: Self = Self(-181);
     pub const TRANSPORT: Self = Self(-195);
@@ -26,7 +32,8 @@ impl KafkaCode {
     /// For one partition of an alter: may the offset be, or still become, committed in spite of this code? When in doubt, yes.
     pub fn may_have_been_applied(self) -> bool {
         // A coordinator also answers 7, 14, 15, 16, 19 and 20 when it did not see its append fully replicated.
-        (self.0 < 0 && self != Self::INVALID_ARGUMENT) || matches!(self.0, 7 | 13 | 14 | 15 | 16 | 19 | 20)
+        (self.0 < 0 && !matches!(self, Self::INVALID_ARGUMENT | Self::UNSUPPORTED_FEATURE | Self::NOT_SENT))
+            || matches!(self.0, 7 | 13 | 14 | 15 | 16 | 19 | 20)
     }
 
     /// The client asks a broker that does not coordinate the group, and would go on doing so: it has to be retired.

@@ -5,6 +5,9 @@ use std::time::Duration;
 use stream_pipeline_api::Reason;
 use stream_pipeline_core::{InternalTopics, PlatformFacts, ReadBackTime, Refusal, Refused, words};
 
+/// librdkafka's "purged in queue": for what was held back, since something before it was refused or took too long.
+pub(super) const NOT_SENT: i32 = -152;
+
 /// Above this size a group's commit does not fit into one batch of the broker (about 1 MiB), names included.
 const BATCH: usize = 1_000_000;
 /// Bytes of one partition in that batch, apart from the names of group and topic (measured: 70 with short names).
@@ -34,12 +37,13 @@ fn is_internal(group: &str, topic: &str) -> bool {
     own && (topic.ends_with("-repartition") || topic.ends_with("-changelog"))
 }
 
-/// The error codes with which OffsetCommit refuses.
+/// The error codes with which OffsetCommit and OffsetDelete refuse.
 fn refusal(refused: &Refused) -> Refusal {
     let acl = |resource: &str, name: &str| Some(format!("add the right: {}", words::acl(refused.principal, resource, name)));
     let (reason, meaning, remedy) = match refused.code {
+        NOT_SENT => (Reason::BackendError, "its deletion was held back, since the commits before it were refused or took too long", None),
         3 => (Reason::PartitionNotFound, "the partition does not exist", None),
-        22 | 25 | 27 | 113 => (Reason::GroupActive, "a member joined", None),
+        22 | 25 | 27 | 68 | 86 | 113 => (Reason::GroupActive, "a member joined", None),
         29 => (Reason::PermissionMissing, "no right on the topic", acl("--topic", &refused.at.topic)),
         30 => (Reason::PermissionMissing, "no right on the group", acl("--group", refused.group)),
         _ => (Reason::BackendError, "see Kafka's error codes", None),

@@ -174,6 +174,18 @@ pub fn not_committable(kind: &str, name: &str, who: &Who) -> Cause {
     )
 }
 
+/// The brokers say beforehand that deleting a commit would be refused.
+pub fn not_deletable(group: &str, who: &Who) -> Cause {
+    let (right, group) = (words::acl_to_delete(who.principal.as_deref(), group), words::name(group));
+    Cause::new(
+        Reason::PermissionMissing,
+        format!(
+            "this reset deletes commits that were not there before, and commits of group {group} may not be deleted; nothing was sent. Add \
+             the right: {right}"
+        ),
+    )
+}
+
 /// One partition's log could not be read, so there is no rate either (61168).
 pub fn of_log(at: &TopicPartition, code: KafkaCode, who: &Who) -> Cause {
     if code.is_authorization() {
@@ -223,6 +235,7 @@ pub(crate) fn messages() -> Vec<(String, Cause)> {
         ("no right on the cluster".to_owned(), cause(&refused(31), None, &who, &group, &none)),
         ("an error without a name here".to_owned(), cause(&refused(42), None, &who, &group, &none)),
         ("the brokers say beforehand that a commit would be refused".to_owned(), not_committable("group", "g", &who)),
+        ("the brokers say beforehand that deleting a commit would be refused".to_owned(), not_deletable("g", &who)),
         (
             "brokers answer with what ends the Kafka client".to_owned(),
             cause(&AdminError::ClientGone { call: "DescribeConsumerGroups", how: "signal 6".to_owned() }, None, &who, &group, &none),

@@ -16,15 +16,16 @@ mod oauth;
 pub mod pool;
 pub mod process;
 pub mod security;
+mod send;
 
 pub use facts::facts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use admin::{Admin, AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode, OffsetCommit};
+use admin::{Admin, AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode};
 use failure::Who;
 #[cfg(test)]
 pub(crate) use failure::messages;
@@ -32,7 +33,7 @@ use pool::renewing::RenewingClient;
 use pool::{ClientPool, PoolKey};
 use security::Security;
 use stream_pipeline_api::{BackendIdentity, Phase, Reason};
-use stream_pipeline_core::{Activity, Aim, Cause, Commit, Committed, KafkaGroup, SendOutcome, Topic, TopicPartition, Topics, words};
+use stream_pipeline_core::{Activity, Cause, Commit, Committed, KafkaGroup, Topic, TopicPartition, Topics, words};
 
 /// One group on one cluster, during one pass.
 pub struct Kafka {
@@ -128,21 +129,26 @@ impl Kafka {
         Ok(committed)
     }
 
-    /// Ids, partitions and leaders, asked of the broker each time.
+    /// Ids, partitions and leaders, asked of the broker each time. `deletes`: a commit is to be deleted.
     ///
     /// # Errors
-    /// As [`Kafka::identity`]; `PermissionMissing` where the brokers say that a commit for them would be refused.
-    pub async fn topics(&self, names: &[String]) -> Result<Topics, Cause> {
+    /// As [`Kafka::identity`]; `PermissionMissing` where the brokers say that a commit for them, or its deletion, would be refused.
+    pub async fn topics(&self, names: &[String], deletes: bool) -> Result<Topics, Cause> {
         let group = &self.backend.group;
         let (described, identity) =
             tokio::try_join!(self.client.describe_topics(names, self.deadline), self.client.identify_group(group, self.deadline))
                 .map_err(|e| self.cause_about(&e, names.iter().map(String::as_str)))?;
         if let GroupIdentity::Consumer(found) | GroupIdentity::Absent(found) = identity
-            && found.may_read == Some(false)
+            && let Some(rights) = found.rights
         {
-            return Err(failure::not_committable("group", group, &self.who));
+            if !rights.read {
+                return Err(failure::not_committable("group", group, &self.who));
+            }
+            if deletes && !rights.delete {
+                return Err(failure::not_deletable(group, &self.who));
+            }
         }
-        if let Some(topic) = described.iter().find(|topic| topic.error.is_none() && topic.may_read == Some(false)) {
+        if let Some(topic) = described.iter().find(|topic| topic.error.is_none() && topic.rights.is_some_and(|rights| !rights.read)) {
             return Err(failure::not_committable("topic", &topic.name, &self.who));
         }
         let mut topics = Topics::new();
@@ -159,58 +165,6 @@ impl Kafka {
         }
         Ok(topics)
     }
-
-    /// Commits these offsets: the only call that moves a group.
-    pub async fn commit(&self, changes: &[(TopicPartition, Aim)]) -> SendOutcome {
-        if changes.is_empty() {
-            return SendOutcome::Answered { refused: BTreeMap::new() };
-        }
-        let commits = match changes.iter().map(|(at, aim)| commit(at, aim)).collect::<Result<Vec<_>, _>>() {
-            Ok(commits) => commits,
-            Err(cause) => return SendOutcome::NotApplied(cause),
-        };
-        let result = self.client.alter_consumer_group_offsets(&self.backend.group, &commits, self.deadline).await;
-        let unclear = |text: String| Cause::new(Reason::OutcomeUnknown, text);
-        let cause = match result {
-            Ok(answers) => match answers.iter().find_map(|(_, r)| r.err().filter(|code| code.may_have_been_applied())) {
-                None => {
-                    let refused = answers.into_iter().filter_map(|(at, r)| r.err().map(|code| (at, code.0))).collect();
-                    return SendOutcome::Answered { refused };
-                }
-                Some(code) => unclear(format!("the broker answered {code}, which does not say whether the offsets were written")),
-            },
-            Err(error) if !error.is_ambiguous() => {
-                let code = error.code().unwrap_or(KafkaCode::INVALID_ARGUMENT).0;
-                return SendOutcome::Answered { refused: changes.iter().map(|(at, _)| (at.clone(), code)).collect() };
-            }
-            Err(error) => {
-                // Once the client's process has ended, nothing more can be sent: the wait before reading back starts then.
-                self.client.retire();
-                if tokio::time::timeout(2 * self.deadline, self.client.process_ended()).await.is_err() {
-                    tracing::warn!("The process of a retired Kafka client has not ended yet");
-                }
-                unclear(self.cause_about(&error, changes.iter().map(|(at, _)| at.topic.as_str())).message)
-            }
-        };
-        SendOutcome::Unanswered { ended: clock::mono(), cause }
-    }
-}
-
-fn commit(at: &TopicPartition, aim: &Aim) -> Result<OffsetCommit, Cause> {
-    let Aim::Commit(to) = aim else {
-        let text = format!(
-            "the plan deletes the commit of {at}, which this version of the operator cannot do; nothing was sent. Another version may have \
-             made that plan: let that one finish"
-        );
-        return Err(Cause::new(Reason::InvalidObject, text));
-    };
-    Ok(OffsetCommit {
-        topic: at.topic.clone(),
-        partition: at.partition,
-        offset: to.offset,
-        leader_epoch: to.leader_epoch,
-        metadata: Some(to.metadata.clone()).filter(|metadata| !metadata.is_empty()),
-    })
 }
 
 /// `why`: the broker's own sentence, or what the name stands for.
@@ -266,7 +220,7 @@ fn active(members: &[GroupMember]) -> Cause {
 #[cfg(test)]
 pub(crate) fn groups() -> [Activity; 3] {
     let member = |name: &str| GroupMember { client_id: name.to_owned(), host: "/10.0.3.7".to_owned(), instance_id: None };
-    let described = |state: GroupState, members: Vec<GroupMember>| GroupDescription { state, members, may_read: None };
+    let described = |state: GroupState, members: Vec<GroupMember>| GroupDescription { state, members, rights: None };
     let share = Cause::new(Reason::GroupTypeNotSupported, not_a_consumer_group("g", "a share group"));
     [
         activity_of(&described(GroupState::Stable, vec![member("turbine-1"), member("turbine-2")]), "g"),

@@ -112,6 +112,12 @@ pub async fn led(at: &(impl Reach + ?Sized), topic: &str) -> Result<usize, Strin
     .await
 }
 
+/// A group without members.
+pub async fn delete_group(at: &(impl Reach + ?Sized), name: &str) {
+    let results = admin(at).delete_groups(&[name], &options()).await.expect("groups can be deleted");
+    results[0].as_ref().expect("the group is deleted");
+}
+
 pub async fn delete_topic(at: &(impl Reach + ?Sized), name: &str) {
     let results = admin(at).delete_topics(&[name], &options()).await.expect("topics can be deleted");
     results[0].as_ref().expect("the topic is deleted");

@@ -107,7 +107,7 @@ fn f08_a_refusal_for_a_wrong_reason_is_told_from_the_right_one() {
     let row = table().into_iter().find(|r| r.name == "two targets at once").expect("the table has that row");
     let refusal = row.refused.expect("it is refused");
     let rules = rules_of(&json!(StreamPipeline::crd()));
-    let right = rules.iter().find(|r| r.contains("exactly one of position, timestamp, shiftBy") && r.contains("several")).expect("a rule");
+    let right = rules.iter().find(|r| r.contains("exactly one of position, timestamp, ") && r.contains("several")).expect("a rule");
     let status = |code: u16, reason: &str, causes: &[(&str, &str)]| -> Status {
         let causes: Vec<_> =
             causes.iter().map(|(field, message)| json!({ "reason": "FieldValueInvalid", "field": field, "message": message })).collect();

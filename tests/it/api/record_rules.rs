@@ -40,12 +40,20 @@ fn plan(topics: usize, by_time: bool) -> RecordedPlan {
         average_rate: 125_000.5,
         ..PlanTotals::default()
     };
-    RecordedPlan { topics: (0..topics).map(topic).collect(), totals: Some(totals), call: None, chunk_size: None, warnings: Vec::new() }
+    RecordedPlan {
+        topics: (0..topics).map(topic).collect(),
+        totals: Some(totals),
+        time: None,
+        call: None,
+        chunk_size: None,
+        warnings: Vec::new(),
+    }
 }
 
 fn record(name: &str, plan: RecordedPlan) -> OffsetResetRecord {
     let request = json!({ "id": "replay-1", "to": { "position": "Earliest" }, "quietPeriod": "0s", "waitTimeout": "1500ms" });
     let spec = OffsetResetRecordSpec {
+        target: String::new(),
         pipeline: PipelineRef { name: "turbine-cleaning".to_owned(), uid: "565c0114-0000-4372-86d1-000000000000".to_owned() },
         request: serde_json::from_value(request).expect("a request"),
         backend: BackendIdentity::Kafka { cluster_id: "MkU3OEVBNTcwNTJENDM2Qg".to_owned(), consumer_group: "turbine-cleaning".to_owned() },

@@ -19,23 +19,44 @@ use crate::support::world::World;
 const ORG: &str = "o15500000000001";
 
 /// Groups with commits, all on the topics that the examples name.
-const GROUPS: [&str; 7] =
-    ["pitch-control", "turbine-cleaning", "yaw-control", "turbine-alerts", "substation-meters", "gearbox-vibration", "wind-forecast"];
+const GROUPS: [&str; 13] = [
+    "pitch-control",
+    "turbine-cleaning",
+    "yaw-control",
+    "turbine-alerts",
+    "substation-meters",
+    "gearbox-vibration",
+    "wind-forecast",
+    "tower-sway",
+    "icing-alarm",
+    "blade-load",
+    "main-shaft",
+    "rotor-speed",
+    "brake-pressure",
+];
 
 /// How each example ends: file, object, request, stage and reason.
-const ENDS: [(&str, &str, &str, Stage, &str); 11] = [
+const ENDS: [(&str, &str, &str, Stage, &str); 18] = [
+    // Readers bring the record themselves.
+    ("approved.yaml", "brake-pressure", "replay-2026-11-22", Stage::Failed, "PlanChanged"),
+    ("copy-group.yaml", "power-curve-v3", "from-v1", Stage::Verified, "ResetVerified"),
+    ("current.yaml", "tower-sway", "keep-through-winter", Stage::Verified, "ResetVerified"),
     ("dry-run.yaml", "pitch-control", "replay-2026-11-22", Stage::Planned, "PlanReady"),
     ("earliest.yaml", "turbine-cleaning", "replay-2026-11-22", Stage::Verified, "ResetVerified"),
     ("enos-wait.yaml", "averaging", "skip-backlog-2026-11-22", Stage::Sent, "NoReadBackWhilePaused"),
     ("enos.yaml", "cleaning", "skip-backlog-2026-11-22", Stage::Verified, "ResetVerified"),
     ("git.yaml", "yaw-control", "replay-2026-11-22", Stage::Verified, "ResetVerified"),
     ("latest.yaml", "turbine-alerts", "skip-backlog-1", Stage::Verified, "ResetVerified"),
+    ("lookback.yaml", "icing-alarm", "last-two-hours", Stage::Verified, "ResetVerified"),
     ("new-group.yaml", "power-curve", "start-of-november", Stage::Verified, "ResetVerified"),
+    ("offsets-from.yaml", "main-shaft", "back-to-friday", Stage::Verified, "ResetVerified"),
+    ("offsets.yaml", "blade-load", "past-a-poison-pill", Stage::Verified, "ResetVerified"),
     ("pause.yaml", "substation-meters", "replay-2026-11-22", Stage::Verified, "ResetVerified"),
     // Readers bring the Secrets themselves.
     ("secured.yaml", "grid-export", "replay-2026-11-22", Stage::Waiting, "SecretNotFound"),
     ("shift.yaml", "gearbox-vibration", "back-1000", Stage::Verified, "ResetVerified"),
     ("timestamp.yaml", "wind-forecast", "ticket-4711", Stage::Verified, "ResetVerified"),
+    ("undo.yaml", "rotor-speed", "undo-replay-2026-11-22", Stage::Failed, "InvalidTarget"),
 ];
 
 async fn platform(tls: bool) -> Simulator {

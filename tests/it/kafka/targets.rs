@@ -1,8 +1,15 @@
-//! K01 to K08: where each target moves the offsets to.
+//! K01 to K15: where each target moves the offsets to.
 
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 use stream_pipeline_api::{RecordPhase, Stage, TargetReason};
+use testbed::consumer::Consumer;
+use testbed::kafka;
 
+use crate::support::requests::with;
 use crate::support::status::{assert_has, reset, says};
 use crate::support::world::{FIRST_RECORD_TIME, World};
 
@@ -11,7 +18,7 @@ async fn k01_earliest_puts_every_partition_at_its_log_start() {
     let world = World::new("k01").await;
     let topic = world.topic(&[10, 20, 0]).await;
     let group = world.group(&topic, &[10, 5, 0]).await;
-    testbed::kafka::delete_records(&world.bootstrap, &[(&topic, 1, 3)]).await;
+    kafka::delete_records(&world.bootstrap, &[(&topic, 1, 3)]).await;
     world.known("p", &group).await;
     world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "1s", "to": { "position": "Earliest" } })).await;
     let status = world.verified("p", "r1").await;
@@ -24,6 +31,8 @@ async fn k01_earliest_puts_every_partition_at_its_log_start() {
     );
     let totals = reset(&status).plan.clone().expect("totals");
     assert_eq!((totals.partitions, totals.replayed, totals.skipped, totals.lag_after), (3, 12, 0, 27));
+    assert_eq!(totals.catch_up.as_deref(), Some("unknown (it was not seen reading)"));
+    assert_has(message, &[&format!("{topic}-0 from 10 to 0 (-10), {topic}-1 from 5 to 3 (-2), {topic}-2 from 0 to 0")]);
     let record = world.record(&status).await;
     assert_eq!(record.status.as_ref().map(|s| s.phase), Some(RecordPhase::Verified));
     let plan = record.spec.plan.expect("the plan is kept");
@@ -85,7 +94,7 @@ async fn k05_a_timestamp_before_the_first_record_is_the_log_start() {
     let world = World::new("k05").await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[10]).await;
-    testbed::kafka::delete_records(&world.bootstrap, &[(&topic, 0, 4)]).await;
+    kafka::delete_records(&world.bootstrap, &[(&topic, 0, 4)]).await;
     world.known("p", &group).await;
     world.apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": { "timestamp": "2025-01-01T00:00:00Z" } })).await;
     world.verified("p", "r1").await;
@@ -144,4 +153,196 @@ async fn k08_a_shift_past_an_end_fails_or_is_clamped_as_asked() {
         world.record(&status).await.spec.plan.expect("a plan").topics[0].why,
         [TargetReason::Target, TargetReason::Target, TargetReason::ClampedToEnd]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k07_a_lookback_goes_back_from_when_the_record_is_made_which_keeps_the_time() {
+    let mut world = World::new("k07").await;
+    let topic = world.unique("t");
+    kafka::create_topic(&world.bootstrap, &topic, 2, &[]).await;
+    // Partition 0 has a record of each of the last five hours; partition 1 of none after that.
+    let (hour, now) = (3_600_000, Timestamp::now().as_millisecond());
+    kafka::produce(&world.bootstrap, &topic, 0, 5, move |n| now - (5 - n) * hour).await;
+    kafka::produce(&world.bootstrap, &topic, 1, 2, move |n| now - (9 - n) * hour).await;
+    let group = world.group(&topic, &[5, 0]).await;
+    world.known("p", &group).await;
+    let back = |id: &str| json!({ "id": id, "quietPeriod": "0s", "to": { "lookback": "2h30m" } });
+    let (begun, half) = (Timestamp::now(), SignedDuration::from_mins(150));
+    world.apply("p", &group, back("r1")).await;
+    let status = world.verified("p", "r1").await;
+    assert_eq!(world.offsets(&group, &topic, 2).await, [Some(3), Some(2)]);
+    let record = world.record(&status).await;
+    let plan = record.spec.plan.clone().expect("a plan");
+    let time = plan.time.expect("the time that was looked up");
+    assert!(begun - half <= time && time <= record.spec.created_at - half, "{begun} {time} {}", record.spec.created_at);
+    assert_eq!(plan.topics[0].why, [TargetReason::Target, TargetReason::NoRecordLatest]);
+    // Neither a restart nor a later look makes another time of it.
+    world.restart();
+    world.looks("p", 2).await;
+    assert_eq!(world.record(&status).await, record);
+    world.apply("p", &group, with(back("r2"), "noRecordAtTime", json!("Fail"))).await;
+    let status = world.reaches("p", "r2", Stage::Failed, "NoRecordAtTime").await;
+    assert_has(says(&status, "Stalled").2, &[&format!("{topic}-1 has no record at or after 20")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k09_written_offsets_are_taken_as_they_are_within_the_log() {
+    let world = World::new("k09").await;
+    let topic = world.topic(&[10, 20, 30]).await;
+    let group = world.group(&topic, &[1, 2, 3]).await;
+    kafka::delete_records(&world.bootstrap, &[(&topic, 1, 5)]).await;
+    world.known("p", &group).await;
+    let ask = |id: &str, to: Value| json!({ "id": id, "quietPeriod": "0s", "to": to });
+    world.apply("p", &group, ask("one", json!({ "offset": 7 }))).await;
+    world.verified("p", "one").await;
+    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(7), Some(7), Some(7)]);
+    // Outside of the log.
+    world.apply("p", &group, ask("past", json!({ "offset": 15 }))).await;
+    let status = world.reaches("p", "past", Stage::Failed, "OutOfRange").await;
+    assert_has(says(&status, "Stalled").2, &[&format!("{topic}-0 would be at 15, its log is 0 to 10")]);
+    world.apply("p", &group, with(ask("clamp", json!({ "offset": 15 })), "outOfRange", json!("Clamp"))).await;
+    let status = world.verified("p", "clamp").await;
+    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(10), Some(15), Some(15)]);
+    assert_eq!(reset(&status).plan.as_ref().map(|p| p.clamped), Some(1));
+    // Each its own, and nothing for the one that is not named.
+    let row = |partition: i32, offset: i64| json!({ "topic": topic, "partition": partition, "offset": offset });
+    world.apply("p", &group, ask("each", json!({ "offsets": [row(2, 30), row(1, 6)] }))).await;
+    let status = world.verified("p", "each").await;
+    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(10), Some(6), Some(30)]);
+    assert_eq!(world.record(&status).await.spec.plan.expect("a plan").topics[0].partition, [1, 2]);
+    assert!(!says(&status, "OffsetsReset").2.contains("not covered"), "partition 0 was not meant");
+    world.apply("p", &group, with(ask("low", json!({ "offsets": [row(1, 4)] })), "outOfRange", json!("Clamp"))).await;
+    world.verified("p", "low").await;
+    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(10), Some(5), Some(30)]);
+    // A group that is not there yet, placed before its first start.
+    let new = world.unique("new");
+    world.known("new", &new).await;
+    world.apply("new", &new, with(ask("made", json!({ "offsets": [row(0, 9)] })), "missingGroup", json!("Create"))).await;
+    world.verified("new", "made").await;
+    assert_eq!(world.offsets(&new, &topic, 3).await, [Some(9), None, None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k10_a_written_offset_of_what_does_not_exist_is_named_and_nothing_moves() {
+    let world = World::new("k10").await;
+    let topic = world.topic(&[10]).await;
+    let group = world.group(&topic, &[7]).await;
+    world.known("p", &group).await;
+    for (id, other, partition) in [("partition", topic.as_str(), 7), ("topic", "no-such-topic", 0)] {
+        let rows = json!([
+            { "topic": topic, "partition": 0, "offset": 1 },
+            { "topic": other, "partition": partition, "offset": 1 },
+        ]);
+        world.apply("p", &group, json!({ "id": id, "quietPeriod": "0s", "to": { "offsets": rows } })).await;
+        let status = world.reaches("p", id, Stage::Failed, "PartitionNotFound").await;
+        assert_has(says(&status, "Stalled").2, &[other]);
+    }
+    assert_eq!(world.offsets(&group, &topic, 1).await, [Some(7)]);
+    assert!(world.all_records().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k15_current_commits_what_is_committed_once_more_with_its_metadata() {
+    let world = World::new("k15").await;
+    let topic = world.topic(&[10, 10, 10]).await;
+    let group = world.unique("g");
+    kafka::commit(&world.bootstrap, &group, &[(&topic, 0, 7, "theirs"), (&topic, 1, 3, "")]).await;
+    world.known("p", &group).await;
+    let before = kafka::committed(&world.bootstrap, &group, &topic, 3).await;
+    let ask = |id: &str| json!({ "id": id, "quietPeriod": "0s", "to": { "position": "Current" } });
+    // A partition without a commit has nothing to renew.
+    world.apply("p", &group, ask("fail")).await;
+    let status = world.reaches("p", "fail", Stage::Failed, "NoCommittedOffset").await;
+    assert_has(says(&status, "Stalled").2, &[&format!("{topic}-2 has no committed offset")]);
+    world.apply("p", &group, with(ask("skip"), "noCommittedOffset", json!("Skip"))).await;
+    let status = world.verified("p", "skip").await;
+    assert_eq!(kafka::committed(&world.bootstrap, &group, &topic, 3).await, before);
+    let totals = reset(&status).plan.clone().expect("totals");
+    assert_eq!((totals.partitions, totals.left_alone, totals.replayed, totals.skipped, totals.clamped), (2, 1, 0, 0, 0));
+    let plan = world.record(&status).await.spec.plan.expect("a plan");
+    assert_eq!(plan.topics[0].to_metadata, ["theirs", "", ""]);
+    assert!(plan.warnings.is_empty(), "nothing is dropped: {:?}", plan.warnings);
+    // What fell off the log is not simply renewed.
+    kafka::delete_records(&world.bootstrap, &[(&topic, 1, 5)]).await;
+    world.apply("p", &group, with(ask("gone"), "noCommittedOffset", json!("Skip"))).await;
+    world.reaches("p", "gone", Stage::Failed, "OutOfRange").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k11_another_groups_position_is_copied_and_that_group_is_only_read() {
+    let world = World::new("k11").await;
+    let topic = world.topic(&[10, 10, 10]).await;
+    let group = world.group(&topic, &[1, 2, 3]).await;
+    let other = world.unique("other");
+    kafka::commit(&world.bootstrap, &other, &[(&topic, 0, 7, "theirs"), (&topic, 1, 8, "")]).await;
+    let theirs = kafka::committed(&world.bootstrap, &other, &topic, 3).await;
+    world.known("p", &group).await;
+    let ask = |id: &str| json!({ "id": id, "quietPeriod": "0s", "to": { "consumerGroup": other } });
+    // What the other one lacks follows noCommittedOffset.
+    world.apply("p", &group, ask("fail")).await;
+    let status = world.reaches("p", "fail", Stage::Failed, "NoCommittedOffset").await;
+    assert_has(says(&status, "Stalled").2, &[&format!("{topic}-2 has no committed offset in group {other}")]);
+    world.apply("p", &group, with(ask("skip"), "noCommittedOffset", json!("Skip"))).await;
+    world.verified("p", "skip").await;
+    assert_eq!(world.offsets(&group, &topic, 3).await, [Some(7), Some(8), Some(3)]);
+    // While it reads, the plan says so.
+    let reader = Consumer::classic(&world.bootstrap, &other, &topic, "k11-reader");
+    reader.wait().await;
+    world.apply("p", &group, with(with(ask("active"), "noCommittedOffset", json!("Skip")), "dryRun", json!(true))).await;
+    let status = world.reaches("p", "active", Stage::Planned, "PlanReady").await;
+    let plan = world.record(&status).await.spec.plan.expect("a plan");
+    assert_has(plan.warnings.join("; "), &[&format!("the position of group {other} as of 20"), "which is active: 1 member"]);
+    reader.stop().await;
+    // A group that is not there yet.
+    let new = world.unique("new");
+    world.known("new", &new).await;
+    let create = json!({ "missingGroup": "Create", "topics": [{ "name": topic, "partitions": [0, 1] }] });
+    let request = create.as_object().expect("fields").iter().fold(ask("made"), |ask, (field, value)| with(ask, field, value.clone()));
+    world.apply("new", &new, request).await;
+    world.verified("new", "made").await;
+    assert_eq!(world.offsets(&new, &topic, 3).await, [Some(7), Some(8), None]);
+    assert_eq!(kafka::committed(&world.bootstrap, &other, &topic, 3).await, theirs, "the other group was only read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k25_offsets_come_from_the_csv_of_the_tool_in_a_config_map() {
+    let world = World::new("k25").await;
+    let wide = world.unique("wide");
+    kafka::create_topic(&world.bootstrap, &wide, 200, &[]).await;
+    let topic = world.topic(&[10, 10]).await;
+    let group = world.group(&topic, &[1, 2]).await;
+    world.known("p", &group).await;
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), world.namespace.name());
+    let write = async |text: String| {
+        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "night" }, "data": { "offsets.csv": text } });
+        maps.patch("night", &PatchParams::apply("test").force(), &Patch::Apply(map)).await.expect("the ConfigMap is taken");
+    };
+    let ask = |id: &str| {
+        let from = json!({ "configMapKeyRef": { "name": "night", "key": "offsets.csv" } });
+        json!({ "id": id, "quietPeriod": "0s", "to": { "offsetsFrom": from } })
+    };
+    // It may come later.
+    world.apply("p", &group, ask("r1")).await;
+    let status = world.reaches("p", "r1", Stage::Waiting, "SecretNotFound").await;
+    assert_has(says(&status, "Ready").2, &["ConfigMap night is not in this namespace"]);
+    write(format!("{topic},1,7\n{topic},0,4\n")).await;
+    world.verified("p", "r1").await;
+    assert_eq!(world.offsets(&group, &topic, 2).await, [Some(4), Some(7)]);
+    // What is wrong is told with its line; what was corrected is read at once.
+    for (id, text, reason, wrong) in [
+        ("column", format!("{topic},0,4\n{topic},1\n"), "InvalidTarget", "line 2 of to.offsetsFrom".to_owned()),
+        ("another", format!("other,{topic},0,4\n"), "InvalidTarget", "it is of group other".to_owned()),
+        ("absent", format!("{topic},0,4\n{topic},7,4\n"), "PartitionNotFound", format!("{topic}-7 (line 2)")),
+    ] {
+        write(text).await;
+        world.apply("p", &group, ask(id)).await;
+        let status = world.reaches("p", id, Stage::Failed, reason).await;
+        assert_has(says(&status, "Stalled").2, &[&wrong]);
+    }
+    // Many rows, with the group before.
+    write((0..200).map(|p| format!("{group},{wide},{p},0\n")).collect()).await;
+    world.apply("p", &group, ask("wide")).await;
+    let status = world.verified("p", "wide").await;
+    assert_eq!(reset(&status).plan.as_ref().map(|p| p.partitions), Some(200));
+    assert_eq!(world.offsets(&group, &topic, 2).await, [Some(4), Some(7)]);
 }

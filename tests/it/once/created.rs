@@ -141,7 +141,13 @@ async fn p01_a_dry_run_is_one_record_and_the_same_id_runs_afterwards() {
     let status = world.reaches("p", "r1", Stage::Planned, "PlanReady").await;
     let (ready, _, message) = says(&status, "Ready");
     assert_eq!((ready, says(&status, "OffsetsReset").0), ("True", "False"));
-    assert_has(message, &["3 partitions would move, at most 27 records would be replayed, 0 skipped; lag after 60; nothing was sent"]);
+    assert_has(
+        message,
+        &[
+            "3 partitions would move, at most 27 records would be replayed, 0 skipped; lag after 60, average input 0.0 records/s",
+            "Nothing was sent",
+        ],
+    );
     assert_has(message, &["Set dryRun: false"]);
     assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none());
     let totals = reset(&status).plan.clone().expect("totals");

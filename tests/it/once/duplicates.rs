@@ -147,6 +147,7 @@ async fn what_another_namespace_wrote_informs_and_never_blocks() {
     let cluster_id = other.wait("older", "the cluster to be pinned", |s| s.cluster_id.is_some()).await.cluster_id.expect("pinned");
     let backend = BackendIdentity::Kafka { cluster_id, consumer_group: group.clone() };
     let spec = OffsetResetRecordSpec {
+        target: String::new(),
         pipeline: PipelineRef { name: "gone".to_owned(), uid: "565c0114-0000-4372-86d1-000000000000".to_owned() },
         request: serde_json::from_value(ask("g1", "Latest")).expect("a request"),
         created_at: Timestamp::now(),

@@ -26,6 +26,7 @@ async fn restore(world: &World, pipeline: &StreamPipeline, cluster_id: &str, uid
     let labels = [(PIPELINE_LABEL, desired.object.name.clone()), (BACKEND_LABEL, backend_label(&backend))];
     let name = record_name(&desired.object, &desired.backend, &request);
     let spec = OffsetResetRecordSpec {
+        target: String::new(),
         pipeline: PipelineRef { name: desired.object.name, uid: uid.to_owned() },
         request: request.written,
         backend,
@@ -54,6 +55,7 @@ fn plan(topic: &str) -> RecordedPlan {
         ..TopicPlan::default()
     };
     RecordedPlan {
+        time: None,
         topics: vec![rows],
         totals: Some(PlanTotals { partitions: 1, replayed: 7, lag_after: 10, ..PlanTotals::default() }),
         call: None,

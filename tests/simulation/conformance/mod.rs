@@ -273,6 +273,15 @@ async fn the_broker_answers_as_the_real_one() {
             let result = real.alter_consumer_group_offsets(group, &commits, DEADLINE).await.expect("results");
             assert_eq!(ours.alter(group, &commits), result, "commits {number}");
         }
+        if number > 0 {
+            // One with a commit, and one of no topic.
+            let gone = [at(1), at(9)];
+            let result = real.delete_consumer_group_offsets(group, &gone, DEADLINE).await.expect("results");
+            assert_eq!(ours.delete(group, &gone), Ok(result), "deletion {number}");
+        } else {
+            let result = real.delete_consumer_group_offsets(group, &some, DEADLINE).await.map_err(|e| e.code());
+            assert_eq!(ours.delete(group, &some).map_err(Some), result, "deletion in no group");
+        }
         let identity = real.identify_group(group, DEADLINE).await.expect("an identity");
         assert_eq!(group_essence(&ours.identify_group(group)), group_essence(&identity), "after {number}");
         for asked in [None, Some(&some[..])] {

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stream_pipeline_core::{Commit, PartitionPlan};
-use stream_pipeline_operator::backend::kafka::admin::{KafkaCode, OffsetCommit, TopicDescription, TopicPartition};
+use stream_pipeline_core::{Aim, Commit, PartitionPlan};
+use stream_pipeline_operator::backend::kafka::admin::{TopicDescription, TopicPartition};
 use stream_pipeline_operator::process_state::is_closed;
 
 use super::{PlanWritten, RESTORED, Send, gap, name, reaches, record_of, uid};
+use crate::breaks::Break;
+use crate::broker::{Broker, Changed};
 use crate::process::{Process, TIMING};
 use crate::world::World;
 
@@ -29,33 +31,45 @@ impl World {
         self.oracle.reads_of(process).topics.extend(found);
     }
 
-    /// The operator hands a commit to its client. Returns the number under which the commit is noted when it lands.
-    pub fn sends(&mut self, process: &Process, group: &str, commits: &[OffsetCommit]) -> usize {
+    /// The operator hands commits, or deletions (None), to its client. Returns the number under which they are noted when they land.
+    pub fn sends(&mut self, process: &Process, group: &str, changes: &[(TopicPartition, Option<i64>)]) -> usize {
         let at = self.at();
         self.oracle.called_at = at;
         let who = &process.name;
         self.say(|| {
-            let offsets: Vec<_> = commits.iter().map(|c| format!("{}-{} to {}", c.topic, c.partition, c.offset)).collect();
+            let told =
+                |(at, to): &(TopicPartition, Option<i64>)| to.map_or_else(|| format!("{at} to nothing"), |to| format!("{at} to {to}"));
+            let offsets: Vec<_> = changes.iter().map(told).collect();
             format!("{who} sends {}", offsets.join(", "))
         });
-        let covers = |written: &PlanWritten| {
-            let row = |c: &OffsetCommit| {
-                let is =
-                    |row: &PartitionPlan| row.at.topic == c.topic && row.at.partition == c.partition && row.aim.offset() == Some(c.offset);
-                written.plan.changes().any(is)
-            };
-            written.writer.incarnation == process.incarnation && commits.iter().all(row)
-        };
-        let plan = self.oracle.plans.iter().rposition(covers);
+        let plan = self.plan_of(process, changes);
         let mut wrong = Vec::new();
         match plan.map(|i| &self.oracle.plans[i]) {
             None => wrong.push(format!("{who} sends to {group} what it has written into no record")),
             Some(written) => {
                 wrong.extend(self.check_wanted(process, written, at));
-                wrong.extend(self.check_second_look(process, plan, written, commits));
+                wrong.extend(self.check_second_look(process, plan, written, changes));
+                if changes.iter().any(|(_, to)| to.is_none()) {
+                    wrong.extend(self.check_commits_before(process, written));
+                }
             }
         }
         self.sent(process, plan, wrong)
+    }
+
+    /// The newest plan of this process that these changes are of.
+    fn plan_of(&self, process: &Process, changes: &[(TopicPartition, Option<i64>)]) -> Option<usize> {
+        let covers = |written: &PlanWritten| {
+            let row = |(at, to): &(TopicPartition, Option<i64>)| written.plan.changes().any(|row| row.at == *at && row.aim.offset() == *to);
+            written.writer.incarnation == process.incarnation && changes.iter().all(row)
+        };
+        self.oracle.plans.iter().rposition(covers)
+    }
+
+    /// A break: commits are not sent where deletions follow.
+    pub fn holds_back(&self, process: &Process, changes: &[(TopicPartition, Option<i64>)]) -> bool {
+        let deletes = |plan: usize| self.oracle.plans[plan].plan.changes().any(|row| row.aim == Aim::Delete);
+        self.breaks == Some(Break::DeletesFirst) && self.plan_of(process, changes).is_some_and(deletes)
     }
 
     /// Notes that something is sent now.
@@ -72,7 +86,7 @@ impl World {
             self.oracle.longest_to_send = self.oracle.longest_to_send.max(waited);
         }
         wrong.into_iter().for_each(|text| self.violation(text));
-        self.oracle.sends.push(Send { plan, record, at, landed: None });
+        self.oracle.sends.push(Send { plan, record, at, landed: None, accepted: BTreeSet::new() });
         self.oracle.sends.len() - 1
     }
 
@@ -118,10 +132,16 @@ impl World {
     }
 
     /// Checks that only the announced chunk is sent, and that after its announcement every partition and topic was seen to be as required.
-    fn check_second_look(&self, process: &Process, plan: Option<usize>, written: &PlanWritten, commits: &[OffsetCommit]) -> Vec<String> {
+    fn check_second_look(
+        &self,
+        process: &Process,
+        plan: Option<usize>,
+        written: &PlanWritten,
+        changes: &[(TopicPartition, Option<i64>)],
+    ) -> Vec<String> {
         let (who, record, chunk) = (&process.name, &written.record, written.chunk());
         let mut wrong = Vec::new();
-        let sent: BTreeSet<TopicPartition> = commits.iter().map(|c| TopicPartition::new(&c.topic, c.partition)).collect();
+        let sent: BTreeSet<TopicPartition> = changes.iter().map(|(at, _)| at.clone()).collect();
         let announced: BTreeSet<&TopicPartition> = written.plan.chunk(chunk).collect();
         if let Some(other) = sent.iter().find(|at| !announced.contains(at)) {
             wrong.push(format!("{who} sends {other} for {record}, which is not in the announced chunk {chunk}"));
@@ -158,14 +178,28 @@ impl World {
         wrong
     }
 
-    /// A commit of the operator reaches the broker.
-    pub fn lands(&mut self, send: usize, group: &str, commits: &[OffsetCommit]) -> Vec<(TopicPartition, Result<(), KafkaCode>)> {
+    /// Nothing is deleted before all commits of the plan, up to the chunk that is sent now, have been accepted or were seen in place.
+    fn check_commits_before(&self, process: &Process, written: &PlanWritten) -> Option<String> {
+        let (plan, chunk) = (&written.plan, written.chunk());
+        let sends = || self.oracle.sends.iter().filter(|send| send.record == written.record);
+        let is_there = |row: &&PartitionPlan| {
+            let seen = self.oracle.offset_read(process, &row.at, Duration::ZERO);
+            sends().any(|send| send.accepted.contains(&row.at)) || seen.is_some_and(|value| reaches(value.as_ref(), row))
+        };
+        let upto = plan.rows_before(chunk) + plan.chunk(chunk).count();
+        let missing = plan.changes().take(upto).filter(|row| matches!(row.aim, Aim::Commit(_))).find(|row| !is_there(row));
+        missing.map(|row| format!("{} deletes commits of {} before {} is committed", process.name, written.record, row.at))
+    }
+
+    /// What the operator has sent reaches the broker.
+    pub fn lands(&mut self, send: usize, group: &str, change: impl FnOnce(&mut Broker) -> Changed) -> Changed {
         let before = self.broker.group(group).offsets.clone();
-        let results = self.broker.alter(group, commits);
+        let results = change(&mut self.broker);
         let at = self.at();
         let accepted: Vec<_> = results.iter().filter(|(_, r)| r.is_ok()).map(|(at, _)| at.clone()).collect();
-        self.say(|| format!("a commit lands: {} of {} accepted", accepted.len(), results.len()));
+        self.say(|| format!("it lands: {} of {} accepted", accepted.len(), results.len()));
         self.oracle.sends[send].landed = Some(at);
+        self.oracle.sends[send].accepted.extend(accepted.iter().cloned());
         if accepted.is_empty() {
             return results;
         }

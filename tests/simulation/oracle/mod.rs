@@ -101,6 +101,7 @@ struct Send {
     record: String,
     at: Duration,
     landed: Option<Duration>,
+    accepted: BTreeSet<TopicPartition>,
 }
 
 impl Oracle {

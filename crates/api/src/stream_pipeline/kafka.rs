@@ -22,7 +22,7 @@ pub struct KafkaBackend {
     #[x_kube(
         validation = Rule::new("self == oldSelf").message("spec.kafka.consumerGroup is immutable: delete the StreamPipeline and create it anew for another group"),
         validation = Rule::new(rules::RENDERED).message("spec.kafka.consumerGroup: it still has the marks of a template (such as ${…}, {{ … }} or <% … %>), so it was never rendered; render the manifest"),
-        validation = Rule::new(r"!self.matches(r'[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]')").message("spec.kafka.consumerGroup: no control, invisible or line-breaking characters; spell it exactly as the consumers do")
+        validation = Rule::new(rules::VISIBLE).message("spec.kafka.consumerGroup: no control, invisible or line-breaking characters; spell it exactly as the consumers do")
     )]
     #[schemars(length(min = 1, max = 255))]
     pub consumer_group: String,

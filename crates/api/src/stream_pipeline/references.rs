@@ -43,3 +43,35 @@ pub struct KeyReference {
     #[schemars(length(min = 1, max = 253))]
     pub key: Option<String>,
 }
+
+/// Where offsets come from.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct OffsetsSource {
+    /// A key of a ConfigMap. Each line is `topic,partition,offset` or `group,topic,partition,offset`, without a heading.
+    pub config_map_key_ref: ConfigMapKeyReference,
+}
+
+/// An OffsetResetRecord in the same namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct RecordReference {
+    /// Its name, as `kubectl get osr` shows it.
+    #[x_kube(validation = Rule::new(rules::OBJECT).message("name: the name of an OffsetResetRecord in the same namespace, as kubectl get osr shows it: lower-case letters, digits, '-' and '.'; a template must be rendered before"))]
+    #[schemars(length(max = 253))]
+    pub name: String,
+}
+
+/// A key of a ConfigMap in the same namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct ConfigMapKeyReference {
+    /// Name of the ConfigMap.
+    #[x_kube(validation = Rule::new(rules::OBJECT).message("name: the name of a ConfigMap in the same namespace: lower-case letters, digits, '-' and '.'; a template must be rendered before"))]
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its key.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}

@@ -14,6 +14,10 @@ pub const RENDERED: &str = r"!self.matches(r'[$#%@][{]|[$%][(]|[{][{]|[}][}]|<%|
 pub const ID_RENDERED: &str = r"!self.matches(r'[$#%@][{]|[$%][(]|[{][{]|[}][}]|<%|%>|[{\[]%|%[}\]]|<no[ ]value>|[$][A-Za-z_]')";
 /// A name of the API.
 pub const OBJECT: &str = "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')";
+/// A name in which nothing is hidden.
+pub const VISIBLE: &str = r"!self.matches(r'[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]')";
+/// A topic, as Kafka has it.
+pub const TOPIC: &str = "self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'";
 /// An http(s) URL of host, port and path alone.
 pub const ENDPOINT: &str =
     r"self.matches(r'^https?://([a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[a-zA-Z0-9._~/-]*)?$')";
@@ -64,7 +68,7 @@ pub fn instant() -> String {
 
 /// Where the platform decides, what only makes sense for partitions is refused.
 pub fn kafka_only() -> String {
-    let fields = ["topics", "quietPeriod", "outOfRange", "noRecordAtTime", "noCommittedOffset", "missingGroup"];
+    let fields = ["topics", "quietPeriod", "outOfRange", "noRecordAtTime", "noCommittedOffset", "missingGroup", "approvedPlan"];
     let none = fields.map(|f| format!("!has(self.offsetReset.{f})")).join(" && ");
     format!("!has(self.enos) || !has(self.offsetReset) || ({none})")
 }

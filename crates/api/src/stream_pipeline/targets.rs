@@ -1,20 +1,41 @@
 //! The fields of `spec.offsetReset.to`, of which exactly one is given: what admission says of them follows from this table.
 
-use super::Target;
-
 /// One of the fields.
-pub struct TargetField {
-    pub name: &'static str,
-    /// It starts from a committed offset, so that policies which do without one mean nothing with it.
-    pub from_commit: bool,
-    pub is_given: fn(&Target) -> bool,
+struct TargetField {
+    name: &'static str,
+    starts_from: Start,
 }
 
+/// What a target starts from: policies for what lacks it mean nothing with the others.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Start {
+    Anywhere,
+    /// A committed offset of the group.
+    Own,
+    /// The same, with this value of the field.
+    OwnWith(&'static str),
+    /// A committed offset of another group.
+    Other,
+    /// What a record holds, whatever is committed now.
+    Record,
+}
+
+/// Which targets start from a committed offset of the group.
+pub(super) const OWN_COMMIT: fn(Start) -> bool = |start| matches!(start, Start::Own | Start::OwnWith(_));
+/// Which targets start from a committed offset.
+pub(super) const A_COMMIT: fn(Start) -> bool = |start| !matches!(start, Start::Anywhere | Start::Record);
+
 /// A target has one row here and one in `stream-pipeline-core`, `target`.
-pub const TARGETS: [TargetField; 3] = [
-    TargetField { name: "position", from_commit: false, is_given: |to| to.position.is_some() },
-    TargetField { name: "timestamp", from_commit: false, is_given: |to| to.timestamp.is_some() },
-    TargetField { name: "shiftBy", from_commit: true, is_given: |to| to.shift_by.is_some() },
+const TARGETS: [TargetField; 9] = [
+    TargetField { name: "position", starts_from: Start::OwnWith("Current") },
+    TargetField { name: "timestamp", starts_from: Start::Anywhere },
+    TargetField { name: "lookback", starts_from: Start::Anywhere },
+    TargetField { name: "shiftBy", starts_from: Start::Own },
+    TargetField { name: "offset", starts_from: Start::Anywhere },
+    TargetField { name: "offsets", starts_from: Start::Anywhere },
+    TargetField { name: "offsetsFrom", starts_from: Start::Anywhere },
+    TargetField { name: "consumerGroup", starts_from: Start::Other },
+    TargetField { name: "undo", starts_from: Start::Record },
 ];
 
 /// "exactly one of position, timestamp, shiftBy".
@@ -32,24 +53,21 @@ pub(super) fn at_most_one() -> String {
     format!("{} <= 1", TARGETS.map(|field| format!("(has(self.{}) ? 1 : 0)", field.name)).join(" + "))
 }
 
-/// CEL: a policy does not have the value that means nothing where the target starts from a committed offset.
-pub(super) fn needs_no_commit(policy: &str, value: &str) -> String {
-    let given: Vec<_> = from_commit().map(|name| format!("has(self.to.{name})")).collect();
-    let given = if given.len() == 1 { given.concat() } else { format!("({})", given.join(" || ")) };
-    format!("!has(self.to) || !{given} || !has(self.{policy}) || self.{policy} != '{value}'")
+/// CEL: a policy does not have this value where the target is one of `which`.
+pub(super) fn not_from(policy: &str, value: &str, which: fn(Start) -> bool) -> String {
+    let given = |field: &TargetField| match field.starts_from {
+        Start::OwnWith(value) => format!("has(self.to.{0}) && self.to.{0} == '{value}'", field.name),
+        _ => format!("has(self.to.{})", field.name),
+    };
+    let given: Vec<_> = TARGETS.iter().filter(|field| which(field.starts_from)).map(given).collect();
+    format!("!has(self.to) || !({}) || !has(self.{policy}) || self.{policy} != '{value}'", given.join(" || "))
 }
 
-/// "to.shiftBy".
-pub(super) fn from_commit_names() -> String {
-    from_commit().map(|name| format!("to.{name}")).collect::<Vec<_>>().join(" or ")
-}
-
-/// "to.position or to.timestamp".
-pub(super) fn other_names() -> String {
-    let others = TARGETS.iter().filter(|field| !field.from_commit).map(|field| format!("to.{}", field.name));
-    others.collect::<Vec<_>>().join(" or ")
-}
-
-fn from_commit() -> impl Iterator<Item = &'static str> {
-    TARGETS.iter().filter(|field| field.from_commit).map(|field| field.name)
+/// "to.position: Current or to.shiftBy".
+pub(super) fn names_from(which: fn(Start) -> bool) -> String {
+    let name = |field: &TargetField| match field.starts_from {
+        Start::OwnWith(value) => format!("to.{}: {value}", field.name),
+        _ => format!("to.{}", field.name),
+    };
+    TARGETS.iter().filter(|field| which(field.starts_from)).map(name).collect::<Vec<_>>().join(" or ")
 }

@@ -3,12 +3,12 @@
 use super::looks::Look;
 use super::precedence;
 use crate::{
-    Activity, Cause, Committed, Desired, LogBounds, Now, Observation, Observed, OlderPipeline, Quiet, RecordView, RunState, TopicPartition,
-    Topics, words,
+    Activity, Cause, Committed, Desired, LogBounds, Now, Observation, Observed, OlderPipeline, OtherGroup, Quiet, RecordView, Request,
+    RunState, Target, TopicPartition, Topics, words,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use stream_pipeline_api::{BackendIdentity, LagSample, Reason, RunStateBefore, StreamPipeline};
+use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord, Reason, RunStateBefore, StreamPipeline};
 
 /// The answer to a [`Look`].
 #[derive(Clone, Debug)]
@@ -41,6 +41,11 @@ pub enum Found {
         sample: Option<LagSample>,
         running: (Now, Option<Timestamp>),
     },
+    /// The text of the ConfigMap's key.
+    File(Result<String, Cause>),
+    /// The record that the target names. None: it is not there.
+    NamedRecord(Result<Option<OffsetResetRecord>, Cause>),
+    OtherGroup(Result<OtherGroup, Cause>),
     Topics(Result<Topics, Cause>),
     Committed(Result<Committed, Cause>),
     Logs(Result<BTreeMap<TopicPartition, LogBounds>, Cause>),
@@ -109,12 +114,20 @@ pub fn note(seen: &mut Observation, desired: &Desired, look: &Look, found: Found
                 record.calls.running = Some(running);
             }
         }
+        Found::File(found) => note_numbers(seen, desired, found, |text, place, _| Observed::Read(Target::of_csv(text, place))),
+        Found::NamedRecord(found) => {
+            note_numbers(seen, desired, found, |record, place, asked| asked.to.with_record(record.as_ref(), place, &asked.written));
+        }
+        Found::OtherGroup(found) => seen.other_group = found.into(),
         Found::Topics(found) => {
             seen.topics = found.into();
             note_leaderless(seen, desired);
         }
         Found::Committed(found) => *seen.subject_committed() = found.into(),
-        Found::Logs(found) => seen.log = found.into(),
+        Found::Logs(found) => {
+            seen.log = found.into();
+            seen.log_time = if let Look::Logs { time, .. } = look { *time } else { None };
+        }
         Found::Place(found) => note_place(seen, found),
         Found::Live(found) => {
             let own = seen.record.get().and_then(Option::as_ref);
@@ -124,10 +137,25 @@ pub fn note(seen: &mut Observation, desired: &Desired, look: &Look, found: Found
     }
 }
 
+/// The request with the numbers of what was read.
+fn note_numbers<T>(
+    seen: &mut Observation,
+    desired: &Desired,
+    found: Result<T, Cause>,
+    numbers: impl Fn(&T, &BackendIdentity, &Request) -> Observed<Result<Target, Cause>>,
+) {
+    let (Some(asked), Some(place)) = (desired.asked(), seen.identity.get()) else { return };
+    seen.with_numbers = match found {
+        Err(cause) => Observed::Unreadable(cause),
+        Ok(found) => numbers(&found, place, asked).map(|target| target.map(|to| Box::new(asked.with_numbers(to)))),
+    };
+}
+
 /// A plan needs the log of each selected partition, and a partition without a leader cannot be asked for its log.
 fn note_leaderless(seen: &mut Observation, desired: &Desired) {
     let planned = seen.record.get().and_then(Option::as_ref).is_none_or(|own| matches!(own.state, crate::PlanState::Absent));
     let (Some(request), Some(topics), true) = (desired.asked(), seen.topics.get(), planned) else { return };
+    let request = seen.resolved(request);
     let led = |at: &TopicPartition| topics.get(&at.topic)?.as_ref()?.partitions.get(&at.partition).copied();
     let leaderless: Vec<_> = request.selected(topics).iter().filter(|at| led(at) == Some(false)).map(ToString::to_string).collect();
     if !leaderless.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::{Pass, open_record};
 use crate::target::{Snapshot, resolve};
-use crate::{Activity, Cause, InternalTopics, Observed, OlderPipeline, Plan, RecordView, Request, Topics, words};
+use crate::{Activity, Cause, InternalTopics, Observed, OlderPipeline, Plan, RecordView, Request, TopicPartition, Topics, words};
 use stream_pipeline_api::{MissingGroup, PlatformCall, Reason, WhenActive};
 
 /// Most bytes of plan and request as JSON, so that their record stays below 1 MiB.
@@ -60,10 +60,20 @@ impl Pass<'_> {
         if let Some(operation) = self.facts().call {
             return Ok(self.warned(self.call(operation, activity)));
         }
+        let request = match (request.to.source(), &self.seen.with_numbers) {
+            (None, _) | (Some(_), Observed::Read(Ok(_))) => self.seen.resolved(request),
+            (Some(_), Observed::Read(Err(cause))) => return Err(Terminal(cause.clone())),
+            (Some(_), _) => return Err(Transient(self.unread())),
+        };
         let Observed::Read(topics) = &self.seen.topics else { return Err(Transient(self.unread())) };
         self.selection(request, topics).map_err(Terminal)?;
         let Observed::Read(log) = &self.seen.log else { return Err(Transient(self.unread())) };
-        let plan = resolve(request, &Snapshot { topics, committed, log }, self.now.wall).map_err(Terminal)?;
+        let other = self.seen.other_group.get();
+        if request.to.other_group().is_some() && other.is_none() {
+            return Err(Transient(self.unread()));
+        }
+        let seen = Snapshot { topics, committed, log, time: self.seen.log_time, other, consumed: self.seen.consumed };
+        let plan = resolve(request, &seen, self.now.wall).map_err(Terminal)?;
         let topic = plan.changes().map(|row| row.at.topic.len()).max().unwrap_or_default();
         let most = (self.facts().max_rows)(identity.parts()[1].len(), topic);
         let plan = self.warned(plan).in_chunks(self.timing.chunk_size.min(most));
@@ -209,20 +219,17 @@ impl Pass<'_> {
             );
             return Err(Cause::new(Reason::InvalidTarget, text));
         }
-        let mut missing: Vec<String> = topics.iter().filter(|(_, t)| t.is_none()).map(|(name, _)| name.clone()).collect();
+        if let Some(cause) = request.to.made_anew(topics) {
+            return Err(cause);
+        }
+        let mut missing: Vec<_> = topics.iter().filter(|(_, t)| t.is_none()).map(|(name, _)| (name.clone(), None)).collect();
         for (name, wanted) in request.topics.iter().flatten() {
             if let (Some(Some(topic)), Some(wanted)) = (topics.get(name), wanted) {
-                missing.extend(wanted.iter().filter(|p| !topic.partitions.contains_key(p)).map(|p| format!("{name}-{p}")));
+                let absent = wanted.iter().filter(|p| !topic.partitions.contains_key(p)).map(|p| TopicPartition::new(name, *p));
+                missing.extend(absent.map(|at| (at.to_string(), Some(at))));
             }
         }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let text = format!(
-            "does not exist on this cluster: {}. Nothing was sent; correct spec.offsetReset.topics, with a new id",
-            words::some_of(&missing)
-        );
-        Err(Cause::new(Reason::PartitionNotFound, text))
+        if missing.is_empty() { Ok(()) } else { Err(request.to.without(&missing)) }
     }
 
     /// The first thing that could not be read.
@@ -234,6 +241,8 @@ impl Pass<'_> {
             s.committed.cause(),
             s.record.cause(),
             s.conflicting_records.cause(),
+            s.with_numbers.cause(),
+            s.other_group.cause(),
             s.topics.cause(),
             s.log.cause(),
         ];

@@ -6,15 +6,14 @@ use super::Action;
 use super::open_record::{OpenRecord, transaction_open, unread};
 use crate::{
     Activity, Cause, Committed, Now, Observed, Plan, PlanState, ReadBack, ReadBackTime, RecordView, Refusal, Refused, SendOutcome, Step,
-    TopicPartition, words,
+    TopicPartition, cost, target, words,
 };
 use stream_pipeline_api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 
 /// How often partitions are sent in all within the window, if some are refused.
 const TRIES: u32 = 3;
-/// Most bytes of a record's message (`OffsetResetRecordStatus::message`), of the warnings in it, and of a group's name in it.
+/// Most bytes of a record's message (`OffsetResetRecordStatus::message`), and of a group's name in it.
 const MESSAGE: usize = 1024;
-const WARNINGS: usize = 400;
 const GROUP: usize = 255;
 
 impl OpenRecord<'_> {
@@ -191,16 +190,8 @@ impl OpenRecord<'_> {
     fn verified(&self, found: &ReadBack) -> Action {
         let totals = self.record.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
         let n = found.at_target.len();
-        let text = format!(
-            "{} of {} read back as planned; {}; lag after {}, average input {:.1} records/s",
-            words::number(i64::try_from(n).unwrap_or(i64::MAX)),
-            words::partitions(n),
-            words::cost(&totals, "will be"),
-            words::number(totals.lag_after),
-            totals.average_rate
-        );
-        let warnings = self.record.object.spec.plan.as_ref().map(|p| p.warnings.join("; ")).filter(|all| !all.is_empty());
-        let text = warnings.map_or(text.clone(), |all| format!("{text}. Mind: {}", words::cut(&all, WARNINGS)));
+        let (read, all) = (words::number(i64::try_from(n).unwrap_or(i64::MAX)), words::partitions(n));
+        let text = format!("{read} of {all} read back as planned; {}", cost::in_words(self.record.plan(), &totals, "will be"));
         let added = self.not_covered();
         let text = if added.is_empty() {
             text
@@ -218,7 +209,11 @@ impl OpenRecord<'_> {
             return Vec::new();
         };
         let planned: BTreeSet<TopicPartition> = plan.partitions().into_iter().collect();
-        let named = self.record.object.spec.request.topics.iter().flatten();
+        let request = &self.record.object.spec.request;
+        if target::names_partitions(request) {
+            return Vec::new();
+        }
+        let named = request.topics.iter().flatten();
         let chosen_one_by_one: BTreeSet<&str> = named.filter(|t| t.partitions.is_some()).map(|t| t.name.as_str()).collect();
         let whole = topics.iter().filter(|(name, _)| !chosen_one_by_one.contains(name.as_str()));
         let now = whole.flat_map(|(name, topic)| topic.iter().flat_map(|t| t.partitions.keys().map(|p| TopicPartition::new(name, *p))));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Action, Pass, open_record};
-use crate::{Cause, Decision, Kept, Observed, PlanState, RecordView, Report, Request, RequestState, RunState, Waiting, words};
+use crate::{Cause, Decision, Kept, Observed, PlanState, RecordView, Report, Request, RequestState, RunState, Waiting, cost, words};
 use stream_pipeline_api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, Stage, WhenActive};
 
 /// When a request was accepted, and until when it may run.
@@ -100,11 +100,10 @@ impl Pass<'_> {
             return self.call_ready(call);
         }
         let totals = plan.and_then(|p| p.totals.clone()).unwrap_or_default();
+        let moved = words::partitions(usize::try_from(totals.partitions).unwrap_or_default());
         let text = format!(
-            "dry run: {} would move, {}; lag after {}; nothing was sent. {}",
-            words::partitions(usize::try_from(totals.partitions).unwrap_or_default()),
-            words::cost(&totals, "would be"),
-            words::number(totals.lag_after),
+            "dry run: {moved} would move, {}. Nothing was sent. {}",
+            cost::in_words(record.plan(), &totals, "would be"),
             self.to_run_it()
         );
         Cause::new(Reason::PlanReady, text)

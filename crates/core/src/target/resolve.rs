@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Found, Partition, Problem};
-use crate::{Aim, Cause, Commit, Committed, LogBounds, PartitionPlan, Plan, Request, TopicPartition, Topics, numbers, words};
+use crate::{Aim, Cause, Committed, LogBounds, OtherGroup, PartitionPlan, Plan, Request, TopicPartition, Topics, cost, numbers, words};
 use stream_pipeline_api::{NoCommittedOffset, Reason, TargetReason};
 
 /// What a plan is made from.
@@ -15,6 +15,12 @@ pub struct Snapshot<'a> {
     pub topics: &'a Topics,
     pub committed: &'a Committed,
     pub log: &'a BTreeMap<TopicPartition, LogBounds>,
+    /// The time whose first record was looked up in each log.
+    pub time: Option<Timestamp>,
+    /// The group whose position is copied.
+    pub other: Option<&'a OtherGroup>,
+    /// Records per second that the group was seen to read, where it was seen.
+    pub consumed: Option<f64>,
 }
 
 /// # Errors
@@ -23,33 +29,39 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
     let mut rows = Vec::new();
     let mut problems = Problems::default();
     for (at, log) in seen.log.iter().filter(|(at, _)| request.selects(at)) {
-        match row(request, at, seen.committed.get(at), log) {
+        match row(request, at, log, seen) {
             Ok(row) => rows.push(row),
             Err(problem) => problems.add(at, problem),
         }
     }
     problems.first()?;
     if rows.iter().all(|row| row.aim.is_keep()) {
-        let text = "every selected partition is skipped by noCommittedOffset or noRecordAtTime: there is nothing to reset. Nothing was sent. Choose other topics, or another policy, with a new id";
+        let text = "nothing is to be moved: every selected partition is skipped by noCommittedOffset or noRecordAtTime, or has no committed offset to delete. Nothing was sent. Choose other topics, or another policy, with a new id";
         return Err(Cause::new(Reason::InvalidTarget, text));
     }
     let rate_milli = numbers::total(seen.log.iter().filter(|(at, _)| request.selects(at)).map(|(_, log)| log.rate_milli));
-    Ok(Plan {
+    let plan = Plan {
         call: None,
         chunk_size: None,
+        time: seen.time,
         topic_ids: seen.topics.iter().filter_map(|(name, t)| Some((name.clone(), t.as_ref()?.id.clone()))).collect(),
         average_rate: rate_milli as f64 / 1000.0,
+        catch_up: None,
         warnings: warnings(request, &rows, seen, now),
         rows,
-    })
+    };
+    let catch_up = cost::catch_up(plan.totals().lag_after, plan.average_rate, seen.consumed);
+    Ok(Plan { catch_up: Some(catch_up), ..plan })
 }
 
-fn row(request: &Request, at: &TopicPartition, from: Option<&Commit>, log: &LogBounds) -> Result<PartitionPlan, Problem> {
-    let found = match (from, request.policies.no_committed_offset) {
+fn row(request: &Request, at: &TopicPartition, log: &LogBounds, seen: &Snapshot) -> Result<PartitionPlan, Problem> {
+    let from = seen.committed.get(at);
+    let committed = seen.other.map_or(from, |other| other.committed.get(at));
+    let found = match (committed, request.policies.no_committed_offset) {
         (None, NoCommittedOffset::Skip) => Found::new(Aim::Keep, TargetReason::NoCommitSkipped),
-        (None, NoCommittedOffset::Fail) => return Err((Reason::NoCommittedOffset, "has no committed offset".to_owned())),
+        (None, NoCommittedOffset::Fail) => return Err((Reason::NoCommittedOffset, request.to.no_commit())),
         (None, NoCommittedOffset::Target) | (Some(_), _) => {
-            request.to.in_partition(&Partition { committed: from, log }, &request.policies)?
+            request.to.in_partition(&Partition { at, committed, log, time: seen.time }, &request.policies)?
         }
     };
     Ok(PartitionPlan {
@@ -84,8 +96,9 @@ fn remedy(reason: Reason) -> &'static str {
     match reason {
         Reason::OutOfRange => "Set outOfRange: Clamp to stop at the ends of the log, or another target, with a new id",
         Reason::NoCommittedOffset => {
-            "Set noCommittedOffset: Skip (or Target, where `to` is not shiftBy), or choose topics that have one, with a new id"
+            "Set noCommittedOffset: Skip (or Target, where `to` does not start from a committed offset), or choose topics that have one, with a new id"
         }
+        Reason::PlanChanged => "Let a new dry run show what would be done now, and name its record, with a new id",
         Reason::NoRecordAtTime => "Set noRecordAtTime: Latest or Skip, or an earlier time, with a new id",
         _ => {
             "It was asked several times. Look at the topic's time stamps and at tiered storage; choose a position or shiftBy, with a new id"
@@ -105,8 +118,13 @@ fn warnings(request: &Request, rows: &[PartitionPlan], seen: &Snapshot, now: Tim
         ("an open transaction holds the end back; the target is the last stable offset", of(&|r| r.why == TargetReason::TransactionOpen));
     let mut all = vec![open];
     all.extend(request.to.warnings(rows, seen, now));
+    all.push((
+        "the commit is deleted, since there was none before: there the consumer begins where its auto.offset.reset says",
+        of(&|row| row.aim == Aim::Delete),
+    ));
     all.push(("committed metadata is kept in this record and dropped from the group", of(&dropped)));
     let said = all.into_iter().filter(|(_, rows)| !rows.is_empty());
     let names = |rows: Vec<&PartitionPlan>| words::some_of(&rows.iter().map(|r| r.at.to_string()).collect::<Vec<_>>());
-    said.map(|(what, rows)| words::cut(&format!("{what}: {}", names(rows)), 500)).collect()
+    let of_rows = said.map(|(what, rows)| words::cut(&format!("{what}: {}", names(rows)), 500));
+    request.to.caveat(seen, now).map(|text| words::cut(&text, 500)).into_iter().chain(of_rows).collect()
 }

@@ -3,28 +3,23 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use super::{Aim, Found, Partition, Problem, Row, Target};
-use stream_pipeline_api::{NoCommittedOffset, OutOfRange, Reason, TargetReason};
+use crate::words;
+use stream_pipeline_api::{NoCommittedOffset, OutOfRange};
 
 /// In offsets; negative: back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shift(pub i64);
 
-pub(super) const ROW: Row =
-    Row { read: |to, _| to.shift_by.map(|by| Ok(Target::Shift(Shift(by)))), no_committed_offset: NoCommittedOffset::Fail };
+pub(super) const ROW: Row = Row {
+    read: |to, _| to.shift_by.map(|by| Ok(Target::Shift(Shift(by)))),
+    no_committed_offset: |_| NoCommittedOffset::Fail,
+    in_words: |to| to.shift_by.map(|by| format!("{}{}", if by > 0 { "+" } else { "" }, words::number(by))),
+};
 
 impl Shift {
-    pub(super) fn in_partition(self, Partition { committed, log }: &Partition, out_of_range: OutOfRange) -> Result<Found, Problem> {
-        let Some(from) = committed else { return Err((Reason::NoCommittedOffset, "has no committed offset".to_owned())) };
-        let wanted = from.offset.saturating_add(self.0);
-        let offset = wanted.clamp(log.start, log.end.max(log.start));
-        let why = match wanted {
-            _ if offset == wanted => TargetReason::Target,
-            _ if out_of_range == OutOfRange::Fail => {
-                return Err((Reason::OutOfRange, format!("would be at {wanted}, its log is {} to {}", log.start, log.end)));
-            }
-            below if below < log.start => TargetReason::ClampedToStart,
-            _ => TargetReason::ClampedToEnd,
-        };
+    pub(super) fn in_partition(self, partition: &Partition, out_of_range: OutOfRange) -> Result<Found, Problem> {
+        let from = partition.start()?;
+        let (offset, why) = partition.within_log(from.offset.saturating_add(self.0), out_of_range)?;
         Ok(Found::new(Aim::commit(offset, None), why))
     }
 }

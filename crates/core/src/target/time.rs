@@ -1,6 +1,8 @@
-//! `to.timestamp`: the first record at or after a time.
+//! `to.timestamp` and `to.lookback`: the first record at or after a time.
 
 #![deny(clippy::arithmetic_side_effects)]
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,11 +18,22 @@ const FARTHEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
 
 /// See the module's own comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Time(pub Timestamp);
+pub enum Time {
+    At(Timestamp),
+    /// So long before the record is made.
+    Back(Duration),
+}
 
-pub(super) const ROW: Row = Row {
-    read: |to, now| to.timestamp.map(|time| not_in_the_future(time, now).map(|()| Target::Time(Time(time)))),
-    no_committed_offset: NoCommittedOffset::Target,
+pub(super) const TIMESTAMP: Row = Row {
+    read: |to, now| to.timestamp.map(|time| not_in_the_future(time, now).map(|()| Target::Time(Time::At(time)))),
+    no_committed_offset: |_| NoCommittedOffset::Target,
+    in_words: |to| to.timestamp.map(|time| time.to_string()),
+};
+
+pub(super) const LOOKBACK: Row = Row {
+    read: |to, _| to.lookback.map(|back| Ok(Target::Time(Time::Back(back.into())))),
+    no_committed_offset: |_| NoCommittedOffset::Target,
+    in_words: |to| to.lookback.map(|back| format!("{back} back")),
 };
 
 fn not_in_the_future(time: Timestamp, now: Timestamp) -> Result<(), Cause> {
@@ -40,8 +53,25 @@ fn not_in_the_future(time: Timestamp, now: Timestamp) -> Result<(), Cause> {
 }
 
 impl Time {
-    pub(super) fn in_partition(self, Partition { log, .. }: &Partition, no_record: NoRecordAtTime) -> Result<Found, Problem> {
-        if let Some(text) = log.contradiction(numbers::millisecond(self.0)) {
+    /// For a record that is made then.
+    pub(super) fn before(self, made_at: Timestamp) -> Timestamp {
+        match self {
+            Time::At(time) => time,
+            Time::Back(back) => made_at.saturating_sub(back).unwrap_or(Timestamp::UNIX_EPOCH).max(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    /// Given the time that was looked up.
+    fn looked_up(self, seen: Option<Timestamp>) -> Option<Timestamp> {
+        match self {
+            Time::At(time) => Some(time),
+            Time::Back(_) => seen,
+        }
+    }
+
+    pub(super) fn in_partition(self, Partition { log, time, .. }: &Partition, no_record: NoRecordAtTime) -> Result<Found, Problem> {
+        let Some(time) = self.looked_up(*time) else { return Err((Reason::LookupInconsistent, "was not looked up by time".to_owned())) };
+        if let Some(text) = log.contradiction(numbers::millisecond(time)) {
             return Err((Reason::LookupInconsistent, text));
         }
         let end = || Aim::commit(log.end, log.end_epoch);
@@ -57,7 +87,7 @@ impl Time {
             }
             (None, NoRecordAtTime::Latest) => Ok(Found::new(end(), TargetReason::NoRecordLatest)),
             (None, NoRecordAtTime::Skip) => Ok(Found::new(Aim::Keep, TargetReason::NoRecordSkipped)),
-            (None, NoRecordAtTime::Fail) => Err((Reason::NoRecordAtTime, format!("has no record at or after {}", self.0))),
+            (None, NoRecordAtTime::Fail) => Err((Reason::NoRecordAtTime, format!("has no record at or after {time}"))),
         }
     }
 
@@ -67,7 +97,8 @@ impl Time {
         seen: &Snapshot,
         now: Timestamp,
     ) -> Vec<(&'static str, Vec<&'a PartitionPlan>)> {
-        let (time, now) = (numbers::millisecond(self.0), now.as_millisecond());
+        let Some(time) = self.looked_up(seen.time).map(numbers::millisecond) else { return Vec::new() };
+        let now = now.as_millisecond();
         let found = |pick: &dyn Fn(i64) -> bool| rows.iter().filter(|r| r.found_time.is_some_and(pick)).collect();
         let newest = |r: &PartitionPlan| seen.log.get(&r.at).and_then(|l| l.newest);
         let stale =

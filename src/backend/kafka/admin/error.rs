@@ -93,7 +93,7 @@ pub type CallName = &'static str;
 mod call_name {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 10] = [
         "configuration",
         "OAUTHBEARER token",
         "DescribeCluster",
@@ -103,6 +103,7 @@ mod call_name {
         "ListConsumerGroupOffsets",
         "ListOffsets",
         "AlterConsumerGroupOffsets",
+        "DeleteConsumerGroupOffsets",
     ];
 
     pub fn serialize<S: Serializer>(name: &&'static str, to: S) -> Result<S::Ok, S::Error> {

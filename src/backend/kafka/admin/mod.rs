@@ -48,4 +48,10 @@ pub trait Admin: Send + Sync {
         offsets: &'a [OffsetCommit],
         deadline: Duration,
     ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>>;
+    fn delete_consumer_group_offsets<'a>(
+        &'a self,
+        group: &'a str,
+        partitions: &'a [TopicPartition],
+        deadline: Duration,
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>>;
 }

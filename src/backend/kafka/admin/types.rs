@@ -90,8 +90,15 @@ pub struct GroupMember {
 pub struct GroupDescription {
     pub state: GroupState,
     pub members: Vec<GroupMember>,
-    /// Whether the principal has the right to Read, which committing takes; absent where the broker does not say.
-    pub may_read: Option<bool>,
+    /// What the principal may do; absent where the broker does not say.
+    pub rights: Option<Rights>,
+}
+
+/// Rights on a group or topic (KIP-430). Committing takes Read, deleting a commit takes Delete on the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
+    pub read: bool,
+    pub delete: bool,
 }
 
 /// What a group's name stands for. librdkafka describes a share or a streams group exactly like a group that does not exist.
@@ -114,7 +121,7 @@ pub struct TopicDescription {
     /// For example 3, `UNKNOWN_TOPIC_OR_PARTITION`.
     pub error: Option<KafkaCode>,
     /// As in [`GroupDescription`].
-    pub may_read: Option<bool>,
+    pub rights: Option<Rights>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -222,6 +222,19 @@ impl AdminClient {
         let found = self.call(AdminCall::AlterConsumerGroupOffsets(group.to_owned(), offsets.to_vec()), deadline, take).await?;
         Ok(in_order(order, found, KafkaCode::UNKNOWN))
     }
+
+    /// Deletes what the group has committed for these partitions, as [`AdminClient::alter_consumer_group_offsets`] commits (KIP-496). A
+    /// partition without a commit is no error.
+    pub async fn delete_consumer_group_offsets(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+        deadline: Duration,
+    ) -> Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError> {
+        let take = |answer| if let AdminAnswer::Altered(found) = answer { Some(found) } else { None };
+        let found = self.call(AdminCall::DeleteConsumerGroupOffsets(group.to_owned(), partitions.to_vec()), deadline, take).await?;
+        Ok(in_order(partitions.to_vec(), found, KafkaCode::UNKNOWN))
+    }
 }
 
 impl Drop for AdminClient {

@@ -72,4 +72,13 @@ impl Admin for AdminClient {
     ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
         Box::pin(self.alter_consumer_group_offsets(group, offsets, deadline))
     }
+
+    fn delete_consumer_group_offsets<'a>(
+        &'a self,
+        group: &'a str,
+        partitions: &'a [TopicPartition],
+        deadline: Duration,
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+        Box::pin(self.delete_consumer_group_offsets(group, partitions, deadline))
+    }
 }

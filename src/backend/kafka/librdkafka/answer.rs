@@ -140,7 +140,7 @@ impl AdminReply {
                     topic_id: text(id).replace('+', "-").replace('/', "_"),
                     partitions: array(topic, rd_kafka_TopicDescription_partitions).into_iter().map(partition).collect(),
                     error: self.check(rd_kafka_TopicDescription_error(topic)).err().and_then(|e| e.code()),
-                    may_read: may_read(topic, rd_kafka_TopicDescription_authorized_operations),
+                    rights: rights(topic, rd_kafka_TopicDescription_authorized_operations),
                 }
             };
             Ok(array(result, rd_kafka_DescribeTopics_result_topics).into_iter().map(topic).collect())
@@ -162,7 +162,7 @@ impl AdminReply {
             };
             Ok(GroupDescription {
                 state: rd_kafka_ConsumerGroupDescription_state(group).into(),
-                may_read: may_read(group, rd_kafka_ConsumerGroupDescription_authorized_operations),
+                rights: rights(group, rd_kafka_ConsumerGroupDescription_authorized_operations),
                 members: members.map(|i| member(rd_kafka_ConsumerGroupDescription_member(group, i))).collect(),
             })
         }
@@ -191,6 +191,13 @@ impl AdminReply {
         let result = self.result(rd_kafka_event_AlterConsumerGroupOffsets_result)?;
         // SAFETY: as in `cluster`.
         let rows = unsafe { self.rows(array(result, rd_kafka_AlterConsumerGroupOffsets_result_groups))? };
+        Ok(rows.into_iter().map(|row| (row.at, self.code(row.error).map_or(Ok(()), Err))).collect())
+    }
+
+    pub fn deleted(&self) -> Result<HashMap<TopicPartition, Result<(), KafkaCode>>, AdminError> {
+        let result = self.result(rd_kafka_event_DeleteConsumerGroupOffsets_result)?;
+        // SAFETY: as in `cluster`.
+        let rows = unsafe { self.rows(array(result, rd_kafka_DeleteConsumerGroupOffsets_result_groups))? };
         Ok(rows.into_iter().map(|row| (row.at, self.code(row.error).map_or(Ok(()), Err))).collect())
     }
 

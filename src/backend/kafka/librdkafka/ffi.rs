@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 pub(super) use rdkafka::bindings::*;
 
-use crate::backend::kafka::admin::AdminError;
+use crate::backend::kafka::admin::{AdminError, Rights};
 
 // These shadow the binding's own declarations, which would turn an unknown number into an impossible enum value.
 unsafe extern "C" {
@@ -34,8 +34,9 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// `rd_kafka_AclOperation_t`: what a commit needs on the group and on the topic.
+/// `rd_kafka_AclOperation_t`: what a commit needs on the group and on the topic, and what deleting one needs on the group.
 const READ: i32 = 3;
+const DELETE: i32 = 6;
 
 pub(super) type Described = rd_kafka_ConsumerGroupDescription_t;
 pub(super) type Element = rd_kafka_topic_partition_t;
@@ -92,18 +93,18 @@ pub(super) unsafe fn array<R, T>(of: *const R, get: unsafe extern "C" fn(*const 
     }
 }
 
-/// Whether Read is among the operations that `get` returns for `of`; None where the broker does not say.
+/// Which rights are among the operations that `get` returns for `of`; None where the broker does not say.
 ///
 /// # Safety
 /// As [`array()`], of numbers.
-pub(super) unsafe fn may_read<R>(of: *const R, get: unsafe extern "C" fn(*const R, *mut usize) -> *const i32) -> Option<bool> {
+pub(super) unsafe fn rights<R>(of: *const R, get: unsafe extern "C" fn(*const R, *mut usize) -> *const i32) -> Option<Rights> {
     let mut count = 0;
     // SAFETY: as promised by the caller.
     let operations = unsafe {
         let first = get(of, &mut count);
         if first.is_null() { &[] } else { std::slice::from_raw_parts(first, count) }
     };
-    (!operations.is_empty()).then(|| operations.contains(&READ))
+    (!operations.is_empty()).then(|| Rights { read: operations.contains(&READ), delete: operations.contains(&DELETE) })
 }
 
 pub fn argument(call: &'static str, reason: &str) -> AdminError {

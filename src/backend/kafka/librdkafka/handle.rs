@@ -243,6 +243,21 @@ impl Handle {
         Ok(())
     }
 
+    pub fn delete_committed(&self, ticket: &Ticket, group: &CStr, partitions: &[TopicPartition]) -> Result<(), AdminError> {
+        let options = self.options(rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, ticket)?;
+        let list = list_of(partitions.len());
+        for at in partitions {
+            add(&list, ticket.call, &at.topic, at.partition, RD_KAFKA_OFFSET_INVALID.into())?;
+        }
+        // SAFETY: as in `alter_committed`.
+        unsafe {
+            let mut what = [rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.0)];
+            rd_kafka_DeleteConsumerGroupOffsets(self.rk, what.as_mut_ptr(), 1, options.0, self.queue);
+            rd_kafka_DeleteConsumerGroupOffsets_destroy(what[0]);
+        }
+        Ok(())
+    }
+
     fn options(&self, op: rd_kafka_admin_op_t, ticket: &Ticket) -> Result<Owned<rd_kafka_AdminOptions_t>, AdminError> {
         // SAFETY: rk is live, and `op` is one of the binding's own values.
         let options = unsafe { rd_kafka_AdminOptions_new(self.rk, op) };

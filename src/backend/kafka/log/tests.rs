@@ -158,6 +158,14 @@ impl Admin for Broker {
     ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
         not_asked("AlterConsumerGroupOffsets")
     }
+    fn delete_consumer_group_offsets<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a [TopicPartition],
+        _: Duration,
+    ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+        not_asked("DeleteConsumerGroupOffsets")
+    }
 }
 
 /// The log as the look saw it, and as it is afterwards.

@@ -130,6 +130,16 @@ impl Admin for RenewingClient {
         let client = self.current();
         Box::pin(async move { client.alter_consumer_group_offsets(group, offsets, deadline).await })
     }
+
+    fn delete_consumer_group_offsets<'a>(
+        &'a self,
+        group: &'a str,
+        partitions: &'a [TopicPartition],
+        deadline: Duration,
+    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+        let client = self.current();
+        Box::pin(async move { client.delete_consumer_group_offsets(group, partitions, deadline).await })
+    }
 }
 
 #[cfg(test)]

@@ -245,6 +245,7 @@ impl Process {
             }
             AdminCall::ListOffsets(wanted, isolation) => self.handle.list_offsets(ticket, wanted, *isolation),
             AdminCall::AlterConsumerGroupOffsets(name, offsets) => self.handle.alter_committed(ticket, &group(name)?, offsets),
+            AdminCall::DeleteConsumerGroupOffsets(name, partitions) => self.handle.delete_committed(ticket, &group(name)?, partitions),
         }
     }
 
@@ -257,6 +258,7 @@ impl Process {
             "ListGroups" => event.is_listed().map(AdminAnswer::Listed),
             "ListConsumerGroupOffsets" => event.committed().map(|found| AdminAnswer::Committed(found.into_iter().collect())),
             "ListOffsets" => event.listed().map(|found| AdminAnswer::Offsets(found.into_iter().collect())),
+            "DeleteConsumerGroupOffsets" => event.deleted().map(|found| AdminAnswer::Altered(found.into_iter().collect())),
             _ => event.altered().map(|found| AdminAnswer::Altered(found.into_iter().collect())),
         };
         let answer = answer.and_then(|answer| match answer.rows() {

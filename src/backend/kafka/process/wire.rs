@@ -67,6 +67,7 @@ pub enum AdminCall {
     },
     ListOffsets(Vec<(TopicPartition, OffsetSpec)>, IsolationLevel),
     AlterConsumerGroupOffsets(String, Vec<OffsetCommit>),
+    DeleteConsumerGroupOffsets(String, Vec<TopicPartition>),
 }
 
 impl AdminCall {
@@ -80,6 +81,7 @@ impl AdminCall {
             Self::ListConsumerGroupOffsets { .. } => "ListConsumerGroupOffsets",
             Self::ListOffsets(..) => "ListOffsets",
             Self::AlterConsumerGroupOffsets(..) => "AlterConsumerGroupOffsets",
+            Self::DeleteConsumerGroupOffsets(..) => "DeleteConsumerGroupOffsets",
         }
     }
 }

@@ -48,7 +48,7 @@ impl Looking<'_> {
             let due = at_once || activity.is_active() && self.seen.sample_is_due;
             return if due && !self.has(LookKind::Sample) { vec![Look::Sample { running: activity.is_active() }] } else { Vec::new() };
         }
-        if ready || request.dry_run { self.snapshot(request) } else { Vec::new() }
+        if ready || request.dry_run { self.snapshot(request, identity) } else { Vec::new() }
     }
 
     /// Whether no other request is in the way, as far as was looked. The live list of the namespace is costly, so it comes last.
@@ -74,20 +74,33 @@ impl Looking<'_> {
     }
 
     /// Topics, and then what is committed in the selected partitions and how far their logs go.
-    fn snapshot(&self, request: &Request) -> Vec<Look> {
+    fn snapshot(&self, request: &Request, identity: &BackendIdentity) -> Vec<Look> {
+        if let (Some(source), false) = (request.to.source(), self.has(LookKind::Numbers)) {
+            return vec![Look::Numbers(source)];
+        }
+        let request = self.seen.resolved(request);
+        if request.to.source().is_some() {
+            return Vec::new();
+        }
+        if let (Some(other), false) = (request.to.other_group(), self.has(LookKind::OtherGroup)) {
+            return identity.beside(other).map(Look::OtherGroup).into_iter().collect();
+        }
         let Some(topics) = self.seen.topics.get() else {
             let mut names: Vec<String> = match &request.topics {
                 Some(selection) => selection.keys().cloned().collect(),
                 None => self.seen.committed.get().into_iter().flat_map(|c| c.keys().map(|at| at.topic.clone())).collect(),
             };
             names.dedup();
-            return if self.has(LookKind::Topics) { Vec::new() } else { vec![Look::Topics(names)] };
+            let committed = self.seen.committed.get();
+            let deletes = request.to.deletes(|at| committed.is_some_and(|committed| committed.contains_key(at)));
+            return if self.has(LookKind::Topics) { Vec::new() } else { vec![Look::Topics { names, deletes }] };
         };
         let partitions = request.selected(topics);
         // The log is not asked for before all leaders are known: without a leader the client would search for one until the deadline.
         if partitions.is_empty() || !matches!(self.seen.log, Observed::Unread) {
             return Vec::new();
         }
-        vec![Look::Committed(partitions.clone()), Look::Logs { partitions, time: request.to.looks_up() }]
+        let made_at = self.own().map_or(self.now.wall, |own| own.object.spec.created_at);
+        vec![Look::Committed(partitions.clone()), Look::Logs { partitions, time: request.to.looks_up(made_at) }]
     }
 }

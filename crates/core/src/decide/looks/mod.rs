@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use strum::EnumDiscriminants;
 
 use super::precedence::{self, Names};
+use crate::target::Source;
 use crate::{Activity, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Request, RunState, Timing, TopicPartition};
 use stream_pipeline_api::{BackendIdentity, OffsetResetStatus, OnUnknownOutcome, Reason, Stage};
 
@@ -61,7 +62,15 @@ pub enum Look {
     },
     /// The newest position of a pipeline that runs again after its reset.
     SampleAfterStart,
-    Topics(Vec<String>),
+    /// Live: what holds the numbers of the target.
+    Numbers(Source),
+    /// The group whose position is copied.
+    OtherGroup(BackendIdentity),
+    /// `deletes`: a commit of the group is to be deleted, which takes a right of its own.
+    Topics {
+        names: Vec<String>,
+        deletes: bool,
+    },
     /// What is committed for these partitions.
     Committed(Vec<TopicPartition>),
     Logs {

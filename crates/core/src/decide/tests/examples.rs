@@ -12,7 +12,9 @@ fn examples() -> Vec<(String, String, StreamPipeline)> {
     let read = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let mut object: StreamPipeline = serde_saphyr::from_str(&text).unwrap();
+        // What it needs comes before it.
+        let last = text.rsplit("\n---\n").next().unwrap();
+        let mut object: StreamPipeline = serde_saphyr::from_str(last).unwrap();
         (object.metadata.uid, object.metadata.namespace) = (Some("u".to_owned()), Some("n".to_owned()));
         (path.file_name().unwrap().to_string_lossy().into_owned(), text, object)
     };

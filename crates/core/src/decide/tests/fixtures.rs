@@ -145,6 +145,7 @@ pub fn bare_record(plan: &Plan, deadline: Timestamp) -> OffsetResetRecord {
     let spec = OffsetResetRecordSpec {
         pipeline: PipelineRef { name: "p".to_owned(), uid: "u".to_owned() },
         request,
+        target: String::new(),
         backend: cluster("c"),
         run_state_before: None,
         created_at: now().wall,

@@ -55,3 +55,26 @@ fn who_goes_first_is_looked_at_before_what_would_be_stopped_is_counted() {
     let found = kinds(Observation { shared_workloads: held, ..running });
     assert!(!found.contains(&vec![OlderPipelineLive]), "it waits in any case: {found:?}");
 }
+
+/// K07: a pause may take hours; what is looked for is what was asked for when the record was made.
+#[test]
+fn k07_a_lookback_goes_back_from_the_record_where_there_is_one() {
+    let object = pipeline(json!({ "id": "r1", "to": { "lookback": "2h" } }), known());
+    let (desired, prior) = (Desired::of(&object, crate::facts_of, now().wall).unwrap(), PriorStatus::of(&object));
+    let time_with = |own: Option<RecordView>| {
+        let mut seen = Observation { record: Observed::Read(own), log: Observed::Unread, ..ready() };
+        for _ in 0..10 {
+            let all = next(&desired, &prior, &seen);
+            if let Some(Look::Logs { time, .. }) = all.iter().find(|look| matches!(look, Look::Logs { .. })) {
+                return *time;
+            }
+            seen.looked.extend(all.iter().map(crate::decide::LookKind::from));
+        }
+        panic!("the logs are not looked at")
+    };
+    let hours = |n: i64| jiff::SignedDuration::from_hours(n);
+    assert_eq!(time_with(None), Some(now().wall - hours(2)));
+    let mut own = super::fixtures::record(PlanState::Absent);
+    own.object.spec.created_at = now().wall - hours(5);
+    assert_eq!(time_with(Some(own)), Some(now().wall - hours(7)));
+}

@@ -16,13 +16,17 @@ proptest! {
     #[test]
     fn no_number_of_a_broker_overflows(
         logs in prop::collection::vec((any_number(), any_number(), any_number(), any_number(), any_number(), any_number(), any_number()), 1..5),
-        kind in 0..4,
+        kind in 0..8,
         shift in any_number(),
     ) {
         let to = match kind {
             0 => json!({ "position": "Earliest" }),
             1 => json!({ "position": "Latest" }),
             2 => json!({ "timestamp": "2026-01-01T00:00:00Z" }),
+            3 => json!({ "position": "Current" }),
+            4 => json!({ "lookback": "2h" }),
+            5 => json!({ "offset": shift }),
+            6 => json!({ "offsets": [{ "topic": "t", "partition": 0, "offset": shift }] }),
             _ => json!({ "shiftBy": shift }),
         };
         let mut seen = ready();
