@@ -9,7 +9,7 @@ use stream_pipeline_api::BackendIdentity;
 use stream_pipeline_core::decide::precedence::Names;
 use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, note};
 use stream_pipeline_core::target::Source;
-use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, OtherGroup, PriorStatus, RecordView};
+use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, OtherGroup, PriorStatus, RecordView, TopicPartition};
 
 /// See the module's own comment.
 pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now: Now) -> Observation {
@@ -83,7 +83,7 @@ impl Looking<'_> {
             Look::SampleAfterStart => self.sample_after_start(seen).await,
             Look::Numbers(Source::File(file)) => Found::File(self.ctx.offsets_file(&object.namespace, file).await),
             Look::Numbers(Source::Record(name)) => Found::NamedRecord(records.get(&object.namespace, name).await),
-            Look::OtherGroup(place) => Found::OtherGroup(self.other_group(place).await),
+            Look::OtherGroup { place, partitions } => Found::OtherGroup(self.other_group(place, partitions).await),
             Look::Topics { names, deletes } => Found::Topics(self.platform.topics(names, *deletes).await),
             Look::Committed(partitions) => Found::Committed(self.platform.committed(partitions).await),
             Look::Logs { partitions, time } => Found::Logs(self.platform.logs(partitions, *time, self.now.wall).await),
@@ -163,8 +163,9 @@ impl Looking<'_> {
         })
     }
 
-    async fn other_group(&self, place: &BackendIdentity) -> Result<OtherGroup, Cause> {
-        let (activity, committed) = self.ctx.platform_beside(self.desired, place).await.activity(self.now.mono).await;
+    async fn other_group(&self, place: &BackendIdentity, partitions: &[TopicPartition]) -> Result<OtherGroup, Cause> {
+        let platform = self.ctx.platform_beside(self.desired, place).await;
+        let (activity, committed) = tokio::join!(platform.activity_alone(self.now.mono), platform.committed(partitions));
         let active = activity?.blocker().map(|cause| cause.message.clone());
         Ok(OtherGroup { committed: committed?, active })
     }

@@ -94,7 +94,12 @@ impl Secrets {
     pub async fn text_now(&self, namespace: &str, name: &str, key: &str) -> Result<String, Cause> {
         self.kept.lock().remove(&("ConfigMap", namespace.to_owned(), name.to_owned()));
         let [value] = pick("ConfigMap", name, [key], &self.config_map_values(namespace, name).await?)?;
-        String::from_utf8(value).map_err(|_| Cause::new(Reason::InvalidTarget, format!("ConfigMap {name}, key {key} is no text in UTF-8")))
+        String::from_utf8(value).map_err(|_| {
+            Cause::new(
+                Reason::InvalidTarget,
+                format!("key {key} of ConfigMap {name} is no text in UTF-8; nothing was sent. Write it anew, and ask with a new id"),
+            )
+        })
     }
 
     /// Forgets values that are too old to be used again.

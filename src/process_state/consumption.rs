@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ProcessState;
-use stream_pipeline_core::{Committed, Identity};
+use stream_pipeline_core::{Committed, Consumed, Identity};
 
 /// A rate is taken over at least this long: consumers commit every few seconds.
 const WINDOW: Duration = Duration::from_secs(30);
@@ -13,8 +13,8 @@ const WINDOW: Duration = Duration::from_secs(30);
 pub(super) struct Consumption {
     /// The look that the window begins with, while the pipeline runs.
     begun: Option<Position>,
-    /// The highest rate of any window, in records per second.
-    highest: Option<f64>,
+    /// The highest rate of any window.
+    highest: Option<Consumed>,
 }
 
 /// All partitions together.
@@ -27,6 +27,10 @@ struct Position {
 
 impl Consumption {
     fn note(&mut self, active: bool, committed: &Committed, now: Instant) {
+        // Where a transaction holds an offset, it is not known.
+        if committed.values().any(|commit| commit.pending) {
+            return;
+        }
         let offsets = committed.values().map(|commit| i128::from(commit.offset)).sum();
         let here = Position { at: now, partitions: committed.len(), offsets };
         let same = self.begun.filter(|begun| active && begun.partitions == here.partitions && begun.offsets <= here.offsets);
@@ -38,7 +42,8 @@ impl Consumption {
         if seconds >= WINDOW.as_secs_f64() {
             #[allow(clippy::cast_precision_loss)] // A rough figure.
             let rate = (here.offsets - begun.offsets) as f64 / seconds;
-            self.highest = Some(self.highest.map_or(rate, |highest| highest.max(rate)));
+            let partitions = here.partitions;
+            self.highest = self.highest.filter(|highest| highest.rate > rate).or(Some(Consumed { rate, partitions }));
             self.begun = Some(here);
         }
     }
@@ -50,8 +55,8 @@ impl ProcessState {
         self.inner().consumption.entry(object.clone()).or_default().note(active, committed, now);
     }
 
-    /// The highest rate at which the pipeline was seen to read, in records per second.
-    pub fn consumed(&self, object: &Identity) -> Option<f64> {
+    /// The highest rate at which the pipeline was seen to read.
+    pub fn consumed(&self, object: &Identity) -> Option<Consumed> {
         self.inner().consumption.get(object).and_then(|seen| seen.highest)
     }
 }
@@ -70,7 +75,7 @@ mod tests {
         let (begun, mut seen) = (Instant::now(), Consumption::default());
         let mut look = |second: u64, active: bool, offsets: &[i64]| {
             seen.note(active, &at(offsets), begun + Duration::from_secs(second));
-            seen.highest
+            seen.highest.map(|highest| highest.rate)
         };
         assert_eq!(look(0, true, &[0, 0]), None);
         assert_eq!(look(20, true, &[1000, 1000]), None, "too short a time");

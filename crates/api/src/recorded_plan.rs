@@ -10,6 +10,9 @@ use super::{PlanTotals, PlatformCall};
 /// Most rows a plan may have: one object stays below 1 MiB, so that about 15,000 partitions fit.
 pub const MAX_ROWS: usize = 20_000;
 
+/// Most topics of a plan.
+pub const MAX_TOPICS: usize = 1000;
+
 /// Targets and snapshot, one table in columns per topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -26,7 +29,7 @@ pub struct RecordedPlan {
     /// Instead of topics and totals, where the platform chooses the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<PlatformCall>,
-    /// So many partitions are sent at once, in the order of this table without those left alone. Left out where all of them are.
+    /// So many partitions are sent at once, in the order of this table without those left alone; deletions come after all others. Left out where all of them are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_size: Option<i32>,
     /// What a person should know before and after.

@@ -59,7 +59,15 @@ fn why(row: &PartitionPlan) -> Option<&'static str> {
 
 /// How long the pipeline will read until it has caught up, as "about 3m20s (…)", or why that is not known. `consumed`: records per second
 /// that it was seen to read. Whoever reads only as fast as records come may be able to read faster.
-pub fn catch_up(lag: i64, input: f64, consumed: Option<f64>) -> String {
+pub fn catch_up(plan: &Plan, consumed: Option<f64>) -> String {
+    let (lag, input) = (plan.totals().lag_after, plan.average_rate);
+    if plan.rows.iter().any(|row| row.aim == Aim::Delete) {
+        return "unknown (where a commit is deleted, it is not known where the consumer begins)".to_owned();
+    }
+    time_for(lag, input, consumed)
+}
+
+fn time_for(lag: i64, input: f64, consumed: Option<f64>) -> String {
     if lag == 0 {
         return "none, it is at the end".to_owned();
     }
@@ -105,7 +113,7 @@ mod tests {
             (0, 10.0, Some(10.0), "none, it is at the end"),
             (i64::MAX, 0.0, Some(1.0), "about 888888h53m20s (it was seen to read 1.0 records/s)"),
         ] {
-            assert_eq!(catch_up(lag, input, consumed), told);
+            assert_eq!(time_for(lag, input, consumed), told);
         }
     }
 }

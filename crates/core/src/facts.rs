@@ -56,6 +56,8 @@ pub struct InternalTopics {
 /// A partition that was refused.
 pub struct Refused<'a> {
     pub at: &'a TopicPartition,
+    /// What was refused is the deletion of a commit.
+    pub deletion: bool,
     pub group: &'a str,
     /// The user that the platform takes the operator for, where it is known.
     pub principal: Option<&'a str>,

@@ -58,7 +58,7 @@ pub use observation::{Observation, Outdated};
 pub use observed::Observed;
 pub use older_pipeline::{OlderPipeline, elsewhere};
 pub use plan::{Aim, OffsetAndMetadata, PartitionPlan, Plan};
-pub use position::{Commit, Committed, LogBounds, OtherGroup, Topic, Topics, lag};
+pub use position::{Commit, Committed, Consumed, LogBounds, OtherGroup, Topic, Topics, lag};
 pub use prior_status::PriorStatus;
 pub use read_back::ReadBack;
 pub use record::{PlanState, RecordView, RunStateCall, RunStateCalls, SendOutcome, SupersededRecord, retry_asked};

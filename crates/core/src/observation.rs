@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    Activity, Cause, Committed, LogBounds, Observed, OlderPipeline, OtherGroup, Quiet, RecordView, RunState, SupersededRecord,
+    Activity, Cause, Committed, Consumed, LogBounds, Observed, OlderPipeline, OtherGroup, Quiet, RecordView, RunState, SupersededRecord,
     TopicPartition, Topics,
 };
 use crate::Request;
@@ -33,8 +33,8 @@ pub struct Observation {
     pub needing_resume: Observed<Vec<String>>,
     /// For how long group and offsets have looked the same.
     pub quiet: Quiet,
-    /// Records per second that the group was seen to read, where it was seen.
-    pub consumed: Option<f64>,
+    /// How fast the group was seen to read, where it was seen.
+    pub consumed: Option<Consumed>,
     pub topics: Observed<Topics>,
     pub log: Observed<BTreeMap<TopicPartition, LogBounds>>,
     /// The time whose first record was looked up in each log.

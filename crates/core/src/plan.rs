@@ -83,20 +83,22 @@ impl Aim {
 
 impl PartitionPlan {
     /// Whether `now` is what the plan wanted. A target equal to the snapshot counts as reached, whatever leader epoch the snapshot had;
-    /// metadata is compared only where the plan has some.
+    /// metadata is compared only where the plan has some, or changes nothing else.
     fn is_reached(&self, now: Option<&Commit>) -> bool {
         match &self.aim {
             Aim::Keep => self.is_unchanged(now),
             Aim::Delete => now.is_none(),
             Aim::Commit(to) => {
                 let same_epoch = |c: &Commit| to.leader_epoch.is_none() || c.leader_epoch == to.leader_epoch || self.is_unchanged(now);
-                let same_metadata = |c: &Commit| to.metadata.is_empty() || c.metadata == to.metadata;
+                let differs_in_it = self.from.as_ref().is_some_and(|from| from.offset == to.offset && from.metadata != to.metadata);
+                let same_metadata = |c: &Commit| to.metadata.is_empty() && !differs_in_it || c.metadata == to.metadata;
                 now.is_some_and(|c| c.offset == to.offset && same_epoch(c) && same_metadata(c))
             }
         }
     }
 
-    fn is_unchanged(&self, now: Option<&Commit>) -> bool {
+    /// Whether `now` is what was committed when the plan was made.
+    pub(crate) fn is_unchanged(&self, now: Option<&Commit>) -> bool {
         now == self.from.as_ref()
     }
 

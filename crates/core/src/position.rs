@@ -24,6 +24,14 @@ pub struct OtherGroup {
     pub active: Option<String>,
 }
 
+/// How fast a group was seen to read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Consumed {
+    /// Records per second, in all partitions together.
+    pub rate: f64,
+    pub partitions: usize,
+}
+
 /// Topics by name; None: does not exist.
 pub type Topics = BTreeMap<String, Option<Topic>>;
 

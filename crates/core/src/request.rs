@@ -198,6 +198,16 @@ fn unknown_field(reset: &OffsetReset) -> Option<String> {
     let offsets = reset.to.iter().flat_map(|to| to.offsets.iter().flatten());
     (reset.unknown.keys().next().cloned())
         .or_else(|| reset.to.iter().flat_map(|to| to.unknown.keys()).next().map(|k| format!("to.{k}")))
+        .or_else(|| reset.to.iter().find_map(unknown_in_reference))
         .or_else(|| offsets.flat_map(|o| o.unknown.keys().map(move |k| format!("to.offsets[{}-{}].{k}", o.topic, o.partition))).next())
         .or_else(|| topics.flat_map(|t| t.unknown.keys().map(move |k| format!("topics[{}].{k}", t.name))).next())
+}
+
+fn unknown_in_reference(to: &api::Target) -> Option<String> {
+    let undo = to.undo.iter().flat_map(|undo| undo.unknown.keys().map(|k| format!("to.undo.{k}")));
+    let from = to.offsets_from.iter().flat_map(|from| {
+        let inside = from.config_map_key_ref.unknown.keys().map(|k| format!("to.offsetsFrom.configMapKeyRef.{k}"));
+        from.unknown.keys().map(|k| format!("to.offsetsFrom.{k}")).chain(inside)
+    });
+    undo.chain(from).next()
 }

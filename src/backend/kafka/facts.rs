@@ -45,6 +45,11 @@ fn refusal(refused: &Refused) -> Refusal {
         3 => (Reason::PartitionNotFound, "the partition does not exist", None),
         22 | 25 | 27 | 68 | 86 | 113 => (Reason::GroupActive, "a member joined", None),
         29 => (Reason::PermissionMissing, "no right on the topic", acl("--topic", &refused.at.topic)),
+        30 if refused.deletion => (
+            Reason::PermissionMissing,
+            "no right to delete",
+            Some(format!("add the right: {}", words::acl_to_delete(refused.principal, refused.group))),
+        ),
         30 => (Reason::PermissionMissing, "no right on the group", acl("--group", refused.group)),
         _ => (Reason::BackendError, "see Kafka's error codes", None),
     };

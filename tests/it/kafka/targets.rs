@@ -1,13 +1,14 @@
 //! K01 to K15: where each target moves the offsets to.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use stream_pipeline_api::{RecordPhase, Stage, TargetReason};
 use testbed::consumer::Consumer;
-use testbed::kafka;
+use testbed::kafka::{self, OpenTransaction};
 
 use crate::support::requests::with;
 use crate::support::status::{assert_has, reset, says};
@@ -305,6 +306,23 @@ async fn k11_another_groups_position_is_copied_and_that_group_is_only_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn k11_what_a_transaction_of_the_other_group_holds_is_waited_for() {
+    let world = World::new("k11t").await;
+    let topic = world.topic(&[10]).await;
+    let (group, other) = (world.group(&topic, &[1]).await, world.unique("other"));
+    let holding = OpenTransaction::holding(&world.bootstrap, &other, &[(&topic, 0, 6)]).await;
+    world.known("p", &group).await;
+    let to = json!({ "consumerGroup": other });
+    world
+        .apply("p", &group, json!({ "id": "r1", "quietPeriod": "0s", "to": to, "outOfRange": "Clamp", "noCommittedOffset": "Skip" }))
+        .await;
+    world.reaches("p", "r1", Stage::Waiting, "TransactionOpen").await;
+    holding.commit().await;
+    world.verified("p", "r1").await;
+    assert_eq!(world.offset(&group, &topic).await, Some(6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn k25_offsets_come_from_the_csv_of_the_tool_in_a_config_map() {
     let world = World::new("k25").await;
     let wide = world.unique("wide");
@@ -339,6 +357,16 @@ async fn k25_offsets_come_from_the_csv_of_the_tool_in_a_config_map() {
         let status = world.reaches("p", id, Stage::Failed, reason).await;
         assert_has(says(&status, "Stalled").2, &[&wrong]);
     }
+    // A file in UTF-16, as PowerShell writes it, which kubectl puts beside the texts.
+    let binary = ConfigMap {
+        binary_data: Some([("offsets.csv".to_owned(), ByteString(vec![0xff, 0xfe, b't', 0]))].into()),
+        ..ConfigMap { metadata: ObjectMeta { name: Some("night".to_owned()), ..ObjectMeta::default() }, ..ConfigMap::default() }
+    };
+    maps.replace("night", &PostParams::default(), &binary).await.expect("the ConfigMap is taken");
+    world.apply("p", &group, ask("utf-16")).await;
+    let status = world.reaches("p", "utf-16", Stage::Failed, "InvalidTarget").await;
+    assert_has(says(&status, "Stalled").2, &["key offsets.csv of ConfigMap night is no text in UTF-8"]);
+    maps.delete("night", &DeleteParams::default()).await.expect("it is there");
     // Many rows, with the group before.
     write((0..200).map(|p| format!("{group},{wide},{p},0\n")).collect()).await;
     world.apply("p", &group, ask("wide")).await;

@@ -1,7 +1,10 @@
 //! References to Secrets and ConfigMaps, always in the namespace of the object that names them.
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::rules;
 
@@ -51,6 +54,8 @@ pub struct KeyReference {
 pub struct OffsetsSource {
     /// A key of a ConfigMap. Each line is `topic,partition,offset` or `group,topic,partition,offset`, without a heading.
     pub config_map_key_ref: ConfigMapKeyReference,
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
 }
 
 /// An OffsetResetRecord in the same namespace.
@@ -61,6 +66,8 @@ pub struct RecordReference {
     #[x_kube(validation = Rule::new(rules::OBJECT).message("name: the name of an OffsetResetRecord in the same namespace, as kubectl get osr shows it: lower-case letters, digits, '-' and '.'; a template must be rendered before"))]
     #[schemars(length(max = 253))]
     pub name: String,
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
 }
 
 /// A key of a ConfigMap in the same namespace.
@@ -74,4 +81,6 @@ pub struct ConfigMapKeyReference {
     /// Its key.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
 }

@@ -146,6 +146,8 @@ fn note_numbers<T>(
 ) {
     let (Some(asked), Some(place)) = (desired.asked(), seen.identity.get()) else { return };
     seen.with_numbers = match found {
+        // It is there, and it can mean nothing.
+        Err(cause) if cause.reason == Reason::InvalidTarget => Observed::Read(Err(cause)),
         Err(cause) => Observed::Unreadable(cause),
         Ok(found) => numbers(&found, place, asked).map(|target| target.map(|to| Box::new(asked.with_numbers(to)))),
     };

@@ -38,6 +38,12 @@ impl Pass<'_> {
             return Err(Transient(Cause::new(Reason::ClusterChanged, text)));
         }
         self.eldest().map_err(Transient)?;
+        // Before anything is stopped for a request that names what is not there.
+        match &self.seen.with_numbers {
+            Observed::Read(Err(cause)) => return Err(Terminal(cause.clone())),
+            Observed::Unreadable(cause) => return Err(Transient(cause.clone())),
+            Observed::Read(Ok(_)) | Observed::Unread => {}
+        }
         let (Observed::Read(activity), Observed::Read(committed)) = (&self.seen.activity, &self.seen.committed) else {
             return Err(Transient(self.unread()));
         };
@@ -60,17 +66,21 @@ impl Pass<'_> {
         if let Some(operation) = self.facts().call {
             return Ok(self.warned(self.call(operation, activity)));
         }
-        let request = match (request.to.source(), &self.seen.with_numbers) {
-            (None, _) | (Some(_), Observed::Read(Ok(_))) => self.seen.resolved(request),
-            (Some(_), Observed::Read(Err(cause))) => return Err(Terminal(cause.clone())),
-            (Some(_), _) => return Err(Transient(self.unread())),
-        };
+        let request = self.seen.resolved(request);
+        if request.to.source().is_some() {
+            return Err(Transient(self.unread()));
+        }
         let Observed::Read(topics) = &self.seen.topics else { return Err(Transient(self.unread())) };
         self.selection(request, topics).map_err(Terminal)?;
         let Observed::Read(log) = &self.seen.log else { return Err(Transient(self.unread())) };
         let other = self.seen.other_group.get();
         if request.to.other_group().is_some() && other.is_none() {
             return Err(Transient(self.unread()));
+        }
+        // What a transaction holds is not known, so nothing can be planned from it, nor shown.
+        let copied = other.map(|other| &other.committed);
+        if let Some(cause) = copied.into_iter().chain([committed]).find_map(open_record::transaction_open) {
+            return Err(Transient(cause));
         }
         let seen = Snapshot { topics, committed, log, time: self.seen.log_time, other, consumed: self.seen.consumed };
         let plan = resolve(request, &seen, self.now.wall).map_err(Terminal)?;

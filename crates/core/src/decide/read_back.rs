@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Action;
 use super::open_record::{OpenRecord, transaction_open, unread};
 use crate::{
-    Activity, Cause, Committed, Now, Observed, Plan, PlanState, ReadBack, ReadBackTime, RecordView, Refusal, Refused, SendOutcome, Step,
-    TopicPartition, cost, target, words,
+    Activity, Aim, Cause, Committed, Now, Observed, PartitionPlan, Plan, PlanState, ReadBack, ReadBackTime, RecordView, Refusal, Refused,
+    SendOutcome, Step, TopicPartition, cost, target, words,
 };
 use stream_pipeline_api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
 
@@ -15,6 +15,8 @@ const TRIES: u32 = 3;
 /// Most bytes of a record's message (`OffsetResetRecordStatus::message`), and of a group's name in it.
 const MESSAGE: usize = 1024;
 const GROUP: usize = 255;
+/// Most bytes of the names of partitions that are not covered.
+const NOT_COVERED: usize = 300;
 
 impl OpenRecord<'_> {
     /// Step 3: a definite answer for every partition.
@@ -24,12 +26,13 @@ impl OpenRecord<'_> {
         }
         let chunk = self.record.chunk();
         let sent = plan.chunk(chunk).count();
-        if let Some((at, &code)) = refused.first_key_value()
+        // In the order in which they were sent: what was refused first may have held back the rest.
+        if let Some((row, &code)) = plan.changes().find_map(|row| Some((row, refused.get(&row.at)?)))
             && refused.len() == sent
             && tries == 1
             && self.record.is_first_send()
         {
-            return self.drop_plan(self.all_refused(at, code, sent));
+            return self.drop_plan(self.all_refused(row, code, sent));
         }
         let committed = match self.stable() {
             Ok(committed) => committed,
@@ -50,12 +53,17 @@ impl OpenRecord<'_> {
             }
             return self.verified(&found);
         }
-        let again: BTreeSet<_> = refused.keys().filter(|at| found.as_before.contains(at)).cloned().collect();
+        let unmoved = |row: &&PartitionPlan| refused.contains_key(&row.at) && row.is_unchanged(committed.get(&row.at));
+        let again: BTreeSet<_> = plan.changes().filter(unmoved).map(|row| row.at.clone()).collect();
         if in_window && tries < TRIES && again.len() == refused.len() && self.second_look.is_some() {
             let text = format!("{} refused, sent again with the same numbers", words::partitions(again.len()));
             return Action::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
         }
-        let names: Vec<_> = refused.iter().map(|(at, code)| format!("{at} (code {code}, {})", self.refusal(at, *code).meaning)).collect();
+        let named = |row: &PartitionPlan| {
+            let code = *refused.get(&row.at)?;
+            Some(format!("{} (code {code}, {})", row.at, self.refusal(row, code).meaning))
+        };
+        let names: Vec<_> = plan.changes().filter_map(named).collect();
         let text = format!(
             "the broker refused {}: {}; {}. Nothing more is sent",
             words::partitions(refused.len()),
@@ -65,14 +73,15 @@ impl OpenRecord<'_> {
         self.hold(Reason::PartlyApplied, &text, Some(&found), refused)
     }
 
-    fn refusal(&self, at: &TopicPartition, code: i32) -> Refusal {
+    fn refusal(&self, row: &PartitionPlan, code: i32) -> Refusal {
         let [_, group] = self.record.object.spec.backend.parts();
-        (self.facts.refusal)(&Refused { at, group, principal: self.principal, code })
+        let deletion = row.aim == Aim::Delete;
+        (self.facts.refusal)(&Refused { at: &row.at, deletion, group, principal: self.principal, code })
     }
 
     /// Every partition was refused; the first of them says why.
-    fn all_refused(&self, at: &TopicPartition, code: i32, sent: usize) -> Cause {
-        let refusal = self.refusal(at, code);
+    fn all_refused(&self, row: &PartitionPlan, code: i32, sent: usize) -> Cause {
+        let (refusal, at) = (self.refusal(row, code), &row.at);
         let what = refusal.remedy.as_deref().unwrap_or(refusal.meaning);
         let text =
             format!("the broker refused all of {} with code {code} ({what}; first {at}); nothing was written", words::partitions(sent));
@@ -123,6 +132,10 @@ impl OpenRecord<'_> {
             Err((cause, tried)) => return self.unreadable(cause, tried),
         };
         let found = plan.read_back(committed);
+        if target::renews(&self.record.object.spec.request) && plan.changes().all(|row| row.is_unchanged(committed.get(&row.at))) {
+            let text = "it is not known whether the same offsets were committed once more, which cannot be seen. Nothing more is sent";
+            return self.hold(Reason::OutcomeUnknown, text, Some(&found), &BTreeMap::new());
+        }
         if found.as_before.is_empty() && found.elsewhere.is_empty() {
             return self.verified(&found);
         }
@@ -191,14 +204,18 @@ impl OpenRecord<'_> {
         let totals = self.record.object.spec.plan.as_ref().and_then(|p| p.totals.clone()).unwrap_or_default();
         let n = found.at_target.len();
         let (read, all) = (words::number(i64::try_from(n).unwrap_or(i64::MAX)), words::partitions(n));
-        let text = format!("{read} of {all} read back as planned; {}", cost::in_words(self.record.plan(), &totals, "will be"));
         let added = self.not_covered();
-        let text = if added.is_empty() {
-            text
+        let without = if added.is_empty() {
+            String::new()
         } else {
             let count = words::partitions(added.len());
-            format!("{text}; not covered, since the topic got them after the plan: {count} ({})", words::some_of(&added))
+            format!(
+                "; not covered, since the topic got them after the plan: {count} ({})",
+                words::cut(&words::some_of(&added), NOT_COVERED)
+            )
         };
+        let cost = cost::in_words(self.record.plan(), &totals, "will be");
+        let text = format!("{read} of {all} read back as planned{without}; {cost}");
         let cause = Cause::new(Reason::ResetVerified, text);
         Action::act(Step::Close(closing(self.record, RecordPhase::Verified, &cause, self.now, Some(found))), cause)
     }

@@ -135,9 +135,10 @@ impl Pass<'_> {
         Cause { reason: Reason::PauseTimedOut, ..timed_out(request, last) }
     }
 
-    /// Whether the pipeline is to be stopped first: not on a cluster where nothing would be sent.
+    /// Whether the pipeline is to be stopped first: not on a cluster where nothing would be sent, nor before the numbers are there.
     fn stops_for(&self, request: &Request, cause: &Cause) -> bool {
-        self.runs() && request.when_active == WhenActive::Pause && !request.dry_run && cause.reason != Reason::ClusterChanged
+        let complete = self.seen.resolved(request).to.source().is_none();
+        complete && self.runs() && request.when_active == WhenActive::Pause && !request.dry_run && cause.reason != Reason::ClusterChanged
     }
 
     pub(super) fn runs(&self) -> bool {

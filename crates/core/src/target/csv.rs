@@ -1,11 +1,11 @@
 //! The CSV that `kafka-consumer-groups --export` writes and `--from-file` reads, in both its forms: `topic,partition,offset`, and with the
 //! group before (KIP-122, KIP-222). There is no heading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Written;
 use crate::{Cause, TopicPartition, words};
-use stream_pipeline_api::Reason;
+use stream_pipeline_api::{MAX_ROWS, MAX_TOPICS, Reason};
 
 /// Most characters of a line that a message shows.
 const SHOWN: usize = 80;
@@ -16,7 +16,10 @@ const SHOWN: usize = 80;
 /// `InvalidTarget`, with the number of the first line that is wrong, and the line.
 pub fn parse(text: &str, group: &str) -> Result<BTreeMap<TopicPartition, Written>, Cause> {
     let mut rows = BTreeMap::new();
-    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+    // Some editors end lines with a carriage return alone, which a CSV reader takes for the end of a line, too.
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
+    let lines = (1..).zip(text.split('\n')).filter(|(_, line)| !line.trim().is_empty());
+    for (number, line) in lines {
         let said = |wrong: &str| {
             let shown = words::cut(&words::clean(line), SHOWN);
             let text = format!("line {number} of to.offsetsFrom ({shown}): {wrong}. Nothing was sent. Correct it, with a new id");
@@ -26,6 +29,13 @@ pub fn parse(text: &str, group: &str) -> Result<BTreeMap<TopicPartition, Written
         if let Some(before) = rows.insert(at, Written { offset, line: Some(number) }) {
             return Err(said(&format!("this partition is on line {} too", before.line.unwrap_or_default())));
         }
+        if rows.len() > MAX_ROWS {
+            return Err(too_large(&format!("more than {} partitions", words::number(MAX_ROWS as i64))));
+        }
+    }
+    let topics: BTreeSet<&str> = rows.keys().map(|at: &TopicPartition| at.topic.as_str()).collect();
+    if topics.len() > MAX_TOPICS {
+        return Err(too_large(&format!("more than {} topics", words::number(MAX_TOPICS as i64))));
     }
     if rows.is_empty() {
         return Err(Cause::new(
@@ -42,6 +52,13 @@ fn fields(line: &str) -> Result<csv::StringRecord, String> {
     reader.records().next().ok_or("it is empty")?.map_err(|error| error.to_string())
 }
 
+fn too_large(what: &str) -> Cause {
+    let text = format!(
+        "the CSV of to.offsetsFrom has {what}, more than fit in one record. Nothing was sent. Split it, with a new id for each part"
+    );
+    Cause::new(Reason::PlanTooLarge, text)
+}
+
 fn row(record: &csv::StringRecord, group: &str) -> Result<(TopicPartition, i64), String> {
     let fields: Vec<&str> = record.iter().map(str::trim).collect();
     let [topic, partition, offset] = match *fields.as_slice() {
@@ -52,6 +69,10 @@ fn row(record: &csv::StringRecord, group: &str) -> Result<(TopicPartition, i64),
     };
     if topic.is_empty() {
         return Err("the topic is empty".to_owned());
+    }
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if topic.len() > 249 || !topic.chars().all(of_a_name) {
+        return Err("the topic is no name of Kafka's: letters, digits, '.', '_' and '-', at most 249".to_owned());
     }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let partition = Some(partition).filter(|p| digits(p)).and_then(|p| p.parse().ok()).ok_or("the partition is not a number from 0 on")?;
@@ -72,6 +93,7 @@ mod tests {
         let expected = Ok(vec![("t-0".to_owned(), 5), ("t-1".to_owned(), 6)]);
         assert_eq!(parsed("t,0,5\nt,1,6\n"), expected);
         assert_eq!(parsed("g,t,0,5\r\n\"g\",\"t\",1,6\r\n\r\n"), expected, "with the group, quoted, line ends of Windows");
+        assert_eq!(parsed("\u{feff}t,0,5\rt,1,6"), expected, "a mark of the byte order, and carriage returns alone");
         assert_eq!(parsed("t, 1 ,6\nt,0,5"), expected, "in any order, with spaces, without a last line end");
     }
 
@@ -87,11 +109,17 @@ mod tests {
             ("other,t,0,5\n", "line 1 of to.offsetsFrom (other,t,0,5): it is of group other, not of g"),
             ("topic,partition,offset\nt,0,5\n", "line 1 of to.offsetsFrom (topic,partition,offset): the partition is not a number"),
             (",0,5\n", "the topic is empty"),
+            ("t,0,5\nt x,0,5\n", "line 2 of to.offsetsFrom (t x,0,5): the topic is no name of Kafka's"),
+            ("t\u{200b},0,5\n", "the topic is no name of Kafka's"),
             ("\n\n", "has no line"),
         ] {
             let told = parsed(text).unwrap_err();
             assert!(told.contains(says), "{text:?}: {told}");
         }
+        let many: String = (0..=MAX_ROWS).map(|n| format!("t,{n},0\n")).collect();
+        assert!(parsed(&many).unwrap_err().contains("more than 20,000 partitions"));
+        let many: String = (0..=MAX_TOPICS).map(|n| format!("t{n},0,0\n")).collect();
+        assert!(parsed(&many).unwrap_err().contains("more than 1,000 topics"));
         let long = parsed(&format!("{}\n", "x".repeat(5000))).unwrap_err();
         assert!(long.len() < 300, "{long}");
     }

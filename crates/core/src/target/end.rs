@@ -49,7 +49,7 @@ impl End {
             }
             End::Current => {
                 let from = partition.start()?;
-                match partition.within_log(from.offset, out_of_range)? {
+                match partition.held_within_log(from.offset, out_of_range)? {
                     (offset, why) if offset == from.offset => {
                         let (leader_epoch, metadata) = (from.leader_epoch, from.metadata.clone());
                         Found::new(Aim::Commit(OffsetAndMetadata { offset, leader_epoch, metadata }), why)

@@ -20,7 +20,7 @@ impl Group {
     /// The other group's metadata belongs to its own application.
     pub(super) fn in_partition(&self, partition: &Partition, out_of_range: OutOfRange) -> Result<Found, Problem> {
         let theirs = partition.start()?;
-        let (offset, why) = partition.within_log(theirs.offset, out_of_range)?;
+        let (offset, why) = partition.held_within_log(theirs.offset, out_of_range)?;
         Ok(Found::new(Aim::commit(offset, theirs.leader_epoch.filter(|_| offset == theirs.offset)), why))
     }
 

@@ -85,9 +85,18 @@ impl Partition<'_> {
         self.committed.ok_or_else(|| (Reason::NoCommittedOffset, NO_COMMIT.to_owned()))
     }
 
-    /// An offset as far as the log has it.
+    /// An offset as far as the log has it for a reader of committed records.
     fn within_log(&self, wanted: i64, out_of_range: OutOfRange) -> Result<(i64, TargetReason), Problem> {
-        let LogBounds { start, end, .. } = *self.log;
+        self.within(self.log.end, wanted, out_of_range)
+    }
+
+    /// An offset that a group has held: it may have read records of transactions that are still open.
+    fn held_within_log(&self, wanted: i64, out_of_range: OutOfRange) -> Result<(i64, TargetReason), Problem> {
+        self.within(self.log.high_watermark.max(self.log.end), wanted, out_of_range)
+    }
+
+    fn within(&self, end: i64, wanted: i64, out_of_range: OutOfRange) -> Result<(i64, TargetReason), Problem> {
+        let start = self.log.start;
         let offset = wanted.clamp(start, end.max(start));
         let why = match wanted {
             _ if offset == wanted => TargetReason::Target,
@@ -252,8 +261,12 @@ pub fn in_words(reset: &OffsetReset) -> String {
 
 /// Whether a request names its partitions one by one, so that others which a topic has are not meant.
 pub fn names_partitions(reset: &OffsetReset) -> bool {
-    let by_target = reset.to.as_ref().is_some_and(|to| to.offsets.is_some() || to.offsets_from.is_some() || to.undo.is_some());
-    by_target || reset.approved_plan.is_some()
+    reset.to.as_ref().is_some_and(|to| to.offsets.is_some() || to.offsets_from.is_some() || to.undo.is_some())
+}
+
+/// Whether a request commits what is committed already, so that looking cannot tell whether it was done.
+pub fn renews(reset: &OffsetReset) -> bool {
+    reset.to.as_ref().is_some_and(|to| to.position == Some(api::Position::Current))
 }
 
 /// The default policy for partitions without a committed offset.

@@ -83,7 +83,12 @@ impl Recorded {
         match self.purpose {
             Purpose::Undo if spec.request.is_dry_run() => return Err("is of a dry run, which moved nothing".to_owned()),
             Purpose::Undo if record.status.as_ref().is_some_and(|status| status.phase == RecordPhase::Abandoned) => {
-                return Err("was given up before anything was sent, so there is nothing to undo".to_owned());
+                let restored = record.status.as_ref().is_some_and(|status| status.reason == Reason::Restored);
+                return Err(if restored {
+                    "came from a backup, so nothing is done from it; its numbers can be given as to.offsets".to_owned()
+                } else {
+                    "was given up before anything was sent, so there is nothing to undo".to_owned()
+                });
             }
             Purpose::Approved if !spec.request.is_dry_run() => return Err("is not of a dry run".to_owned()),
             Purpose::Undo | Purpose::Approved => {}
@@ -110,6 +115,14 @@ impl Recorded {
         };
         let text = format!("spec.offsetReset.{field}: record {} {told}. Nothing was sent. {remedy}, with a new id", self.name);
         Cause::new(self.reason(Reason::InvalidTarget), text)
+    }
+
+    /// What was approved is done as it was shown, or not at all.
+    fn policy(&self, out_of_range: OutOfRange) -> OutOfRange {
+        match self.purpose {
+            Purpose::Undo => out_of_range,
+            Purpose::Approved => OutOfRange::Fail,
+        }
     }
 
     /// What an approval shows does not hold any more, whatever the reason.
@@ -154,7 +167,7 @@ impl Recorded {
         match &found.aim {
             Aim::Delete if partition.committed.is_none() => Ok(Found::new(Aim::Keep, TargetReason::NoCommitSkipped)),
             Aim::Keep | Aim::Delete => Ok(found.clone()),
-            Aim::Commit(to) => match partition.within_log(to.offset, out_of_range) {
+            Aim::Commit(to) => match partition.held_within_log(to.offset, self.policy(out_of_range)) {
                 Ok((offset, _)) if offset == to.offset => Ok(found.clone()),
                 Ok((offset, why)) => Ok(Found::new(Aim::commit(offset, None), why)),
                 Err((reason, told)) => Err((self.reason(reason), told)),

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Found, Partition, Problem};
-use crate::{Aim, Cause, Committed, LogBounds, OtherGroup, PartitionPlan, Plan, Request, TopicPartition, Topics, cost, numbers, words};
+use crate::{
+    Aim, Cause, Committed, Consumed, LogBounds, OtherGroup, PartitionPlan, Plan, Request, TopicPartition, Topics, cost, numbers, words,
+};
 use stream_pipeline_api::{NoCommittedOffset, Reason, TargetReason};
 
 /// What a plan is made from.
@@ -19,8 +21,8 @@ pub struct Snapshot<'a> {
     pub time: Option<Timestamp>,
     /// The group whose position is copied.
     pub other: Option<&'a OtherGroup>,
-    /// Records per second that the group was seen to read, where it was seen.
-    pub consumed: Option<f64>,
+    /// How fast the group was seen to read, where it was seen.
+    pub consumed: Option<Consumed>,
 }
 
 /// # Errors
@@ -50,7 +52,10 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
         warnings: warnings(request, &rows, seen, now),
         rows,
     };
-    let catch_up = cost::catch_up(plan.totals().lag_after, plan.average_rate, seen.consumed);
+    // What was seen is of all that the group reads.
+    let moved = plan.rows.iter().filter(|row| row.from.is_some()).count();
+    let consumed = seen.consumed.filter(|seen| seen.partitions <= moved).map(|seen| seen.rate);
+    let catch_up = cost::catch_up(&plan, consumed);
     Ok(Plan { catch_up: Some(catch_up), ..plan })
 }
 
@@ -111,7 +116,7 @@ fn warnings(request: &Request, rows: &[PartitionPlan], seen: &Snapshot, now: Tim
     let metadata = |row: &PartitionPlan| row.from.as_ref().map_or("", |c| &c.metadata).to_owned();
     let dropped = |row: &PartitionPlan| match &row.aim {
         Aim::Keep => false,
-        Aim::Commit(to) => metadata(row) != to.metadata,
+        Aim::Commit(to) => !metadata(row).is_empty() && metadata(row) != to.metadata,
         Aim::Delete => !metadata(row).is_empty(),
     };
     let open =

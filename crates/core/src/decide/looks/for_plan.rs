@@ -23,6 +23,10 @@ impl Looking<'_> {
         let quiet = !self.desired.facts.quiet || self.seen.quiet.is_enough(request.quiet_period);
         let ready = activity.is_inactive() && quiet && !committed.values().any(|c| c.pending);
         let stops = activity.is_active() && request.when_active == WhenActive::Pause;
+        // Before anything is stopped for them.
+        if let (Some(source), true, false) = (request.to.source(), ready || stops || request.dry_run, self.has(LookKind::Numbers)) {
+            return vec![Look::Numbers(source)];
+        }
         if !request.dry_run && (ready || stops) {
             let others = self.others(request, own, identity, stops, first);
             if !others.is_empty() {
@@ -75,15 +79,9 @@ impl Looking<'_> {
 
     /// Topics, and then what is committed in the selected partitions and how far their logs go.
     fn snapshot(&self, request: &Request, identity: &BackendIdentity) -> Vec<Look> {
-        if let (Some(source), false) = (request.to.source(), self.has(LookKind::Numbers)) {
-            return vec![Look::Numbers(source)];
-        }
         let request = self.seen.resolved(request);
         if request.to.source().is_some() {
             return Vec::new();
-        }
-        if let (Some(other), false) = (request.to.other_group(), self.has(LookKind::OtherGroup)) {
-            return identity.beside(other).map(Look::OtherGroup).into_iter().collect();
         }
         let Some(topics) = self.seen.topics.get() else {
             let mut names: Vec<String> = match &request.topics {
@@ -101,6 +99,9 @@ impl Looking<'_> {
             return Vec::new();
         }
         let made_at = self.own().map_or(self.now.wall, |own| own.object.spec.created_at);
-        vec![Look::Committed(partitions.clone()), Look::Logs { partitions, time: request.to.looks_up(made_at) }]
+        let other = request.to.other_group().and_then(|other| identity.beside(other));
+        let other = other.map(|place| Look::OtherGroup { place, partitions: partitions.clone() });
+        let looks = [Look::Committed(partitions.clone()), Look::Logs { partitions, time: request.to.looks_up(made_at) }];
+        other.into_iter().chain(looks).collect()
     }
 }

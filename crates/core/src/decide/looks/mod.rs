@@ -64,8 +64,11 @@ pub enum Look {
     SampleAfterStart,
     /// Live: what holds the numbers of the target.
     Numbers(Source),
-    /// The group whose position is copied.
-    OtherGroup(BackendIdentity),
+    /// The group whose position is copied: what it does, and what is committed for these partitions.
+    OtherGroup {
+        place: BackendIdentity,
+        partitions: Vec<TopicPartition>,
+    },
     /// `deletes`: a commit of the group is to be deleted, which takes a right of its own.
     Topics {
         names: Vec<String>,

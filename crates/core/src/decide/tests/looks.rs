@@ -56,6 +56,61 @@ fn who_goes_first_is_looked_at_before_what_would_be_stopped_is_counted() {
     assert!(!found.contains(&vec![OlderPipelineLive]), "it waits in any case: {found:?}");
 }
 
+/// A name that was mistyped would keep the pipeline stopped until the deadline.
+#[test]
+fn nothing_is_stopped_for_numbers_that_are_not_there() {
+    let to = json!({ "offsetsFrom": { "configMapKeyRef": { "name": "night", "key": "offsets.csv" } } });
+    let mut object = pipeline(json!({ "id": "r1", "to": to, "whenActive": "Pause" }), known());
+    object.spec.kafka.as_mut().unwrap().workloads =
+        serde_json::from_value(json!([{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "d" }])).unwrap();
+    let (desired, prior) = (Desired::of(&object, crate::facts_of, now().wall).unwrap(), PriorStatus::of(&object));
+    let before = RunStateBefore { running: true, ..RunStateBefore::default() };
+    let running = Observation { activity: Observed::Read(active()), before: Observed::Read(before), ..ready() };
+    let mut seen = running.clone();
+    seen.looked.extend([crate::decide::LookKind::OpenRecords, crate::decide::LookKind::Identity, crate::decide::LookKind::Record]);
+    seen.looked.extend([crate::decide::LookKind::Activity, crate::decide::LookKind::OlderPipeline]);
+    let asked = next(&desired, &prior, &seen);
+    let [numbers @ Look::Numbers(_)] = asked.as_slice() else { panic!("{asked:?}") };
+    let decided = |found: Result<String, Cause>| {
+        let mut seen = running.clone();
+        note(&mut seen, &desired, numbers, Found::File(found));
+        let decision = decide(&desired, &prior, &seen, &timing(), now());
+        (stands(&decision).unwrap(), decision.step.is_some())
+    };
+    let missing = Cause::new(Reason::SecretNotFound, "ConfigMap night is not in this namespace");
+    assert_eq!(decided(Err(missing)), ((Stage::Waiting, Reason::SecretNotFound), false));
+    assert_eq!(decided(Ok("t,0".to_owned())), ((Stage::Failed, Reason::InvalidTarget), false));
+    assert_eq!(decided(Err(Cause::new(Reason::InvalidTarget, "no text"))), ((Stage::Failed, Reason::InvalidTarget), false));
+    assert_eq!(decided(Ok("t,0,5".to_owned())), ((Stage::Waiting, Reason::Pausing), true), "now it is stopped");
+}
+
+/// What a transaction holds is not known: neither a plan nor a preview is made of it.
+#[test]
+fn nothing_is_planned_from_an_offset_that_a_transaction_holds() {
+    let held = || BTreeMap::from([(at(0), Commit { offset: -1, pending: true, ..Commit::default() })]);
+    for dry_run in [false, true] {
+        let ask = |to: Value| json!({ "id": "r1", "to": to, "outOfRange": "Clamp", "dryRun": dry_run });
+        let own = Observation { committed: Observed::Read(held()), ..ready() };
+        assert_eq!(stands(&run(ask(json!({ "shiftBy": -1 })), known(), &own)), Some((Stage::Waiting, Reason::TransactionOpen)));
+        let other = crate::OtherGroup { committed: held(), active: None };
+        let copied = Observation { other_group: Observed::Read(other), ..ready() };
+        let found = run(ask(json!({ "consumerGroup": "other" })), known(), &copied);
+        assert_eq!(stands(&found), Some((Stage::Waiting, Reason::TransactionOpen)));
+    }
+}
+
+/// Committing the same once more leaves nothing to see.
+#[test]
+fn a_renewal_that_may_not_have_been_sent_is_held() {
+    let mut look = super::fixtures::record(PlanState::InDoubt { since: now().mono.checked_sub(timing().doubt()).unwrap() });
+    look.object.spec.request.to = serde_json::from_value(json!({ "position": "Current" })).unwrap();
+    look.object.spec.plan.as_mut().unwrap().topics[0].to = vec![7, 8];
+    let look = RecordView::new(look.object, look.state, look.calls);
+    let decision = run(json!({ "id": "r1", "to": { "position": "Current" } }), known(), &fixtures::with(look, &[7, 8]));
+    let Some(Step::Close(status)) = decision.step else { panic!("{decision:?}") };
+    assert_eq!((status.phase, status.reason), (RecordPhase::Held, Reason::OutcomeUnknown));
+}
+
 /// K07: a pause may take hours; what is looked for is what was asked for when the record was made.
 #[test]
 fn k07_a_lookback_goes_back_from_the_record_where_there_is_one() {
