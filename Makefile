@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --bin testbed --
 
-.PHONY: help demo test hostile hostile-broker fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
+.PHONY: help demo differential test hostile hostile-broker fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ model: tools ## Explore the reset protocol in larger worlds too (MODEL_ONLY=word
 
 endure: parts ## Kill, stop and continue brokers and operators for minutes, with the real waits
 	ENDURE=1 $(CARGO) test --test it kill:: -- --nocapture --test-threads=2
+
+differential: parts ## Compare plans with kafka-consumer-groups, number by number (CASES=300, SEED=7)
+	CASES=$${CASES:-300} SEED=$${SEED:-7} $(CARGO) test --quiet --test it differential:: -- --nocapture
 
 fuzz: tools ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
 	$(CARGO) test --lib backend::enos::tests::fuzz -- --ignored --nocapture

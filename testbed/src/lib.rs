@@ -13,6 +13,7 @@ mod parts;
 pub mod pods;
 mod process;
 pub mod proxy;
+pub mod reference_tool;
 mod scratch;
 pub mod secured;
 pub mod trap;

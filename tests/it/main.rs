@@ -6,6 +6,7 @@ mod support;
 
 mod active;
 mod api;
+mod differential;
 mod enos;
 mod faults;
 mod hostile;

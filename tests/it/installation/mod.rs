@@ -4,4 +4,5 @@ mod chart;
 mod examples;
 mod newer_version;
 pub mod older_crds;
+mod pages;
 mod uninstall;
