@@ -7,6 +7,7 @@ use kube::core::Duration;
 
 use crate::telemetry::LogFormat;
 use stream_pipeline_core::Timing;
+use stream_pipeline_core::prune::Keep;
 
 /// Moves the read position of streaming pipelines (StreamPipeline objects), once per request, and proves it.
 #[derive(Clone, Debug, Parser)]
@@ -68,6 +69,13 @@ pub struct Config {
     /// How long a deleted StreamPipeline waits for its pipeline to be brought back; then it goes, and a warning says so.
     #[arg(long, env = "STREAM_PIPELINE_FINALIZER_DEADLINE", default_value = "10m")]
     pub finalizer_deadline: Duration,
+    /// How long a record keeps its table of offsets, which an undo needs. The newest reset of a StreamPipeline keeps it always, and the
+    /// record itself stays.
+    #[arg(long, env = "STREAM_PIPELINE_KEEP_PLANS_FOR", default_value = "2160h")]
+    pub keep_plans_for: Duration,
+    /// How many records of one StreamPipeline keep their tables.
+    #[arg(long, env = "STREAM_PIPELINE_KEEP_PLANS", default_value_t = 100)]
+    pub keep_plans: u16,
     /// Where brokers, gateways and token endpoints may be: addresses, CIDR ranges, host names, *.suffixes. Without it, anywhere
     /// but loopback, link-local and the API server.
     #[arg(long, env = "STREAM_PIPELINE_ALLOWED_ENDPOINTS", value_delimiter = ',')]
@@ -96,6 +104,10 @@ impl Config {
             Some(format!("--{}={}", arg.get_long()?, values.join(",")))
         };
         Self::command().get_arguments().filter_map(given).collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn keep(&self) -> Keep {
+        Keep { plans_for: self.keep_plans_for.into(), plans: self.keep_plans.into() }
     }
 
     pub fn timing(&self) -> Timing {

@@ -35,6 +35,7 @@ use crate::kubernetes::secrets::Secrets;
 use crate::kubernetes::workloads::Kinds;
 use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
+use crate::prune::prune;
 use crate::reconcile::reconcile;
 use crate::record_store::RecordStore;
 use crate::server::Ready;
@@ -110,9 +111,13 @@ pub async fn run(
             shutdown: shutdown.clone(),
             client: client.clone(),
         });
-        tokio::spawn(forget(Arc::clone(&context), round.clone()));
+        // `Store::wait_until_ready` wakes only the task that asked last (kube 5), so only this one asks.
+        let listed = CancellationToken::new();
+        tokio::spawn(forget(Arc::clone(&context), listed.clone(), round.clone()));
+        tokio::spawn(prune(Arc::clone(&context), config.keep(), listed.clone(), round.clone()));
         let disproven = async {
             if store.wait_until_ready().await.is_ok() {
+                listed.cancel();
                 ready.store(true, Ordering::Release);
                 tracing::info!("Watching StreamPipelines");
             }
@@ -213,9 +218,9 @@ async fn sweep(clients: Arc<ClientPool>, gateways: Arc<EnosPlatform>, clock: Clo
 }
 
 /// Forgets what is remembered of objects that are gone.
-async fn forget(ctx: Arc<Context>, shutdown: CancellationToken) {
+async fn forget(ctx: Arc<Context>, listed: CancellationToken, shutdown: CancellationToken) {
     // Until all objects are listed, those that are missing would count as gone.
-    if !matches!(shutdown.run_until_cancelled(ctx.pipelines.wait_until_ready()).await, Some(Ok(()))) {
+    if shutdown.run_until_cancelled(listed.cancelled()).await.is_none() {
         return;
     }
     let mut tick = tokio::time::interval(Duration::from_secs(10));

@@ -21,6 +21,7 @@ pub mod metrics;
 mod observe;
 mod perform;
 pub mod process_state;
+pub mod prune;
 pub mod reconcile;
 pub mod record_store;
 mod report;

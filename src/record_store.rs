@@ -18,7 +18,7 @@ use crate::kubernetes::shared::Shared;
 use crate::process_state::ProcessState;
 use stream_pipeline_api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
-    RecordedPlan, StreamPipeline, Writer, lenient,
+    RecordPhase, RecordedPlan, StreamPipeline, Undo, Writer, lenient,
 };
 use stream_pipeline_core::names::backend_label;
 use stream_pipeline_core::{Cause, Identity, RecordView, words};
@@ -232,6 +232,23 @@ impl RecordStore {
         self.patch_spec(record, "dropping the plan of the record", json!({ "plan": null, "writer": null })).await
     }
 
+    /// Drops the table of a closed record, and says that it cannot be undone any more.
+    ///
+    /// # Errors
+    /// As [`RecordStore::put_plan`].
+    pub async fn drop_table(&self, record: &OffsetResetRecord) -> Result<(), Cause> {
+        // First what stays of it, and that it cannot be undone any more.
+        let (status, plan) = (record.status.as_ref(), record.spec.plan.as_ref());
+        let totals = status.and_then(|status| status.totals.clone()).or_else(|| plan.and_then(|plan| plan.totals.clone()));
+        let undo = status.filter(|status| status.phase != RecordPhase::Planned).map(|_| Undo::Impossible);
+        let records = self.records(&record.namespace().unwrap_or_default());
+        let name = record.name_any();
+        let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "undo": undo, "totals": totals } });
+        let (params, patch) = (call::patch(), Patch::Merge(&patch));
+        let marked = self.call("noting that a record loses its table", records.patch_status(&name, &params, &patch)).await?;
+        self.drop_plan(&marked).await
+    }
+
     /// Announces what is sent next of the plan: a later chunk, or the whole plan for the one retry.
     ///
     /// # Errors
@@ -245,7 +262,7 @@ impl RecordStore {
     pub async fn close(&self, record: &OffsetResetRecord, status: &OffsetResetRecordStatus) -> Result<(), Cause> {
         let mut status = json!(status);
         // Fields of an earlier attempt's status that this one does not have: a merge patch would keep them.
-        for field in ["code", "verification", "failures"] {
+        for field in ["code", "verification", "failures", "totals", "undo"] {
             if status.get(field).is_none() {
                 status[field] = serde_json::Value::Null;
             }

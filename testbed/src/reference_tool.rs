@@ -20,8 +20,16 @@ impl ReferenceTool {
     /// # Errors
     /// The JVM cannot be started.
     pub fn start(testbed: &Testbed) -> Result<Self> {
+        Self::at(&testbed.parts.jars, &testbed.bootstrap())
+    }
+
+    /// For other brokers.
+    ///
+    /// # Errors
+    /// As [`ReferenceTool::start`].
+    pub fn at(jars: &Path, bootstrap: &str) -> Result<Self> {
         let class = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/ConsumerGroups.java");
-        let mut child = java(&testbed.parts.jars)
+        let mut child = java(jars)
             .arg(class)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -29,7 +37,7 @@ impl ReferenceTool {
             .spawn()
             .context("starting the tool")?;
         let (to, from) = (child.stdin.take().context("its input")?, child.stdout.take().context("its output")?);
-        Ok(Self { child, to, from: BufReader::new(from), bootstrap: testbed.bootstrap() })
+        Ok(Self { child, to, from: BufReader::new(from), bootstrap: bootstrap.to_owned() })
     }
 
     /// What it says to these arguments.

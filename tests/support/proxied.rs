@@ -18,7 +18,7 @@ use crate::support::status::{assert_has, says};
 use crate::support::world::{EXE, World, flags};
 
 /// So many tests, all told, can stop calls to the one broker that they share: none gives its listener back.
-const LISTENERS: usize = 64;
+const LISTENERS: usize = 96;
 /// Where the group of a [`ProxiedWorld`] stands at first.
 pub const START: [i64; 3] = [7, 8, 9];
 

@@ -38,7 +38,7 @@ pub fn record(text: &str) -> Result<OffsetResetRecord, String> {
             skeleton(&mut object);
         } else {
             remove(&mut object["spec"]["plan"], &["totals", "warnings"]);
-            remove(&mut object["status"], &["verification", "failures", "reading", "code"]);
+            remove(&mut object["status"], &["verification", "failures", "reading", "code", "totals", "undo"]);
             for part in ["plan", "status"] {
                 let at = if part == "plan" { &mut object["spec"] } else { &mut object };
                 if at[part].is_null() {

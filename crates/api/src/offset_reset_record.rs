@@ -30,9 +30,10 @@ use super::{OffsetReset, OffsetResetRecordStatus, RecordedPlan, StartOptions, Wo
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
-    printcolumn(name = "Partitions", type_ = "integer", json_path = ".spec.plan.totals.partitions"),
-    printcolumn(name = "Replayed", type_ = "integer", json_path = ".spec.plan.totals.replayed"),
-    printcolumn(name = "Skipped", type_ = "integer", json_path = ".spec.plan.totals.skipped"),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.totals.partitions"),
+    printcolumn(name = "Replayed", type_ = "integer", json_path = ".status.totals.replayed"),
+    printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.totals.skipped"),
+    printcolumn(name = "Undo", type_ = "string", json_path = ".status.undo"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

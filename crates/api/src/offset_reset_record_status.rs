@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::stream_pipeline_status::time_schema;
-use super::{LagSample, Reason};
+use super::{LagSample, PlanTotals, Reason};
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,12 @@ pub struct OffsetResetRecordStatus {
     /// What was seen when it was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+    /// What it cost, also once the table is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<PlanTotals>,
+    /// Whether it can be undone: `spec.offsetReset.to.undo`. Left out where nothing was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
     /// Where the pipeline read after the next start, where the platform says so only then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<LagSample>,
@@ -52,6 +58,8 @@ impl OffsetResetRecordStatus {
             code: None,
             completed_at,
             verification: None,
+            totals: None,
+            undo: None,
             reading: None,
             brought_back_at: None,
             plan_digest: None,
@@ -71,6 +79,19 @@ pub enum RecordPhase {
     Held,
     Abandoned,
     /// A word that this version does not know: closed, and left as it is.
+    #[serde(other)]
+    #[schemars(skip)]
+    OfAnotherVersion,
+}
+
+/// Whether a reset can be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Undo {
+    /// The record has the offsets from before.
+    Possible,
+    /// The platform has no call for it, or the table was dropped.
+    Impossible,
+    /// A word that this version does not know. It only informs.
     #[serde(other)]
     #[schemars(skip)]
     OfAnotherVersion,

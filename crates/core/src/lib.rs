@@ -19,6 +19,7 @@ mod older_pipeline;
 mod plan;
 mod position;
 mod prior_status;
+pub mod prune;
 mod read_back;
 mod record;
 mod recorded_plan;

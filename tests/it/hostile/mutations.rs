@@ -239,7 +239,8 @@ fn integer(random: &mut Random, schema: &Value) -> Value {
 }
 
 fn list(random: &mut Random, schema: &Value) -> Value {
-    let size = random.one_of(&[0, 1, 2, 17, 33, 500, 12_000]);
+    // With 12,000 items that are all wrong the API server itself needs more than a minute on a busy machine.
+    let size = random.one_of(&[0, 1, 2, 17, 33, 500, 4_000]);
     let item = values(random, &schema["items"]);
     let alike = random.below(2) == 0;
     let made = |n: usize| match schema["items"]["type"].as_str() {

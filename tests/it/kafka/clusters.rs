@@ -3,12 +3,17 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use stream_pipeline_api::Stage;
+use testbed::reference_tool::ReferenceTool;
 use testbed::trap::Side;
 use testbed::{Broker, eventually, kafka, offsets_topic};
 
 use crate::support::brokers;
+use crate::support::process;
 use crate::support::requests::ask;
 use crate::support::status::{assert_has, reset, says};
 use crate::support::three_brokers::ThreeBrokers;
@@ -174,4 +179,44 @@ async fn k20_a_group_of_8_000_partitions_is_reset_in_objects_below_1_mib() {
         took.as_secs_f32()
     );
     assert!(record.max(object) < 1 << 20);
+    every_target(&mut world, &group, &all, &reset(&status).record_ref.clone().expect("a record").name).await;
+}
+
+/// Each target once more over the same partitions, and what the tool takes for the same in one run: figures, no limits of time.
+async fn every_target(world: &mut World, group: &str, all: &[(&str, i32, i64, &str)], first: &str) {
+    let other = world.unique("other");
+    kafka::commit(&world.bootstrap, &other, all).await;
+    let csv: String = all.iter().map(|(topic, partition, ..)| format!("{topic},{partition},0\n")).collect();
+    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "wide" }, "data": { "offsets.csv": csv } });
+    let maps: Api<ConfigMap> = world.api();
+    maps.patch("wide", &PatchParams::apply("test").force(), &Patch::Apply(map)).await.expect("the ConfigMap is taken");
+    let from = json!({ "configMapKeyRef": { "name": "wide", "key": "offsets.csv" } });
+    for (id, to) in [
+        ("latest", json!({ "position": "Latest" })),
+        ("timestamp", json!({ "timestamp": "2026-01-01T00:00:00Z" })),
+        ("lookback", json!({ "lookback": "1h" })),
+        ("shift", json!({ "shiftBy": 1 })),
+        ("offset", json!({ "offset": 0 })),
+        ("file", json!({ "offsetsFrom": from })),
+        ("group", json!({ "consumerGroup": other })),
+        ("current", json!({ "position": "Current" })),
+        ("undo", json!({ "undo": { "name": first } })),
+    ] {
+        let asked = Instant::now();
+        world.apply("p", group, json!({ "id": id, "quietPeriod": "0s", "to": to, "outOfRange": "Clamp" })).await;
+        let status = world.verified("p", id).await;
+        let took = asked.elapsed();
+        let record = serde_json::to_vec(&world.record(&status).await).expect("JSON").len();
+        assert_eq!(reset(&status).plan.as_ref().map(|p| p.partitions), Some(8000), "{id}");
+        assert!(record < 1 << 20, "{id}: {record} bytes");
+        println!("k20: {id} in {:.1} s, record {record} bytes", took.as_secs_f32());
+    }
+    let mut tool = ReferenceTool::at(&world.testbed.parts.jars, &world.bootstrap).expect("a JVM");
+    let args = ["--reset-offsets", "--group", &other, "--to-earliest", "--all-topics", "--execute"].map(str::to_owned);
+    for run in ["the first time", "once more"] {
+        let asked = Instant::now();
+        let said = tokio::task::block_in_place(|| tool.run(&args)).expect("it answers");
+        println!("k20: the tool, {run}: {:.1} s, {} lines", asked.elapsed().as_secs_f32(), said.lines().count());
+    }
+    println!("k20: at most {} MiB resident", process::field(world.operator().pid(), "VmHWM").unwrap_or_default() / 1024);
 }

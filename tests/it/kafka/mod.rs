@@ -4,6 +4,7 @@ mod approved;
 mod client_process;
 mod clusters;
 mod groups;
+mod history;
 mod numbers;
 mod races;
 mod targets;

@@ -8,7 +8,7 @@ use super::read_back::closing;
 use super::{Action, Pass};
 use crate::{
     Activity, Cause, Committed, Now, Observation, Observed, Plan, PlanState, PlatformFacts, RecordView, SendOutcome, Step, Timing,
-    TopicPartition, words,
+    TopicPartition, target, words,
 };
 use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase};
 
@@ -165,9 +165,11 @@ impl OpenRecord<'_> {
         if let Some(at) = misplaced {
             return Err(moved(at));
         }
-        // A retry sends only the partitions that still stand as before.
-        let before = plan.read_back(committed).as_before;
-        Ok(plan.chunk(chunk).filter(|at| !retry || before.contains(at)).cloned().collect())
+        // A retry sends only the partitions that still stand as before; of a renewal all do that nobody moved.
+        let renews = target::renews(&self.record.object.spec.request);
+        let unmoved = plan.changes().filter(|row| renews && row.is_unchanged(committed.get(&row.at))).map(|row| row.at.clone());
+        let left: BTreeSet<_> = plan.read_back(committed).as_before.into_iter().chain(unmoved).collect();
+        Ok(plan.chunk(chunk).filter(|at| !retry || left.contains(at)).cloned().collect())
     }
 
     /// Step 2': nothing of the plan was sent. A later chunk or a retry is never dropped: something was sent before it.

@@ -8,7 +8,7 @@ use crate::{
     Activity, Aim, Cause, Committed, Now, Observed, PartitionPlan, Plan, PlanState, ReadBack, ReadBackTime, RecordView, Refusal, Refused,
     SendOutcome, Step, TopicPartition, cost, target, words,
 };
-use stream_pipeline_api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Verification};
+use stream_pipeline_api::{OffsetResetRecordStatus, PartitionFailure, Reason, RecordPhase, Undo, Verification};
 
 /// How often partitions are sent in all within the window, if some are refused.
 const TRIES: u32 = 3;
@@ -285,7 +285,15 @@ pub(super) fn closing(
             elsewhere: count(&s.elsewhere),
         }),
         code: cause.code,
+        totals: record.object.spec.plan.as_ref().and_then(|plan| plan.totals.clone()),
+        undo: undo(record, phase),
         plan_digest: record.object.spec.plan.as_ref().map(|plan| plan.digest()),
         ..record.object.status.clone().unwrap_or_else(|| OffsetResetRecordStatus::new(phase, cause.reason, now.wall))
     }
+}
+
+/// Whether the reset can be undone: where something may have been sent, and the record says where each partition was.
+fn undo(record: &RecordView, phase: RecordPhase) -> Option<Undo> {
+    let plan = record.plan().filter(|_| matches!(phase, RecordPhase::Verified | RecordPhase::Sent | RecordPhase::Held))?;
+    Some(if plan.call.is_none() { Undo::Possible } else { Undo::Impossible })
 }

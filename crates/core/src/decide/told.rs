@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Action, Pass, open_record};
 use crate::{Cause, Decision, Kept, Observed, PlanState, RecordView, Report, Request, RequestState, RunState, Waiting, cost, words};
-use stream_pipeline_api::{OffsetResetStatus, PlatformCall, Reason, RecordPhase, Stage, WhenActive};
+use stream_pipeline_api::{OffsetResetStatus, PlanTotals, PlatformCall, Reason, RecordPhase, Stage, WhenActive};
 
 /// When a request was accepted, and until when it may run.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ impl Pass<'_> {
         RequestState {
             accepted_at: known.and_then(|k| k.accepted_at).or(Some(spec.created_at)),
             deadline: Some(spec.deadline),
-            totals: spec.plan.as_ref().and_then(|p| p.totals.clone()),
+            totals: totals(record),
             kept: self.kept(record, &self.seen.run_state),
             record: Some(record.name().to_owned()),
             attempts: spec.writer.as_ref().map(|w| w.attempt),
@@ -99,7 +99,10 @@ impl Pass<'_> {
         if let Some(call) = plan.and_then(|p| p.call.as_ref()) {
             return self.call_ready(call);
         }
-        let totals = plan.and_then(|p| p.totals.clone()).unwrap_or_default();
+        let Some(totals) = totals(record) else {
+            let text = "this dry run is old, and its plan was removed to save room. A new id shows a new one";
+            return Cause::new(Reason::PlanReady, text);
+        };
         let moved = words::partitions(usize::try_from(totals.partitions).unwrap_or_default());
         let text = format!(
             "dry run: {moved} would move, {}. Nothing was sent. {}",
@@ -135,4 +138,10 @@ impl Pass<'_> {
         );
         Cause::new(Reason::PlanReady, text)
     }
+}
+
+/// What it costs: by the plan, or by what is left of it.
+fn totals(record: &RecordView) -> Option<PlanTotals> {
+    let status = || record.object.status.as_ref().and_then(|status| status.totals.clone());
+    record.object.spec.plan.as_ref().and_then(|plan| plan.totals.clone()).or_else(status)
 }

@@ -53,7 +53,7 @@ pub fn resolve(request: &Request, seen: &Snapshot, now: Timestamp) -> Result<Pla
         rows,
     };
     // What was seen is of all that the group reads.
-    let moved = plan.rows.iter().filter(|row| row.from.is_some()).count();
+    let moved = plan.rows.iter().filter(|row| row.from.is_some() && !row.aim.is_keep()).count();
     let consumed = seen.consumed.filter(|seen| seen.partitions <= moved).map(|seen| seen.rate);
     let catch_up = cost::catch_up(&plan, consumed);
     Ok(Plan { catch_up: Some(catch_up), ..plan })

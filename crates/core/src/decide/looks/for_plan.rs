@@ -99,9 +99,10 @@ impl Looking<'_> {
             return Vec::new();
         }
         let made_at = self.own().map_or(self.now.wall, |own| own.object.spec.created_at);
-        let other = request.to.other_group().and_then(|other| identity.beside(other));
-        let other = other.map(|place| Look::OtherGroup { place, partitions: partitions.clone() });
-        let looks = [Look::Committed(partitions.clone()), Look::Logs { partitions, time: request.to.looks_up(made_at) }];
-        other.into_iter().chain(looks).collect()
+        // Before the logs: they grow, and the other group may read what has come since.
+        if let (Some(other), false) = (request.to.other_group(), self.has(LookKind::OtherGroup)) {
+            return identity.beside(other).map(|place| Look::OtherGroup { place, partitions }).into_iter().collect();
+        }
+        vec![Look::Committed(partitions.clone()), Look::Logs { partitions, time: request.to.looks_up(made_at) }]
     }
 }

@@ -111,6 +111,21 @@ fn a_renewal_that_may_not_have_been_sent_is_held() {
     assert_eq!((status.phase, status.reason), (RecordPhase::Held, Reason::OutcomeUnknown));
 }
 
+/// A retry that sent nothing would be verified by what was there before.
+#[test]
+fn a_retried_renewal_is_sent_for_every_partition_that_nobody_moved() {
+    let mut look = super::fixtures::record(unsent(1));
+    look.object.spec.request.to = serde_json::from_value(json!({ "position": "Current" })).unwrap();
+    look.object.spec.plan.as_mut().unwrap().topics[0].to = vec![7, 8];
+    look.object.status = Some(closing(&look, RecordPhase::Held, Reason::OutcomeUnknown, 1));
+    look.object.spec.writer.as_mut().unwrap().attempt = 2;
+    let look = RecordView::new(look.object, look.state, look.calls);
+    let ask = json!({ "id": "r1", "to": { "position": "Current" }, "onUnknownOutcome": "Retry" });
+    let decision = run(ask, known(), &fixtures::with(look, &[7, 8]));
+    let Some(Step::Send { only, .. }) = decision.step else { panic!("{decision:?}") };
+    assert_eq!(only, [at(0), at(1)].into());
+}
+
 /// K07: a pause may take hours; what is looked for is what was asked for when the record was made.
 #[test]
 fn k07_a_lookback_goes_back_from_the_record_where_there_is_one() {
