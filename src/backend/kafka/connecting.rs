@@ -32,7 +32,7 @@ pub fn throttled(broker: &str) -> BrokerError {
 
 /// The first row that matches counts.
 #[rustfmt::skip] // One row, one line.
-pub const KNOWN_FAILURES: [KnownFailure; 29] = [
+pub const KNOWN_FAILURES: [KnownFailure; 30] = [
     row(&[THROTTLES], Limited, "a quota of the brokers throttles the operator, and an answer took longer than --call-deadline", "the quotas of its principal and of the client id stream-pipeline-operator (kafka-configs --describe --entity-type users, or clients)"),
     row(&["Failed to connect to broker", "Permission denied", API_SERVER], Barred, "this is the Kubernetes API server, which the operator connects to for no StreamPipeline", "bootstrapServers and advertised.listeners; not a byte was sent"),
     row(&["Failed to connect to broker", "Permission denied"], Barred, "the operator may not connect to this address", "bootstrapServers and advertised.listeners, and the operator's --allowed-endpoints; not a byte was sent"),
@@ -58,6 +58,7 @@ pub const KNOWN_FAILURES: [KnownFailure; 29] = [
     row(&["SASL authentication error"], Auth, "wrong user or password", "username and password in the Secret of spec.kafka.sasl.credentialsSecretRef"),
     row(&["SASL", "handshake failed"], Auth, "the SASL handshake failed", "spec.kafka.sasl.mechanism"),
     row(&["onnection reset by peer"], Gone, "the connection is cut (reset), by the broker or by something between", "firewalls, proxies and network policies on the way to the broker; then the port in bootstrapServers, spec.kafka.tls and .sasl"),
+    row(&["SSL connection closed by peer", "SSL_HANDSHAKE"], Tls, "the broker hangs up in the TLS handshake: the listener speaks plain text, not TLS", "the port in bootstrapServers, or leave spec.kafka.tls out"),
     row(&["SSL connection closed by peer"], Auth, "the broker hangs up after the TLS handshake: the listener wants SASL", "spec.kafka.sasl, or the port in bootstrapServers"),
     row(&["Disconnected", "APIVERSION_QUERY"], Gone, "the broker hangs up on plain text: the listener speaks TLS", "spec.kafka.tls, or the port in bootstrapServers"),
     row(&["Failed to resolve"], Gone, "the host name has no address", "bootstrapServers, advertised.listeners and DNS"),
@@ -94,6 +95,8 @@ mod tests {
                 "in the TLS handshake",
             ),
             ("ssl://b:9093/bootstrap: Disconnected: connection reset by peer (in state SSL_HANDSHAKE)", "in the TLS handshake"),
+            ("ssl://b:9093/bootstrap: Disconnected: SSL connection closed by peer (in state SSL_HANDSHAKE)", "speaks plain text, not TLS"),
+            ("ssl://b:9093/bootstrap: Disconnected: SSL connection closed by peer (in state UP)", "the listener wants SASL"),
             ("b:9092/bootstrap: Disconnected: connection reset by peer (in state APIVERSION_QUERY)", "is cut (reset), by the broker or"),
             ("b:9092/1: Disconnected: connection reset by peer (in state UP)", "is cut (reset), by the broker or"),
             ("b:9092/1: Disconnected: connection closed by peer: receive 0 after POLLIN (in state UP)", "the listener wants SASL"),
