@@ -102,3 +102,10 @@ fn each_client_library_and_unsafe_code_are_in_one_room() {
         assert!(name.contains("backend/kafka/librdkafka/") || !unsafe_code, "{name} holds unsafe code");
     }
 }
+
+/// Of several tasks that wait for one store to be filled, kube wakes only the one that asked last: the others would wait for ever.
+#[test]
+fn one_task_waits_for_each_store_and_tells_the_others() {
+    let waits: Vec<_> = lines("src").into_iter().filter(|(_, line)| line.contains(".wait_until_ready()")).collect();
+    assert_eq!(waits.len(), 2, "one for the StreamPipelines, one for the records: {waits:?}");
+}

@@ -29,6 +29,7 @@ impl Consumption {
     fn note(&mut self, active: bool, committed: &Committed, now: Instant) {
         // Where a transaction holds an offset, it is not known.
         if committed.values().any(|commit| commit.pending) {
+            self.begun.take_if(|_| !active);
             return;
         }
         let offsets = committed.values().map(|commit| i128::from(commit.offset)).sum();

@@ -9,9 +9,6 @@ use stream_pipeline_operator::backend::kafka::admin::*;
 /// Timestamp of each log's first record; there is one record a second.
 pub const FIRST: i64 = 1_767_225_600_000;
 
-/// What became of each partition.
-pub type Changed = Vec<(TopicPartition, Result<(), KafkaCode>)>;
-
 pub struct Broker {
     pub cluster: String,
     pub topics: BTreeMap<String, Topic>,
@@ -106,7 +103,7 @@ impl Broker {
         partitions.unwrap_or_default().iter().map(|at| (at.clone(), nothing())).collect()
     }
 
-    pub fn list_offsets(&self, wanted: &[(TopicPartition, OffsetSpec)]) -> Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)> {
+    pub fn list_offsets(&self, wanted: &[(TopicPartition, OffsetSpec)]) -> PerPartition<ListedOffset> {
         let list = |at: &TopicPartition, spec: OffsetSpec| {
             let (start, end) = self.log(at).ok_or(KafkaCode::UNKNOWN_TOPIC_OR_PARTITION)?;
             let found = |offset: i64, timestamp: i64| ListedOffset { offset, timestamp, leader_epoch: Some(0) };
@@ -133,7 +130,7 @@ impl Broker {
     }
 
     /// Commits for a group without members: each refused partition says why, and the others are written.
-    pub fn alter(&mut self, group: &str, commits: &[OffsetCommit]) -> Changed {
+    pub fn alter(&mut self, group: &str, commits: &[OffsetCommit]) -> PerPartition<()> {
         let known: Vec<bool> = commits.iter().map(|c| self.log(&TopicPartition::new(&c.topic, c.partition)).is_some()).collect();
         let group = self.group(group);
         let has_members = !group.members.is_empty();
@@ -161,7 +158,7 @@ impl Broker {
     ///
     /// # Errors
     /// The group is not there.
-    pub fn delete(&mut self, group: &str, partitions: &[TopicPartition]) -> Result<Changed, KafkaCode> {
+    pub fn delete(&mut self, group: &str, partitions: &[TopicPartition]) -> Result<PerPartition<()>, KafkaCode> {
         if let GroupIdentity::Absent(_) = self.identify_group(group) {
             // GROUP_ID_NOT_FOUND.
             return Err(KafkaCode(69));

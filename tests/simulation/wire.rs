@@ -251,7 +251,7 @@ impl Admin for ToBrokers {
         wanted: &'a [(TopicPartition, OffsetSpec)],
         _: IsolationLevel,
         deadline: Duration,
-    ) -> BoxFuture<'a, Result<Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>, AdminError>> {
+    ) -> BoxFuture<'a, Result<PerPartition<ListedOffset>, AdminError>> {
         let wanted = wanted.to_vec();
         self.call("ListOffsets", deadline, move |world, _| Ok(world.broker.list_offsets(&wanted)))
     }
@@ -261,7 +261,7 @@ impl Admin for ToBrokers {
         group: &'a str,
         offsets: &'a [OffsetCommit],
         deadline: Duration,
-    ) -> BoxFuture<'a, Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError>> {
+    ) -> BoxFuture<'a, Result<PerPartition<()>, AdminError>> {
         if self.is_retired() {
             return Box::pin(async { Err(AdminError::Retired) });
         }
@@ -286,7 +286,7 @@ impl Admin for ToBrokers {
         group: &'a str,
         partitions: &'a [TopicPartition],
         deadline: Duration,
-    ) -> BoxFuture<'a, Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError>> {
+    ) -> BoxFuture<'a, Result<PerPartition<()>, AdminError>> {
         if self.is_retired() {
             return Box::pin(async { Err(AdminError::Retired) });
         }

@@ -22,7 +22,7 @@ mod targets;
 pub use enos::{EnosBackend, ExecutionMode, StartOptions};
 pub use kafka::{KafkaBackend, Mechanism, Sasl, Tls, WorkloadReference};
 pub use references::{CaSource, ConfigMapKeyReference, KeyReference, OffsetsSource, RecordReference, SecretReference};
-pub use targets::exactly_one;
+pub use targets::{PartitionOffset, Position, Target, exactly_one};
 
 /// A pipeline that reads from Kafka, and the request to move its read position.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,11 +82,11 @@ pub struct StreamPipelineSpec {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules::null_is_absent)]
 #[x_kube(
-    validation = Rule::new("!has(self.missingGroup) || self.missingGroup != 'Create' || has(self.topics) || has(self.to) && (has(self.to.offsets) || has(self.to.offsetsFrom) || has(self.to.undo))").message("spec.offsetReset.missingGroup: Create needs spec.offsetReset.topics, since a group that does not exist has no topics yet"),
-    validation = Rule::new("!has(self.to) || !(has(self.to.offsets) || has(self.to.offsetsFrom) || has(self.to.undo)) || !has(self.topics)").message("spec.offsetReset.topics has no meaning with to.offsets, to.offsetsFrom and to.undo, which name the partitions themselves; remove it"),
-    validation = Rule::new("!has(self.to) || !has(self.to.undo) || !has(self.noCommittedOffset)").message("spec.offsetReset.noCommittedOffset has no meaning with to.undo, which goes back to where the group was, whatever is committed now; remove it"),
-    validation = Rule::new(targets::not_from("noCommittedOffset", "Target", targets::A_COMMIT)).message(format!("spec.offsetReset.noCommittedOffset: Target has no meaning with {}, which starts from a committed offset; use Fail or Skip", targets::names_from(targets::A_COMMIT)).as_str()),
-    validation = Rule::new(targets::not_from("missingGroup", "Create", targets::OWN_COMMIT)).message(format!("spec.offsetReset.missingGroup: Create has no meaning with {}, which starts from a committed offset of the group; use another target", targets::names_from(targets::OWN_COMMIT)).as_str()),
+    validation = Rule::new(format!("!has(self.missingGroup) || self.missingGroup != 'Create' || has(self.topics) || has(self.to) && ({})", targets::given(targets::NAMES_PARTITIONS))).message("spec.offsetReset.missingGroup: Create needs spec.offsetReset.topics, since a group that does not exist has no topics yet"),
+    validation = Rule::new(format!("!has(self.to) || !({}) || !has(self.topics)", targets::given(targets::NAMES_PARTITIONS))).message(format!("spec.offsetReset.topics has no meaning with {}, which names the partitions itself; remove it", targets::names(targets::NAMES_PARTITIONS)).as_str()),
+    validation = Rule::new(format!("!has(self.to) || !({}) || !has(self.noCommittedOffset)", targets::given(targets::A_RECORD))).message(format!("spec.offsetReset.noCommittedOffset has no meaning with {}, which goes back to where the group was, whatever is committed now; remove it", targets::names(targets::A_RECORD)).as_str()),
+    validation = Rule::new(targets::not_from("noCommittedOffset", "Target", targets::A_COMMIT)).message(format!("spec.offsetReset.noCommittedOffset: Target has no meaning with {}, which starts from a committed offset; use Fail or Skip", targets::names(targets::A_COMMIT)).as_str()),
+    validation = Rule::new(targets::not_from("missingGroup", "Create", targets::OWN_COMMIT)).message(format!("spec.offsetReset.missingGroup: Create has no meaning with {}, which starts from a committed offset of the group; use another target", targets::names(targets::OWN_COMMIT)).as_str()),
     validation = Rule::new(rules::quiet_fits_wait()).message("spec.offsetReset.quietPeriod (10s when omitted) is longer than waitTimeout (24h when omitted): the wait would always time out; shorten quietPeriod or lengthen waitTimeout")
 )]
 pub struct OffsetReset {
@@ -169,81 +169,6 @@ impl OffsetReset {
     }
 }
 
-/// Where to move to.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[schemars(transform = rules::null_is_absent)]
-#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
-#[x_kube(
-    validation = Rule::new(targets::any()).message(format!("spec.offsetReset.to: {} is needed, and none of them is there; a field of another name is not known: check its spelling", targets::exactly_one()).as_str()),
-    validation = Rule::new(targets::at_most_one()).message(format!("spec.offsetReset.to: {} is needed, and several are there; keep the one that is meant", targets::exactly_one()).as_str())
-)]
-pub struct Target {
-    /// An end of the log, or where the group is: Latest is the last stable offset, so that it never jumps over an open transaction;
-    /// Current commits once more what is committed, with its metadata, which renews the time after which Kafka forgets it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<Position>,
-    /// The first record at or after this time, per partition (RFC 3339, zone required, in the past).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new(rules::instant()).message("spec.offsetReset.to.timestamp: a time of the years 1970 to 2999 in RFC 3339 with its zone, such as 2026-11-22T08:00:00Z or 2026-11-22T08:00:00+08:00"))]
-    #[schemars(schema_with = "rules::instant_schema")]
-    pub timestamp: Option<Timestamp>,
-    /// So many offsets after (or, negative, before) the committed offset of each partition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self != 0").message("spec.offsetReset.to.shiftBy: 0 moves nothing; give a number above or below 0"))]
-    #[schemars(range(min = -1_000_000_000_000_000_i64, max = 1_000_000_000_000_000_i64))]
-    pub shift_by: Option<i64>,
-    /// The first record that is at most this old, per partition, such as 90s or 2h30m (no days): back from when the record is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new(rules::wait_timeout()).message("spec.offsetReset.to.lookback: a duration above 0s and at most 720h, such as 90s, 1h30m or 24h (no days, no sign); for a time longer ago use to.timestamp"))]
-    #[schemars(schema_with = "rules::duration_schema")]
-    pub lookback: Option<Duration>,
-    /// This offset in every selected partition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000_000_000_000_i64))]
-    pub offset: Option<i64>,
-    /// An offset for each of these partitions, and nothing for others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["topic".into(), "partition".into()]))]
-    #[schemars(length(min = 1, max = 1000))]
-    pub offsets: Option<Vec<PartitionOffset>>,
-    /// The same as `offsets` for any number of partitions, from a ConfigMap in the CSV of kafka-consumer-groups.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offsets_from: Option<OffsetsSource>,
-    /// Where this other consumer group of the same cluster is. It is only read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(
-        validation = Rule::new(rules::RENDERED).message("spec.offsetReset.to.consumerGroup: it still has the marks of a template (such as ${…}, {{ … }} or <% … %>), so it was never rendered; render the manifest"),
-        validation = Rule::new(rules::VISIBLE).message("spec.offsetReset.to.consumerGroup: no control, invisible or line-breaking characters; spell it exactly as the consumers do")
-    )]
-    #[schemars(length(min = 1, max = 255))]
-    pub consumer_group: Option<String>,
-    /// Back to where the group was before the reset of this record: offsets, leader epochs and metadata; a commit that was not there is
-    /// deleted. It can be undone itself, by the record that it makes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undo: Option<RecordReference>,
-    #[serde(flatten)]
-    pub unknown: BTreeMap<String, Value>,
-}
-
-/// An offset of one partition.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PartitionOffset {
-    /// Name of the topic.
-    #[x_kube(validation = Rule::new(rules::TOPIC).message("spec.offsetReset.to.offsets[].topic: letters, digits, '.', '_' and '-' only, as Kafka has it"))]
-    #[schemars(length(max = 249))]
-    pub topic: String,
-    /// Its number.
-    #[schemars(range(min = 0))]
-    pub partition: i32,
-    /// What is committed for it: the offset of the next record to be read.
-    #[schemars(range(min = 0, max = 1_000_000_000_000_000_i64))]
-    pub offset: i64,
-    #[serde(flatten)]
-    pub unknown: BTreeMap<String, Value>,
-}
-
 /// A topic, or some partitions of it.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -259,14 +184,6 @@ pub struct TopicSelection {
     pub partitions: Option<Vec<i32>>,
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
-}
-
-/// An end of the log, or where the group is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Position {
-    Earliest,
-    Latest,
-    Current,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! What a plan costs, in a sentence: offsets, which are distances and not counts of records.
 
-use std::time::Duration;
+use jiff::SignedDuration;
 
 use super::{Aim, PartitionPlan, Plan, words};
 use stream_pipeline_api::{PlanTotals, TargetReason};
@@ -57,7 +57,7 @@ fn why(row: &PartitionPlan) -> Option<&'static str> {
     }
 }
 
-/// How long the pipeline will read until it has caught up, as "about 3m20s (…)", or why that is not known. `consumed`: records per second
+/// How long the pipeline will read until it has caught up, as "about 3m 20s (…)", or why that is not known. `consumed`: records per second
 /// that it was seen to read. Whoever reads only as fast as records come may be able to read faster.
 pub fn catch_up(plan: &Plan, consumed: Option<f64>) -> String {
     let (lag, input) = (plan.totals().lag_after, plan.average_rate);
@@ -82,19 +82,9 @@ fn time_for(lag: i64, input: f64, consumed: Option<f64>) -> String {
     #[allow(clippy::cast_precision_loss)] // A rough figure.
     let seconds = lag as f64 / (consumed - input);
     // A century is long enough for any lag.
-    let time = Duration::from_secs_f64(seconds.clamp(1.0, 3.2e9).ceil());
-    format!("about {} ({seen})", kube_like(time))
-}
-
-/// "2h5m0s", as durations are written in a manifest.
-fn kube_like(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (h, m) {
-        (0, 0) => format!("{s}s"),
-        (0, _) => format!("{m}m{s}s"),
-        _ => format!("{h}h{m}m{s}s"),
-    }
+    #[allow(clippy::cast_possible_truncation)]
+    let time = SignedDuration::from_secs(seconds.clamp(1.0, 3.2e9).ceil() as i64);
+    format!("about {time:#} ({seen})")
 }
 
 #[cfg(test)]
@@ -105,13 +95,13 @@ mod tests {
     fn p05_the_time_to_catch_up_is_told_only_where_it_is_known() {
         for (lag, input, consumed, told) in [
             (1000, 0.0, None, "unknown (it was not seen reading)"),
-            (1000, 0.0, Some(10.0), "about 1m40s (it was seen to read 10.0 records/s)"),
-            (36_000, 10.0, Some(20.0), "about 1h0m0s (it was seen to read 20.0 records/s)"),
+            (1000, 0.0, Some(10.0), "about 1m 40s (it was seen to read 10.0 records/s)"),
+            (36_000, 10.0, Some(20.0), "about 1h (it was seen to read 20.0 records/s)"),
             (1000, 100.0, Some(10.0), "never (it was seen to read 10.0 records/s)"),
             (1000, 10.0, Some(10.0), "unknown (it was seen to read 10.0 records/s, which is as fast as they come)"),
             (1000, 0.0, Some(0.0), "unknown (it was not seen reading)"),
             (0, 10.0, Some(10.0), "none, it is at the end"),
-            (i64::MAX, 0.0, Some(1.0), "about 888888h53m20s (it was seen to read 1.0 records/s)"),
+            (i64::MAX, 0.0, Some(1.0), "about 888888h 53m 20s (it was seen to read 1.0 records/s)"),
         ] {
             assert_eq!(time_for(lag, input, consumed), told);
         }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::target::{Policies, Target, default_no_committed_offset};
 use super::{Cause, TopicPartition, Topics, target::Recorded};
 use serde_json::Value;
-use stream_pipeline_api::{self as api, MissingGroup, NoCommittedOffset, OffsetReset, OnUnknownOutcome, Reason, WhenActive, WhenCreated};
+use stream_pipeline_api::{self as api, MissingGroup, OffsetReset, OnUnknownOutcome, Reason, WhenActive, WhenCreated};
 
 /// A request with its defaults resolved.
 #[derive(Clone, Debug)]
@@ -76,9 +76,7 @@ impl Request {
     /// offset.
     #[must_use]
     pub(crate) fn with_numbers(&self, to: Target) -> Self {
-        let no_committed_offset =
-            if matches!(to, Target::Record(_)) { NoCommittedOffset::Target } else { self.policies.no_committed_offset };
-        let policies = Policies { no_committed_offset, ..self.policies };
+        let policies = to.policies(self.policies);
         Self { topics: to.names(), to, policies, ..self.clone() }
     }
 

@@ -188,7 +188,7 @@ fn activity_of(described: &GroupDescription, group: &str) -> Activity {
         GroupState::Dead if described.members.is_empty() => Activity::Missing(Cause::new(
             Reason::PipelineNotFound,
             format!(
-                "consumer group {} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create with topics and a new id",
+                "consumer group {} does not exist; nothing was sent. Correct spec.kafka.consumerGroup, or set missingGroup: Create, with topics unless to names the partitions, and a new id",
                 words::name(group)
             ),
         )),

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::admin::{AdminError, KafkaCode, OffsetCommit};
+use super::admin::{AdminError, KafkaCode, OffsetCommit, PerPartition};
 use super::{Kafka, clock};
 use stream_pipeline_api::Reason;
 use stream_pipeline_core::{Aim, Cause, SendOutcome, TopicPartition};
-
-/// What the coordinator said of each partition.
-type Answers = Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError>;
 
 impl Kafka {
     /// Nothing is deleted before every commit of the same send is in place, nor after `not_after`: then the deletions count as refused.
@@ -40,7 +37,7 @@ impl Kafka {
         self.outcome(&deletions, answers).await
     }
 
-    async fn outcome(&self, asked: &[TopicPartition], answers: Answers) -> SendOutcome {
+    async fn outcome(&self, asked: &[TopicPartition], answers: Result<PerPartition<()>, AdminError>) -> SendOutcome {
         let unclear = |text: String| Cause::new(Reason::OutcomeUnknown, text);
         let cause = match answers {
             Ok(answers) => match answers.iter().find_map(|(_, r)| r.err().filter(|code| code.may_have_been_applied())) {

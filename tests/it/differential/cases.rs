@@ -1,6 +1,7 @@
 //! Random logs, and random groups that are to be moved on them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use fastrand::Rng;
 use jiff::Timestamp;
@@ -198,8 +199,8 @@ impl Case {
         self.table.iter().map(|(at, offset)| format!("{before}{},{},{offset}\n", at.topic, at.partition)).collect()
     }
 
-    /// The tool's arguments; a file of offsets is written to where they say.
-    pub fn arguments(&self, group: &str, how: &[&str]) -> Vec<String> {
+    /// The tool's arguments; a file of offsets is written into this directory.
+    pub fn arguments(&self, group: &str, how: &[&str], files: &Path) -> Vec<String> {
         let own = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
         let mut args = own(&["--reset-offsets", "--group", group]);
         let time = |ms: i64| Timestamp::from_millisecond(ms).expect("a time").to_string();
@@ -213,7 +214,7 @@ impl Case {
             Target::Shift(by) => own(&["--shift-by", &by.to_string()]),
             Target::Offset(to) => own(&["--to-offset", &to.to_string()]),
             Target::Offsets | Target::OffsetsFrom => {
-                let file = std::env::temp_dir().join(format!("{group}.csv"));
+                let file = files.join(format!("{group}.csv"));
                 std::fs::write(&file, self.csv(group)).expect("a file");
                 own(&["--from-file", &file.display().to_string()])
             }

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use serde_json::json;
 use stream_pipeline_api::{RecordedPlan, Stage, StreamPipelineStatus};
 use stream_pipeline_core::{Plan, TopicPartition};
+use testbed::Scratch;
 use testbed::reference_tool::ReferenceTool;
 use tokio::sync::Mutex;
 
@@ -32,7 +33,8 @@ async fn the_numbers_are_those_of_kafka_consumer_groups() {
     let world = World::new("differential").await;
     let mut random = fastrand::Rng::with_seed(seed);
     let logs = Logs::make(&world, &mut random).await;
-    let tool = Mutex::new(tokio::task::block_in_place(|| ReferenceTool::start(world.testbed)).expect("a JVM"));
+    let tool = tokio::task::block_in_place(|| ReferenceTool::start(world.testbed)).expect("a JVM");
+    let tool = Tool { tool: Mutex::new(tool), files: Scratch::new("csv").expect("a directory") };
     let cases: Vec<Case> = (0..cases).map(|number| Case::new(number, &logs, &mut random, &world)).collect();
     let counts = Mutex::new(Counts::default());
     let (world, tool, counted) = (&world, &tool, &counts);
@@ -48,9 +50,9 @@ async fn the_numbers_are_those_of_kafka_consumer_groups() {
 }
 
 /// Plans a case with both, and compares; then carries it out with both, where it is one of those.
-async fn one(world: &World, tool: &Mutex<ReferenceTool>, case: &Case) -> Result<Expected, String> {
+async fn one(world: &World, tool: &Tool, case: &Case) -> Result<Expected, String> {
     case.prepare(world).await;
-    let said = ask(tool, case.arguments(&case.group, &["--dry-run", "--export"])).await;
+    let said = tool.ask(case, &case.group, &["--dry-run", "--export"]).await;
     let theirs = exported(&said);
     let request = with(case.request(), "dryRun", json!(true));
     world.apply(&case.name, &case.group, request).await;
@@ -67,11 +69,11 @@ async fn one(world: &World, tool: &Mutex<ReferenceTool>, case: &Case) -> Result<
 }
 
 /// The tool moves a copy of the group.
-async fn carry_out(world: &World, tool: &Mutex<ReferenceTool>, case: &Case, planned: &RecordedPlan) -> Result<(), String> {
+async fn carry_out(world: &World, tool: &Tool, case: &Case, planned: &RecordedPlan) -> Result<(), String> {
     let copy = world.unique("copy");
     case.commit(world, &copy).await;
     let before = case.committed(world, &case.group).await;
-    let said = ask(tool, case.arguments(&copy, &["--execute"])).await;
+    let said = tool.ask(case, &copy, &["--execute"]).await;
     world.apply(&case.name, &case.group, case.request()).await;
     let status = ended(world, case).await;
     if reset(&status).stage != Stage::Verified {
@@ -116,9 +118,19 @@ async fn ended(world: &World, case: &Case) -> StreamPipelineStatus {
     world.wait(&case.name, "the end of the case", over).await
 }
 
-async fn ask(tool: &Mutex<ReferenceTool>, arguments: Vec<String>) -> String {
-    let mut tool = tool.lock().await;
-    tokio::task::block_in_place(|| tool.run(&arguments)).expect("the tool answers")
+/// The tool, and where its files of offsets are.
+struct Tool {
+    tool: Mutex<ReferenceTool>,
+    files: Scratch,
+}
+
+impl Tool {
+    /// What it says of a case, for this group.
+    async fn ask(&self, case: &Case, group: &str, how: &[&str]) -> String {
+        let arguments = case.arguments(group, how, self.files.path());
+        let mut tool = self.tool.lock().await;
+        tokio::task::block_in_place(|| tool.run(&arguments)).expect("the tool answers")
+    }
 }
 
 /// The tool's CSV; None: it refused.

@@ -238,7 +238,7 @@ async fn the_broker_answers_as_the_real_one() {
         OffsetSpec::Timestamp(FIRST + 60_000),
     ] {
         let wanted = [(at(0), spec), (at(1), spec)];
-        let offsets = |found: Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>| {
+        let offsets = |found: PerPartition<ListedOffset>| {
             found.into_iter().map(|(at, r)| (at, r.map(|l| (l.offset, l.timestamp)))).collect::<Vec<_>>()
         };
         let found = real.list_offsets(&wanted, IsolationLevel::ReadUncommitted, DEADLINE).await.expect("offsets");

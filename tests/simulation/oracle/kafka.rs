@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stream_pipeline_core::{Aim, Commit, PartitionPlan};
-use stream_pipeline_operator::backend::kafka::admin::{TopicDescription, TopicPartition};
+use stream_pipeline_operator::backend::kafka::admin::{PerPartition, TopicDescription, TopicPartition};
 use stream_pipeline_operator::process_state::is_closed;
 
 use super::{PlanWritten, RESTORED, Send, gap, name, reaches, record_of, uid};
 use crate::breaks::Break;
-use crate::broker::{Broker, Changed};
+use crate::broker::Broker;
 use crate::process::{Process, TIMING};
 use crate::world::World;
 
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// What the operator has sent reaches the broker.
-    pub fn lands(&mut self, send: usize, group: &str, change: impl FnOnce(&mut Broker) -> Changed) -> Changed {
+    pub fn lands(&mut self, send: usize, group: &str, change: impl FnOnce(&mut Broker) -> PerPartition<()>) -> PerPartition<()> {
         let before = self.broker.group(group).offsets.clone();
         let results = change(&mut self.broker);
         let at = self.at();

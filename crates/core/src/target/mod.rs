@@ -209,6 +209,14 @@ impl Target {
         Cause::new(Reason::PartitionNotFound, text)
     }
 
+    /// The policies that apply once its numbers are there: a record says by itself what becomes of a partition without a commit.
+    pub fn policies(&self, asked: Policies) -> Policies {
+        match self {
+            Target::Record(_) => Policies { no_committed_offset: NoCommittedOffset::Target, ..asked },
+            Target::End(_) | Target::Time(_) | Target::Shift(_) | Target::Table(_) | Target::Group(_) | Target::Platform => asked,
+        }
+    }
+
     /// Why its numbers mean nothing in these topics.
     pub fn made_anew(&self, topics: &Topics) -> Option<Cause> {
         if let Target::Record(record) = self { record.made_anew(topics) } else { None }
@@ -261,7 +269,7 @@ pub fn in_words(reset: &OffsetReset) -> String {
 
 /// Whether a request names its partitions one by one, so that others which a topic has are not meant.
 pub fn names_partitions(reset: &OffsetReset) -> bool {
-    reset.to.as_ref().is_some_and(|to| to.offsets.is_some() || to.offsets_from.is_some() || to.undo.is_some())
+    reset.to.as_ref().is_some_and(api::Target::names_partitions)
 }
 
 /// Whether a request commits what is committed already, so that looking cannot tell whether it was done.

@@ -41,17 +41,17 @@ pub trait Admin: Send + Sync {
         wanted: &'a [(TopicPartition, OffsetSpec)],
         isolation: IsolationLevel,
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>>;
+    ) -> AdminFuture<'a, PerPartition<ListedOffset>>;
     fn alter_consumer_group_offsets<'a>(
         &'a self,
         group: &'a str,
         offsets: &'a [OffsetCommit],
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>>;
+    ) -> AdminFuture<'a, PerPartition<()>>;
     fn delete_consumer_group_offsets<'a>(
         &'a self,
         group: &'a str,
         partitions: &'a [TopicPartition],
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>>;
+    ) -> AdminFuture<'a, PerPartition<()>>;
 }

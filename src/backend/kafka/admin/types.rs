@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::backend::kafka::codes::KafkaCode;
 pub use stream_pipeline_core::TopicPartition;
 
+/// An answer for each partition that was asked about.
+pub type PerPartition<T> = Vec<(TopicPartition, Result<T, KafkaCode>)>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OffsetSpec {
     Earliest,

@@ -196,7 +196,7 @@ impl AdminClient {
         wanted: &[(TopicPartition, OffsetSpec)],
         isolation: IsolationLevel,
         deadline: Duration,
-    ) -> Result<Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>, AdminError> {
+    ) -> Result<PerPartition<ListedOffset>, AdminError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -216,7 +216,7 @@ impl AdminClient {
         group: &str,
         offsets: &[OffsetCommit],
         deadline: Duration,
-    ) -> Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError> {
+    ) -> Result<PerPartition<()>, AdminError> {
         let order: Vec<_> = (offsets.iter()).map(|o| TopicPartition::new(o.topic.as_str(), o.partition)).collect();
         let take = |answer| if let AdminAnswer::Altered(found) = answer { Some(found) } else { None };
         let found = self.call(AdminCall::AlterConsumerGroupOffsets(group.to_owned(), offsets.to_vec()), deadline, take).await?;
@@ -230,7 +230,7 @@ impl AdminClient {
         group: &str,
         partitions: &[TopicPartition],
         deadline: Duration,
-    ) -> Result<Vec<(TopicPartition, Result<(), KafkaCode>)>, AdminError> {
+    ) -> Result<PerPartition<()>, AdminError> {
         let take = |answer| if let AdminAnswer::Altered(found) = answer { Some(found) } else { None };
         let found = self.call(AdminCall::DeleteConsumerGroupOffsets(group.to_owned(), partitions.to_vec()), deadline, take).await?;
         Ok(in_order(partitions.to_vec(), found, KafkaCode::UNKNOWN))
@@ -243,9 +243,7 @@ impl Drop for AdminClient {
     }
 }
 
-type Results<T> = Vec<(TopicPartition, Result<T, KafkaCode>)>;
-
-fn in_order<T>(order: Vec<TopicPartition>, found: Results<T>, missing: KafkaCode) -> Results<T> {
+fn in_order<T>(order: Vec<TopicPartition>, found: PerPartition<T>, missing: KafkaCode) -> PerPartition<T> {
     let mut found: HashMap<_, _> = found.into_iter().collect();
     let answer = |p: TopicPartition| {
         let result = found.remove(&p).unwrap_or(Err(missing));

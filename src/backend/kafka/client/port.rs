@@ -60,7 +60,7 @@ impl Admin for AdminClient {
         wanted: &'a [(TopicPartition, OffsetSpec)],
         isolation: IsolationLevel,
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
+    ) -> AdminFuture<'a, PerPartition<ListedOffset>> {
         Box::pin(self.list_offsets(wanted, isolation, deadline))
     }
 
@@ -69,7 +69,7 @@ impl Admin for AdminClient {
         group: &'a str,
         offsets: &'a [OffsetCommit],
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+    ) -> AdminFuture<'a, PerPartition<()>> {
         Box::pin(self.alter_consumer_group_offsets(group, offsets, deadline))
     }
 
@@ -78,7 +78,7 @@ impl Admin for AdminClient {
         group: &'a str,
         partitions: &'a [TopicPartition],
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+    ) -> AdminFuture<'a, PerPartition<()>> {
         Box::pin(self.delete_consumer_group_offsets(group, partitions, deadline))
     }
 }

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use crate::backend::kafka::Kafka;
 use crate::backend::kafka::admin::Admin;
 use crate::backend::kafka::admin::{
-    AdminError, BrokerError, ClusterDescription, CommittedOffset, Failure, GroupIdentity, IsolationLevel, KafkaCode, ListedOffset,
-    OffsetCommit, OffsetSpec, TopicDescription,
+    AdminError, BrokerError, ClusterDescription, CommittedOffset, Failure, GroupIdentity, IsolationLevel, ListedOffset, OffsetCommit,
+    OffsetSpec, PerPartition, TopicDescription,
 };
 use crate::backend::kafka::pool::ClientPool;
 use crate::backend::kafka::security::Security;
@@ -146,24 +146,14 @@ impl Admin for Broker {
         wanted: &'a [(TopicPartition, OffsetSpec)],
         isolation: IsolationLevel,
         _: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
+    ) -> Call<'a, PerPartition<ListedOffset>> {
         let answers = wanted.iter().map(|(at, spec)| (at.clone(), Ok(self.0.lock().unwrap().answer(*spec, isolation)))).collect();
         Box::pin(std::future::ready(Ok(answers)))
     }
-    fn alter_consumer_group_offsets<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a [OffsetCommit],
-        _: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+    fn alter_consumer_group_offsets<'a>(&'a self, _: &'a str, _: &'a [OffsetCommit], _: Duration) -> Call<'a, PerPartition<()>> {
         not_asked("AlterConsumerGroupOffsets")
     }
-    fn delete_consumer_group_offsets<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a [TopicPartition],
-        _: Duration,
-    ) -> Call<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+    fn delete_consumer_group_offsets<'a>(&'a self, _: &'a str, _: &'a [TopicPartition], _: Duration) -> Call<'a, PerPartition<()>> {
         not_asked("DeleteConsumerGroupOffsets")
     }
 }

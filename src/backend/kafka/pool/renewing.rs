@@ -116,7 +116,7 @@ impl Admin for RenewingClient {
         wanted: &'a [(TopicPartition, OffsetSpec)],
         isolation: IsolationLevel,
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>> {
+    ) -> AdminFuture<'a, PerPartition<ListedOffset>> {
         on_one_that_takes_it!(self, client => client.list_offsets(wanted, isolation, deadline))
     }
 
@@ -125,7 +125,7 @@ impl Admin for RenewingClient {
         group: &'a str,
         offsets: &'a [OffsetCommit],
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+    ) -> AdminFuture<'a, PerPartition<()>> {
         // Not renewed: the sender waits for the end of exactly the client that it sent with (see `Admin::process_ended`).
         let client = self.current();
         Box::pin(async move { client.alter_consumer_group_offsets(group, offsets, deadline).await })
@@ -136,7 +136,7 @@ impl Admin for RenewingClient {
         group: &'a str,
         partitions: &'a [TopicPartition],
         deadline: Duration,
-    ) -> AdminFuture<'a, Vec<(TopicPartition, Result<(), KafkaCode>)>> {
+    ) -> AdminFuture<'a, PerPartition<()>> {
         let client = self.current();
         Box::pin(async move { client.delete_consumer_group_offsets(group, partitions, deadline).await })
     }

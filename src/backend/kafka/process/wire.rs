@@ -129,8 +129,8 @@ pub enum AdminAnswer {
     Group(GroupDescription),
     Listed(bool),
     Committed(#[serde(deserialize_with = "bounded")] Vec<(TopicPartition, CommittedOffset)>),
-    Offsets(#[serde(deserialize_with = "bounded")] Vec<(TopicPartition, Result<ListedOffset, KafkaCode>)>),
-    Altered(#[serde(deserialize_with = "bounded")] Vec<(TopicPartition, Result<(), KafkaCode>)>),
+    Offsets(#[serde(deserialize_with = "bounded")] PerPartition<ListedOffset>),
+    Altered(#[serde(deserialize_with = "bounded")] PerPartition<()>),
 }
 
 impl AdminAnswer {
