@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace as NamespaceObject, Secret};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Client, Resource};
 use serde_json::{Value, json};
@@ -178,6 +178,13 @@ impl World {
 
     pub async fn delete_secret(&self, name: &str) {
         self.api::<Secret>().delete(name, &DeleteParams::default()).await.expect("the Secret can be deleted");
+    }
+
+    /// Creates or replaces a ConfigMap.
+    pub async fn config_map(&self, name: &str, texts: Value) {
+        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": texts });
+        let api: Api<ConfigMap> = self.api();
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(map)).await.expect("the ConfigMap is taken");
     }
 
     /// Applies a StreamPipeline, as `kubectl apply` does.

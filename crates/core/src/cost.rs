@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Aim, PartitionPlan, Plan, words};
+use super::{Aim, LogBounds, PartitionPlan, Plan, words};
 use stream_pipeline_api::{PlanTotals, TargetReason};
 
 /// A plan of at most this many partitions is told partition by partition.
@@ -17,11 +17,12 @@ const MARGIN: f64 = 1.1;
 /// "at most 27 records will be replayed, 0 skipped; lag after 30, …". `be`: "will be", "would be".
 pub fn in_words(plan: Option<&Plan>, totals: &PlanTotals, be: &str) -> String {
     let mut text = format!(
-        "at most {} records {be} replayed, {} skipped; lag after {}, average input {:.1} records/s",
+        "at most {} records {be} replayed, {} skipped; lag after {}, average input {:.1} records/s over at most {:#}",
         words::number(totals.replayed),
         words::number(totals.skipped),
         words::number(totals.lag_after),
-        totals.average_rate
+        totals.average_rate,
+        LogBounds::RATE_WINDOW
     );
     if let Some(catch_up) = &totals.catch_up {
         text += &format!("; time to catch up: {catch_up}");
@@ -36,7 +37,7 @@ pub fn in_words(plan: Option<&Plan>, totals: &PlanTotals, be: &str) -> String {
 }
 
 /// "t-0 from 7 to 0 (-7)".
-fn change(row: &PartitionPlan) -> String {
+pub(crate) fn change(row: &PartitionPlan) -> String {
     let number = |offset: Option<i64>| offset.map_or_else(|| "none".to_owned(), words::number);
     let (from, to) = (row.from.as_ref().map(|from| from.offset), row.aim.offset());
     let by = from.zip(to).map(|(from, to)| to.saturating_sub(from)).filter(|by| *by != 0);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::{TopicPartition, numbers, words};
 
 /// Committed offsets of a group, by partition; a partition without a commit is not in it.
@@ -57,13 +59,16 @@ pub struct LogBounds {
     pub found: Option<(i64, i64, Option<i32>)>,
     /// Time of the newest record just before that look-up, where it was asked for and the record still exists.
     pub newest: Option<i64>,
-    /// Records per second over the last minutes, times 1,000.
+    /// Records per second over [`Self::RATE_WINDOW`], times 1,000.
     pub rate_milli: i64,
     pub start_epoch: Option<i32>,
     pub end_epoch: Option<i32>,
 }
 
 impl LogBounds {
+    /// The average input rate is taken over so long, or since the oldest record kept, where that is younger.
+    pub const RATE_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+
     /// Why the look-up of the first record at or after `time` cannot be true, in words.
     pub fn contradiction(&self, time: i64) -> Option<String> {
         let at = words::time_of;

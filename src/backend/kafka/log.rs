@@ -23,8 +23,7 @@ use super::admin::{IsolationLevel, KafkaCode, ListedOffset, OffsetSpec};
 use super::{Kafka, failure};
 use stream_pipeline_core::{Cause, LogBounds, TopicPartition, numbers};
 
-/// The average input rate is taken over this window (or since the oldest record kept, where that is younger).
-const RATE_WINDOW_MS: i64 = 600_000;
+const RATE_WINDOW_MS: i64 = LogBounds::RATE_WINDOW.as_secs() * 1000;
 
 /// How often in all a look-up is made that cannot be true: what it names may have been deleted or compacted at that moment.
 const LOOKS: usize = 3;

@@ -3,9 +3,6 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use stream_pipeline_api::Stage;
 use testbed::reference_tool::ReferenceTool;
@@ -187,9 +184,7 @@ async fn every_target(world: &mut World, group: &str, all: &[(&str, i32, i64, &s
     let other = world.unique("other");
     kafka::commit(&world.bootstrap, &other, all).await;
     let csv: String = all.iter().map(|(topic, partition, ..)| format!("{topic},{partition},0\n")).collect();
-    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "wide" }, "data": { "offsets.csv": csv } });
-    let maps: Api<ConfigMap> = world.api();
-    maps.patch("wide", &PatchParams::apply("test").force(), &Patch::Apply(map)).await.expect("the ConfigMap is taken");
+    world.config_map("wide", json!({ "offsets.csv": csv })).await;
     let from = json!({ "configMapKeyRef": { "name": "wide", "key": "offsets.csv" } });
     for (id, to) in [
         ("latest", json!({ "position": "Latest" })),

@@ -6,6 +6,8 @@ mod clusters;
 mod groups;
 mod history;
 mod numbers;
+mod offsets_from;
+mod page;
 mod races;
 mod targets;
 mod undo;

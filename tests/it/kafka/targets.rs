@@ -1,10 +1,6 @@
 //! K01 to K15: where each target moves the offsets to.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use stream_pipeline_api::{RecordPhase, Stage, TargetReason};
 use testbed::consumer::Consumer;
@@ -320,57 +316,4 @@ async fn k11_what_a_transaction_of_the_other_group_holds_is_waited_for() {
     holding.commit().await;
     world.verified("p", "r1").await;
     assert_eq!(world.offset(&group, &topic).await, Some(6));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn k25_offsets_come_from_the_csv_of_the_tool_in_a_config_map() {
-    let world = World::new("k25").await;
-    let wide = world.unique("wide");
-    kafka::create_topic(&world.bootstrap, &wide, 200, &[]).await;
-    let topic = world.topic(&[10, 10]).await;
-    let group = world.group(&topic, &[1, 2]).await;
-    world.known("p", &group).await;
-    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), world.namespace.name());
-    let write = async |text: String| {
-        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "night" }, "data": { "offsets.csv": text } });
-        maps.patch("night", &PatchParams::apply("test").force(), &Patch::Apply(map)).await.expect("the ConfigMap is taken");
-    };
-    let ask = |id: &str| {
-        let from = json!({ "configMapKeyRef": { "name": "night", "key": "offsets.csv" } });
-        json!({ "id": id, "quietPeriod": "0s", "to": { "offsetsFrom": from } })
-    };
-    // It may come later.
-    world.apply("p", &group, ask("r1")).await;
-    let status = world.reaches("p", "r1", Stage::Waiting, "SecretNotFound").await;
-    assert_has(says(&status, "Ready").2, &["ConfigMap night is not in this namespace"]);
-    write(format!("{topic},1,7\n{topic},0,4\n")).await;
-    world.verified("p", "r1").await;
-    assert_eq!(world.offsets(&group, &topic, 2).await, [Some(4), Some(7)]);
-    // What is wrong is told with its line; what was corrected is read at once.
-    for (id, text, reason, wrong) in [
-        ("column", format!("{topic},0,4\n{topic},1\n"), "InvalidTarget", "line 2 of to.offsetsFrom".to_owned()),
-        ("another", format!("other,{topic},0,4\n"), "InvalidTarget", "it is of group other".to_owned()),
-        ("absent", format!("{topic},0,4\n{topic},7,4\n"), "PartitionNotFound", format!("{topic}-7 (line 2)")),
-    ] {
-        write(text).await;
-        world.apply("p", &group, ask(id)).await;
-        let status = world.reaches("p", id, Stage::Failed, reason).await;
-        assert_has(says(&status, "Stalled").2, &[&wrong]);
-    }
-    // A file in UTF-16, as PowerShell writes it, which kubectl puts beside the texts.
-    let binary = ConfigMap {
-        binary_data: Some([("offsets.csv".to_owned(), ByteString(vec![0xff, 0xfe, b't', 0]))].into()),
-        ..ConfigMap { metadata: ObjectMeta { name: Some("night".to_owned()), ..ObjectMeta::default() }, ..ConfigMap::default() }
-    };
-    maps.replace("night", &PostParams::default(), &binary).await.expect("the ConfigMap is taken");
-    world.apply("p", &group, ask("utf-16")).await;
-    let status = world.reaches("p", "utf-16", Stage::Failed, "InvalidTarget").await;
-    assert_has(says(&status, "Stalled").2, &["key offsets.csv of ConfigMap night is no text in UTF-8"]);
-    maps.delete("night", &DeleteParams::default()).await.expect("it is there");
-    // Many rows, with the group before.
-    write((0..200).map(|p| format!("{group},{wide},{p},0\n")).collect()).await;
-    world.apply("p", &group, ask("wide")).await;
-    let status = world.verified("p", "wide").await;
-    assert_eq!(reset(&status).plan.as_ref().map(|p| p.partitions), Some(200));
-    assert_eq!(world.offsets(&group, &topic, 2).await, [Some(4), Some(7)]);
 }

@@ -3,6 +3,8 @@
 //! A target is a row here, one in the table of `stream_pipeline_api`'s `targets.rs`, and the function of its file that finds the offset.
 
 mod csv;
+#[cfg(test)]
+mod drawings;
 mod end;
 mod group;
 mod record;
