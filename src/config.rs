@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 use kube::core::Duration;
 
+use crate::leader::LeaseName;
 use crate::telemetry::LogFormat;
 use stream_pipeline_core::Timing;
 use stream_pipeline_core::prune::Keep;
@@ -18,6 +19,12 @@ pub struct Config {
     /// Watch this namespace only; without it, all.
     #[arg(long, env = "STREAM_PIPELINE_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
+    /// Work only while holding this Lease, NAMESPACE/NAME, and stand by otherwise; without it, work at once. For several replicas.
+    #[arg(long, env = "STREAM_PIPELINE_LEADER_ELECTION")]
+    pub leader_election: Option<LeaseName>,
+    /// How long a Lease lasts that is not renewed, in whole seconds, 3 or more: after a crash the next replica works that much later.
+    #[arg(long, env = "STREAM_PIPELINE_LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
     /// Address for /livez, /readyz and /metrics.
     #[arg(long, env = "STREAM_PIPELINE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -86,6 +93,14 @@ pub struct Config {
     /// Let StreamPipelines log in with PLAIN or OAUTHBEARER without TLS, where passwords and tokens can be read on the way.
     #[arg(long, env = "STREAM_PIPELINE_ALLOW_PLAIN_SASL")]
     pub allow_plain_sasl: bool,
+}
+
+/// The field of a Lease has whole seconds.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let given: Duration = text.parse().map_err(|e| format!("{e}"))?;
+    let length = std::time::Duration::from(given);
+    let whole = length.subsec_nanos() == 0 && length.as_secs() >= 3;
+    whole.then_some(given).ok_or_else(|| "whole seconds are needed, 3s or more".to_owned())
 }
 
 /// What it does instead of operating.

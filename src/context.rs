@@ -7,14 +7,13 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
-use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Platform, Platforms};
 use crate::clock::Clock;
 use crate::kubernetes::crds::Definitions;
-use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
 use crate::record_store::RecordStore;
+use crate::running::Running;
 use stream_pipeline_api::{BackendIdentity, ConfigMapKeyReference, OffsetResetRecord, PIPELINE_LABEL, StreamPipeline};
 use stream_pipeline_core::{Cause, Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
 
@@ -35,9 +34,7 @@ pub struct Context {
     pub clock: Clock,
     pub decide: Decide,
     pub recorder: Recorder,
-    pub metrics: Arc<Metrics>,
-    /// Cancelled when the process was told to end.
-    pub shutdown: CancellationToken,
+    pub running: Running,
 }
 
 impl Context {

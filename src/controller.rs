@@ -5,12 +5,10 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
@@ -38,7 +36,7 @@ use crate::process_state::ProcessState;
 use crate::prune::prune;
 use crate::reconcile::reconcile;
 use crate::record_store::RecordStore;
-use crate::server::Ready;
+use crate::running::Running;
 use crate::unreadable;
 use stream_pipeline_api::{OPERATOR, OffsetResetRecord, StreamPipeline};
 use stream_pipeline_core::decide::decide;
@@ -51,10 +49,9 @@ pub async fn run(
     (client, clock): (Client, Clock),
     config: &Config,
     (policy, given): (Arc<EndpointPolicy>, Vec<SocketAddr>),
-    metrics: Arc<Metrics>,
-    ready: Ready,
-    shutdown: CancellationToken,
+    running: Running,
 ) -> Result<()> {
+    let (metrics, shutdown) = (Arc::clone(&running.metrics), running.shutdown.clone());
     let scope = config.watch_namespace.clone();
     let definitions = Definitions::default();
     if !definitions.known(&client, &config.timing(), &shutdown).await {
@@ -72,7 +69,7 @@ pub async fn run(
     let http = HttpPolicy { endpoints: policy, allow_plain_http: config.allow_plain_http };
     let enos = Arc::new(EnosPlatform::new(http.clone(), config.timing().call_deadline, clock.clone()));
     tokio::spawn(sweep(Arc::clone(&kafka), Arc::clone(&enos), clock.clone(), Arc::clone(&metrics), shutdown.clone()));
-    let instance = incarnation()?;
+    let instance = running.incarnation.clone();
     let process_state = Arc::new(ProcessState::new(instance.clone()));
     // Runs once, unless the watches have to be started anew.
     while !shutdown.is_cancelled() {
@@ -86,7 +83,9 @@ pub async fn run(
         }
         let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
         let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
-        let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings);
+        // What changed while this process stood by is looked at once it leads.
+        let leads = stream::once(running.leading.clone().cancelled_owned());
+        let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings).reconcile_all_on(leads);
         let store = controller.store();
         let context = Arc::new(Context {
             record_store: RecordStore::new(client.clone(), config.timing().call_deadline),
@@ -107,8 +106,7 @@ pub async fn run(
             clock: clock.clone(),
             decide: Box::new(decide),
             recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance.clone()) }),
-            metrics: Arc::clone(&metrics),
-            shutdown: shutdown.clone(),
+            running: running.clone(),
             client: client.clone(),
         });
         // `Store::wait_until_ready` wakes only the task that asked last (kube 5), so only this one asks.
@@ -118,7 +116,7 @@ pub async fn run(
         let disproven = async {
             if store.wait_until_ready().await.is_ok() {
                 listed.cancel();
-                ready.store(true, Ordering::Release);
+                running.set_ready();
                 tracing::info!("Watching StreamPipelines");
             }
             let told = || store.state().iter().map(|p| version(p.as_ref())).collect();
@@ -155,6 +153,9 @@ pub async fn run(
 }
 
 async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -> Result<Action, Infallible> {
+    if !ctx.running.leads() {
+        return Ok(Action::await_change());
+    }
     let begun = Instant::now();
     let action = match Arc::unwrap_or_clone(guard).0 {
         Ok(pipeline) if unreadable::is_done(&pipeline.metadata) => Action::await_change(),
@@ -164,7 +165,7 @@ async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -
             unreadable::serve(&ctx, &namespace, &name, &invalid.error).await
         }
     };
-    ctx.metrics.reconciled(begun.elapsed());
+    ctx.running.metrics.reconciled(begun.elapsed());
     Ok(action)
 }
 
@@ -231,24 +232,5 @@ async fn forget(ctx: Arc<Context>, listed: CancellationToken, shutdown: Cancella
         ctx.process_state.forget(|uid| alive.contains(uid), Instant::now());
         ctx.platforms.secrets.sweep(Instant::now());
         ctx.record_store.sweep(Instant::now());
-    }
-}
-
-/// A random name for this process. A plan carries it, so that no other process ever sends that plan.
-fn incarnation() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random numbers to name this process by: {e}"))?;
-    Ok(format!("{:032x}-{}", u128::from_ne_bytes(random), Timestamp::now().as_second()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn d5_no_two_processes_have_one_name_also_where_they_start_in_the_same_second() {
-        let names: HashSet<String> = (0..1000).map(|_| incarnation().unwrap()).collect();
-        let random: HashSet<&str> = names.iter().filter_map(|name| name.split('-').next()).collect();
-        assert_eq!(random.len(), 1000, "apart from the time");
     }
 }

@@ -15,6 +15,7 @@ pub mod endpoints;
 #[path = "../crates/core/src/decide/tests/fixtures.rs"]
 mod fixtures;
 pub mod kubernetes;
+pub mod leader;
 #[cfg(test)]
 mod messages;
 pub mod metrics;
@@ -25,6 +26,7 @@ pub mod prune;
 pub mod reconcile;
 pub mod record_store;
 mod report;
+pub mod running;
 pub mod server;
 pub mod telemetry;
 mod unreadable;

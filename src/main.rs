@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory, FromArgMatches};
@@ -12,7 +11,8 @@ use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::config::{Command, Config};
 use stream_pipeline_operator::endpoints::EndpointPolicy;
 use stream_pipeline_operator::kubernetes::{api_server, uninstall};
-use stream_pipeline_operator::metrics::Metrics;
+use stream_pipeline_operator::leader::{self, Candidate};
+use stream_pipeline_operator::running::Running;
 use stream_pipeline_operator::{controller, server, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -52,31 +52,43 @@ async fn run() -> Result<()> {
     policy.learn_api_server(&given);
     let clock = Clock::default();
     let client = kube::client::ClientBuilder::try_from(kubernetes).context(no_way)?.with_layer(&clock).build();
-    let shutdown = CancellationToken::new();
+    let running = Running::begin()?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let on_signal = shutdown.clone();
+    let shutdown = running.shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
         tracing::info!("Shutting down: nothing new is started, what was sent is read back");
-        on_signal.cancel();
+        shutdown.cancel();
     });
-    let metrics = Arc::new(Metrics::default());
-    let ready = Arc::new(AtomicBool::new(false));
-    let stop = shutdown.clone();
-    let serve = async {
-        let result = server::serve(config.listen, Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
-        stop.cancel();
-        result
-    };
+    let drained = CancellationToken::new();
     let control = async {
-        let result =
-            controller::run((client, clock), &config, (policy, given), Arc::clone(&metrics), Arc::clone(&ready), shutdown.clone()).await;
-        stop.cancel();
+        let result = controller::run((client.clone(), clock), &config, (policy, given), running.clone()).await;
+        drained.cancel();
         result
     };
-    let (served, controlled) = tokio::join!(serve, control);
-    served.and(controlled)
+    let lead = async {
+        match &config.leader_election {
+            None => running.lead(),
+            Some(lease) => {
+                let identity = format!("{}_{}", leader::host(), running.incarnation);
+                Candidate::new(client.clone(), lease, identity, config.lease_duration.into()).run(&running, &drained).await?;
+            }
+        }
+        running.shutdown.cancelled().await;
+        Ok(())
+    };
+    // Where one ends, all do.
+    let ending = async |task: Result<()>| {
+        running.shutdown.cancel();
+        task
+    };
+    let (served, controlled, led) = tokio::join!(
+        async { ending(server::serve(config.listen, running.clone()).await).await },
+        async { ending(control.await).await },
+        async { ending(lead.await).await },
+    );
+    served.and(controlled).and(led)
 }

@@ -18,6 +18,7 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
     reconcile_seconds: Histogram,
+    pub leader: Gauge,
     pub kafka_clients: Gauge,
     /// How many restrictions could not be put on the processes of Kafka clients.
     pub kafka_open_doors: Gauge,
@@ -42,9 +43,11 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("streampipeline");
         let requests = Family::default();
         let reconcile_seconds = Histogram::new([0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
-        let (kafka_clients, enos_clients, clock_gap_seconds) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let (leader, kafka_clients, enos_clients, clock_gap_seconds) =
+            (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("reset_transitions", "Requests that came to a stage, by reason", requests.clone());
         registry.register("reconcile_time_seconds", "Duration of one reconciliation", reconcile_seconds.clone());
+        registry.register("leader", "1 where this process works, 0 where it stands by", leader.clone());
         registry.register("kafka_clients", "Kafka clients that are open", kafka_clients.clone());
         let (kafka_open_doors, kafka_client_ends) = (Gauge::default(), Family::default());
         registry.register(
@@ -67,6 +70,7 @@ impl Default for Metrics {
             registry: Mutex::new(registry),
             requests,
             reconcile_seconds,
+            leader,
             kafka_clients,
             kafka_open_doors,
             kafka_client_ends,

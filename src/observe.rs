@@ -15,7 +15,7 @@ use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, Othe
 pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now: Now) -> Observation {
     let platform = ctx.platform(desired).await;
     let mut seen = Observation {
-        draining: ctx.shutdown.is_cancelled(),
+        draining: ctx.running.shutdown.is_cancelled(),
         outdated: ctx.definitions.outdated(),
         principal: platform.principal(),
         remembered: ctx.process_state.reading(&desired.object),

@@ -18,9 +18,13 @@ use stream_pipeline_core::{Cause, PlanState, RecordView, RunStateCalls};
 const EVERY: Duration = Duration::from_secs(3600);
 
 /// Runs until `shutdown`. `listed`: cancelled once all StreamPipelines are known; before, a record that one of them names would not be
-/// known as such.
+/// known as such. A process that stands by waits too.
 pub async fn prune(ctx: Arc<Context>, keep: Keep, listed: CancellationToken, shutdown: CancellationToken) {
-    if shutdown.run_until_cancelled(listed.cancelled()).await.is_none() {
+    let begins = async {
+        listed.cancelled().await;
+        ctx.running.leading.cancelled().await;
+    };
+    if shutdown.run_until_cancelled(begins).await.is_none() {
         return;
     }
     // Short times are for tests.

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -18,22 +17,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
-use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::running::Running;
 
-/// Set once the caches are filled.
-pub type Ready = Arc<AtomicBool>;
-
-/// Listens, and serves until `shutdown`.
+/// Listens, and serves until the process is to end.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, ready: Ready, shutdown: CancellationToken) -> Result<()> {
+pub async fn serve(listen: SocketAddr, running: Running) -> Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen} (--listen)"))?;
     tracing::info!(address = %listener.local_addr()?, "Listening for probes and metrics");
-    let readyz = move || async move {
-        if ready.load(Ordering::Acquire) {
+    let shutdown = running.shutdown.clone();
+    let metrics = Arc::clone(&running.metrics);
+    let readyz = async move || {
+        if running.is_ready() {
             (StatusCode::OK, "ok")
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "waiting for the CRDs and the first list of objects")

@@ -43,8 +43,8 @@ pub async fn report(
     if let (Report::Request(ending), Some(told)) = (report, of_request(pipeline.status.as_ref(), written.status.as_ref(), desired)) {
         match &ending.owed {
             // The request does not count as ended before that is done.
-            Some(owed) => ctx.metrics.request(Stage::Sending, owed.reason),
-            None => ctx.metrics.request(ending.stage, ending.cause.reason),
+            Some(owed) => ctx.running.metrics.request(Stage::Sending, owed.reason),
+            None => ctx.running.metrics.request(ending.stage, ending.cause.reason),
         }
         publish(ctx, &about, &told).await;
         if let Some(gap) = ctx.clock.gap() {

@@ -25,13 +25,12 @@ use stream_pipeline_operator::endpoints::EndpointPolicy;
 use stream_pipeline_operator::kubernetes::crds::Definitions;
 use stream_pipeline_operator::kubernetes::secrets::Secrets;
 use stream_pipeline_operator::kubernetes::workloads::Kinds;
-use stream_pipeline_operator::metrics::Metrics;
 use stream_pipeline_operator::process_state::ProcessState;
 use stream_pipeline_operator::reconcile::reconcile;
 use stream_pipeline_operator::record_store::RecordStore;
+use stream_pipeline_operator::running::Running;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::breaks;
 use crate::gateway::ToGateway;
@@ -243,8 +242,7 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
             client.clone(),
             Reporter { controller: "operator".to_owned(), instance: Some(process.incarnation.clone()) },
         ),
-        metrics: Arc::new(Metrics::default()),
-        shutdown: CancellationToken::new(),
+        running: Running::named(process.incarnation.clone()),
         client,
     };
     let cache: Cache = Cache::default();
