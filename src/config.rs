@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 use kube::core::Duration;
 
+use crate::kubernetes::scope::Scope;
 use crate::leader::LeaseName;
 use crate::telemetry::LogFormat;
 use stream_pipeline_core::Timing;
@@ -16,9 +17,9 @@ use stream_pipeline_core::prune::Keep;
 pub struct Config {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Watch this namespace only; without it, all.
-    #[arg(long, env = "STREAM_PIPELINE_WATCH_NAMESPACE")]
-    pub watch_namespace: Option<String>,
+    /// Watch these namespaces only; without it, all.
+    #[arg(long, env = "STREAM_PIPELINE_WATCH_NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
     /// Work only while holding this Lease, NAMESPACE/NAME, and stand by otherwise; without it, work at once. For several replicas.
     #[arg(long, env = "STREAM_PIPELINE_LEADER_ELECTION")]
     pub leader_election: Option<LeaseName>,
@@ -119,6 +120,10 @@ impl Config {
             Some(format!("--{}={}", arg.get_long()?, values.join(",")))
         };
         Self::command().get_arguments().filter_map(given).collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn scope(&self) -> Scope {
+        Scope::of(&self.watch_namespace)
     }
 
     pub fn keep(&self) -> Keep {

@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
+use kube::runtime::{Controller, WatchStreamExt, reflector};
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -27,9 +27,10 @@ use crate::context::Context;
 use crate::endpoints::EndpointPolicy;
 use crate::kubernetes::api_server::ApiServer;
 use crate::kubernetes::crds::Definitions;
-use crate::kubernetes::fresh::{self, Watched, version};
+use crate::kubernetes::fresh::{self, Versions, Watched, version};
 use crate::kubernetes::refusal;
 use crate::kubernetes::secrets::Secrets;
+use crate::kubernetes::watch;
 use crate::kubernetes::workloads::Kinds;
 use crate::metrics::Metrics;
 use crate::process_state::ProcessState;
@@ -44,7 +45,7 @@ use stream_pipeline_core::decide::decide;
 /// Runs until `shutdown`, then finishes the passes under way.
 ///
 /// # Errors
-/// The namespace's objects cannot be watched at all, or the system gives no random numbers.
+/// The watch of records ended by itself.
 pub async fn run(
     (client, clock): (Client, Clock),
     config: &Config,
@@ -52,7 +53,7 @@ pub async fn run(
     running: Running,
 ) -> Result<()> {
     let (metrics, shutdown) = (Arc::clone(&running.metrics), running.shutdown.clone());
-    let scope = config.watch_namespace.clone();
+    let scope = config.scope();
     let definitions = Definitions::default();
     if !definitions.known(&client, &config.timing(), &shutdown).await {
         return Ok(());
@@ -75,18 +76,19 @@ pub async fn run(
     while !shutdown.is_cancelled() {
         let round = shutdown.child_token();
         let upgraded = definitions.upgraded();
-        let (records, filled) = watch_records(scoped(&client, scope.as_deref()), round.clone());
+        let (records, filled) = watch_records(scope.apis(&client), round.clone());
         // Until the records are known, one of an earlier request would be overlooked.
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             filled = filled => filled.context("the watch of records ended")?,
         }
-        let pipelines: Api<DeserializeGuard<StreamPipeline>> = scoped(&client, scope.as_deref());
+        let (store, writer) = reflector::store();
+        let pipelines: Vec<(_, Api<DeserializeGuard<StreamPipeline>>)> = scope.apis(&client);
+        let changes = watch::objects(pipelines, store.clone()).reflect(writer).applied_objects();
         let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
         // What changed while this process stood by is looked at once it leads.
         let leads = stream::once(running.leading.clone().cancelled_owned());
-        let controller = Controller::new(pipelines, watcher::Config::default()).with_config(settings).reconcile_all_on(leads);
-        let store = controller.store();
+        let controller = Controller::for_stream(changes, store.clone()).with_config(settings).reconcile_all_on(leads);
         let context = Arc::new(Context {
             record_store: RecordStore::new(client.clone(), config.timing().call_deadline),
             records: records.clone(),
@@ -119,12 +121,14 @@ pub async fn run(
                 running.set_ready();
                 tracing::info!("Watching StreamPipelines");
             }
-            let told = || store.state().iter().map(|p| version(p.as_ref())).collect();
-            let told_of_records = || records.state().iter().map(|r| version(r.as_ref())).collect();
-            let watched = [
-                Watched::new::<StreamPipeline>(scoped(&client, scope.as_deref()), told),
-                Watched::new::<OffsetResetRecord>(scoped(&client, scope.as_deref()), told_of_records),
-            ];
+            let (told, told_of_records) = (&store, &records);
+            let pipelines =
+                scope.apis(&client).into_iter().map(|(ns, api)| Watched::new::<StreamPipeline>(api, move || versions(told, ns)));
+            let of_records = scope
+                .apis(&client)
+                .into_iter()
+                .map(|(ns, api)| Watched::new::<OffsetResetRecord>(api, move || versions(told_of_records, ns)));
+            let watched: Vec<_> = pipelines.chain(of_records).collect();
             fresh::disproven(&watched, config.timing().call_deadline).await
         };
         let passes = controller
@@ -169,25 +173,25 @@ async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -
     Ok(action)
 }
 
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// What a watch has told of a namespace, or of all.
+fn versions<K>(store: &reflector::Store<K>, namespace: Option<&str>) -> Versions
 where
-    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
-    K::DynamicType: Default,
+    K: kube::Resource<DynamicType = ()> + reflector::Lookup<DynamicType = ()> + Clone,
 {
-    namespace.map_or_else(|| Api::all(client.clone()), |ns| Api::namespaced(client.clone(), ns))
+    watch::held(store, namespace).iter().map(|object| version(object.as_ref())).collect()
 }
 
 type Records = reflector::Store<PartialObjectMeta<OffsetResetRecord>>;
 
 /// Keeps the metadata of all records; the second value resolves when the first list is there.
 fn watch_records(
-    api: Api<PartialObjectMeta<OffsetResetRecord>>,
+    apis: Vec<(Option<&str>, Api<PartialObjectMeta<OffsetResetRecord>>)>,
     shutdown: CancellationToken,
 ) -> (Records, impl Future<Output = Result<()>>) {
     let (store, writer) = reflector::store();
     // managedFields are most of a record's metadata by size, and nobody here reads them.
     let lean = |record: &mut PartialObjectMeta<OffsetResetRecord>| record.metadata.managed_fields = None;
-    let changes = watcher(api, watcher::Config::default()).default_backoff().modify(lean);
+    let changes = watch::objects(apis, store.clone()).modify(lean);
     let changes = changes.reflect(writer).take_until(shutdown.cancelled_owned());
     tokio::spawn(async move {
         let mut changes = pin!(changes);

@@ -44,7 +44,7 @@ async fn run() -> Result<()> {
     let no_way = "no way to the Kubernetes API server (KUBECONFIG, or a service account)";
     let kubernetes = kube::Config::infer().await.context(no_way)?;
     if config.command == Some(Command::CheckUninstall) {
-        return uninstall::check(kube::Client::try_from(kubernetes).context(no_way)?).await;
+        return uninstall::check(&kube::Client::try_from(kubernetes).context(no_way)?, &config.scope()).await;
     }
     let given = api_server::given(&kubernetes).await;
     let forbidden: Vec<_> = given.iter().map(SocketAddr::ip).collect();

@@ -7,6 +7,7 @@ use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt};
 
 use super::call::call;
+use super::scope::Scope;
 use stream_pipeline_api::{FINALIZER, StreamPipeline};
 use stream_pipeline_core::words;
 
@@ -17,8 +18,8 @@ const PAGE: u32 = 500;
 
 /// # Errors
 /// Something is kept stopped, and what to do about it; or it could not be found out.
-pub async fn check(client: Client) -> Result<()> {
-    let kept = call("listing StreamPipelines", DEADLINE, kept(client)).await.map_err(|cause| anyhow!(cause.message));
+pub async fn check(client: &Client, scope: &Scope) -> Result<()> {
+    let kept = call("listing StreamPipelines", DEADLINE, kept(client, scope)).await.map_err(|cause| anyhow!(cause.message));
     let kept = kept.context("it is not known whether a pipeline is kept stopped")?;
     if kept.is_empty() {
         return Ok(());
@@ -32,8 +33,15 @@ pub async fn check(client: Client) -> Result<()> {
     )
 }
 
-async fn kept(client: Client) -> kube::Result<Vec<String>> {
-    let api: Api<StreamPipeline> = Api::all(client);
+async fn kept(client: &Client, scope: &Scope) -> kube::Result<Vec<String>> {
+    let mut kept = Vec::new();
+    for (_, api) in scope.apis(client) {
+        kept.extend(kept_of(&api).await?);
+    }
+    Ok(kept)
+}
+
+async fn kept_of(api: &Api<StreamPipeline>) -> kube::Result<Vec<String>> {
     let (mut kept, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
         // Metadata alone: an object that this version cannot read counts like the others.

@@ -2,6 +2,7 @@
 
 mod chart;
 mod examples;
+mod namespaces;
 mod newer_version;
 pub mod older_crds;
 mod pages;

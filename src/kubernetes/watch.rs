@@ -1,0 +1,161 @@
+//! One watch of the objects of several namespaces, as if it were one: a store that is filled by it is ready once each was listed.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{Lookup, Store};
+use kube::runtime::watcher::{Config, Event, Result, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+/// Every change, beginning with a list. A watch that failed is tried again with growing delays. `store`: the one that these events fill.
+pub fn objects<K>(apis: Vec<(Option<&str>, Api<K>)>, store: Store<K>) -> BoxStream<'static, Result<Event<K>>>
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let mut merged = Merged::default();
+    let mut watches = Vec::new();
+    for (namespace, api) in apis {
+        let Some(namespace) = namespace else { return watcher(api, Config::default()).default_backoff().boxed() };
+        let namespace = namespace.to_owned();
+        merged.namespaces.insert(namespace.clone(), Namespace::default());
+        let watch = watcher(api, Config::default()).default_backoff();
+        watches.push(watch.map(move |event| event.map(|event| (namespace.clone(), event))).boxed());
+    }
+    let events = stream::select_all(watches).flat_map(move |event| {
+        stream::iter(match event {
+            Ok((namespace, event)) => merged.take(&namespace, event, &store).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    });
+    events.boxed()
+}
+
+/// What the store holds of a namespace, or of all.
+pub fn held<K>(store: &Store<K>, namespace: Option<&str>) -> Vec<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone,
+{
+    let mut objects = store.state();
+    objects.retain(|object| namespace.is_none_or(|namespace| ResourceExt::namespace(object.as_ref()).as_deref() == Some(namespace)));
+    objects
+}
+
+/// The lists of the namespaces, as far as nobody was told of them.
+struct Merged<K> {
+    namespaces: BTreeMap<String, Namespace<K>>,
+    /// Each namespace was listed, and that was told.
+    told: bool,
+}
+
+struct Namespace<K> {
+    list: BTreeMap<String, K>,
+    listed: bool,
+}
+
+impl<K> Default for Merged<K> {
+    fn default() -> Self {
+        Self { namespaces: BTreeMap::new(), told: false }
+    }
+}
+
+impl<K> Default for Namespace<K> {
+    fn default() -> Self {
+        Self { list: BTreeMap::new(), listed: false }
+    }
+}
+
+impl<K> Merged<K>
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone,
+{
+    /// What is to be told after this event of one namespace. `store`: holds what was told.
+    fn take(&mut self, namespace: &str, event: Event<K>, store: &Store<K>) -> Vec<Event<K>> {
+        let Some(of) = self.namespaces.get_mut(namespace) else { return Vec::new() };
+        match event {
+            Event::Apply(_) | Event::Delete(_) if self.told => return vec![event],
+            Event::Apply(object) | Event::InitApply(object) => drop(of.list.insert(object.name_any(), object)),
+            Event::Delete(object) => drop(of.list.remove(&object.name_any())),
+            Event::Init => *of = Namespace::default(),
+            Event::InitDone => {
+                of.listed = true;
+                if self.told {
+                    // What is gone meanwhile was told by no event.
+                    let list = std::mem::take(&mut of.list);
+                    let gone = held(store, Some(namespace)).into_iter().filter(|object| !list.contains_key(&object.name_any()));
+                    let gone: Vec<_> = gone.map(|object| Event::Delete(object.as_ref().clone())).collect();
+                    return gone.into_iter().chain(list.into_values().map(Event::Apply)).collect();
+                }
+                return self.all();
+            }
+        }
+        Vec::new()
+    }
+
+    /// The first list of all namespaces, once it is whole.
+    fn all(&mut self) -> Vec<Event<K>> {
+        self.told = self.namespaces.values().all(|of| of.listed);
+        if !self.told {
+            return Vec::new();
+        }
+        let lists = self.namespaces.values_mut().flat_map(|of| std::mem::take(&mut of.list).into_values());
+        let lists = lists.map(Event::InitApply).collect::<Vec<_>>();
+        std::iter::once(Event::Init).chain(lists).chain([Event::InitDone]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::reflector;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(namespace: &str, name: &str) -> ConfigMap {
+        serde_json::from_value(json!({ "metadata": { "namespace": namespace, "name": name } })).unwrap()
+    }
+
+    /// What a store holds after these events of namespaces; None: it is not ready.
+    fn after(events: Vec<(&str, Event<ConfigMap>)>) -> Option<Vec<String>> {
+        let mut merged = Merged::default();
+        merged.namespaces.extend(["a", "b"].map(|namespace| (namespace.to_owned(), Namespace::default())));
+        let (store, mut writer) = reflector::store();
+        let mut ready = false;
+        for (namespace, event) in events {
+            for event in merged.take(namespace, event, &store) {
+                ready |= matches!(event, Event::InitDone);
+                writer.apply_watcher_event(&event);
+            }
+        }
+        let names = ["a", "b"].into_iter().flat_map(|ns| held(&store, Some(ns)).into_iter().map(move |o| format!("{ns}/{}", o.name_any())));
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        ready.then_some(names)
+    }
+
+    fn listed(namespace: &'static str, names: &[&str]) -> Vec<(&'static str, Event<ConfigMap>)> {
+        let objects = names.iter().map(|name| (namespace, Event::InitApply(object(namespace, name))));
+        std::iter::once((namespace, Event::Init)).chain(objects).chain([(namespace, Event::InitDone)]).collect()
+    }
+
+    #[test]
+    fn a_store_of_two_namespaces_is_ready_once_both_are_listed_and_forgets_what_a_later_list_of_one_lacks() {
+        assert_eq!(after(listed("a", &["x"])), None, "b was not listed");
+        let both = || [listed("a", &["x", "y"]), listed("b", &["x"])].concat();
+        assert_eq!(after(both()).unwrap(), ["a/x", "a/y", "b/x"]);
+        // Between the lists of both.
+        let meanwhile = vec![("a", Event::Delete(object("a", "y"))), ("a", Event::Apply(object("a", "z")))];
+        assert_eq!(after([listed("a", &["x", "y"]), meanwhile.clone(), listed("b", &[])].concat()).unwrap(), ["a/x", "a/z"]);
+        // The first list is begun anew before it is whole.
+        let begun = vec![("a", Event::Init), ("a", Event::InitApply(object("a", "old")))];
+        assert_eq!(after([listed("b", &[]), begun, listed("a", &["new"])].concat()).unwrap(), ["a/new"]);
+        assert_eq!(after([both(), meanwhile].concat()).unwrap(), ["a/x", "a/z", "b/x"]);
+        assert_eq!(after([both(), listed("a", &["y", "w"])].concat()).unwrap(), ["a/w", "a/y", "b/x"]);
+        assert_eq!(after([both(), listed("b", &[])].concat()).unwrap(), ["a/x", "a/y"]);
+    }
+}
