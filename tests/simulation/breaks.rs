@@ -35,6 +35,8 @@ pub enum Break {
     DeletesFirst,
     /// The second look does not see where partitions are whose commits are deleted.
     DeletesWhatMoved,
+    /// An undo leads one offset past where its record's reset started from.
+    UndoesElsewhere,
     NoWaitBeforeJudging,
     NoSendWindow,
     TwoInDoubtAtOnce,
@@ -266,6 +268,11 @@ fn spoil(broken: Break, seen: &Observation, decision: &mut Decision) {
     match (broken, &mut decision.step) {
         (Break::JudgedByHope, Some(Step::Close(status))) if status.phase == RecordPhase::Held => {
             (status.phase, status.reason) = (RecordPhase::Verified, Reason::ResetVerified);
+        }
+        (Break::UndoesElsewhere, Some(Step::WriteAhead { plan, .. })) if seen.with_numbers.get().is_some() => {
+            if let Some(Aim::Commit(to)) = plan.rows.iter_mut().map(|row| &mut row.aim).find(|aim| aim.offset().is_some()) {
+                to.offset += 1;
+            }
         }
         (Break::UnloadedInDoubt, step) => {
             let state = seen.record.get().and_then(Option::as_ref).map(|r| &r.state);

@@ -1,7 +1,7 @@
 //! What is written to records, and what a status says of them.
 
-use stream_pipeline_api::{OffsetResetRecord, RecordPhase, Stage, StreamPipeline};
-use stream_pipeline_core::{Commit, Plan};
+use stream_pipeline_api::{OffsetResetRecord, RecordPhase, Stage, StreamPipeline, TargetReason};
+use stream_pipeline_core::{Aim, Commit, PartitionPlan, Plan};
 
 use super::{PlanWritten, RESTORED, Send, gap, name, reaches, uid};
 use crate::process::Process;
@@ -66,6 +66,9 @@ impl World {
         if writer.attempt > 1 && first.is_some_and(|first| first.plan.rows != plan.rows) {
             self.violation(format!("{who} retries {record} with another plan than was announced"));
         }
+        if let Some(wrong) = self.not_led_back(is, &plan) {
+            self.violation(format!("{who} undoes by {record}, {wrong}"));
+        }
         let written = PlanWritten { record, uid: uid(is), writer: writer.clone(), plan, at };
         if written.chunk() > 1
             && let Some(wrong) = self.announced_early(process, &written)
@@ -73,6 +76,25 @@ impl World {
             self.violation(wrong);
         }
         self.oracle.plans.push(written);
+    }
+
+    /// What an undo leads elsewhere than to where the reset of the record that it names started from.
+    fn not_led_back(&self, record: &OffsetResetRecord, plan: &Plan) -> Option<String> {
+        let undone = record.spec.request.to.as_ref()?.undo.as_ref()?;
+        let before = self.oracle.plans.iter().rev().find(|written| written.record == undone.name)?;
+        let led_back = |row: &&PartitionPlan| {
+            let was = before.plan.changes().find(|was| was.at == row.at);
+            let clamped = matches!(row.why, TargetReason::ClampedToStart | TargetReason::ClampedToEnd);
+            was.is_some_and(|was| match (&was.from, &row.aim) {
+                (None, aim) => *aim == Aim::Delete,
+                (Some(from), Aim::Commit(to)) => {
+                    clamped || (to.offset, to.leader_epoch, &to.metadata) == (from.offset, from.leader_epoch, &from.metadata)
+                }
+                (Some(_), Aim::Keep | Aim::Delete) => false,
+            })
+        };
+        let row = plan.changes().find(|row| !led_back(row))?;
+        Some(format!("and {} goes to {:?}, which is not where {} had it before", row.at, row.aim, undone.name))
     }
 
     /// Checks that a later chunk is announced only once those before it were read back.
