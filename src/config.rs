@@ -29,6 +29,7 @@ pub struct Config {
     /// Address for /livez, /readyz and /metrics.
     #[arg(long, env = "STREAM_PIPELINE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// How lines of the log are written.
     #[arg(long, env = "STREAM_PIPELINE_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// What to log, as in RUST_LOG.
@@ -105,8 +106,15 @@ fn lease_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// What it does instead of operating.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
+    /// Fails while the operator that was installed cannot do its work; `helm test` asks it.
+    #[command(hide = true)]
+    CheckInstall {
+        /// Host and port where the operator answers.
+        #[arg(long)]
+        service: String,
+    },
     /// Fails while a pipeline is kept stopped that nobody would start again without the operator; the chart asks it before an uninstall.
     #[command(hide = true)]
     CheckUninstall,

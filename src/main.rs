@@ -10,7 +10,7 @@ use stream_pipeline_operator::backend::kafka::process;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::config::{Command, Config};
 use stream_pipeline_operator::endpoints::EndpointPolicy;
-use stream_pipeline_operator::kubernetes::{api_server, uninstall};
+use stream_pipeline_operator::kubernetes::{api_server, install, uninstall};
 use stream_pipeline_operator::leader::{self, Candidate};
 use stream_pipeline_operator::running::Running;
 use stream_pipeline_operator::{controller, server, telemetry};
@@ -43,8 +43,12 @@ async fn run() -> Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = Config::settings(&given), "Starting");
     let no_way = "no way to the Kubernetes API server (KUBECONFIG, or a service account)";
     let kubernetes = kube::Config::infer().await.context(no_way)?;
-    if config.command == Some(Command::CheckUninstall) {
-        return uninstall::check(&kube::Client::try_from(kubernetes).context(no_way)?, &config.scope()).await;
+    if let Some(command) = &config.command {
+        let (client, scope) = (kube::Client::try_from(kubernetes).context(no_way)?, config.scope());
+        return match command {
+            Command::CheckInstall { service } => install::check(&client, &scope, &config.timing(), service).await,
+            Command::CheckUninstall => uninstall::check(&client, &scope).await,
+        };
     }
     let given = api_server::given(&kubernetes).await;
     let forbidden: Vec<_> = given.iter().map(SocketAddr::ip).collect();

@@ -8,6 +8,7 @@ mod autoscalers;
 pub(crate) mod call;
 pub mod crds;
 pub(crate) mod fresh;
+pub mod install;
 mod pem;
 pub(crate) mod refusal;
 pub mod scope;

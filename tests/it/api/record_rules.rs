@@ -11,8 +11,6 @@ use stream_pipeline_api::{
     BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, PlanTotals, RecordedPlan, TopicPlan, Writer,
 };
 
-use crate::support::accounts::operator_client;
-
 const ROWS: usize = 15_000;
 const MIB: usize = 1024 * 1024;
 
@@ -88,11 +86,11 @@ async fn taken(api: &Api<OffsetResetRecord>, what: &str, changed: &OffsetResetRe
     stored
 }
 
-/// As the operator's own account, so that its rights are tried too.
+/// By an administrator: the rules hold for everybody.
 async fn rules_hold(test: &str, topics: usize, by_time: bool) {
     let testbed = testbed::start().await;
     let namespace = testbed.namespace(test);
-    let client = operator_client(testbed).await;
+    let client = testbed.client().await;
     let api: Api<OffsetResetRecord> = Api::namespaced(client.clone(), namespace.name());
 
     let begun = Instant::now();

@@ -2,8 +2,11 @@
 
 mod chart;
 mod examples;
+mod life;
 mod namespaces;
 mod newer_version;
 pub mod older_crds;
 mod pages;
+mod release;
 mod uninstall;
+mod values;

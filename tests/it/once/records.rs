@@ -42,7 +42,7 @@ async fn o20_a_record_that_a_person_edits_is_refused() {
     assert_eq!(kept, record);
     // Who may ask for resets may only read records.
     let may = |verb: &str, what: &str| {
-        let role = format!("{}-edit", testbed::RELEASE);
+        let role = format!("{}.{}.edit", testbed::SYSTEM_NAMESPACE, testbed::RELEASE);
         let role: Value =
             serde_json::from_slice(&world.testbed.kubectl(&["get", "clusterrole", &role, "-o", "json"]).stdout).expect("a role");
         let has = |list: &Value, word: &str| list.as_array().is_some_and(|all| all.iter().any(|w| w == word));
