@@ -1,6 +1,8 @@
-//! Writes the generated files: CRDs and their copies in the chart, the reference pages, the column of tests in the scenarios.
+//! Writes the generated files: CRDs and their copies in the chart, the chart's values and README, the
+//! reference pages, the column of tests in the scenarios.
 //! With `--check` it writes nothing, and fails when a committed file differs or a scenario and its tests do not match.
 
+mod chart;
 mod definitions;
 mod reference;
 mod scenarios;
@@ -15,9 +17,19 @@ fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace is above this crate")?;
     let scenarios = scenarios::render(root)?;
     let mut complaints = scenarios.complaints;
+    let (of_chart, lacking) = chart::files(root)?;
+    complaints.extend(lacking);
     let mut files = definitions::files()?;
+    files.extend(of_chart);
     files.extend(reference::files());
     files.push((scenarios::PAGE.to_owned(), scenarios.text));
+    settle(root, check, files, &mut complaints)?;
+    complaints.iter().for_each(|complaint| eprintln!("{complaint}"));
+    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes the files, or complains of each that is not as it should be.
+fn settle(root: &Path, check: bool, files: Vec<(String, String)>, complaints: &mut Vec<String>) -> Result<()> {
     for (name, text) in files {
         let path = root.join(&name);
         if !check {
@@ -27,6 +39,5 @@ fn main() -> Result<ExitCode> {
             complaints.push(format!("{name} is out of date: run `make generate` and commit the result"));
         }
     }
-    complaints.iter().for_each(|complaint| eprintln!("{complaint}"));
-    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
