@@ -7,6 +7,7 @@ mod namespaces;
 mod newer_version;
 pub mod older_crds;
 mod pages;
+mod policies;
 mod release;
 mod uninstall;
 mod values;

@@ -10,7 +10,7 @@ use crate::support::status::reset;
 use crate::support::world::{LIMIT, World};
 
 /// The YAML blocks of a page that are whole objects.
-fn objects(page: &str) -> Vec<String> {
+pub(super) fn objects(page: &str) -> Vec<String> {
     let file = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(file).expect("the page can be read");
     let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -19,12 +19,12 @@ fn objects(page: &str) -> Vec<String> {
 
 impl World {
     /// What kubectl says to this manifest, applied by this user; None: by an administrator.
-    fn applies(&self, manifest: &str, user: Option<&str>) -> (bool, String) {
+    pub(super) fn applies(&self, manifest: &str, user: Option<&str>) -> (bool, String) {
         let of = user.map(|user| format!("--as={user}"));
         self.applies_with(manifest, &of.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn applies_with(&self, manifest: &str, more: &[&str]) -> (bool, String) {
+    pub(super) fn applies_with(&self, manifest: &str, more: &[&str]) -> (bool, String) {
         let file = std::env::temp_dir().join(format!("{}.yaml", self.unique("page")));
         std::fs::write(&file, manifest).expect("a temporary file is written");
         let path = file.display().to_string();
