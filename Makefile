@@ -61,12 +61,12 @@ lint: tools ## Check format, lints and the code's own documentation
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --workspace --document-private-items
 
-generate: tools ## Write the generated files
+generate: parts ## Write the generated files
 	$(CARGO) run --quiet --bin xtask
 	UPDATE=1 $(CARGO) test --quiet --lib d8_every_message_is_on_one_page
 	UPDATE=1 $(CARGO) test --quiet --package stream-pipeline-core d4_every_target_is_drawn
 
-verify: tools ## Fail when a generated file is out of date, or a scenario has no test
+verify: parts ## Fail when a generated file is out of date, or a scenario has no test
 	$(CARGO) run --quiet --bin xtask -- --check
 
 parts: tools ## Build the servers (cached per version)

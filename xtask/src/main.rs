@@ -1,9 +1,10 @@
-//! Writes the generated files: CRDs and their copies in the chart, the chart's values and README, the
+//! Writes the generated files: CRDs and their copies in the chart, the chart's values and README, what is installed without Helm, the
 //! reference pages, the column of tests in the scenarios.
 //! With `--check` it writes nothing, and fails when a committed file differs or a scenario and its tests do not match.
 
 mod chart;
 mod definitions;
+mod deploy;
 mod reference;
 mod scenarios;
 
@@ -24,6 +25,8 @@ fn main() -> Result<ExitCode> {
     files.extend(reference::files());
     files.push((scenarios::PAGE.to_owned(), scenarios.text));
     settle(root, check, files, &mut complaints)?;
+    // After the chart is written, which it is rendered from.
+    settle(root, check, deploy::files(root)?, &mut complaints)?;
     complaints.iter().for_each(|complaint| eprintln!("{complaint}"));
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

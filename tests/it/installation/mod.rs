@@ -1,6 +1,7 @@
 //! Installing, upgrading and uninstalling: the chart, the examples, and versions of CRDs and records that are not this operator's.
 
 mod chart;
+mod deploy;
 mod examples;
 mod life;
 mod namespaces;
