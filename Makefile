@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --bin testbed --
 
-.PHONY: help demo differential test hostile hostile-broker fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
+.PHONY: help demo differential test rights hostile hostile-broker fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ endure: parts ## Kill, stop and continue brokers and operators for minutes, with
 
 differential: parts ## Compare plans with kafka-consumer-groups, number by number (CASES=300, SEED=7)
 	CASES=$${CASES:-300} SEED=$${SEED:-7} $(CARGO) test --quiet --test it differential:: -- --nocapture
+
+rights: parts ## Take each right from the operator's account, and see its test fail (RIGHTS=secrets for those)
+	$(CARGO) test --quiet --test it each_right_that_is_taken_away -- --ignored --nocapture
 
 fuzz: tools ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECONDS=600, FUZZ_SEED)
 	$(CARGO) test --lib backend::enos::tests::fuzz -- --ignored --nocapture

@@ -8,9 +8,11 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 
 use crate::parts::Parts;
 use crate::process::{Server, free_ports, retrying};
+use crate::rights::Right;
 use crate::scratch::Scratch;
 
 const ADMIN_TOKEN: &str = "testbed-admin";
@@ -178,9 +180,32 @@ impl Cluster {
         self.admin(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds])?;
         self.admin(&["create", "namespace", SYSTEM_NAMESPACE])?;
         self.admin(&["apply", "--server-side", "-f", &file])?;
+        if let Ok(right) = std::env::var("TESTBED_WITHOUT_RIGHT") {
+            self.take(&right)?;
+        }
         let token = self.admin(&["create", "token", RELEASE, "-n", SYSTEM_NAMESPACE, "--duration", "24h"])?;
         let port = self.port()?;
         write_kubeconfig(&self.operator_kubeconfig(), self.dir.path(), port, token.trim())
+    }
+
+    /// Takes this right from the operator's account, as in [`Right`].
+    fn take(&self, right: &str) -> Result<()> {
+        let taken = Right::parse(right).with_context(|| format!("{right} is no right"))?;
+        let list =
+            self.admin(&["get", "clusterroles,roles", "-A", "-o", "json", "-l", &format!("app.kubernetes.io/instance={RELEASE}")])?;
+        let mut list: Value = serde_json::from_str(&list).context("kubectl writes JSON")?;
+        let mut changed = Vec::new();
+        for role in list["items"].as_array_mut().into_iter().flatten() {
+            // Those of people stay.
+            if let (None, Some(left)) = (role["metadata"]["labels"].as_object().and_then(aggregated), taken.taken_from(&role["rules"])) {
+                role["rules"] = left;
+                changed.push(role.take());
+            }
+        }
+        ensure!(!changed.is_empty(), "no role of the chart has the right {right}");
+        let file = self.dir.path().join("without.json");
+        fs::write(&file, json!({ "apiVersion": "v1", "kind": "List", "items": changed }).to_string())?;
+        self.admin(&["replace", "-f", &file.display().to_string()]).map(drop)
     }
 
     fn port(&self) -> Result<u16> {
@@ -224,6 +249,11 @@ impl Cluster {
     pub fn ca(&self) -> PathBuf {
         self.dir.path().join("certs/apiserver.crt")
     }
+}
+
+/// A label by which a role is added to those of people.
+fn aggregated(labels: &serde_json::Map<String, Value>) -> Option<&String> {
+    labels.keys().find(|name| name.starts_with("rbac.authorization.k8s.io/aggregate-to-"))
 }
 
 fn held(server: &Mutex<Option<Server>>) -> MutexGuard<'_, Option<Server>> {

@@ -14,6 +14,7 @@ pub mod pods;
 mod process;
 pub mod proxy;
 pub mod reference_tool;
+mod rights;
 mod scratch;
 pub mod secured;
 pub mod trap;

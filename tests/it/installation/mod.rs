@@ -10,5 +10,6 @@ pub mod older_crds;
 mod pages;
 mod policies;
 mod release;
+mod rights;
 mod uninstall;
 mod values;
