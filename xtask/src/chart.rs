@@ -41,8 +41,11 @@ struct Schema {
     properties: IndexMap<String, Schema>,
 }
 
-/// Every file: where, and what is in it; and which values lack something.
-pub fn files(root: &Path) -> Result<(Vec<(String, String)>, Vec<String>)> {
+/// Where, and what is in it.
+type File = (String, String);
+
+/// Every file, and which values lack something.
+pub fn files(root: &Path) -> Result<(Vec<File>, Vec<String>)> {
     let file = format!("{CHART}/values.schema.json");
     let text = fs::read_to_string(root.join(&file)).with_context(|| format!("reading {file}"))?;
     let text = with_settings(&text, &settings(&Config::command())).with_context(|| format!("{file} has no properties of settings"))?;
