@@ -166,7 +166,7 @@ mod tests {
         let schema = |name: &str| &settings.iter().find(|(found, _)| found == name).expect("a setting").1;
         assert_eq!((schema("sendWindow")["pattern"].as_str(), schema("sendWindow")["default"].as_str()), (Some(SPAN), Some("5s")));
         assert_eq!((&schema("chunkSize")["minimum"], &schema("chunkSize")["maximum"]), (&json!(1), &json!(65535)));
-        assert_eq!(schema("logFormat")["enum"], json!(["text", "json"]));
+        assert_eq!(schema("logFormat")["enum"], json!(["json", "text"]));
     }
 
     #[test]
