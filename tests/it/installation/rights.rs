@@ -1,19 +1,22 @@
 //! The rights of the operator's account, verb by verb, each with the test that fails without it (`docs/rights.md`).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 use serde_json::{Value, json};
 use stream_pipeline_api::Stage;
 use testbed::consumer::Consumer;
 use testbed::pods::{self, annotated};
-use testbed::{RELEASE, SYSTEM_NAMESPACE, eventually};
+use testbed::{Operator, RELEASE, SYSTEM_NAMESPACE, eventually};
 
 use super::release::CHART;
 use crate::support::commands::{both_streams, helm, succeeded};
 use crate::support::requests::{ask, with};
 use crate::support::workloads::{QUICK, WorkloadWorld, wait};
-use crate::support::world::{LIMIT, World};
+use crate::support::world::{EXE, LIMIT, World, flags};
 
 /// Each row of the table: a right, and the test that fails without it.
 fn table() -> Vec<(String, String)> {
@@ -42,12 +45,10 @@ async fn every_right_of_the_chart_is_in_the_table_with_its_test_and_no_other() {
     for role in rendered.split("\n---").map(|text| text.trim_start_matches("---")) {
         let role: Value = serde_saphyr::from_str(role).expect("YAML");
         let people = role["metadata"]["labels"].as_object().is_some_and(|all| all.keys().any(|name| name.contains("aggregate-to")));
-        // The election has tests of its own.
-        let ours = |rule: &&Value| !people && rule["resources"] != json!(["leases"]);
         let words = |list: &Value| -> Vec<String> {
             list.as_array().cloned().unwrap_or_default().iter().map(|w| w.as_str().unwrap_or_default().to_owned()).collect()
         };
-        for rule in role["rules"].as_array().into_iter().flatten().filter(ours) {
+        for rule in role["rules"].as_array().into_iter().flatten().filter(|_| !people) {
             let [groups, resources, verbs]: [Vec<String>; 3] = ["apiGroups", "resources", "verbs"].map(|field| words(&rule[field]));
             for (group, resource) in groups.iter().flat_map(|group| resources.iter().map(move |resource| (group, resource))) {
                 let of = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
@@ -104,6 +105,23 @@ async fn an_event_that_happens_again_is_counted_and_not_written_anew() {
         }
     })
     .await;
+}
+
+/// With the account and the Lease of the testbed's own release, which no other test uses.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_that_the_chart_names_is_taken_renewed_and_given_back() {
+    let world = World::without_operator("own-lease").await;
+    let election = format!("--leader-election={SYSTEM_NAMESPACE}/{RELEASE}");
+    let mut operator = Operator::start(world.testbed, Path::new(EXE), world.namespace.name(), &flags(&[&election, "--lease-duration=3s"]));
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), SYSTEM_NAMESPACE);
+    eventually("the Lease to be renewed", LIMIT, async || {
+        let spec = leases.get(RELEASE).await.map_err(|e| e.to_string())?.spec.unwrap_or_default();
+        (spec.holder_identity.is_some() && spec.renew_time > spec.acquire_time).then_some(()).ok_or_else(|| format!("{spec:?}"))
+    })
+    .await;
+    assert!(operator.terminate().success(), "{}", operator.log());
+    let left = leases.get(RELEASE).await.expect("the Lease").spec.and_then(|spec| spec.holder_identity);
+    assert_eq!(left, None, "who holds it: {}", operator.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
