@@ -39,7 +39,7 @@ use crate::reconcile::reconcile;
 use crate::record_store::RecordStore;
 use crate::running::Running;
 use crate::unreadable;
-use stream_pipeline_api::{OPERATOR, OffsetResetRecord, StreamPipeline};
+use stream_pipeline_api::{FINALIZER, OPERATOR, OffsetResetRecord, StreamPipeline};
 use stream_pipeline_core::decide::decide;
 
 /// Runs until `shutdown`, then finishes the passes under way.
@@ -222,7 +222,7 @@ async fn sweep(clients: Arc<ClientPool>, gateways: Arc<EnosPlatform>, clock: Clo
     }
 }
 
-/// Forgets what is remembered of objects that are gone.
+/// Forgets what is remembered of objects that are gone, and counts where the others stand.
 async fn forget(ctx: Arc<Context>, listed: CancellationToken, shutdown: CancellationToken) {
     // Until all objects are listed, those that are missing would count as gone.
     if shutdown.run_until_cancelled(listed.cancelled()).await.is_none() {
@@ -233,6 +233,12 @@ async fn forget(ctx: Arc<Context>, listed: CancellationToken, shutdown: Cancella
         let pipelines = ctx.pipelines.state();
         let records = ctx.records.state();
         let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(records.iter().filter_map(|r| r.uid())).collect();
+        if ctx.running.leads() {
+            let stages: Vec<_> =
+                pipelines.iter().filter_map(|p| Some(p.0.as_ref().ok()?.status.as_ref()?.offset_reset.as_ref()?.stage)).collect();
+            let kept = pipelines.iter().filter(|p| p.finalizers().iter().any(|f| f == FINALIZER)).count();
+            ctx.running.metrics.stand(&stages, kept);
+        }
         ctx.process_state.forget(|uid| alive.contains(uid), Instant::now());
         ctx.platforms.secrets.sweep(Instant::now());
         ctx.record_store.sweep(Instant::now());

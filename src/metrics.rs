@@ -12,11 +12,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use stream_pipeline_api::{Reason, Stage};
+use strum::IntoEnumIterator;
 
 /// The operator's metrics and their registry.
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
+    standing: Family<StageLabels, Gauge>,
+    kept_stopped: Gauge,
     reconcile_seconds: Histogram,
     pub leader: Gauge,
     pub kafka_clients: Gauge,
@@ -34,6 +37,11 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabels {
     how: String,
 }
@@ -46,6 +54,9 @@ impl Default for Metrics {
         let (leader, kafka_clients, enos_clients, clock_gap_seconds) =
             (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("reset_transitions", "Requests that came to a stage, by reason", requests.clone());
+        let (standing, kept_stopped) = (Family::default(), Gauge::default());
+        registry.register("requests", "Requests by the stage at which they stand, as the process that works sees them", standing.clone());
+        registry.register("kept_stopped", "Pipelines that the operator keeps stopped, or is starting again", kept_stopped.clone());
         registry.register("reconcile_time_seconds", "Duration of one reconciliation", reconcile_seconds.clone());
         registry.register("leader", "1 where this process works, 0 where it stands by", leader.clone());
         registry.register("kafka_clients", "Kafka clients that are open", kafka_clients.clone());
@@ -69,6 +80,8 @@ impl Default for Metrics {
         Self {
             registry: Mutex::new(registry),
             requests,
+            standing,
+            kept_stopped,
             reconcile_seconds,
             leader,
             kafka_clients,
@@ -84,6 +97,15 @@ impl Metrics {
     pub fn request(&self, stage: Stage, reason: Reason) {
         let stage: &str = stage.into();
         self.requests.get_or_create(&RequestLabels { stage: stage.to_owned(), reason: reason.as_str().to_owned() }).inc();
+    }
+
+    /// Where the requests stand now, and how many pipelines are kept stopped.
+    pub fn stand(&self, requests: &[Stage], kept_stopped: usize) {
+        for stage in Stage::iter() {
+            let count = requests.iter().filter(|at| **at == stage).count();
+            self.standing.get_or_create(&StageLabels { stage: stage.into() }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.kept_stopped.set(i64::try_from(kept_stopped).unwrap_or(i64::MAX));
     }
 
     /// `how`: "signal 6", "exit", "killed".

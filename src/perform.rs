@@ -158,7 +158,8 @@ impl Act<'_> {
         if !self.ctx.process_state.begin_send(writer, pending) {
             return Err(gone("the plan was given up"));
         }
-        tracing::info!(record = record.object.metadata.name, partitions = changes.len(), "Sending the plan");
+        let namespace = &self.desired.object.namespace;
+        tracing::info!(namespace, record = record.object.metadata.name, partitions = changes.len(), "Sending the plan");
         let answer = platform.send(&changes, closes).await;
         self.ctx.process_state.note_answer(writer, answer);
         // The operator's own commit must not count as movement of the group.

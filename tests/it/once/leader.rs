@@ -92,6 +92,7 @@ async fn o09_a_replica_that_leaves_hands_the_lease_over_and_one_that_is_killed_i
     world.known("p", &group).await;
     let by_first = world.reset_by(&group, "r1", "Earliest").await;
     assert!(world.holder().await.is_some_and(|holder| holder.ends_with(&by_first)), "who holds the Lease works");
+    says(&first, "\nstreampipeline_requests{stage=\"Verified\"} 1\n").await;
     assert!(!second.log().contains("Sending the plan"), "who stands by sends nothing");
     let begun = Instant::now();
     assert!(first.terminate().success());
