@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --bin testbed --
 
-.PHONY: help demo differential test rights hostile hostile-broker fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
+.PHONY: help demo differential image image-twice test test-image rights hostile hostile-broker fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,15 @@ enos-simulator: tools ## Run a simulated EnOS alone (ENOS_PORT, ENOS_ORG, ENOS_A
 run: tools ## Run the operator against it in the foreground, under the chart's rights
 	@. $${CARGO_TARGET_DIR:-target}/testbed/$(if $(NAME),$(NAME)/,)env && KUBECONFIG=$$OPERATOR_KUBECONFIG $(CARGO) run --quiet --bin stream-pipeline-operator -- --listen 127.0.0.1:8080 --log-format text --allow-plain-http --allowed-endpoints 127.0.0.1
 
+image: ## Build the image as an OCI archive, without a container engine (ARCH=arm64, TAG, SOURCE)
+	@./testbed/image/build.sh
+
+image-twice: ## Build it again from a clean clone elsewhere, and compare the digests
+	@./testbed/image/twice.sh
+
+test-image: parts ## Run the image's program against the real servers (after make image; needs root)
+	@./testbed/image/test.sh
+
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
@@ -71,6 +80,7 @@ generate: parts ## Write the generated files
 
 verify: parts ## Fail when a generated file is out of date, or a scenario has no test
 	$(CARGO) run --quiet --bin xtask -- --check
+	GOWORK=off go -C testbed/image test ./...
 
 parts: tools ## Build the servers (cached per version)
 	@$(TESTBED) build

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Names the tools that are missing, one line each with how to get it. The only list of them: `make` asks it before anything is
-# built, and the testbed before it builds its servers. Plain sh, because nothing else may be there yet.
+# built, and the testbed before it builds its servers. `tools.sh image` names what `make image` needs. Plain sh, because nothing
+# else may be there yet.
 ok=1
 complain() {
   echo "$1" >&2
@@ -11,8 +12,14 @@ need() {
 }
 need cargo "Rust: https://rustup.rs"
 need go "Go 1.26 or newer: https://go.dev/dl"
-need javac "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"
-need mvn "Maven: apt-get install maven"
+if [ "${1:-}" = image ]; then
+  need rustup "Rust by rustup, for another target: https://rustup.rs"
+  need git "Git: apt-get install git"
+  python3 -m pip --version >/dev/null 2>&1 || complain "missing: pip. Get Python and pip: apt-get install python3-pip"
+else
+  need javac "a JDK, 17 or newer: apt-get install openjdk-17-jdk-headless"
+  need mvn "Maven: apt-get install maven"
+fi
 need cc "a C compiler: apt-get install gcc"
 need c++ "a C++ compiler: apt-get install g++"
 need make "make: apt-get install make"
