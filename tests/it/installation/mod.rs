@@ -3,6 +3,7 @@
 mod chart;
 mod deploy;
 mod examples;
+mod image;
 mod life;
 mod namespaces;
 mod newer_version;
