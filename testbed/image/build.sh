@@ -46,8 +46,8 @@ echo "building the program for $target …"
   # C by Zig. librdkafka's build reads the names without a target and knows no host, so what is built to run here gets its own.
   export CC=zigcc AR=zigar RANLIB=zigranlib HOST_CC=cc HOST_AR=ar
   export "CC_${target//-/_}=zigcc" "AR_${target//-/_}=zigar" "RANLIB_${target//-/_}=zigranlib"
-  # It must find no library of this machine, and needs neither its C++ library nor one with OpenSSL in it.
-  export PKG_CONFIG=false GNUMAKEFLAGS=LIBSUBDIRS=src MKL_NO_SELFCONTAINED_STATIC_LIB=y
+  # It must find no library of this machine, and needs no C++ library, no shared one with a list of symbols, none with OpenSSL in it.
+  export PKG_CONFIG=false GNUMAKEFLAGS="LIBSUBDIRS=src WITH_LDS=" MKL_NO_SELFCONTAINED_STATIC_LIB=y
   # Rust's own linker, start files and libc; no path of this machine in messages.
   of_target=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")
   remap="--remap-path-prefix=$src=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$built=/target"
