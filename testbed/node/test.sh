@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs the operator on a node of its own and uses it as people do. BINARY: the operator (else the release is built);
+# ONLY: words that the names of the checks to run have in them; KEEP=1: the node stays up. Ends with "N passed, N failed, N skipped".
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. testbed/node/env.sh
+begun=$SECONDS
+why=$(testbed/node/why-not.sh)
+if [ -n "$why" ]; then
+  . testbed/node/lib.sh
+  skip_all "$(head -n 1 <<<"$why")"
+  say "$why"
+  exit
+fi
+if [ -z "${BINARY:-}" ]; then
+  ${CARGO:-cargo} build --release --package stream-pipeline-operator
+  BINARY=${CARGO_TARGET_DIR:-target}/release/stream-pipeline-operator
+fi
+if [ -z "${KEEP:-}" ]; then trap testbed/node/down.sh EXIT; fi
+testbed/node/up.sh
+# What `make image` has built is what people install.
+image=${CARGO_TARGET_DIR:-target}/image/stream-pipeline-operator.tar
+if [ -f "$image" ]; then cp "$image" "$STATE/images/operator.tar"; else testbed/node/operator-image.sh "$BINARY" "$STATE/images/operator.tar"; fi
+result=0
+testbed/node/enter.sh env ONLY="${ONLY:-}" testbed/node/checks.sh || result=$?
+say "$((SECONDS - begun)) s in all"
+exit $result
