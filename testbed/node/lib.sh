@@ -5,7 +5,7 @@ SYSTEM=streaming RELEASE=operator
 SKIPPED=77
 
 # check_names: the functions of checks/*.sh that begin with a scenario's number or "node_", in the order they stand.
-check_names() { grep -hoE '^([a-z][0-9]{2}|node)_[a-z0-9_]+' "$HERE"/checks/*.sh; }
+check_names() { grep -hoE '^([a-z][0-9]+|node)_[a-z0-9_]+' "$HERE"/checks/*.sh; }
 skip_all() {
   local count=0 name
   for name in $(check_names); do count=$((count + 1)) && echo "skipped  $name: $1"; done
@@ -71,6 +71,8 @@ memory_kib() {
   echo $(($(cat "$at/memory.current" 2>/dev/null || cat "$at/memory.usage_in_bytes") / 1024))
 }
 
+memory_rests() { local before; before=$(memory_kib); sleep 2; [ $((before - $(memory_kib))) -le 64 ] && [ $((before - $(memory_kib))) -ge -64 ]; }
+
 # --- a user's namespace
 
 # world NAME: a namespace with a consumer of a topic of its own in two pods, which have read all of it, and its StreamPipeline.
@@ -87,6 +89,12 @@ running() {
   expect 90 "two pods ready" pods_are 2
   expect 60 "two members that have read everything" group_is 'Stable 2 0=1000 1=1000 2=1000'
 }
+# brought_back TIMES: what was stopped runs and has read everything anew; nothing was moved since.
+brought_back() {
+  expect 60 "back at 2" replicas_are 2
+  running
+  moved 0 "$1"
+}
 of_pipeline() { kubectl -n "$WORLD" get streampipeline pipeline -o "jsonpath={$1}"; }
 replicas_are() { [ "$(kubectl -n "$WORLD" get deployment consumer -o jsonpath='{.spec.replicas}')" = "$1" ]; }
 pods_are() { [ "$(kubectl -n "$WORLD" get deployment consumer -o jsonpath='{.status.readyReplicas}')" = "$1" ]; }
@@ -95,6 +103,7 @@ scale() { kubectl -n "$WORLD" scale deployment consumer --replicas="$1" >/dev/nu
 group_is() { [[ "$(tool group -group "$WORLD")" == "$1"* ]]; }
 reason_is() { [ "$(of_pipeline '.status.conditions[?(@.type=="Ready")].reason')" = "$1" ]; }
 stage_is() { [ "$(of_pipeline '.status.offsetReset.id} {.status.offsetReset.stage')" = "$1 $2" ]; }
+looked() { [ "$(of_pipeline .status.observedGeneration)" = "$(of_pipeline .metadata.generation)" ]; }
 stage() { of_pipeline .status.offsetReset.stage; }
 # request ID FIELDS: to the beginning, as a person would patch it.
 request() {
