@@ -41,6 +41,6 @@ until_() {
   local end=$((SECONDS + $1)); shift
   until "$@" >/dev/null 2>&1; do
     if ((SECONDS >= end)); then return 1; fi
-    sleep 0.2
+    sleep 0.3
   done
 }

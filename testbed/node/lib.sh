@@ -17,11 +17,26 @@ note() { printf '         %s\n' "$*"; }
 now() { date +%s%N; }
 since() { local ms=$((($(now) - $1) / 1000000)); printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100)); }
 
-# expect SECONDS WHAT COMMAND…: ends the check where the command does not succeed in time.
+# expect WHAT COMMAND…: ends the check where the command does not succeed in time. Limits are for what will never come.
+LIMIT=240
 expect() {
-  local limit=$1 what=$2; shift 2
-  if ! until_ "$limit" "$@"; then echo "         not seen within $limit s: $what ($*)"; exit 1; fi
+  local what=$1; shift
+  until_ $LIMIT "$@" || wrong "not seen within $LIMIT s: $what"
 }
+# becomes OBJECT PATH VALUE: the same for a field of an object in the user's namespace, by a watch, which misses no moment.
+becomes() {
+  kubectl -n "$WORLD" wait "$1" --for="jsonpath={$2}=$3" --timeout=${LIMIT}s >/dev/null 2>&1 ||
+    wrong "not seen within $LIMIT s: $1 with $2 = $3; it is $(kubectl -n "$WORLD" get "$1" -o "jsonpath={$2}")"
+}
+# is OBJECT PATH VALUE: now.
+is() {
+  local seen
+  seen=$(kubectl -n "$WORLD" get "$1" -o "jsonpath={$2}")
+  [ "$seen" = "$3" ] || wrong "$1 has $2 = '$seen', expected '$3'"
+}
+# said COMMAND…: quiet unless it fails.
+said() { local answer; answer=$("$@" 2>&1) || wrong "$1: $answer"; }
+wrong() { note "$*"; exit 1; }
 # told: what there was to see when a check failed.
 told() {
   local code=$?
@@ -53,25 +68,34 @@ installed() {
   if helm -n $SYSTEM status $RELEASE >/dev/null 2>&1; then return; fi
   kubectl create namespace $SYSTEM --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl label namespace $SYSTEM pod-security.kubernetes.io/enforce=restricted --overwrite >/dev/null
-  helm_to install "$@" >"$INSIDE/log/helm.log" 2>&1 || { sed 's/^/         /' "$INSIDE/log/helm.log"; exit 1; }
+  said helm_to install
 }
-# of_operator PATH: of the pod of the operator that runs or is to run.
-of_operator() { kubectl -n $SYSTEM get pods -l app.kubernetes.io/name=stream-pipeline-operator -o "jsonpath={.items[0]$1}"; }
-operator_ready() { [ "$(of_operator .status.containerStatuses[0].ready)" = true ]; }
-restarts() { of_operator .status.containerStatuses[0].restartCount; }
-# container_group: the cgroup of the operator's container, in the hierarchy of memory.
+# operators: the names of its pods that are not about to end. Pods of hooks have the same labels, but no ReplicaSet.
+operators() {
+  kubectl -n $SYSTEM get pods -l app.kubernetes.io/name=stream-pipeline-operator --field-selector=status.phase!=Failed,status.phase!=Succeeded \
+    -o go-template='{{range $pod := .items}}{{if not .metadata.deletionTimestamp}}{{range .metadata.ownerReferences}}{{if eq .kind "ReplicaSet"}}{{$pod.metadata.name}}{{"\n"}}{{end}}{{end}}{{end}}{{end}}'
+}
+# operator: the one that acts; where they elect a leader, that one.
+operator() {
+  local holder pod
+  holder=$(kubectl -n $SYSTEM get leases -o 'jsonpath={.items[0].spec.holderIdentity}' 2>/dev/null || true)
+  for pod in $(operators); do if [[ $holder == *$pod* ]]; then echo "$pod" && return; fi; done
+  operators | head -n 1
+}
+# of_operators PATH: of all of them; of_operator PATH: of the one that acts.
+of_operators() { local pod; for pod in $(operators); do kubectl -n $SYSTEM get pod "$pod" -o "jsonpath={$1}{\"\\n\"}"; done; }
+of_operator() { kubectl -n $SYSTEM get pod "$(operator)" -o "jsonpath={$1}"; }
+operators_ready() { local all; all=$(of_operators .status.containerStatuses[0].ready); [ -n "$all" ] && ! grep -qv true <<<"$all"; }
+restarts() { of_operators .status.containerStatuses[0].restartCount | awk '{ sum += $1 } END { print sum + 0 }'; }
+# container_group: the cgroup of the container of the one that acts, in the hierarchy of memory.
 container_group() {
   local id
   id=$(of_operator .status.containerStatuses[0].containerID)
   find "/sys/fs/cgroup/$([ -d /sys/fs/cgroup/memory ] && echo memory/)$CGROUP/kubepods" -type d -name "${id#containerd://}"
 }
-memory_kib() {
-  local at
-  at=$(container_group)
-  echo $(($(cat "$at/memory.current" 2>/dev/null || cat "$at/memory.usage_in_bytes") / 1024))
-}
-
-memory_rests() { local before; before=$(memory_kib); sleep 2; [ $((before - $(memory_kib))) -le 64 ] && [ $((before - $(memory_kib))) -ge -64 ]; }
+# memory_kib: what the operator and its Kafka clients have of their own, without files that the kernel keeps for them.
+memory_kib() { awk '$1 == "anon" || $1 == "total_rss" { print int($2 / 1024) }' "$(container_group)/memory.stat"; }
+memory_rests() { local before; before=$(memory_kib); sleep 2; [ "$(memory_kib)" = "$before" ]; }
 
 # --- a user's namespace
 
@@ -82,74 +106,86 @@ world() {
   tool produce -topic "$1"
   sed "s/@NAME@/$1/g" "$HERE/manifests/world.yaml" | kubectl apply -f - >/dev/null
   running
-  expect 30 "the pipeline is known" reason_is NothingRequested
+  reason NothingRequested
 }
 # running: both consumers are members again and have read to the end.
 running() {
-  expect 90 "two pods ready" pods_are 2
-  expect 60 "two members that have read everything" group_is 'Stable 2 0=1000 1=1000 2=1000'
+  becomes deployment/consumer .status.readyReplicas 2
+  expect "two members that have read everything" group_is 'Stable 2 0=1000 1=1000 2=1000'
 }
-# brought_back TIMES: what was stopped runs and has read everything anew; nothing was moved since.
-brought_back() {
-  expect 60 "back at 2" replicas_are 2
-  running
-  moved 0 "$1"
+group_is() { [[ "$(tool group -group "$WORLD")" == "$1"* ]]; }
+scale() { kubectl -n "$WORLD" scale deployment consumer --replicas="$1" >/dev/null; }
+# replicas N, reason REASON, stage ID STAGE: wait for it.
+replicas() { becomes deployment/consumer .spec.replicas "$1"; }
+reason() { becomes streampipeline/pipeline '.status.conditions[?(@.type=="Ready")].reason' "$1"; }
+stage() {
+  becomes streampipeline/pipeline .status.offsetReset.id "$1"
+  becomes streampipeline/pipeline .status.offsetReset.stage "$2"
 }
 of_pipeline() { kubectl -n "$WORLD" get streampipeline pipeline -o "jsonpath={$1}"; }
-replicas_are() { [ "$(kubectl -n "$WORLD" get deployment consumer -o jsonpath='{.spec.replicas}')" = "$1" ]; }
-pods_are() { [ "$(kubectl -n "$WORLD" get deployment consumer -o jsonpath='{.status.readyReplicas}')" = "$1" ]; }
-no_pods() { [ -z "$(kubectl -n "$WORLD" get pods -o name)" ]; }
-scale() { kubectl -n "$WORLD" scale deployment consumer --replicas="$1" >/dev/null; }
-group_is() { [[ "$(tool group -group "$WORLD")" == "$1"* ]]; }
-reason_is() { [ "$(of_pipeline '.status.conditions[?(@.type=="Ready")].reason')" = "$1" ]; }
-stage_is() { [ "$(of_pipeline '.status.offsetReset.id} {.status.offsetReset.stage')" = "$1 $2" ]; }
 looked() { [ "$(of_pipeline .status.observedGeneration)" = "$(of_pipeline .metadata.generation)" ]; }
-stage() { of_pipeline .status.offsetReset.stage; }
+patched() { kubectl -n "$WORLD" patch streampipeline pipeline --type merge -p "$1" >/dev/null; }
 # request ID FIELDS: to the beginning, as a person would patch it.
 request() {
-  kubectl -n "$WORLD" patch streampipeline pipeline --type merge -p '{"spec":{"offsetReset":null}}' >/dev/null
-  kubectl -n "$WORLD" patch streampipeline pipeline --type merge -p "{\"spec\":{\"offsetReset\":{\"id\":\"$1\",\"to\":{\"position\":\"Earliest\"},$2}}}" >/dev/null
+  patched '{"spec":{"offsetReset":null}}'
+  patched "{\"spec\":{\"offsetReset\":{\"id\":\"$1\",\"to\":{\"position\":\"Earliest\"},$2}}}"
 }
-# paused ID: a request that stops the consumers, and they have stopped.
+# paused ID [QUIET]: a request that stops the consumers, and they have stopped.
 paused() {
   request "$1" "\"whenActive\":\"Pause\",\"quietPeriod\":\"${2:-10s}\""
-  expect 30 "scaled to 0" replicas_are 0
-  expect 30 "the group is empty" group_is 'Empty 0'
+  replicas 0
+  expect "the group is empty" group_is 'Empty 0'
+}
+# brought_back TIMES: what was stopped runs and has read everything anew; each partition was moved so many times in all.
+brought_back() {
+  replicas 2
+  running
+  moved "$1"
 }
 # landed OFFSET: how many commits of this offset the group's coordinator has in its log, by partition. The consumers never commit 0:
 # what is there at 0 was the operator.
 landed() { tool commits -group "$WORLD" | awk -v at="$1" '$2 == at { seen[$1]++ } END { print seen[0] + 0, seen[1] + 0, seen[2] + 0 }'; }
-# once ID [BEFORE]: it is verified, each partition was moved once more than before, and what was stopped has read everything anew.
-once() {
-  expect 150 "$1 is verified" stage_is "$1" Verified
-  moved "${2:-0}" 1
-}
+# moved TIMES: on each partition.
 moved() {
-  local seen want=$(($1 + $2))
+  local seen
   seen=$(landed 0)
-  if [ "$seen" != "$want $want $want" ]; then note "commits at 0 by partition: $seen; expected $want each"; exit 1; fi
+  [ "$seen" = "$1 $1 $1" ] || wrong "commits at 0 by partition: $seen; expected $1 on each"
+}
+# once ID: it is verified, and each partition was moved once.
+once() {
+  stage "$1" Verified
+  moved 1
 }
 # once_or_held ID BEFORE: the promise where an operator died: moved once and verified, or held and moved at most once.
 once_or_held() {
-  expect 200 "$1 has ended" ended "$1"
-  local how seen
-  how=$(stage) seen=$(landed 0)
+  local how seen n
+  expect "$1 has ended" ended "$1"
+  how=$(of_pipeline .status.offsetReset.stage) seen=$(landed 0)
   note "$how, commits at 0 by partition: $seen (before: $2)"
-  case $how in
-  Verified) moved "$2" 1 ;;
-  *) for n in $seen; do if ((n < $2 || n > $2 + 1)); then note "expected $2 or one more"; exit 1; fi; done ;;
-  esac
+  if [ "$how" = Verified ]; then moved $(($2 + 1)); fi
+  for n in $seen; do if ((n < $2 || n > $2 + 1)); then wrong "expected $2 or one more"; fi; done
 }
-ended() { stage_is "$1" Verified || stage_is "$1" Held; }
+ended() { [[ "$(of_pipeline '.status.offsetReset.id} {.status.offsetReset.stage')" =~ ^$1\ (Verified|Held)$ ]]; }
+# first: how often partition 0 was moved.
 first() { local seen; seen=$(landed 0); echo "${seen%% *}"; }
 
 # --- the network
 
-# cut FROM TO PORT HOW: between an address of a pod and one of the node; "drop" is silence, "reject with tcp reset" an answer.
-cut() {
+# sever TO PORT HOW: from the operator's pods to an address of the node; "drop" is silence, "reject with tcp reset" an answer.
+sever() {
+  local from
+  from=$(of_operators .status.podIP | paste -sd,)
   nft -f - <<NFT
 table inet cut {
-  chain input { type filter hook input priority -10; ip saddr $1 ip daddr $2 tcp dport $3 $4; }
+  chain input { type filter hook input priority -10; ip saddr { $from } ip daddr $1 tcp dport $2 $3; }
+}
+NFT
+}
+# slow: half of what the broker sends to pods is lost and sent again, so that every call takes a while.
+slow() {
+  nft -f - <<NFT
+table inet cut {
+  chain output { type filter hook output priority -10; ip saddr $BROKER_IP tcp sport 9093 numgen random mod 2 0 drop; }
 }
 NFT
 }
