@@ -4,6 +4,10 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 for file in "$HERE"/checks/*.sh; do . "$file"; done
 import_operator
+# A node that was kept may have what an earlier run left.
+helm -n $SYSTEM uninstall $RELEASE --no-hooks --wait >/dev/null 2>&1 || true
+RUN=$(($(cat $INSIDE/run 2>/dev/null || echo 0) + 1))
+echo $RUN >$INSIDE/run
 passed=0 failed=0 skipped=0
 for name in $(check_names); do
   begun=$SECONDS

@@ -46,12 +46,11 @@ start_proxy() {
 start_dns() {
   start coredns coredns -conf "$HERE/etc/Corefile"
 }
-kafka_java() { java -Xmx384m -Xms128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir=$INSIDE/home -cp "$JARS/*" "$@"; }
 start_broker() {
+  local id java=(java -Xmx384m -Xms128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir=$INSIDE/home -cp "$JARS/*")
   if [ ! -d $INSIDE/kafka ]; then
-    local id
-    id=$(kafka_java kafka.tools.StorageTool random-uuid 2>/dev/null | tail -1)
-    kafka_java kafka.tools.StorageTool format -t "$id" -c "$HERE/etc/server.properties" >>$INSIDE/log/kafka.log 2>&1
+    id=$("${java[@]}" kafka.tools.StorageTool random-uuid 2>/dev/null | tail -n 1)
+    "${java[@]}" kafka.tools.StorageTool format -t "$id" -c "$HERE/etc/server.properties" >>$INSIDE/log/kafka.log 2>&1
   fi
-  start kafka java -Xmx384m -Xms128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir=$INSIDE/home -cp "$JARS/*" kafka.Kafka "$HERE/etc/server.properties"
+  start kafka "${java[@]}" kafka.Kafka "$HERE/etc/server.properties"
 }

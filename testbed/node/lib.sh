@@ -1,6 +1,6 @@
 # What the checks ask, and how they say what they saw. Sourced in the node.
 . "$(dirname "${BASH_SOURCE[0]}")/daemons.sh"
-CHART=$ROOT/charts/stream-pipeline-operator
+CHART=${CHART:-$ROOT/charts/stream-pipeline-operator}
 SYSTEM=streaming RELEASE=operator
 SKIPPED=77
 
@@ -25,8 +25,9 @@ expect() {
 }
 # becomes OBJECT PATH VALUE: the same for a field of an object in the user's namespace, by a watch, which misses no moment.
 becomes() {
-  kubectl -n "$WORLD" wait "$1" --for="jsonpath={$2}=$3" --timeout=${LIMIT}s >/dev/null 2>&1 ||
-    wrong "not seen within $LIMIT s: $1 with $2 = $3; it is $(kubectl -n "$WORLD" get "$1" -o "jsonpath={$2}")"
+  # shellcheck disable=SC2086 # "KIND --all" is two words
+  kubectl -n "$WORLD" wait $1 --for="jsonpath={$2}=$3" --timeout=${LIMIT}s >/dev/null 2>&1 ||
+    wrong "not seen within $LIMIT s: $1 with $2 = $3; it is $(kubectl -n "$WORLD" get ${1/ --all/} -o "jsonpath={$2}")"
 }
 # is OBJECT PATH VALUE: now.
 is() {
@@ -99,12 +100,12 @@ memory_rests() { local before; before=$(memory_kib); sleep 2; [ "$(memory_kib)" 
 
 # --- a user's namespace
 
-# world NAME: a namespace with a consumer of a topic of its own in two pods, which have read all of it, and its StreamPipeline.
+# world NAME: a namespace of this run with a consumer of a topic of its own in two pods, which have read all of it, and its StreamPipeline.
 world() {
-  WORLD=$1
-  tool create -topic "$1"
-  tool produce -topic "$1"
-  sed "s/@NAME@/$1/g" "$HERE/manifests/world.yaml" | kubectl apply -f - >/dev/null
+  WORLD=$1-$RUN
+  tool create -topic "$WORLD"
+  tool produce -topic "$WORLD"
+  sed "s/@NAME@/$WORLD/g" "$HERE/manifests/world.yaml" | kubectl apply -f - >/dev/null
   running
   reason NothingRequested
 }
@@ -171,13 +172,12 @@ first() { local seen; seen=$(landed 0); echo "${seen%% *}"; }
 
 # --- the network
 
-# sever TO PORT HOW: from the operator's pods to an address of the node; "drop" is silence, "reject with tcp reset" an answer.
-sever() {
-  local from
-  from=$(of_operators .status.podIP | paste -sd,)
+# sever TO PORT HOW: from all of the operator's pods to an address of the node; "drop" is silence, "reject with tcp reset" an answer.
+sever() { sever_from "$(of_operators .status.podIP | paste -sd,)" "$@"; }
+sever_from() {
   nft -f - <<NFT
 table inet cut {
-  chain input { type filter hook input priority -10; ip saddr { $from } ip daddr $1 tcp dport $2 $3; }
+  chain input { type filter hook input priority -10; ip saddr { $1 } ip daddr $2 tcp dport $3 $4; }
 }
 NFT
 }

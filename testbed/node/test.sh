@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the operator on a node of its own and uses it as people do. BINARY: the operator (else the release is built);
-# ONLY: words that the names of the checks to run have in them; KEEP=1: the node stays up. Ends with "N passed, N failed, N skipped".
+# ONLY: words that the names of the checks to run have in them; KEEP=1: the node stays up; CHART: another chart. Ends with "N passed, N failed, N skipped".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . testbed/node/env.sh
@@ -22,6 +22,6 @@ testbed/node/up.sh
 image=${CARGO_TARGET_DIR:-target}/image/stream-pipeline-operator.tar
 if [ -f "$image" ]; then cp "$image" "$STATE/images/operator.tar"; else testbed/node/operator-image.sh "$BINARY" "$STATE/images/operator.tar"; fi
 result=0
-testbed/node/enter.sh env ONLY="${ONLY:-}" testbed/node/checks.sh || result=$?
+testbed/node/enter.sh env ONLY="${ONLY:-}" ${CHART:+CHART="$(realpath "$CHART")"} testbed/node/checks.sh || result=$?
 say "$((SECONDS - begun)) s in all"
 exit $result

@@ -10,6 +10,12 @@ node_the_release_is_ready_in_seconds_in_a_restricted_namespace() {
   note "memory of its container at rest: $(memory_kib) KiB"
 }
 
+node_helm_test_finds_the_installation_whole() {
+  installed
+  helm -n $SYSTEM get hooks $RELEASE | grep -qE 'helm.sh/hook: "?test' || skip "the chart has no test"
+  said helm -n $SYSTEM test $RELEASE --timeout 120s
+}
+
 a12_a_reset_that_waits_runs_when_a_person_has_scaled_the_consumer_to_0() {
   installed
   world a12

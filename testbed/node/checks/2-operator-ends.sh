@@ -3,17 +3,18 @@
 # ended_by "MOMENT…" COMMAND…: a reset for each moment, in which the command ends the operator: when it has stopped the consumer, while
 # it watches the empty group, as soon as it has written what it will send.
 ended_by() {
-  local before=0 moment moments=$1
+  local before=0 moment victim moments=$1
   shift
   for moment in $moments; do
     running
     # So that there is time between the plan, what is looked at after it, and the commit.
     if [ "$moment" = planned ]; then slow; fi
+    victim=$(first_process)
     request "$moment" '"whenActive":"Pause"'
     case $moment in
     stopping) replicas 0 ;;
     quiet) reason QuietPeriod ;;
-    planned) expect "the plan is written" planned "$moment" ;;
+    planned) replicas 0 && becomes "offsetresetrecords --all" '.spec.plan.topics[0].topic' "$WORLD" ;;
     esac
     "$@"
     heal
@@ -24,18 +25,26 @@ ended_by() {
   done
   running
 }
-planned() { kubectl -n "$WORLD" get offsetresetrecords -o jsonpath="{.items[?(@.spec.request.id==\"$1\")].spec.plan.topics}" | grep -q partition; }
+# The first process of the container of the one that acts; its Kafka clients are children and end with it.
+first_process() { sort -n "$(container_group)/cgroup.procs" | head -n 1; }
+
+crashed() { kill -KILL "$victim"; }
+o10_the_operator_crashes_in_the_middle_of_a_reset() {
+  installed
+  world crashed
+  ended_by "stopping quiet planned" crashed
+}
 
 deleted() { kubectl -n $SYSTEM delete pod "$(operator)" "$@" >/dev/null 2>&1; }
 o10_the_operators_pod_is_deleted_in_the_middle_of_a_reset() {
   installed
   world deleted
-  ended_by "stopping quiet planned" deleted
+  ended_by "stopping quiet" deleted
 }
 o10_the_operators_pod_is_deleted_by_force_in_the_middle_of_a_reset() {
   installed
   world forced
-  ended_by "quiet planned" deleted --force --grace-period=0
+  ended_by "quiet" deleted --force --grace-period=0
 }
 
 drained() {
@@ -52,21 +61,20 @@ o10_the_operators_pod_is_evicted_by_a_drain_in_the_middle_of_a_reset() {
   ended_by "quiet" drained
 }
 
-# Somebody in its container takes all of its memory, and may not be killed for it: so the kernel takes the operator.
+# Somebody in its container takes all of its memory. The kernel kills what the kubelet has marked for it: the operator.
 out_of_memory() {
   local at count
   at=$(container_group)
   count=$(restarts)
-  bash -c 'echo $BASHPID >"$0/cgroup.procs"; echo -1000 >/proc/self/oom_score_adj; exec tail -c 600M /dev/zero' "$at" >/dev/null 2>&1 &
+  bash -c 'echo $BASHPID >"$0/cgroup.procs" && head -c 2G /dev/zero | tail' "$at" >/dev/null 2>&1 &
   expect "its container was restarted" restarted "$count"
-  kill -KILL $! 2>/dev/null || true
   of_operators .status.containerStatuses[0].lastState.terminated.reason | grep -q OOMKilled || wrong "its container ended for another reason"
 }
 restarted() { [ "$(restarts)" -gt "$1" ]; }
 o10_the_operator_is_killed_for_its_memory_in_the_middle_of_a_reset() {
   installed
   world memory
-  ended_by "quiet planned" out_of_memory
+  ended_by "quiet" out_of_memory
 }
 
 o09_two_replicas_of_which_one_stands_still_reset_once() {
@@ -76,8 +84,7 @@ o09_two_replicas_of_which_one_stands_still_reset_once() {
   operators_are_scaled_to 2
   request first '"whenActive":"Pause"'
   reason QuietPeriod
-  # The first process of the container of the one that acts; its Kafka clients are children.
-  pid=$(sort -n "$(container_group)/cgroup.procs" | head -n 1)
+  pid=$(first_process)
   kill -STOP "$pid"
   note "one stands still ($(operator))"
   once_or_held first 0

@@ -65,3 +65,20 @@ f07_the_api_server_is_gone_for_a_minute_and_the_operator_is_left_alone() {
   world gone
   away KILL
 }
+
+f07_the_way_of_the_leader_to_the_api_server_is_cut_and_another_goes_on() {
+  installed
+  kubectl -n $SYSTEM get leases -o name | grep -q . || skip "this chart elects no leader"
+  world leader
+  local leader
+  paused first
+  leader=$(operator)
+  sever_from "$(of_operator .status.podIP)" $NODE_IP 6443 drop
+  expect "another leads" led_by_another "$leader"
+  note "$leader led, now $(operator)"
+  once_or_held first 0
+  heal
+  expect "both are ready" operators_ready
+  brought_back "$(first)"
+}
+led_by_another() { [ "$(operator)" != "$1" ]; }

@@ -15,15 +15,14 @@ o10_the_release_is_upgraded_in_the_middle_of_a_reset() {
 f15_two_tenants_with_the_same_names_and_a_broken_third_do_not_hinder_each_other() {
   local tenant
   installed
-  for tenant in tenant-broken tenant-a tenant-b; do world $tenant; done
-  WORLD=tenant-broken
-  request same '"whenActive":"Wait"'
+  for tenant in broken a b; do world tenant-$tenant; done
+  WORLD=tenant-broken-$RUN
   kubectl -n $WORLD delete streampipeline pipeline --wait >/dev/null
   sed "s/@NAME@/$WORLD/g; s/kafka.kafka.svc.cluster.local/nothing.kafka.svc.cluster.local/" "$HERE/manifests/world.yaml" | kubectl apply -f - >/dev/null
   reason BrokerUnreachable
-  for tenant in tenant-a tenant-b; do WORLD=$tenant request same '"whenActive":"Pause"'; done
-  for tenant in tenant-a tenant-b; do
-    WORLD=$tenant
+  for tenant in a b; do WORLD=tenant-$tenant-$RUN request same '"whenActive":"Pause"'; done
+  for tenant in a b; do
+    WORLD=tenant-$tenant-$RUN
     once same
     brought_back 1
   done
@@ -55,8 +54,8 @@ b9_an_uninstall_with_a_pipeline_that_is_kept_stopped_is_refused_and_says_what_to
   paused first 10m
   local answer
   answer=$(uninstall 2>&1) && wrong "uninstalled although a pipeline is kept stopped"
-  [[ $answer == *kept/pipeline* ]] || wrong "the refusal does not name the pipeline: $answer"
-  note "$(grep -m 1 kept/pipeline <<<"$answer")"
+  [[ $answer == *$WORLD/pipeline* ]] || wrong "the refusal does not name the pipeline: $answer"
+  note "$(grep -m 1 $WORLD/pipeline <<<"$answer")"
   expect "the operator is still there" operators_ready
   moved 0
   # What it says: without the request the pipeline is brought back, and then nothing stands in the way.
