@@ -5,6 +5,7 @@ set -euo pipefail
 for file in "$HERE"/checks/*.sh; do . "$file"; done
 import_operator
 # A node that was kept may have what an earlier run left.
+heal
 helm -n $SYSTEM uninstall $RELEASE --no-hooks --wait >/dev/null 2>&1 || true
 RUN=$(($(cat $INSIDE/run 2>/dev/null || echo 0) + 1))
 echo $RUN >$INSIDE/run

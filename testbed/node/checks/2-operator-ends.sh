@@ -14,7 +14,7 @@ ended_by() {
     case $moment in
     stopping) replicas 0 ;;
     quiet) reason QuietPeriod ;;
-    planned) replicas 0 && becomes "offsetresetrecords --all" '.spec.plan.topics[0].topic' "$WORLD" ;;
+    planned) replicas 0 && becomes "offsetresetrecords --all" '.spec.plan.topics[0].name' "$WORLD" ;;
     esac
     "$@"
     heal
