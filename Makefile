@@ -54,7 +54,7 @@ node-down: ## Take it down, whatever state it is in
 	@./testbed/node/down.sh
 
 test-node: tools ## Install the chart on a real node and use it (BINARY=…, ONLY=words of a check's name, KEEP=1)
-	@CARGO="$(CARGO)" BINARY="$(BINARY)" ONLY="$(ONLY)" ./testbed/node/test.sh
+	@CARGO="$(CARGO)" ./testbed/node/test.sh
 
 enos-simulator: tools ## Run a simulated EnOS alone (ENOS_PORT, ENOS_ORG, ENOS_ACCESS_KEY, ENOS_SECRET_KEY)
 	@$(TESTBED) enos-simulator $(ARGS)

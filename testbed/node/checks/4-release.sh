@@ -19,7 +19,7 @@ f15_two_tenants_with_the_same_names_and_a_broken_third_do_not_hinder_each_other(
   WORLD=tenant-broken-$RUN
   kubectl -n $WORLD delete streampipeline pipeline --wait >/dev/null
   sed "s/@NAME@/$WORLD/g; s/kafka.kafka.svc.cluster.local/nothing.kafka.svc.cluster.local/" "$HERE/manifests/world.yaml" | kubectl apply -f - >/dev/null
-  reason BrokerUnreachable
+  becomes streampipeline/pipeline '.status.conditions[?(@.type=="BackendReachable")].status' False
   for tenant in a b; do WORLD=tenant-$tenant-$RUN request same '"whenActive":"Pause"'; done
   for tenant in a b; do
     WORLD=tenant-$tenant-$RUN
