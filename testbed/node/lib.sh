@@ -38,20 +38,25 @@ is() {
 # said COMMAND…: quiet unless it fails.
 said() { local answer; answer=$("$@" 2>&1) || wrong "$1: $answer"; }
 wrong() { note "$*"; exit 1; }
-# told: what there was to see when a check failed.
-told() {
+# ends: what there was to see when a check failed; and no check leaves to the next what the operator would still have to do.
+ends() {
   local code=$?
-  if [ $code = 0 ] || [ $code = $SKIPPED ]; then return; fi
-  {
-    kubectl get streampipelines,offsetresetrecords -A
-    if [ -n "${WORLD:-}" ]; then
-      kubectl -n "$WORLD" get streampipeline pipeline -o jsonpath='{range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}'
-      kubectl -n "$WORLD" get deployments,pods
-      echo "group: $(tool group -group "$WORLD"); commits that landed at 0, by partition: $(landed 0)"
-    fi
-    kubectl -n $SYSTEM get pods
-    kubectl -n $SYSTEM logs -l app.kubernetes.io/name=stream-pipeline-operator --tail=15 | cut -c1-400
-  } 2>&1 | sed 's/^/         /'
+  if [ $code != 0 ] && [ $code != $SKIPPED ]; then seen 2>&1 | sed 's/^/         /'; fi
+  heal
+  for WORLD in ${WORLDS:-}; do
+    patched '{"spec":{"offsetReset":null}}' || true
+    # Where it failed, the consumers are left as they were, to be looked at.
+    if [ $code = 0 ]; then scale 0; fi
+  done
+}
+seen() {
+  if [ -n "${WORLD:-}" ]; then
+    kubectl -n "$WORLD" get streampipelines,offsetresetrecords,deployments,pods
+    kubectl -n "$WORLD" get streampipeline pipeline -o jsonpath='{range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}'
+    echo "group: $(tool group -group "$WORLD"); commits at 0 by partition: $(landed 0)"
+  fi
+  kubectl -n $SYSTEM get pods
+  kubectl -n $SYSTEM logs -l app.kubernetes.io/name=stream-pipeline-operator --tail=15 | cut -c1-400
 }
 
 # --- the operator
@@ -104,6 +109,7 @@ memory_rests() { local before; before=$(memory_kib); sleep 2; [ "$(memory_kib)" 
 # world NAME: a namespace of this run with a consumer of a topic of its own in two pods, which have read all of it, and its StreamPipeline.
 world() {
   WORLD=$1-$RUN
+  WORLDS="${WORLDS:-} $WORLD"
   tool create -topic "$WORLD"
   tool produce -topic "$WORLD"
   sed "s/@NAME@/$WORLD/g" "$HERE/manifests/world.yaml" | kubectl apply -f - >/dev/null
