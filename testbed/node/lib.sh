@@ -61,13 +61,16 @@ seen() {
 
 # --- the operator
 
+# operator_images: what containerd has of it, by name.
+operator_images() { containers images ls -q | grep stream-pipeline-operator | grep -v @ || true; }
+# import_operator: in place of what an earlier run had.
 import_operator() {
-  containers images ls -q | grep stream-pipeline-operator | xargs -r -n 1 ctr --address $INSIDE/containerd.sock --namespace k8s.io images rm >/dev/null
-  containers images import "$INSIDE/images/operator.tar" >>"$INSIDE/log/images.log" 2>&1 || fail "$(tail -n 3 "$INSIDE/log/images.log")"
   local image
-  image=$(containers images ls -q | grep stream-pipeline-operator | grep -v @)
+  for image in $(operator_images); do containers images rm "$image" >/dev/null; done
+  containers images import "$INSIDE/images/operator.tar" >>"$INSIDE/log/images.log" 2>&1 || fail "$(tail -n 3 "$INSIDE/log/images.log")"
+  image=$(operator_images)
+  [ -n "$image" ] || fail "no image of the archive has stream-pipeline-operator in its name: $(containers images ls -q | tr '\n' ' ')"
   REPOSITORY=${image%:*} TAG=${image##*:}
-  export REPOSITORY TAG
 }
 helm_to() { helm "$1" $RELEASE "$CHART" -n $SYSTEM --set image.repository="$REPOSITORY",image.tag="$TAG" --wait --timeout 120s "${@:2}"; }
 # installed: the release is there, in a namespace that takes restricted pods only.

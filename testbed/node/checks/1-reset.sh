@@ -12,7 +12,7 @@ node_the_release_is_ready_in_seconds_in_a_restricted_namespace() {
 
 node_helm_test_finds_the_installation_whole() {
   installed
-  helm -n $SYSTEM get hooks $RELEASE | grep -qE 'helm.sh/hook: "?test' || skip "the chart has no test"
+  helm -n $SYSTEM get hooks $RELEASE | grep -E 'helm.sh/hook: "?test' >/dev/null || skip "the chart has no test"
   said helm -n $SYSTEM test $RELEASE --timeout 120s
 }
 

@@ -26,7 +26,7 @@ left_alone() {
   [ -z "$killed" ] || wrong "it was killed although it was healthy: $killed"
   elects || [ "$(restarts)" = "$1" ] || wrong "restarts: $1 before, $(restarts) after"
 }
-elects() { kubectl -n $SYSTEM get leases -o name | grep -q .; }
+elects() { kubectl -n $SYSTEM get leases -o name | grep . >/dev/null; }
 
 unreachable() { [ "$(of_pipeline '.status.conditions[?(@.type=="Ready")].reason')" = BrokerUnreachable ]; }
 f01_the_operators_way_to_the_broker_is_silent_and_healed() {
@@ -44,7 +44,7 @@ f07_the_operators_way_to_the_api_server_is_silent_and_healed() {
   world apiserver
   cut_while_paused "the API server" $NODE_IP 6443 drop complains
 }
-complains() { kubectl -n $SYSTEM logs "$(operator)" --since-time="$cut_at" | grep -q 'no answer from the API server'; }
+complains() { kubectl -n $SYSTEM logs "$(operator)" --since-time="$cut_at" | grep 'no answer from the API server' >/dev/null; }
 
 # away SIGNAL: for a minute, in the middle of a reset.
 away() {
