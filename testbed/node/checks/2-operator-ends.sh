@@ -84,7 +84,8 @@ o10_the_operator_is_killed_for_its_memory_in_the_middle_of_a_reset() {
 o09_two_replicas_of_which_one_stands_still_reset_once() {
   installed
   world replicas
-  local pid
+  local pid had
+  had=$(operators | wc -l)
   operators_are_scaled_to 2
   request first '"whenActive":"Pause"'
   reason QuietPeriod
@@ -94,7 +95,7 @@ o09_two_replicas_of_which_one_stands_still_reset_once() {
   once_or_held first 0
   kill -CONT "$pid" 2>/dev/null || true
   expect "both are ready again" operators_ready
-  operators_are_scaled_to 1
+  operators_are_scaled_to "$had"
   brought_back "$(first)"
 }
 operators_are_scaled_to() {
