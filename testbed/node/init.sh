@@ -27,6 +27,6 @@ ip link set node1 up
 ip address add $NODE_IP/24 dev node0
 ip address add $BROKER_IP/24 dev node0
 ip route add default dev node0
-sysctl -qw net.ipv4.ip_forward=1
+echo 1 >/proc/sys/net/ipv4/ip_forward
 touch $INSIDE/namespaces
 exec $INSIDE/bin/tool wait
