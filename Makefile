@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --bin testbed --
 
-.PHONY: help demo differential image image-twice test test-image rights hostile hostile-broker fuzz up down enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
+.PHONY: help demo differential image image-twice test test-image rights hostile hostile-broker fuzz up down node-up node-down test-node enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,15 @@ up: parts ## Start the testbed and leave it up (NAME=x for one of several)
 
 down: ## Stop it
 	@$(TESTBED) down
+
+node-up: tools ## Bring up a real node: kubelet, containerd, a broker (needs root; testbed/node)
+	@CARGO="$(CARGO)" ./testbed/node/up.sh
+
+node-down: ## Take it down, whatever state it is in
+	@./testbed/node/down.sh
+
+test-node: tools ## Install the chart on a real node and use it (BINARY=…, ONLY=words of a check's name, KEEP=1)
+	@CARGO="$(CARGO)" ./testbed/node/test.sh
 
 enos-simulator: tools ## Run a simulated EnOS alone (ENOS_PORT, ENOS_ORG, ENOS_ACCESS_KEY, ENOS_SECRET_KEY)
 	@$(TESTBED) enos-simulator $(ARGS)

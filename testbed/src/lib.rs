@@ -33,7 +33,7 @@ use anyhow::{Context, Result};
 pub use broker::Broker;
 pub use cluster::{Cluster, RELEASE, SYSTEM_NAMESPACE};
 pub use operator::{Operator, Program};
-pub use parts::{Parts, ensure};
+pub use parts::{Parts, ensure, ensure_node};
 pub use process::{spawn, tie_to_parent};
 pub use scratch::{Scratch, base};
 

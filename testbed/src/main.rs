@@ -1,4 +1,4 @@
-//! The testbed from the command line: `up`, `down`, `exec`, `build`, `enos-simulator`.
+//! The testbed from the command line: `up`, `down`, `exec`, `build`, `node-parts`, `enos-simulator`.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use testbed::{Testbed, base, enos, ensure, spawn, tie_to_parent};
+use testbed::{Testbed, base, enos, ensure, ensure_node, spawn, tie_to_parent};
 
 fn main() -> ExitCode {
     match run() {
@@ -23,6 +23,7 @@ fn run() -> Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("build") => ensure().map(drop)?,
+        Some("node-parts") => node_parts()?,
         Some("up") => up()?,
         Some("down") => down()?,
         Some("serve") => serve()?,
@@ -30,10 +31,17 @@ fn run() -> Result<ExitCode> {
         Some("run") => return run_tied(&args[1..]),
         Some("exec") => return exec(&args[1..]),
         _ => bail!(
-            "usage: testbed build | up | down | exec COMMAND… | run COMMAND… (NAME=x for one of several) | enos-simulator [--accept-sdk-header]"
+            "usage: testbed build | node-parts | up | down | exec COMMAND… | run COMMAND… (NAME=x for one of several) | enos-simulator [--accept-sdk-header]"
         ),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the programs of a real node are, for `testbed/node`.
+fn node_parts() -> Result<()> {
+    let (parts, node) = (ensure()?, ensure_node()?);
+    println!("PARTS={}\nNODE_PARTS={}\nJARS={}", parts.bin.display(), node.display(), parts.jars.display());
+    Ok(())
 }
 
 /// `target/testbed`, or `target/testbed/x` with NAME=x.

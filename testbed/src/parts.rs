@@ -16,6 +16,7 @@ pub const KUBERNETES: &str = "1.37.2";
 pub const ETCD: &str = "3.7.3";
 pub const HELM: &str = "4.3.1";
 pub const KAFKA: &str = "4.3.1";
+pub const COREDNS: &str = "1.15.0";
 
 /// Where the programs are.
 pub struct Parts {
@@ -70,18 +71,9 @@ pub fn ensure() -> Result<Parts> {
         })?;
     }
     if !parts.bin.is_dir() {
-        let flag = |package: &str| format!("-X {package}/version.gitVersion=v{KUBERNETES}");
-        let flags = format!("-s -w {} {}", flag("k8s.io/component-base"), flag("k8s.io/client-go/pkg"));
         install(&parts.bin, |dir| {
             for (n, program) in ["kube-apiserver", "kube-controller-manager", "kubectl"].iter().enumerate() {
-                let package = format!("k8s.io/kubernetes/cmd/{program}");
-                step(
-                    &format!("{program} {KUBERNETES} (step {} of 6)", n + 2),
-                    go(&source.join("kubernetes"), dir)
-                        .args(["build", "-v", "-trimpath", "-ldflags", &flags, "-o"])
-                        .arg(dir.join(program))
-                        .arg(package),
-                )?;
+                kubernetes(program, &format!("step {} of 6", n + 2), source, dir)?;
             }
             step(
                 &format!("etcd {ETCD} (step 5 of 6)"),
@@ -97,6 +89,48 @@ pub fn ensure() -> Result<Parts> {
         })?;
     }
     Ok(parts)
+}
+
+/// Builds what only a node needs (kubelet, kube-scheduler, kube-proxy, coredns), where it is not there yet; tells where it is.
+pub fn ensure_node() -> Result<PathBuf> {
+    let cache = cache()?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bin = cache.join(format!("node-{KUBERNETES}-coredns-{COREDNS}"));
+    if bin.is_dir() {
+        return Ok(bin);
+    }
+    check_tools()?;
+    let lock = File::create(cache.join("lock")).context("creating the lock of the cache")?;
+    lock.lock().context("locking the cache")?;
+    // Whoever had the lock may have built it.
+    if !bin.is_dir() {
+        install(&bin, |dir| {
+            for (n, program) in ["kubelet", "kube-scheduler", "kube-proxy"].iter().enumerate() {
+                kubernetes(program, &format!("step {} of 4", n + 1), source, dir)?;
+            }
+            step(
+                &format!("CoreDNS {COREDNS} (step 4 of 4)"),
+                go(&source.join("node/coredns"), dir)
+                    .args(["build", "-v", "-trimpath", "-ldflags", "-s -w", "-o"])
+                    .arg(dir.join("coredns"))
+                    .arg("."),
+            )
+        })?;
+    }
+    Ok(bin)
+}
+
+/// Builds one of Kubernetes' programs; without its version clients would take it for another.
+fn kubernetes(program: &str, of: &str, source: &Path, bin: &Path) -> Result<()> {
+    let flag = |package: &str| format!("-X {package}/version.gitVersion=v{KUBERNETES}");
+    let flags = format!("-s -w {} {}", flag("k8s.io/component-base"), flag("k8s.io/client-go/pkg"));
+    step(
+        &format!("{program} {KUBERNETES} ({of})"),
+        go(&source.join("kubernetes"), bin)
+            .args(["build", "-v", "-trimpath", "-ldflags", &flags, "-o"])
+            .arg(bin.join(program))
+            .arg(format!("k8s.io/kubernetes/cmd/{program}")),
+    )
 }
 
 fn go(module: &Path, bin: &Path) -> Command {
