@@ -19,7 +19,7 @@ test: parts lint verify test-gitops ## Run every check and every test
 	$(CARGO) test --test it f25_
 
 test-gitops: tools ## Judge objects of every stage and reason as kstatus, Argo CD and Flux do
-	cd gitops && go test ./...
+	cd gitops && go test -count=1 ./...
 
 hostile: parts ## Apply mutated manifests among healthy pipelines (SEED=1, CASES=500); make test has 120 of them
 	@counts=$$(mktemp); HOSTILE_COUNTS=$$counts SEED=$(or $(SEED),1) CASES=$(or $(CASES),500) $(CARGO) test --quiet --test it f08_hostile -- --nocapture; \
@@ -67,7 +67,7 @@ lint: tools ## Check format, lints and the code's own documentation
 generate: tools ## Write the generated files
 	$(CARGO) run --quiet --bin xtask
 	UPDATE=1 $(CARGO) test --quiet --lib -- d8_every_message_is_on_one_page every_stage_and_reason_is_in_the_sample
-	cd gitops && UPDATE=1 go test ./... >/dev/null
+	cd gitops && UPDATE=1 go test -count=1 ./... >/dev/null
 
 verify: tools ## Fail when a generated file is out of date, or a scenario has no test
 	$(CARGO) run --quiet --bin xtask -- --check
