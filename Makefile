@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --bin testbed --
 
-.PHONY: help demo differential image image-twice test test-image rights hostile hostile-broker fuzz up down node-up node-down test-node enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
+.PHONY: help demo differential image image-twice test test-gitops test-image rights hostile hostile-broker fuzz up down node-up node-down test-node enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -12,11 +12,14 @@ demo: parts ## Show the main job on a real API server, a real broker and a simul
 	$(CARGO) build --quiet --bin stream-pipeline-operator
 	@./testbed/demo.sh
 
-test: parts lint verify ## Run every check and every test
+test: parts lint verify test-gitops ## Run every check and every test
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --workspace -- --skip f16_ --skip f25_
 	@# Alone: two hundred pipelines under a storm are a load of their own, and so is a minute of floods.
 	$(CARGO) test --test it f16_
 	$(CARGO) test --test it f25_
+
+test-gitops: tools ## Judge objects of every stage and reason as kstatus, Argo CD and Flux do
+	cd gitops && go test -count=1 ./...
 
 hostile: parts ## Apply mutated manifests among healthy pipelines (SEED=1, CASES=500); make test has 120 of them
 	@counts=$$(mktemp); HOSTILE_COUNTS=$$counts SEED=$(or $(SEED),1) CASES=$(or $(CASES),500) $(CARGO) test --quiet --test it f08_hostile -- --nocapture; \
@@ -84,8 +87,8 @@ lint: tools ## Check format, lints and the code's own documentation
 
 generate: parts ## Write the generated files
 	$(CARGO) run --quiet --bin xtask
-	UPDATE=1 $(CARGO) test --quiet --lib d8_every_message_is_on_one_page
-	UPDATE=1 $(CARGO) test --quiet --package stream-pipeline-core d4_every_target_is_drawn
+	UPDATE=1 $(CARGO) test --quiet --lib -- d8_every_message_is_on_one_page every_stage_and_reason_is_in_the_sample d4_every_target_is_drawn
+	cd gitops && UPDATE=1 go test -count=1 ./... >/dev/null
 
 verify: parts ## Fail when a generated file is out of date, or a scenario has no test
 	$(CARGO) run --quiet --bin xtask -- --check

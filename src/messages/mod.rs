@@ -6,6 +6,7 @@ mod elsewhere;
 mod enos;
 mod kafka;
 mod numbers;
+mod objects;
 
 use std::fmt::Write as _;
 
@@ -39,6 +40,7 @@ fn row(input: &str, object: &StreamPipeline, seen: &Observation) -> Row {
         decision = decide(&Observation { record: Observed::Read(Some(look)), ..seen.clone() });
     }
     let status = status_of(object, &desired, &decision.report, &StatusInputs::default(), timing().pause_warning, now().wall);
+    objects::keep(input, object, seen, &decision.report);
     let ready = status.iter().flat_map(|s| &s.conditions).find(|c| c.type_ == "Ready").unwrap_or_else(|| panic!("{input}: {decision:?}"));
     let reason = Reason::iter().find(|reason| reason.as_str() == ready.reason).unwrap();
     let stage = match &decision.report {

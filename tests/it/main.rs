@@ -9,6 +9,7 @@ mod api;
 mod differential;
 mod enos;
 mod faults;
+mod gitops;
 mod hostile;
 mod installation;
 mod kafka;
