@@ -1,13 +1,16 @@
-//! G03, G04, G06: the object replaced as a whole, and a hand beside Git.
+//! G03, G04, G06, G07: the object replaced as a whole, and a hand beside Git.
 
+use kube::ResourceExt;
 use serde_json::{Value, json};
-use stream_pipeline_api::Stage;
+use stream_pipeline_api::{FINALIZER, Stage};
+use testbed::eventually;
 
 use super::{drift, kubectl, manifest, sync};
 use crate::support::commands::succeeded;
 use crate::support::requests::with;
 use crate::support::status::reset;
 use crate::support::workloads::{WorkloadWorld, pause};
+use crate::support::world::LIMIT;
 
 /// A person's patch, or that of a button.
 fn by_hand(scaled: &WorkloadWorld, patch: &Value) {
@@ -27,6 +30,21 @@ async fn g03_replaced_while_it_is_kept_at_0_nothing_is_sent_and_taking_the_reque
     scaled.brought_back("p").await;
     assert_eq!(scaled.counts().await, [2]);
     scaled.read().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g07_replaced_without_its_finalizer_it_gets_it_again_and_what_was_stopped_runs_before_it_goes() {
+    let scaled = WorkloadWorld::held("g07").await;
+    let world = &scaled.world;
+    succeeded(&kubectl(world, &["replace"], &[manifest("p", scaled.spec(), pause("r1"))]));
+    eventually("the finalizer to be there again", LIMIT, async || {
+        let object = world.pipelines().get("p").await.map_err(|e| e.to_string())?;
+        object.finalizers().iter().any(|f| f == FINALIZER).then_some(()).ok_or_else(|| format!("{:?}", object.metadata.finalizers))
+    })
+    .await;
+    world.reaches("p", "r1", Stage::Held, "OutcomeUnknown").await;
+    world.delete("p").await;
+    assert_eq!((scaled.counts().await, scaled.offsets().await), (vec![2], vec![Some(10), Some(10)]), "replicas, and offsets");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ pub fn decide(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing
         Situation::Refused(cause) => pass.refused(cause),
         Situation::Unplanned(request) => pass.unplanned(request),
     };
-    pass.while_outdated(until_done(decision))
+    pass.while_outdated(pass.guarded(until_done(decision)))
 }
 
 /// The report stands until the step is done, and then the next pass looks again. So an end is reported only once the record is closed: a
@@ -102,6 +102,18 @@ impl Pass<'_> {
     /// The record of the request, where there is one.
     fn own(&self) -> Option<&RecordView> {
         self.seen.record.get().and_then(Option::as_ref)
+    }
+
+    /// An object whose pipeline is kept stopped has our finalizer, also where somebody has replaced it by a manifest without one: else a
+    /// deletion would leave the pipeline stopped.
+    fn guarded(&self, decision: Decision) -> Decision {
+        let left = self.seen.superseded.as_ref().map(|left| &left.record);
+        let mut of_this = self.own().into_iter().chain(left).filter(|record| record.object.spec.pipeline.uid == self.desired.object.uid);
+        let bare = !self.desired.has_finalizer && self.desired.deleted.is_none();
+        if decision.step.is_none() && bare && of_this.any(RecordView::needs_resume) {
+            return Decision { step: Some(Step::AddFinalizer), recheck: Duration::ZERO, ..decision };
+        }
+        decision
     }
 
     /// Our finalizer is removed when no record of this object has a pipeline left to bring back.
