@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
@@ -193,19 +193,7 @@ fn watch_records(
     let lean = |record: &mut PartialObjectMeta<OffsetResetRecord>| record.metadata.managed_fields = None;
     let changes = watch::objects(apis, store.clone()).modify(lean);
     let changes = changes.reflect(writer).take_until(shutdown.cancelled_owned());
-    tokio::spawn(async move {
-        let mut changes = pin!(changes);
-        loop {
-            match changes.try_next().await {
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(error) => {
-                    let cause = refusal::of_watch("watching OffsetResetRecords", &error);
-                    tracing::warn!(reason = %cause.reason, "It is tried again: {}", cause.message);
-                }
-            }
-        }
-    });
+    tokio::spawn(changes.for_each(async |_| {}));
     let filled = store.clone();
     (store, async move { filled.wait_until_ready().await.map_err(Into::into) })
 }

@@ -8,11 +8,14 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{Lookup, Store};
-use kube::runtime::watcher::{Config, Event, Result, watcher};
+use kube::runtime::watcher::{Config, Error, Event, Result, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-/// Every change, beginning with a list. A watch that failed is tried again with growing delays. `store`: the one that these events fill.
+use super::refusal;
+
+/// Every change, beginning with a list. A watch that failed is told, and tried again with growing delays: none waits for another one's.
+/// `store`: the one that these events fill.
 pub fn objects<K>(apis: Vec<(Option<&str>, Api<K>)>, store: Store<K>) -> BoxStream<'static, Result<Event<K>>>
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -20,19 +23,20 @@ where
     let mut merged = Merged::default();
     let mut watches = Vec::new();
     for (namespace, api) in apis {
-        let Some(namespace) = namespace else { return watcher(api, Config::default()).default_backoff().boxed() };
+        let watch =
+            watcher(api, Config::default()).default_backoff().filter_map(async |event| event.map_err(|error| tell::<K>(&error)).ok());
+        let Some(namespace) = namespace else { return watch.map(Ok).boxed() };
         let namespace = namespace.to_owned();
         merged.namespaces.insert(namespace.clone(), Namespace::default());
-        let watch = watcher(api, Config::default()).default_backoff();
-        watches.push(watch.map(move |event| event.map(|event| (namespace.clone(), event))).boxed());
+        watches.push(watch.map(move |event| (namespace.clone(), event)).boxed());
     }
-    let events = stream::select_all(watches).flat_map(move |event| {
-        stream::iter(match event {
-            Ok((namespace, event)) => merged.take(&namespace, event, &store).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        })
-    });
-    events.boxed()
+    let events = stream::select_all(watches);
+    events.flat_map(move |(namespace, event)| stream::iter(merged.take(&namespace, event, &store).into_iter().map(Ok))).boxed()
+}
+
+fn tell<K: Resource<DynamicType = ()>>(error: &Error) {
+    let cause = refusal::of_watch(&format!("watching {}s", K::kind(&())), error);
+    tracing::warn!(reason = %cause.reason, "It is tried again: {}", cause.message);
 }
 
 /// What the store holds of a namespace, or of all.

@@ -30,8 +30,10 @@ async fn killed(test: &str, kill: impl Fn(&Testbed), start: impl Fn(&'static Tes
     let testbed = own.0;
     let world = World::on(testbed, test).await;
     let mut proxied = ProxiedWorld::behind(world, vec![(socket.remove(0), testbed.broker.second())]).await;
-    // No proxy between it and the API server: it sees the connections break.
-    proxied.operator = Some(Operator::start(testbed, Path::new(EXE), proxied.world.namespace.name(), &flags(&[])));
+    // No proxy between it and the API server: it sees the connections break. It looks for the request alone: a look at rest could be the one
+    // at which the API server is killed, and the request would not have reached it yet.
+    let flags = flags(&["--recheck-idle=60s"]);
+    proxied.operator = Some(Operator::start(testbed, Path::new(EXE), proxied.world.namespace.name(), &flags));
     for (n, (moment, call, nth, side)) in MOMENTS.into_iter().enumerate() {
         proxied.fresh(&format!("p{n}")).await;
         let mut had = 0;
