@@ -35,8 +35,9 @@ pub struct Config {
     /// What to log, as in RUST_LOG.
     #[arg(long, env = "STREAM_PIPELINE_LOG_FILTER", default_value = "info,kube_runtime::controller=warn")]
     pub log_filter: String,
-    /// How many StreamPipelines are worked on at once. One that waits for an answer costs next to nothing, but counts.
-    #[arg(long, env = "STREAM_PIPELINE_CONCURRENCY", default_value_t = 256)]
+    /// How many StreamPipelines are worked on at once; the namespace with the fewest is next. One that waits for its brokers or gateway for
+    /// longer than a second does not count, and while the API server is slow fewer go at a time.
+    #[arg(long, env = "STREAM_PIPELINE_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// Most Kafka clients at once, each a process of its own; beyond it the namespace with the fewest is next.
     #[arg(long, env = "STREAM_PIPELINE_KAFKA_CLIENTS", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
@@ -60,7 +61,8 @@ pub struct Config {
     /// How often a pipeline whose request waits is looked at.
     #[arg(long, env = "STREAM_PIPELINE_RECHECK_WAITING", default_value = "3s")]
     pub recheck_waiting: Duration,
-    /// How often a pipeline at rest is looked at; above 5s these looks no longer count towards a quiet period.
+    /// How often a pipeline at rest is looked at; where there are more than forty, ten of them are looked at each second. Looks that are
+    /// further apart than 5s count towards a quiet period only after five that have found the same.
     #[arg(long, env = "STREAM_PIPELINE_RECHECK_IDLE", default_value = "4s")]
     pub recheck_idle: Duration,
     /// Longest delay between two tries while a backend cannot be reached.

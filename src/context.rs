@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
@@ -13,8 +13,9 @@ use crate::clock::Clock;
 use crate::kubernetes::crds::Definitions;
 use crate::process_state::ProcessState;
 use crate::record_store::RecordStore;
+use crate::records::{Meta, Records};
 use crate::running::Running;
-use stream_pipeline_api::{BackendIdentity, ConfigMapKeyReference, OffsetResetRecord, PIPELINE_LABEL, StreamPipeline};
+use stream_pipeline_api::{BackendIdentity, ConfigMapKeyReference, StreamPipeline};
 use stream_pipeline_core::{Cause, Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
 
 /// What to do next, from what is known: [`stream_pipeline_core::decide::decide`].
@@ -25,7 +26,7 @@ pub struct Context {
     pub client: Client,
     pub record_store: RecordStore,
     /// Metadata of all records in scope; a record itself is read only when it is needed.
-    pub records: Store<PartialObjectMeta<OffsetResetRecord>>,
+    pub records: Records,
     pub pipelines: Store<DeserializeGuard<StreamPipeline>>,
     pub process_state: Arc<ProcessState>,
     pub platforms: Platforms,
@@ -79,15 +80,13 @@ impl Context {
 
     /// Names of this pipeline's records that are not known to be over.
     pub fn open_records(&self, object: &Identity) -> Vec<String> {
-        let of_pipeline = |meta: &PartialObjectMeta<OffsetResetRecord>| {
-            meta.namespace().as_deref() == Some(&object.namespace)
-                && meta.labels().get(PIPELINE_LABEL) == Some(&object.name)
-                && !self.process_state.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default())
-        };
-        let mut names: Vec<String> = self.records.state_filter(|meta| of_pipeline(meta)).iter().map(|meta| meta.name_any()).collect();
-        // The store's order differs from process to process.
-        names.sort();
-        names
+        let mut records = self.records.of_pipeline(object);
+        let version = |meta: &Meta| (meta.uid().unwrap_or_default(), meta.resource_version().unwrap_or_default());
+        records.retain(|meta| {
+            let (uid, version) = version(meta);
+            !self.process_state.known_closed(&uid, &version)
+        });
+        records.iter().map(|meta| meta.name_any()).collect()
     }
 
     /// A delay from `base` to twice that, by the clock's last digits: it parts processes that would collide again and again.

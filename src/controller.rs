@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::{StreamExt, stream};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::{Controller, WatchStreamExt, reflector};
 use kube::{Api, Client, ResourceExt};
@@ -33,12 +33,12 @@ use crate::kubernetes::secrets::Secrets;
 use crate::kubernetes::watch;
 use crate::kubernetes::workloads::Kinds;
 use crate::metrics::Metrics;
+use crate::pass::{Turns, pass};
 use crate::process_state::ProcessState;
 use crate::prune::prune;
-use crate::reconcile::reconcile;
 use crate::record_store::RecordStore;
+use crate::records::{self, Meta, Records};
 use crate::running::Running;
-use crate::unreadable;
 use stream_pipeline_api::{FINALIZER, OPERATOR, OffsetResetRecord, StreamPipeline};
 use stream_pipeline_core::decide::decide;
 
@@ -75,6 +75,7 @@ pub async fn run(
     // Runs once, unless the watches have to be started anew.
     while !shutdown.is_cancelled() {
         let round = shutdown.child_token();
+        let turns = Turns::new(config.concurrency.into(), round.clone());
         let upgraded = definitions.upgraded();
         let (records, filled) = watch_records(scope.apis(&client), round.clone());
         // Until the records are known, one of an earlier request would be overlooked.
@@ -84,8 +85,9 @@ pub async fn run(
         }
         let (store, writer) = reflector::store();
         let pipelines: Vec<(_, Api<DeserializeGuard<StreamPipeline>>)> = scope.apis(&client);
-        let changes = watch::objects(pipelines, store.clone()).reflect(writer).applied_objects();
-        let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(Duration::from_millis(50));
+        let changes = watch::objects(pipelines, store.clone()).modify(lean).reflect(writer).applied_objects();
+        // How many work at once is decided in `pass`: here a thousand that wait for their turn would keep others from waiting for theirs.
+        let settings = ControllerConfig::default().concurrency(0);
         // What changed while this process stood by is looked at once it leads.
         let leads = stream::once(running.leading.clone().cancelled_owned());
         let controller = Controller::for_stream(changes, store.clone()).with_config(settings).reconcile_all_on(leads);
@@ -113,7 +115,7 @@ pub async fn run(
         });
         // `Store::wait_until_ready` wakes only the task that asked last (kube 5), so only this one asks.
         let listed = CancellationToken::new();
-        tokio::spawn(forget(Arc::clone(&context), listed.clone(), round.clone()));
+        tokio::spawn(forget(Arc::clone(&context), turns.clone(), listed.clone(), round.clone()));
         tokio::spawn(prune(Arc::clone(&context), config.keep(), listed.clone(), round.clone()));
         let disproven = async {
             if store.wait_until_ready().await.is_ok() {
@@ -127,13 +129,14 @@ pub async fn run(
             let of_records = scope
                 .apis(&client)
                 .into_iter()
-                .map(|(ns, api)| Watched::new::<OffsetResetRecord>(api, move || versions(told_of_records, ns)));
+                .map(|(ns, api)| Watched::new::<OffsetResetRecord>(api, move || versions(told_of_records.store(), ns)));
             let watched: Vec<_> = pipelines.chain(of_records).collect();
             fresh::disproven(&watched, config.timing().call_deadline).await
         };
+        let in_turn = turns.clone();
         let passes = controller
             .graceful_shutdown_on(round.clone().cancelled_owned())
-            .run(pass, |_, error: &Infallible, _| match *error {}, context)
+            .run(move |object, ctx| pass(in_turn.clone(), object, ctx), |_, error: &Infallible, _| match *error {}, context)
             .for_each(|result| async {
                 match result {
                     Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
@@ -156,23 +159,6 @@ pub async fn run(
     Ok(())
 }
 
-async fn pass(guard: Arc<DeserializeGuard<StreamPipeline>>, ctx: Arc<Context>) -> Result<Action, Infallible> {
-    if !ctx.running.leads() {
-        return Ok(Action::await_change());
-    }
-    let begun = Instant::now();
-    let action = match Arc::unwrap_or_clone(guard).0 {
-        Ok(pipeline) if unreadable::is_done(&pipeline.metadata) => Action::await_change(),
-        Ok(pipeline) => reconcile(&ctx, &pipeline).await.map_or_else(Action::await_change, Action::requeue),
-        Err(invalid) => {
-            let (namespace, name) = (invalid.metadata.namespace.unwrap_or_default(), invalid.metadata.name.unwrap_or_default());
-            unreadable::serve(&ctx, &namespace, &name, &invalid.error).await
-        }
-    };
-    ctx.running.metrics.reconciled(begun.elapsed());
-    Ok(action)
-}
-
 /// What a watch has told of a namespace, or of all.
 fn versions<K>(store: &reflector::Store<K>, namespace: Option<&str>) -> Versions
 where
@@ -181,21 +167,25 @@ where
     watch::held(store, namespace).iter().map(|object| version(object.as_ref())).collect()
 }
 
-type Records = reflector::Store<PartialObjectMeta<OffsetResetRecord>>;
+/// managedFields are a good part of an object by size, and nobody here reads them.
+fn lean(object: &mut DeserializeGuard<StreamPipeline>) {
+    let metadata = object.0.as_mut().map_or_else(|invalid| &mut invalid.metadata, |pipeline| &mut pipeline.metadata);
+    metadata.managed_fields = None;
+}
 
 /// Keeps the metadata of all records; the second value resolves when the first list is there.
-fn watch_records(
-    apis: Vec<(Option<&str>, Api<PartialObjectMeta<OffsetResetRecord>>)>,
-    shutdown: CancellationToken,
-) -> (Records, impl Future<Output = Result<()>>) {
-    let (store, writer) = reflector::store();
-    // managedFields are most of a record's metadata by size, and nobody here reads them.
-    let lean = |record: &mut PartialObjectMeta<OffsetResetRecord>| record.metadata.managed_fields = None;
-    let changes = watch::objects(apis, store.clone()).modify(lean);
-    let changes = changes.reflect(writer).take_until(shutdown.cancelled_owned());
-    tokio::spawn(changes.for_each(async |_| {}));
-    let filled = store.clone();
-    (store, async move { filled.wait_until_ready().await.map_err(Into::into) })
+fn watch_records(apis: Vec<(Option<&str>, Api<Meta>)>, shutdown: CancellationToken) -> (Records, impl Future<Output = Result<()>>) {
+    let (records, mut filler) = Records::empty();
+    let changes = watch::objects(apis, records.store().clone()).modify(records::lean).take_until(shutdown.cancelled_owned());
+    tokio::spawn(async move {
+        let mut changes = pin!(changes);
+        while let Some(change) = changes.next().await {
+            // A watch that failed is told there, and goes on.
+            let _ = change.map(|change| filler.apply(&change));
+        }
+    });
+    let filled = records.store().clone();
+    (records, async move { filled.wait_until_ready().await.map_err(Into::into) })
 }
 
 /// Closes idle clients and updates the gauges now and then.
@@ -211,7 +201,7 @@ async fn sweep(clients: Arc<ClientPool>, gateways: Arc<EnosPlatform>, clock: Clo
 }
 
 /// Forgets what is remembered of objects that are gone, and counts where the others stand.
-async fn forget(ctx: Arc<Context>, listed: CancellationToken, shutdown: CancellationToken) {
+async fn forget(ctx: Arc<Context>, turns: Turns, listed: CancellationToken, shutdown: CancellationToken) {
     // Until all objects are listed, those that are missing would count as gone.
     if shutdown.run_until_cancelled(listed.cancelled()).await.is_none() {
         return;
@@ -219,7 +209,7 @@ async fn forget(ctx: Arc<Context>, listed: CancellationToken, shutdown: Cancella
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
         let pipelines = ctx.pipelines.state();
-        let records = ctx.records.state();
+        let records = ctx.records.store().state();
         let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(records.iter().filter_map(|r| r.uid())).collect();
         if ctx.running.leads() {
             let stages: Vec<_> =
@@ -228,6 +218,7 @@ async fn forget(ctx: Arc<Context>, listed: CancellationToken, shutdown: Cancella
             ctx.running.metrics.stand(&stages, kept);
         }
         ctx.process_state.forget(|uid| alive.contains(uid), Instant::now());
+        turns.forget(|uid| alive.contains(uid));
         ctx.platforms.secrets.sweep(Instant::now());
         ctx.record_store.sweep(Instant::now());
     }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod context;
 pub mod controller;
 pub mod endpoints;
+mod fair;
 /// The fixtures of `decide`'s tests, for the tests of this crate.
 #[cfg(test)]
 #[path = "../crates/core/src/decide/tests/fixtures.rs"]
@@ -20,11 +21,13 @@ pub mod leader;
 mod messages;
 pub mod metrics;
 mod observe;
+mod pass;
 mod perform;
 pub mod process_state;
 pub mod prune;
 pub mod reconcile;
 pub mod record_store;
+pub mod records;
 mod report;
 pub mod running;
 pub mod server;

@@ -1,18 +1,28 @@
 //! Makes the looks that `decide` asks for, and no others. Reads only; a failed read is a value in the `Observation`.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
-use kube::runtime::reflector::ObjectRef;
+use kube::ResourceExt;
 
 use crate::backend::Platform;
 use crate::context::Context;
-use stream_pipeline_api::BackendIdentity;
+use stream_pipeline_api::{BackendIdentity, OffsetResetRecord};
 use stream_pipeline_core::decide::precedence::Names;
 use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, note};
 use stream_pipeline_core::target::Source;
 use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, OtherGroup, PriorStatus, RecordView, TopicPartition};
 
+/// What the pass right before this one leaves, so that it need not be read again.
+#[derive(Default)]
+pub struct Carried {
+    pub record: Option<Box<OffsetResetRecord>>,
+    /// Where the pipeline is; only once nothing is sent any more, as the second look asks again.
+    pub identity: Option<BackendIdentity>,
+}
+
 /// See the module's own comment.
-pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now: Now) -> Observation {
+pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, carried: &Carried, now: Now) -> Observation {
     let platform = ctx.platform(desired).await;
     let mut seen = Observation {
         draining: ctx.running.shutdown.is_cancelled(),
@@ -24,7 +34,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
         sample_is_due: ctx.process_state.reading_is_due(&desired.object, now.mono),
         ..Observation::default()
     };
-    let mut looking = Looking { ctx, desired, platform, now };
+    let mut looking = Looking { ctx, desired, carried, platform, now };
     let mut elsewhere = false;
     loop {
         let next = looks(desired, prior, &seen, &ctx.timing, now);
@@ -48,6 +58,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, now:
 struct Looking<'a> {
     ctx: &'a Context,
     desired: &'a Desired,
+    carried: &'a Carried,
     platform: Platform,
     now: Now,
 }
@@ -59,15 +70,20 @@ impl Looking<'_> {
         match look {
             Look::OpenRecords => self.open_records().await,
             Look::NeedingResume => Found::NeedingResume(records.of_pipeline(object, known).await),
-            Look::Identity { known: Some(identity) } => Found::Identity(Ok(identity.clone())),
-            Look::Identity { known: None } => Found::Identity(self.platform.identity(since).await),
+            Look::Identity { known } => Found::Identity(match known.as_ref().or(self.carried.identity.as_ref()) {
+                Some(identity) => Ok(identity.clone()),
+                None => self.platform.identity(since).await,
+            }),
             Look::Record(names) => self.record(names).await,
             Look::Activity { since } => self.activity(*since, seen.identity.get()).await,
             Look::ActivityAlone => Found::ActivityAlone(self.platform.activity_alone(since).await),
             Look::OlderPipeline => Found::OlderPipeline(Ok(seen.identity.get().and_then(|at| self.ctx.older_pipeline(object, at)))),
             Look::OlderPipelineLive => Found::OlderPipeline(self.older_pipeline_live(seen.identity.get()).await),
             Look::Elsewhere => Found::Elsewhere(seen.identity.get().map(|at| self.ctx.elsewhere(object, at)).unwrap_or_default()),
-            Look::GroupRecords { backend, but } => Found::GroupRecords(records.of_group(&object.namespace, backend, but, known).await),
+            Look::GroupRecords { backend, but } => {
+                let own = seen.record.get().and_then(Option::as_ref).map(|own| &own.object).filter(|own| own.name_any() == *but);
+                Found::GroupRecords(records.of_group(&object.namespace, backend, (own, but), known).await)
+            }
             Look::Orphan(others) => self.orphan(others).await,
             Look::NamespaceRecords { .. } if self.desired.backend.workloads().is_empty() => Found::NamespaceRecords(Ok(Vec::new())),
             Look::NamespaceRecords { but } => Found::NamespaceRecords(records.of_namespace(&object.namespace, but, known).await),
@@ -84,7 +100,7 @@ impl Looking<'_> {
             Look::Numbers(Source::File(file)) => Found::File(self.ctx.offsets_file(&object.namespace, file).await),
             Look::Numbers(Source::Record(name)) => Found::NamedRecord(records.get(&object.namespace, name).await),
             Look::OtherGroup { place, partitions } => Found::OtherGroup(self.other_group(place, partitions).await),
-            Look::Topics { names, deletes } => Found::Topics(self.platform.topics(names, *deletes).await),
+            Look::Topics { names, to } => Found::Topics(self.platform.topics(names, *to).await),
             Look::Committed(partitions) => Found::Committed(self.platform.committed(partitions).await),
             Look::Logs { partitions, time } => Found::Logs(self.platform.logs(partitions, *time, self.now.wall).await),
             Look::Place => Found::Place(self.platform.identity(since).await),
@@ -94,8 +110,12 @@ impl Looking<'_> {
 
     async fn open_records(&self) -> Found {
         let mut found = Vec::new();
-        for name in self.ctx.open_records(&self.desired.object) {
-            match self.ctx.record_store.get(&self.desired.object.namespace, &name).await {
+        // The watch may not have told yet of what was just written.
+        let own = self.carried.record.iter().filter(|record| record.spec.pipeline.name == self.desired.object.name);
+        let names: BTreeSet<String> =
+            self.ctx.open_records(&self.desired.object).into_iter().chain(own.map(|record| record.name_any())).collect();
+        for name in names {
+            match self.read(&name).await {
                 Ok(record) => {
                     let record = record.map(|record| self.ctx.process_state.look(record, self.now.mono));
                     found.extend(record.filter(|record| !record.is_over()));
@@ -106,11 +126,18 @@ impl Looking<'_> {
         Found::OpenRecords(found, None)
     }
 
+    async fn read(&self, name: &str) -> Result<Option<OffsetResetRecord>, Cause> {
+        match &self.carried.record {
+            Some(record) if record.name_any() == name => Ok(Some(record.as_ref().clone())),
+            _ => self.ctx.record_store.get(&self.desired.object.namespace, name).await,
+        }
+    }
+
     async fn record(&self, names: &Names) -> Found {
         let namespace = &self.desired.object.namespace;
-        let is_there = |name: &&String| self.ctx.records.get(&ObjectRef::new(name).within(namespace)).is_some();
+        let is_there = |name: &&String| self.ctx.records.get(namespace, name).is_some();
         let name = names.former.as_ref().filter(is_there).unwrap_or(&names.name);
-        let record = self.ctx.record_store.get(namespace, name).await;
+        let record = self.read(name).await;
         let record = record.map(|found| found.map(|record| self.ctx.process_state.look(record, self.now.mono)));
         Found::Record { name: name.clone(), record }
     }
@@ -131,15 +158,18 @@ impl Looking<'_> {
 
     /// The watch cache may still lack objects that were created together with this one.
     async fn older_pipeline_live(&self, identity: Option<&BackendIdentity>) -> Result<Option<OlderPipeline>, Cause> {
-        let (Some(identity), Some(created)) = (identity, self.desired.created) else { return Ok(None) };
+        let (Some(identity), Some(created), object) = (identity, self.desired.created, &self.desired.object) else { return Ok(None) };
         if let Some(young) = OlderPipeline::may_come(created, self.now.wall) {
             return Ok(Some(young));
         }
-        let beside = self.ctx.record_store.pipelines(&self.desired.object.namespace).await?;
-        let older = OlderPipeline::among(beside.iter(), &self.desired.object, identity);
+        let listed_at = self.ctx.now().wall;
+        let beside = self.ctx.record_store.pipelines(&object.namespace).await?;
+        let older = OlderPipeline::among(beside.iter(), object, identity);
+        // One list tells it of all, so that each need not ask for one.
+        self.ctx.process_state.note_first(OlderPipeline::alone(&beside, listed_at));
         // Whatever is created from now on is younger, so this was the last look of this kind.
         if older.is_none() && OlderPipeline::none_can_come(created, self.now.wall) {
-            self.ctx.process_state.note_first(&self.desired.object);
+            self.ctx.process_state.note_first([object.uid.clone()]);
         }
         Ok(older)
     }

@@ -1,33 +1,40 @@
-//! Does the one step that was decided, under its deadlines. Decides nothing. What a step returns is not relied on: the next pass looks.
+//! Does the one step that was decided, under its deadlines. Decides nothing. Whether a step was done is not relied on: the next pass looks.
 
 use jiff::Timestamp;
 
 use crate::context::Context;
-use stream_pipeline_api::{OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
+use stream_pipeline_api::{OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, Reason, RunStateBefore};
 use stream_pipeline_core::{Cause, Desired, Observation, Plan, RecordView, Request, SendOutcome, Step, TopicPartition, target, words};
+
+/// The record that the step was about, where that is known without a read: as the API server answered the write, which is what it holds, or
+/// as it was, where the step does not touch it. Whoever relies on it writes with its version, so a change meanwhile makes that write fail.
+pub type Left = Option<Box<OffsetResetRecord>>;
 
 /// # Errors
 /// The step was not done, or it is not known whether it was: look again.
-pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step: Step) -> Result<(), Cause> {
+pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step: Step) -> Result<Left, Cause> {
     let subject = seen.subject();
     let act = Act { ctx, desired, subject };
     match step {
-        Step::AddFinalizer => ctx.record_store.set_finalizer(&desired.object, true).await,
-        Step::RemoveFinalizer => ctx.record_store.set_finalizer(&desired.object, false).await,
-        Step::RecordPause { before, deadline } => act.record_pause(seen, before, deadline).await,
-        Step::Stop => act.switch(false).await,
-        Step::Resume => act.switch(true).await,
-        Step::MarkResumed => ctx.record_store.mark_resumed(&act.subject()?.object, ctx.now().wall).await,
-        Step::WriteAhead { plan, before, deadline } => act.write_ahead(seen, &plan, before, deadline).await,
-        Step::RecordDryRun { plan, deadline } => act.record_dry_run(seen, &plan, deadline).await,
-        Step::Send { plan, only } => act.send(&plan, |at| only.contains(at)).await,
+        Step::AddFinalizer => ctx.record_store.set_finalizer(&desired.object, true).await.map(|()| None),
+        Step::RemoveFinalizer => ctx.record_store.set_finalizer(&desired.object, false).await.map(|()| None),
+        Step::RecordPause { before, deadline } => act.record_pause(seen, before, deadline).await.map(left),
+        Step::Stop => act.switch(false).await.map(|()| None),
+        Step::Resume => act.switch(true).await.map(|()| None),
+        Step::MarkResumed => ctx.record_store.mark_resumed(&act.subject()?.object, ctx.now().wall).await.map(|()| None),
+        Step::WriteAhead { plan, before, deadline } => act.write_ahead(seen, &plan, before, deadline).await.map(left),
+        Step::RecordDryRun { plan, deadline } => act.record_dry_run(seen, &plan, deadline).await.map(left),
+        Step::Send { plan, only } => {
+            act.send(&plan, |at| only.contains(at)).await?;
+            Ok(left(act.subject()?.object.clone()))
+        }
         Step::StartChunk { chunk } => {
             let record = &act.subject()?.object;
             let before = record.spec.writer.as_ref().ok_or_else(|| gone("the record has no writer"))?;
             let chunk = i32::try_from(chunk).map_err(|_| gone("there is no such chunk"))?;
             let writer =
                 ctx.process_state.start_chunk(before, chunk, ctx.now().mono).ok_or_else(|| gone("the plan is not this process's"))?;
-            ctx.record_store.start_chunk(record, &writer).await
+            ctx.record_store.start_chunk(record, &writer).await.map(left)
         }
         Step::DropPlan => {
             let record = act.subject()?;
@@ -35,22 +42,26 @@ pub async fn perform(ctx: &Context, desired: &Desired, seen: &Observation, step:
             if let Some(writer) = &record.object.spec.writer {
                 ctx.process_state.abandon_plan(writer);
             }
-            ctx.record_store.drop_plan(&record.object).await
+            ctx.record_store.drop_plan(&record.object).await.map(left)
         }
         Step::Close(status) => {
             let record = act.subject()?;
             if let Some(writer) = &record.object.spec.writer {
                 ctx.process_state.abandon_plan(writer);
             }
-            ctx.record_store.close(&record.object, &status).await
+            ctx.record_store.close(&record.object, &status).await.map(left)
         }
         Step::Retry => {
             let record = act.subject()?;
             let Some(plan) = &record.object.spec.plan else { return Err(gone("the record has no plan")) };
             let writer = ctx.process_state.register_plan(record.attempt() + 1, plan, ctx.now().mono);
-            ctx.record_store.start_chunk(&record.object, &writer).await
+            ctx.record_store.start_chunk(&record.object, &writer).await.map(left)
         }
     }
+}
+
+fn left(record: OffsetResetRecord) -> Left {
+    Some(Box::new(record))
 }
 
 struct Act<'a> {
@@ -64,10 +75,10 @@ impl Act<'_> {
         self.subject.ok_or_else(|| gone("there is no record"))
     }
 
-    async fn record_pause(&self, seen: &Observation, before: RunStateBefore, deadline: Timestamp) -> Result<(), Cause> {
+    async fn record_pause(&self, seen: &Observation, before: RunStateBefore, deadline: Timestamp) -> Result<OffsetResetRecord, Cause> {
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.run_state_before = Some(before);
-        self.ctx.record_store.create(&self.desired.object, &name, spec).await.map(drop)
+        self.ctx.record_store.create(&self.desired.object, &name, spec).await
     }
 
     /// Stops the pipeline, or starts it again. Noted before the call, because a call that times out may still land.
@@ -97,7 +108,13 @@ impl Act<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    async fn write_ahead(&self, seen: &Observation, plan: &Plan, before: Option<RunStateBefore>, deadline: Timestamp) -> Result<(), Cause> {
+    async fn write_ahead(
+        &self,
+        seen: &Observation,
+        plan: &Plan,
+        before: Option<RunStateBefore>,
+        deadline: Timestamp,
+    ) -> Result<OffsetResetRecord, Cause> {
         let recorded = plan.to_record();
         if let Some(record) = self.subject {
             let writer = self.ctx.process_state.register_plan(1, &recorded, self.ctx.now().mono);
@@ -108,13 +125,13 @@ impl Act<'_> {
         // The window counts from just before the write.
         spec.writer = Some(self.ctx.process_state.register_plan(1, &recorded, self.ctx.now().mono));
         spec.plan = Some(recorded);
-        self.ctx.record_store.create(&self.desired.object, &name, spec).await.map(drop)
+        self.ctx.record_store.create(&self.desired.object, &name, spec).await
     }
 
-    async fn record_dry_run(&self, seen: &Observation, plan: &Plan, deadline: Timestamp) -> Result<(), Cause> {
+    async fn record_dry_run(&self, seen: &Observation, plan: &Plan, deadline: Timestamp) -> Result<OffsetResetRecord, Cause> {
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.plan = Some(plan.to_record());
-        self.ctx.record_store.create(&self.desired.object, &name, spec).await.map(drop)
+        self.ctx.record_store.create(&self.desired.object, &name, spec).await
     }
 
     fn spec(&self, seen: &Observation, deadline: Timestamp) -> Result<(String, OffsetResetRecordSpec), Cause> {

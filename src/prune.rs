@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::core::PartialObjectMeta;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::process_state::is_closed;
-use stream_pipeline_api::{OffsetResetRecord, PIPELINE_LABEL, StreamPipeline};
+use crate::records::Meta;
+use stream_pipeline_api::{PIPELINE_LABEL, StreamPipeline};
 use stream_pipeline_core::prune::{Keep, Listed, Walk, due};
 use stream_pipeline_core::{Cause, PlanState, RecordView, RunStateCalls};
 
@@ -37,7 +37,7 @@ pub async fn prune(ctx: Arc<Context>, keep: Keep, listed: CancellationToken, shu
         if ctx.definitions.outdated().is_some() {
             continue;
         }
-        let all: Vec<_> = ctx.records.state().iter().filter_map(|meta| row(meta)).collect();
+        let all: Vec<_> = ctx.records.store().state().iter().filter_map(|meta| row(meta)).collect();
         let there: HashSet<_> = all.iter().map(key).collect();
         bare.retain(|known| there.contains(known));
         let left: Vec<_> = all.into_iter().filter(|record| !bare.contains(&key(record))).collect();
@@ -74,7 +74,7 @@ fn pipeline(records: &[(&Listed, bool)]) -> Option<Key> {
     records.first().map(|(record, _)| (record.namespace.clone(), record.pipeline.clone()))
 }
 
-fn row(meta: &PartialObjectMeta<OffsetResetRecord>) -> Option<Listed> {
+fn row(meta: &Meta) -> Option<Listed> {
     Some(Listed {
         namespace: meta.namespace()?,
         name: meta.name_any(),

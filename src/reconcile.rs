@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend;
 use crate::context::Context;
-use crate::observe::observe;
+use crate::observe::{Carried, observe};
 use crate::perform::perform;
 use crate::report::{left_paused, report};
 use stream_pipeline_api::StreamPipeline;
@@ -27,6 +27,7 @@ const NOT_FOUND: i32 = 404;
 pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Duration> {
     let mut told = StatusInputs::default();
     let mut left = PASSES;
+    let mut carried = Carried::default();
     while left > 0 {
         left -= 1;
         let now = ctx.now();
@@ -37,9 +38,9 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 return None;
             }
         };
-        let timing = ctx.timing.at_rest(desired.facts);
+        let timing = ctx.timing.among(desired.facts, ctx.pipelines.len());
         let prior = PriorStatus::of(pipeline);
-        let seen = observe(ctx, &desired, &prior, now).await;
+        let seen = observe(ctx, &desired, &prior, &std::mem::take(&mut carried), now).await;
         // The looks took time: the window and the waits are judged by the time after them.
         let now = ctx.now();
         told.note(&seen, &desired.facts, now.wall);
@@ -54,26 +55,27 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
         }
         if let Some(step) = decision.step {
             let (unload, guard) = (matches!(step, Step::DropPlan), matches!(step, Step::AddFinalizer | Step::RemoveFinalizer));
-            let next_chunk = matches!(step, Step::StartChunk { .. });
+            let (next_chunk, over) = (matches!(step, Step::StartChunk { .. }), matches!(step, Step::Send { .. } | Step::Close(_)));
             let refusals = match &seen.record {
                 Observed::Read(Some(record)) if unload => ctx.process_state.note_refusal(&record.object),
                 _ => 0,
             };
             let undone = match perform(ctx, &desired, &seen, step).await {
                 // The step changed the object, so the watch delivers it again.
-                Ok(()) if guard => {
+                Ok(_) if guard => {
                     ctx.process_state.note_finalizer(&desired.object, true);
                     return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1)));
                 }
                 // Another pass would at once write again what an older CRD drops.
-                Ok(()) if seen.outdated.is_some() => None,
-                Ok(()) if !unload => {
+                Ok(_) if seen.outdated.is_some() => None,
+                Ok(record) if !unload => {
                     left = if next_chunk { PASSES } else { left };
+                    carried = Carried { record, identity: seen.identity.get().filter(|_| over).cloned() };
                     continue;
                 }
                 // Somebody else was faster: look again.
                 Err(cause) if cause.backend_code == Some(CONFLICT) => return Some(ctx.jitter(Duration::from_millis(200))),
-                Ok(()) => None,
+                Ok(_) => None,
                 Err(cause) => Some(cause),
             };
             let refusals = if guard { ctx.process_state.note_finalizer(&desired.object, false) } else { refusals };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::api::{GetParams, ListParams, ObjectMeta, Patch};
-use kube::core::{DeserializeGuard, Request as Call};
+use kube::core::{DeserializeGuard, PartialObjectMeta, Request as Call};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
@@ -107,23 +107,28 @@ impl RecordStore {
         if live.is_some_and(|live| live.uid() == record.uid() && live.resource_version() == record.resource_version()) {
             return Ok(());
         }
-        Err(Cause::new(Reason::APIServerError, format!("record {name} changed while it was looked at; it is looked at again")))
+        Err(changed(&name))
     }
 
     /// Live: the group's records in the namespace that are not known to be over, except the one named `but`. Records of other namespaces do
-    /// not count: whoever writes there could keep one open for ever.
+    /// not count: whoever writes there could keep one open for ever. The same list shows that `own` is still as it was read or written.
     ///
     /// # Errors
-    /// As [`RecordStore::get`].
+    /// As [`RecordStore::get`]; or `own` was changed or deleted since.
     pub async fn of_group(
         &self,
         namespace: &str,
         backend: &BackendIdentity,
-        but: &str,
+        (own, but): (Option<&OffsetResetRecord>, &str),
         known: &ProcessState,
     ) -> Result<Vec<RecordView>, Cause> {
         let selector = format!("{BACKEND_LABEL}={}", backend_label(backend));
-        self.list("listing the records of the group", namespace, &selector, but, known).await
+        let listed = self.list("listing the records of the group", namespace, &selector).await?;
+        let is_own = |meta: &Listed, own: &OffsetResetRecord| meta.uid() == own.uid() && meta.resource_version() == own.resource_version();
+        match own {
+            Some(own) if !listed.iter().any(|meta| is_own(meta, own)) => Err(changed(&own.name_any())),
+            _ => self.open_among(listed, namespace, but, known).await,
+        }
     }
 
     /// Live: the records of the namespace that are not known to be over, except the one named `but`.
@@ -131,7 +136,8 @@ impl RecordStore {
     /// # Errors
     /// As [`RecordStore::get`].
     pub async fn of_namespace(&self, namespace: &str, but: &str, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
-        self.list("listing the records of the namespace", namespace, "", but, known).await
+        let listed = self.list("listing the records of the namespace", namespace, "").await?;
+        self.open_among(listed, namespace, but, known).await
     }
 
     /// Live: this StreamPipeline's records that are not known to be over.
@@ -140,14 +146,19 @@ impl RecordStore {
     /// As [`RecordStore::get`].
     pub async fn of_pipeline(&self, object: &Identity, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
         let selector = format!("{PIPELINE_LABEL}={}", object.name);
-        self.list("listing the records of the pipeline", &object.namespace, &selector, "", known).await
+        let listed = self.list("listing the records of the pipeline", &object.namespace, &selector).await?;
+        self.open_among(listed, &object.namespace, "", known).await
     }
 
-    async fn list(&self, what: &str, namespace: &str, selector: &str, but: &str, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
+    async fn list(&self, what: &str, namespace: &str, selector: &str) -> Result<Vec<Listed>, Cause> {
         let params = ListParams { label_selector: Some(selector.to_owned()).filter(|s| !s.is_empty()), ..ListParams::default() };
-        let listed = self.call(what, self.records(namespace).list_metadata(&params)).await?;
+        Ok(self.call(what, self.records(namespace).list_metadata(&params)).await?.items)
+    }
+
+    /// Those that are not known to be over, except the one named `but`.
+    async fn open_among(&self, listed: Vec<Listed>, namespace: &str, but: &str, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
         let mut found = Vec::new();
-        for meta in listed.items {
+        for meta in listed {
             let name = meta.name_any();
             if name == but || known.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
                 continue;
@@ -220,7 +231,7 @@ impl RecordStore {
     ///
     /// # Errors
     /// As [`RecordStore::get`]; also where the record changed since it was read.
-    pub async fn put_plan(&self, record: &OffsetResetRecord, plan: &RecordedPlan, writer: &Writer) -> Result<(), Cause> {
+    pub async fn put_plan(&self, record: &OffsetResetRecord, plan: &RecordedPlan, writer: &Writer) -> Result<OffsetResetRecord, Cause> {
         self.patch_spec(record, "putting the plan into the record", json!({ "plan": plan, "writer": writer })).await
     }
 
@@ -228,7 +239,7 @@ impl RecordStore {
     ///
     /// # Errors
     /// As [`RecordStore::put_plan`].
-    pub async fn drop_plan(&self, record: &OffsetResetRecord) -> Result<(), Cause> {
+    pub async fn drop_plan(&self, record: &OffsetResetRecord) -> Result<OffsetResetRecord, Cause> {
         self.patch_spec(record, "dropping the plan of the record", json!({ "plan": null, "writer": null })).await
     }
 
@@ -246,20 +257,20 @@ impl RecordStore {
         let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "undo": undo, "totals": totals } });
         let (params, patch) = (call::patch(), Patch::Merge(&patch));
         let marked = self.call("noting that a record loses its table", records.patch_status(&name, &params, &patch)).await?;
-        self.drop_plan(&marked).await
+        self.drop_plan(&marked).await.map(drop)
     }
 
     /// Announces what is sent next of the plan: a later chunk, or the whole plan for the one retry.
     ///
     /// # Errors
     /// As [`RecordStore::put_plan`].
-    pub async fn start_chunk(&self, record: &OffsetResetRecord, writer: &Writer) -> Result<(), Cause> {
+    pub async fn start_chunk(&self, record: &OffsetResetRecord, writer: &Writer) -> Result<OffsetResetRecord, Cause> {
         self.patch_spec(record, "announcing in the record what is sent next", json!({ "writer": writer })).await
     }
 
     /// # Errors
     /// As [`RecordStore::put_plan`].
-    pub async fn close(&self, record: &OffsetResetRecord, status: &OffsetResetRecordStatus) -> Result<(), Cause> {
+    pub async fn close(&self, record: &OffsetResetRecord, status: &OffsetResetRecordStatus) -> Result<OffsetResetRecord, Cause> {
         let mut status = json!(status);
         // Fields of an earlier attempt's status that this one does not have: a merge patch would keep them.
         for field in ["code", "verification", "failures", "totals", "undo"] {
@@ -270,19 +281,25 @@ impl RecordStore {
         let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": status }));
         let records = self.records(&record.namespace().unwrap_or_default());
         let name = record.name_any();
-        self.call("closing the record", records.patch_status(&name, &call::patch(), &patch)).await.map(drop)
+        self.call("closing the record", records.patch_status(&name, &call::patch(), &patch)).await
     }
 
-    async fn patch_spec(&self, record: &OffsetResetRecord, what: &str, spec: serde_json::Value) -> Result<(), Cause> {
+    async fn patch_spec(&self, record: &OffsetResetRecord, what: &str, spec: serde_json::Value) -> Result<OffsetResetRecord, Cause> {
         let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": record.resource_version() }, "spec": spec }));
         let records = self.records(&record.namespace().unwrap_or_default());
         let name = record.name_any();
-        self.call(what, records.patch(&name, &call::patch(), &patch)).await.map(drop)
+        self.call(what, records.patch(&name, &call::patch(), &patch)).await
     }
 
     async fn call<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
         call::call(what, self.deadline, call).await
     }
+}
+
+type Listed = PartialObjectMeta<OffsetResetRecord>;
+
+fn changed(name: &str) -> Cause {
+    Cause::new(Reason::APIServerError, format!("record {name} changed while it was looked at; it is looked at again"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch};
-use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
@@ -17,33 +16,29 @@ use crate::report::{event, publish};
 use stream_pipeline_api::{FINALIZER, Reason, StreamPipeline};
 use stream_pipeline_core::{Identity, after_failed_steps, words};
 
-/// A pass for an object that does not decode.
-pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> Action {
+/// A pass for an object that does not decode. Returns as [`reconcile`].
+pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str) -> Option<Duration> {
     if let Ok(Some(pipeline)) = ctx.record_store.pipeline(namespace, name).await {
-        return if is_done(pipeline.meta()) {
-            Action::await_change()
-        } else {
-            reconcile(ctx, &pipeline).await.map_or_else(Action::await_change, Action::requeue)
-        };
+        return if is_done(pipeline.meta()) { None } else { reconcile(ctx, &pipeline).await };
     }
     tracing::warn!(namespace, name, error, "This StreamPipeline cannot be read; the others are served");
     let resource = ApiResource::erase::<StreamPipeline>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
     let found = call::call("reading the StreamPipeline", ctx.timing.call_deadline, api.get_opt(name)).await;
-    let Ok(Some(object)) = found else { return Action::requeue(ctx.timing.recheck_idle) };
+    let Ok(Some(object)) = found else { return Some(ctx.timing.recheck_idle) };
     if is_done(&object.metadata) {
-        return Action::await_change();
+        return None;
     }
     if let Some(left) = left(&object, ctx) {
         if left.is_zero() {
             let failures = let_go(ctx, &object, error).await;
             let again = after_failed_steps(failures, &ctx.timing);
-            return Action::requeue(ctx.jitter(again.max(ctx.timing.recheck_waiting)));
+            return Some(ctx.jitter(again.max(ctx.timing.recheck_waiting)));
         }
-        return Action::requeue(left.clamp(ctx.timing.recheck_waiting, ctx.timing.recheck_idle.max(ctx.timing.recheck_waiting)));
+        return Some(left.clamp(ctx.timing.recheck_waiting, ctx.timing.recheck_idle.max(ctx.timing.recheck_waiting)));
     }
     refuse(&api, &object, error, ctx.timing.call_deadline).await;
-    Action::requeue(ctx.timing.recheck_idle)
+    Some(ctx.timing.recheck_idle)
 }
 
 /// Whether nothing is left to do: the object is deleted, and without our finalizer there is nothing to bring back.

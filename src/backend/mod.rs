@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
 use stream_pipeline_core::{
-    Activity, Aim, Backend, Cause, Committed, LogBounds, PlatformFacts, RunState, SendOutcome, TopicPartition, Topics,
+    Activity, Aim, Backend, Cause, Change, Committed, LogBounds, PlatformFacts, RunState, SendOutcome, TopicPartition, Topics,
 };
 
 /// What holds of the platform that a StreamPipeline names.
@@ -88,9 +88,9 @@ impl Platform {
 
     /// # Errors
     /// As [`Platform::identity`].
-    pub async fn topics(&self, names: &[String], deletes: bool) -> Result<Topics, Cause> {
+    pub async fn topics(&self, names: &[String], to: Change) -> Result<Topics, Cause> {
         match &self.logs {
-            Some(logs) => logs.topics(names, deletes).await,
+            Some(logs) => logs.topics(names, to).await,
             None => Ok(Topics::new()),
         }
     }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
-use stream_pipeline_core::{Activity, Aim, Cause, Committed, LogBounds, RunState, SendOutcome, TopicPartition, Topics};
+use stream_pipeline_core::{Activity, Aim, Cause, Change, Committed, LogBounds, RunState, SendOutcome, TopicPartition, Topics};
 
 /// Where a pipeline reads: seen, moved, read back.
 ///
@@ -50,8 +50,8 @@ pub trait Position: Send + Sync {
 /// As [`Position`].
 #[async_trait]
 pub trait Logs: Send + Sync {
-    /// `deletes`: a committed offset is to be deleted, which may take a right of its own.
-    async fn topics(&self, names: &[String], deletes: bool) -> Result<Topics, Cause>;
+    /// `to`: fails where the brokers say that this would be refused.
+    async fn topics(&self, names: &[String], to: Change) -> Result<Topics, Cause>;
 
     /// How far the logs go, and the first record at or after `time`.
     async fn bounds(
@@ -126,7 +126,7 @@ impl Position for Unreachable {
 
 #[async_trait]
 impl Logs for Unreachable {
-    async fn topics(&self, _: &[String], _: bool) -> Result<Topics, Cause> {
+    async fn topics(&self, _: &[String], _: Change) -> Result<Topics, Cause> {
         Err(self.0.clone())
     }
 

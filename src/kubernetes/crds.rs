@@ -30,6 +30,8 @@ pub struct Definitions(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     outdated: Mutex<Option<Outdated>>,
+    /// The versions of the installed CRDs that were compared last.
+    compared: Mutex<Vec<String>>,
     /// How often the CRDs were upgraded.
     upgrades: watch::Sender<u64>,
 }
@@ -87,13 +89,24 @@ impl Definitions {
 
     async fn compare(&self, client: &Client, timing: &Timing) -> Result<Option<Outdated>, Cause> {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let mut found = None;
+        let reading = |name: &str| format!("reading the CRD {name}");
+        // A CRD is large, and does not change for months.
+        let mut versions = Vec::new();
+        for name in [StreamPipeline::crd_name(), OffsetResetRecord::crd_name()] {
+            let installed = call(&reading(name), timing.call_deadline, api.get_metadata(name)).await?;
+            versions.push(installed.resource_version().unwrap_or_default());
+        }
+        if *self.0.compared.lock() == versions {
+            return Ok(self.outdated());
+        }
+        let (mut found, mut compared) = (None, Vec::new());
         for own in [StreamPipeline::crd(), OffsetResetRecord::crd()] {
             let name = own.name_any();
-            let what = format!("reading the CRD {name}");
-            let installed = call(&what, timing.call_deadline, api.get(&name)).await?;
+            let installed = call(&reading(&name), timing.call_deadline, api.get(&name)).await?;
+            compared.push(installed.resource_version().unwrap_or_default());
             found = found.or_else(|| lacks(&own, &installed));
         }
+        *self.0.compared.lock() = compared;
         Ok(found)
     }
 

@@ -29,8 +29,11 @@ const READING: Duration = Duration::from_secs(60);
 /// A plan this old is past every window; its write was refused, or its record is gone.
 const KEPT: Duration = Duration::from_secs(3600);
 
-/// Looks at a group are forgotten after this long without one: its quiet period starts anew anyway. Longer than the longest back-off.
+/// What is known of a record that the watch does not show is forgotten after this long.
 const UNSEEN: Duration = Duration::from_secs(300);
+
+/// Looks at a group are forgotten after this long without one. Where there are many objects, one at rest is looked at seldom.
+const UNWATCHED: Duration = Duration::from_secs(2 * 3600);
 
 /// See the module's own comment.
 pub struct ProcessState {
@@ -60,6 +63,8 @@ struct Inner {
     first: HashSet<String>,
     /// What was last logged of an object.
     told: HashMap<Identity, String>,
+    /// By uid of an object: the version of it that this process has made, and when it is to be looked at next.
+    own_versions: HashMap<String, (String, Option<Instant>)>,
 }
 
 impl ProcessState {
@@ -104,13 +109,32 @@ impl ProcessState {
         *failures
     }
 
-    /// Notes that no object comes before this one, and none can come any more.
-    pub fn note_first(&self, object: &Identity) {
-        self.inner().first.insert(object.uid.clone());
+    /// Notes that no object comes before these, and none can come any more.
+    pub fn note_first(&self, uids: impl IntoIterator<Item = String>) {
+        self.inner().first.extend(uids);
     }
 
     pub fn is_first(&self, object: &Identity) -> bool {
         self.inner().first.contains(&object.uid)
+    }
+
+    /// Notes the version of an object that this process has made by writing its status.
+    pub fn note_own_version(&self, object: &Identity, version: String) {
+        self.inner().own_versions.insert(object.uid.clone(), (version, None));
+    }
+
+    /// Notes when the object is to be looked at next, where nobody but this process changes it before.
+    pub fn note_next_look(&self, uid: &str, at: Instant) {
+        if let Some((_, next)) = self.inner().own_versions.get_mut(uid) {
+            *next = Some(at);
+        }
+    }
+
+    /// How long until the next look at this version of an object, if it is just the one that this process has made; None: it is due.
+    pub fn told_by_itself(&self, uid: &str, version: &str, now: Instant) -> Option<Duration> {
+        let inner = self.inner();
+        let (_, next) = inner.own_versions.get(uid).filter(|(own, _)| own == version)?;
+        next.map(|next| next.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
     /// Forgets objects and records that are gone, as far as nothing depends on them: `alive` says which uids still exist.
@@ -121,7 +145,7 @@ impl ProcessState {
         inner.readings.retain(|object, _| alive(&object.uid));
         inner.consumption.retain(|object, _| alive(&object.uid));
         inner.closed.retain(|(record, _)| alive(record));
-        inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNSEEN));
+        inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNWATCHED));
         inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
         inner.first.retain(|object| alive(object));
         inner.unguarded.retain(|object, _| alive(object));
@@ -136,6 +160,7 @@ impl ProcessState {
         inner.closed.shrink_to_fit();
         inner.looks.shrink_to_fit();
         inner.told.retain(|object, _| alive(&object.uid));
+        inner.own_versions.retain(|object, _| alive(object));
         inner.told.shrink_to_fit();
         inner.first_seen.shrink_to_fit();
         inner.calls.shrink_to_fit();

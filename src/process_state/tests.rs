@@ -78,7 +78,7 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
     for n in 0..60 {
         process_state.note_reached(&object(n), 1, false);
         process_state.note_finalizer(&object(n), false);
-        process_state.note_first(&object(n));
+        process_state.note_first([object(n).uid]);
         process_state.note_refusal(&open(n));
         process_state.note_call(&open(n), false, start);
         process_state.look(open(n), start);
@@ -101,14 +101,14 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
     for n in 0..60 {
         process_state.note_reached(&object(n), 1, false);
         process_state.note_finalizer(&object(n), false);
-        process_state.note_first(&object(n));
+        process_state.note_first([object(n).uid]);
         process_state.note_refusal(&open(n));
         process_state.note_reading(&object(n), LagSample { offset: 1, lag: 1, at: Timestamp::UNIX_EPOCH }, start);
         assert!(process_state.look(closed(n), start).is_over());
         look(n, start);
     }
     look(7, start + Duration::from_secs(4));
-    let later = start + UNSEEN;
+    let later = start + UNWATCHED;
     process_state.forget(|uid| ["uid-7", "record-7", "open-7"].contains(&uid), later);
     assert_eq!(held(&process_state), ([1; 5], [1; 4]));
     assert_eq!(process_state.note_finalizer(&object(7), false), 2, "it goes on counting");

@@ -61,3 +61,22 @@ async fn records_that_are_over_are_not_kept_while_the_others_are_read() {
     let found = store.of_namespace("n", "", &known).await.unwrap();
     assert_eq!(names(found), ["r-2"]);
 }
+
+/// What is sent is sent from the record as it was written: it is not read once more, so the live list has to show it.
+#[tokio::test]
+async fn the_list_of_the_group_shows_whether_the_own_record_is_still_as_it_was_written() {
+    let store = RecordStore::new(Client::new(Records, "n"), Duration::from_secs(1));
+    let known = ProcessState::new("i".to_owned());
+    let own: OffsetResetRecord = serde_json::from_value(record(2)).unwrap();
+    let place = own.spec.backend.clone();
+    let others = async |own: &OffsetResetRecord| store.of_group("n", &place, (Some(own), "r-2"), &known).await.map(|others| others.len());
+    assert_eq!(others(&own).await, Ok(0), "it is there, and the others are over");
+    let mut changed = own.clone();
+    changed.metadata.resource_version = Some("0".to_owned());
+    let mut gone = own.clone();
+    gone.metadata.uid = Some("uid-of-an-earlier-one".to_owned());
+    for other in [changed, gone] {
+        let cause = others(&other).await.unwrap_err();
+        assert!(cause.message.starts_with("record r-2 changed while it was looked at"), "{}", cause.message);
+    }
+}

@@ -33,6 +33,7 @@ pub async fn report(
     let params = call::post();
     let write = api.replace_status(&desired.object.name, &params, &next);
     let written = call::call("writing the status", ctx.timing.call_deadline, write).await?;
+    ctx.process_state.note_own_version(&desired.object, written.metadata.resource_version.clone().unwrap_or_default());
     if let Some(limit) = newly(pipeline.status.as_ref(), written.status.as_ref(), ConditionType::PauseLimitNear) {
         publish(ctx, &about, &event(EventType::Warning, &limit.reason, "Pause", &limit.message)).await;
     }

@@ -28,6 +28,7 @@ use stream_pipeline_operator::kubernetes::workloads::Kinds;
 use stream_pipeline_operator::process_state::ProcessState;
 use stream_pipeline_operator::reconcile::reconcile;
 use stream_pipeline_operator::record_store::RecordStore;
+use stream_pipeline_operator::records::Records;
 use stream_pipeline_operator::running::Running;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -207,7 +208,7 @@ pub async fn replica(world: Shared, name: char, skew: i64, pipelines: Vec<String
 async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
     let link = Link { world: world.clone(), process: Arc::clone(&process), connection: Arc::default() };
     let client = Client::new(ToApiServer(link.clone()), NAMESPACE);
-    let (records, writer) = reflector::store();
+    let (records, writer) = Records::empty();
     let (beside, elders) = reflector::store();
     let elders = (!lock(&world).api.hides_elders).then_some(elders);
     let timing = breaks::timing(&world, &process);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::DeserializeGuard;
 use kube::runtime::{reflector, watcher};
-use stream_pipeline_api::{OffsetResetRecord, StreamPipeline};
+use stream_pipeline_api::StreamPipeline;
+use stream_pipeline_operator::records::Filler;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -15,14 +16,13 @@ use crate::world::{Link, lock};
 
 pub type Cache = Arc<Mutex<BTreeMap<String, StreamPipeline>>>;
 
-type Records = reflector::store::Writer<PartialObjectMeta<OffsetResetRecord>>;
 type Pipelines = reflector::store::Writer<DeserializeGuard<StreamPipeline>>;
 
 /// Updates the copies of pipelines and of the records' metadata, some time behind the API server.
 pub async fn watch(
     link: &Link,
     cache: &Cache,
-    (mut records, mut elders): (Records, Option<Pipelines>),
+    (mut records, mut elders): (Filler, Option<Pipelines>),
     changes: &BTreeMap<String, Arc<Notify>>,
 ) {
     let (mut seen, first): (usize, Vec<(Key, serde_json::Value)>) = {
@@ -30,13 +30,13 @@ pub async fn watch(
         let all = world.api.all("streampipelines").chain(world.api.all("offsetresetrecords"));
         (world.api.changes.len(), all.map(|(key, object)| (key.clone(), object.clone())).collect())
     };
-    records.apply_watcher_event(&watcher::Event::Init);
+    records.apply(&watcher::Event::Init);
     let meta = |object: &serde_json::Value| serde_json::from_value(metadata(object)).expect("metadata");
     for (key, object) in first.iter().filter(|(key, _)| key.0 == "offsetresetrecords") {
         let _ = key;
-        records.apply_watcher_event(&watcher::Event::InitApply(meta(object)));
+        records.apply(&watcher::Event::InitApply(meta(object)));
     }
-    records.apply_watcher_event(&watcher::Event::InitDone);
+    records.apply(&watcher::Event::InitDone);
     let mut beside = |object: &serde_json::Value, gone: bool| {
         let Some(elders) = &mut elders else { return };
         let object = serde_json::from_value(object.clone()).expect("an object");
@@ -79,8 +79,8 @@ pub async fn watch(
                     beside(&object, gone);
                     tell(&key, &object, gone);
                 }
-                "offsetresetrecords" if gone => records.apply_watcher_event(&watcher::Event::Delete(meta(&object))),
-                "offsetresetrecords" => records.apply_watcher_event(&watcher::Event::Apply(meta(&object))),
+                "offsetresetrecords" if gone => records.apply(&watcher::Event::Delete(meta(&object))),
+                "offsetresetrecords" => records.apply(&watcher::Event::Apply(meta(&object))),
                 _ => {}
             }
         }

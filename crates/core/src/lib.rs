@@ -59,7 +59,7 @@ pub use observation::{Observation, Outdated};
 pub use observed::Observed;
 pub use older_pipeline::{OlderPipeline, elsewhere};
 pub use plan::{Aim, OffsetAndMetadata, PartitionPlan, Plan};
-pub use position::{Commit, Committed, Consumed, LogBounds, OtherGroup, Topic, Topics, lag};
+pub use position::{Change, Commit, Committed, Consumed, LogBounds, OtherGroup, Topic, Topics, lag};
 pub use prior_status::PriorStatus;
 pub use read_back::ReadBack;
 pub use record::{PlanState, RecordView, RunStateCall, RunStateCalls, SendOutcome, SupersededRecord, retry_asked};
@@ -97,6 +97,9 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+/// How many pipelines at rest are looked at in a second, at most: each look takes about four requests to a broker.
+pub const LOOKS_A_SECOND: usize = 10;
+
 /// The waits of the protocol and of the loop, and how much is sent at once. All are flags.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
@@ -125,10 +128,13 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The same waits for a platform's kind of pipeline at rest: only looks that count towards a quiet period have to be close together.
+    /// The same waits, where there are so many objects. A platform that lists all its pipelines is asked for that list; elsewhere each
+    /// pipeline at rest is looked at by itself, so many a second in all, however many there are.
     #[must_use]
-    pub fn at_rest(self, facts: PlatformFacts) -> Self {
-        if facts.quiet { self } else { Self { recheck_idle: self.list_interval, ..self } }
+    pub fn among(self, facts: PlatformFacts, objects: usize) -> Self {
+        let in_turn = Duration::from_secs(u64::try_from(objects.div_ceil(LOOKS_A_SECOND)).unwrap_or(u64::MAX));
+        let recheck_idle = if facts.quiet { self.recheck_idle.max(in_turn) } else { self.list_interval };
+        Self { recheck_idle, ..self }
     }
 
     /// How long until a call to start or stop a pipeline, made now, has certainly landed or is lost.

@@ -1,6 +1,7 @@
 //! Who goes first where several StreamPipelines name one group or pipeline. In a namespace the oldest one that has read the group acts.
 //! StreamPipelines of other namespaces are reported, but never block.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -51,6 +52,17 @@ impl OlderPipeline {
     /// Whether no other one can appear any more that counts as older, also where the operator's clock is ahead of the API server's.
     pub fn none_can_come(created: Timestamp, now: Timestamp) -> bool {
         SignedDuration::try_from(SETTLED + SKEW).is_ok_and(|settled| now.duration_since(created) >= settled)
+    }
+
+    /// Uids of those among these, all of one namespace and listed live at `now`, before which none comes and none can come any more, since
+    /// no other one names their group. Not told of EnOS, where one pipeline may be named in two ways.
+    pub fn alone(pipelines: &[StreamPipeline], now: Timestamp) -> Vec<String> {
+        let group = |p: &StreamPipeline| p.spec.kafka.as_ref().map(|kafka| kafka.consumer_group.clone());
+        let mut named = HashMap::<String, usize>::new();
+        pipelines.iter().filter_map(group).for_each(|group| *named.entry(group).or_default() += 1);
+        let is_alone = |p: &&StreamPipeline| group(p).is_some_and(|group| named.get(&group) == Some(&1));
+        let is_settled = |p: &&StreamPipeline| p.metadata.creation_timestamp.as_ref().is_some_and(|t| Self::none_can_come(t.0, now));
+        pipelines.iter().filter(is_alone).filter(is_settled).filter_map(|p| p.metadata.uid.clone()).collect()
     }
 
     /// Whether another one may still appear that counts as older than one created at this time.
@@ -123,6 +135,17 @@ mod tests {
         assert_eq!(before(pipeline("else", "a", 4, Value::Null)), None, "of another namespace");
         let apart = pipeline("else", "a", 4, read("else/a"));
         assert_eq!(elsewhere([&apart, &own].into_iter(), &object, &place), ["else/a"], "and told");
+    }
+
+    #[test]
+    fn who_is_alone_with_its_group_comes_first_once_none_can_come_any_more() {
+        let all = [("a", 1, "g"), ("b", 2, "h"), ("c", 3, "h"), ("d", 20, "i")].map(|(name, second, group)| {
+            let mut pipeline = pipeline("n", name, second, Value::Null);
+            pipeline.spec.kafka.as_mut().expect("it is of Kafka").consumer_group = group.to_owned();
+            pipeline
+        });
+        assert_eq!(OlderPipeline::alone(&all, "2026-01-01T12:00:21Z".parse().unwrap()), ["n/a"]);
+        assert_eq!(OlderPipeline::alone(&all, "2026-01-01T12:00:28Z".parse().unwrap()), ["n/a", "n/d"]);
     }
 
     #[test]

@@ -99,3 +99,18 @@ pub fn lag(log: &BTreeMap<TopicPartition, LogBounds>, committed: &Committed) -> 
     let behind = |(at, log): (&TopicPartition, &LogBounds)| committed.get(at).map(|c| numbers::distance(c.offset.max(log.start), log.end));
     numbers::total(log.iter().filter_map(behind))
 }
+
+/// What is about to be done to a group's commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    None,
+    Commit,
+    /// Some are deleted, too, which takes a right of its own.
+    CommitAndDelete,
+}
+
+impl Change {
+    pub fn of(deletes: bool) -> Self {
+        if deletes { Self::CommitAndDelete } else { Self::Commit }
+    }
+}

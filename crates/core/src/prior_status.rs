@@ -1,6 +1,6 @@
 //! What the object's own status says of the past: it may prevent an action or start a wait, but never cause an action.
 
-use stream_pipeline_api::{BackendIdentity, ConditionType, OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
+use stream_pipeline_api::{BackendIdentity, ConditionType, FINALIZER, OffsetResetStatus, Reason, StreamPipeline, StreamPipelineStatus};
 
 /// The past of this very object.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,15 @@ impl PriorStatus {
             spec_changed: status.observed_generation != pipeline.metadata.generation,
             under_way: status.conditions.iter().any(|c| c.type_ == ConditionType::Reconciling.as_str()),
         }
+    }
+
+    /// Whether nothing is asked of this object that is not over, and nothing is owed to it: its next look may wait for a quiet moment.
+    pub fn is_at_rest(pipeline: &StreamPipeline) -> bool {
+        let (prior, metadata) = (Self::of(pipeline), &pipeline.metadata);
+        let is_over = |id: &str| prior.last.as_ref().is_some_and(|last| last.id == id && last.stage.is_final());
+        let owed = metadata.deletion_timestamp.is_some() || metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+        let over = pipeline.spec.offset_reset.as_ref().is_none_or(|asked| is_over(&asked.id));
+        prior.seen_before && !prior.spec_changed && !prior.under_way && !owed && over
     }
 
     /// The cluster seen first, if this identity is of another cluster.

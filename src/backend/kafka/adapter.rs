@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Kafka, stopped};
 use crate::backend::{Logs, Position};
 use stream_pipeline_api::BackendIdentity;
-use stream_pipeline_core::{Activity, Aim, Cause, Committed, LogBounds, SendOutcome, TopicPartition, Topics};
+use stream_pipeline_core::{Activity, Aim, Cause, Change, Committed, LogBounds, SendOutcome, TopicPartition, Topics};
 
 #[async_trait]
 impl Position for Kafka {
@@ -42,8 +42,8 @@ impl Position for Kafka {
 
 #[async_trait]
 impl Logs for Kafka {
-    async fn topics(&self, names: &[String], deletes: bool) -> Result<Topics, Cause> {
-        Kafka::topics(self, names, deletes).await
+    async fn topics(&self, names: &[String], to: Change) -> Result<Topics, Cause> {
+        Kafka::topics(self, names, to).await
     }
 
     async fn bounds(

@@ -24,6 +24,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::OnceCell;
+
 use crate::clock;
 use admin::{Admin, AdminError, GroupDescription, GroupIdentity, GroupMember, GroupState, KafkaCode};
 use failure::Who;
@@ -33,7 +35,7 @@ use pool::renewing::RenewingClient;
 use pool::{ClientPool, PoolKey};
 use security::Security;
 use stream_pipeline_api::{BackendIdentity, Phase, Reason};
-use stream_pipeline_core::{Activity, Cause, Commit, Committed, KafkaGroup, Topic, TopicPartition, Topics, words};
+use stream_pipeline_core::{Activity, Cause, Change, Commit, Committed, KafkaGroup, Topic, TopicPartition, Topics, words};
 
 /// One group on one cluster, during one pass.
 pub struct Kafka {
@@ -41,6 +43,8 @@ pub struct Kafka {
     backend: KafkaGroup,
     who: Who,
     deadline: Duration,
+    /// The group as it was described first in this pass.
+    described: OnceCell<GroupIdentity>,
 }
 
 impl Kafka {
@@ -57,7 +61,7 @@ impl Kafka {
         let key = PoolKey::new(namespace, &backend.bootstrap, security);
         let who = Who::of(security);
         let client = RenewingClient::new(clients, key, &backend.group, security, now).map_err(|e| failure::unmade(&e, &who, backend))?;
-        Ok(Self { client: Arc::new(client), backend: backend.clone(), who, deadline })
+        Ok(Self { client: Arc::new(client), backend: backend.clone(), who, deadline, described: OnceCell::new() })
     }
 
     /// The user that the brokers take this client for, as far as it is known.
@@ -93,14 +97,27 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::identity`].
     pub async fn activity(&self) -> Result<Activity, Cause> {
-        let identity = self.client.identify_group(&self.backend.group, self.deadline).await.map_err(|e| self.cause(&e))?;
+        // What was described before this look does not count for it.
+        let found = match self.described.get() {
+            None => self.described().await.cloned(),
+            Some(_) => self.describe().await,
+        };
         let group = &self.backend.group;
-        Ok(match identity {
+        Ok(match found.map_err(|e| self.cause(&e))? {
             GroupIdentity::Consumer(described) | GroupIdentity::Absent(described) => activity_of(&described, group),
             GroupIdentity::NotConsumer(kind) => {
                 Activity::Unsupported(Cause::new(Reason::GroupTypeNotSupported, not_a_consumer_group(group, &kind)))
             }
         })
+    }
+
+    async fn describe(&self) -> Result<GroupIdentity, AdminError> {
+        self.client.identify_group(&self.backend.group, self.deadline).await
+    }
+
+    /// Asked once in a pass; who asks at the same time waits for the same answer.
+    async fn described(&self) -> Result<&GroupIdentity, AdminError> {
+        self.described.get_or_try_init(|| self.describe()).await
     }
 
     /// Committed offsets: of these partitions, or of all that have one. Only asking by name shows a partition whose only commit is still in
@@ -129,22 +146,27 @@ impl Kafka {
         Ok(committed)
     }
 
-    /// Ids, partitions and leaders, asked of the broker each time. `deletes`: a commit is to be deleted.
+    /// Ids, partitions and leaders, asked of the broker each time.
     ///
     /// # Errors
-    /// As [`Kafka::identity`]; `PermissionMissing` where the brokers say that a commit for them, or its deletion, would be refused.
-    pub async fn topics(&self, names: &[String], deletes: bool) -> Result<Topics, Cause> {
+    /// As [`Kafka::identity`]; `PermissionMissing` where the brokers say that `to` would be refused.
+    pub async fn topics(&self, names: &[String], to: Change) -> Result<Topics, Cause> {
+        let rights = async {
+            Ok(match to {
+                Change::None => None,
+                Change::Commit | Change::CommitAndDelete => Some(self.described().await?),
+            })
+        };
+        let (described, identity) = tokio::try_join!(self.client.describe_topics(names, self.deadline), rights)
+            .map_err(|e| self.cause_about(&e, names.iter().map(String::as_str)))?;
         let group = &self.backend.group;
-        let (described, identity) =
-            tokio::try_join!(self.client.describe_topics(names, self.deadline), self.client.identify_group(group, self.deadline))
-                .map_err(|e| self.cause_about(&e, names.iter().map(String::as_str)))?;
-        if let GroupIdentity::Consumer(found) | GroupIdentity::Absent(found) = identity
+        if let Some(GroupIdentity::Consumer(found) | GroupIdentity::Absent(found)) = identity
             && let Some(rights) = found.rights
         {
             if !rights.read {
                 return Err(failure::not_committable("group", group, &self.who));
             }
-            if deletes && !rights.delete {
+            if to == Change::CommitAndDelete && !rights.delete {
                 return Err(failure::not_deletable(group, &self.who));
             }
         }

@@ -119,7 +119,9 @@ impl World {
                 wrong.push(format!("{who} sends for {record}, and did not see that it is still wanted"));
             }
         }
-        let listed = reads.map(|reads| reads.records_listed).unwrap_or_default();
+        // A list names no pass. The first one after the plan is the earliest that the sender can have seen; a later one may be another's.
+        let lists = reads.map(|reads| reads.records_listed.as_slice()).unwrap_or_default();
+        let listed = lists.iter().find(|at| **at >= written.at).or(lists.last()).copied().unwrap_or_default();
         for (_, other) in self.api.all("offsetresetrecords").filter(|(key, _)| key.2 != *record) {
             let Some(other) = record_of(other) else { continue };
             let since = self.oracle.plans.iter().rev().find(|p| p.uid == uid(&other)).map(|p| p.at);

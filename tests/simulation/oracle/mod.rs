@@ -66,7 +66,8 @@ struct Reads {
     /// By name, with the topic id.
     topics: BTreeMap<String, (Duration, Option<String>)>,
     pipelines: BTreeMap<String, (Duration, Asked)>,
-    records_listed: Duration,
+    /// Each list of a group's records.
+    records_listed: Vec<Duration>,
     /// The status of the pipeline on the platform, from the list.
     status: Option<(Duration, String)>,
     /// When the platform last showed a position.
@@ -225,7 +226,7 @@ impl World {
                 self.oracle.reads_of(process).pipelines.insert(key.2, (at, asked));
             }
             None if request.path.contains("offsetresetrecords") && request.query.contains("backend") => {
-                self.oracle.reads_of(process).records_listed = at;
+                self.oracle.reads_of(process).records_listed.push(at);
             }
             _ => {}
         }

@@ -13,8 +13,8 @@ use tokio_util::bytes::Bytes;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::memory_watch::WatchedProcess;
-use super::slots::ProcessSlot;
 use crate::backend::kafka::process::wire::{self, ToProcess};
+use crate::fair::Place;
 
 /// A process that does not read its input for this long is ended.
 const STUCK: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ pub(super) struct Connection {
     stderr: Option<ChildStderr>,
     pub(super) frames: Framed<UnixStream, LengthDelimitedCodec>,
     pub(super) watched: WatchedProcess,
-    _slot: ProcessSlot,
+    _slot: Place,
 }
 
 /// How a process ended, if that was not requested.
@@ -50,7 +50,7 @@ pub(super) struct Ended {
 }
 
 impl Connection {
-    pub(super) fn new(mut child: Child, socket: UnixStream, watched: WatchedProcess, slot: ProcessSlot) -> Self {
+    pub(super) fn new(mut child: Child, socket: UnixStream, watched: WatchedProcess, slot: Place) -> Self {
         let stderr = child.stderr.take();
         let codec = LengthDelimitedCodec::builder().max_frame_length(wire::MAX_FRAME).new_codec();
         Self { child, stderr, frames: Framed::new(socket, codec), watched, _slot: slot }

@@ -6,7 +6,6 @@ mod memory_watch;
 mod pending;
 mod port;
 mod processes;
-mod slots;
 mod spawn;
 mod state;
 

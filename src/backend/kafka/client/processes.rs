@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::memory_watch::MemoryWatch;
-use super::slots::ProcessSlots;
 use super::spawn::Spawner;
 use crate::endpoints::EndpointPolicy;
+use crate::fair::Fair;
 use crate::metrics::Metrics;
 
 /// The limits for all clients' processes together.
@@ -24,7 +24,7 @@ pub struct Bounds {
 /// What all clients' processes share. `policy`: which addresses they may connect to, both given and advertised ones.
 pub struct Processes {
     pub(super) spawner: Spawner,
-    pub(super) slots: Arc<ProcessSlots>,
+    pub(super) slots: Arc<Fair>,
     pub(super) memory: Arc<MemoryWatch>,
     pub(super) policy: Arc<EndpointPolicy>,
     metrics: Arc<Metrics>,
@@ -38,7 +38,7 @@ impl Processes {
     /// No thread could be started.
     pub fn new(program: PathBuf, bounds: Bounds, policy: Arc<EndpointPolicy>, metrics: Arc<Metrics>) -> std::io::Result<Arc<Self>> {
         let spawner = Spawner::new(program)?;
-        let (slots, memory) = (ProcessSlots::new(bounds.most), MemoryWatch::new(bounds.memory));
+        let (slots, memory) = (Fair::new(bounds.most), MemoryWatch::new(bounds.memory));
         Ok(Arc::new(Self { spawner, slots, memory, policy, metrics, open_doors_told: AtomicBool::new(false) }))
     }
 

@@ -1,7 +1,7 @@
 //! The looks that a plan is made from, and those that tell who goes first.
 
 use super::{Look, LookKind, Looking};
-use crate::{Observed, OlderPipeline, RecordView, Request};
+use crate::{Change, Observed, OlderPipeline, RecordView, Request};
 use stream_pipeline_api::{BackendIdentity, WhenActive};
 
 impl Looking<'_> {
@@ -90,8 +90,8 @@ impl Looking<'_> {
             };
             names.dedup();
             let committed = self.seen.committed.get();
-            let deletes = request.to.deletes(|at| committed.is_some_and(|committed| committed.contains_key(at)));
-            return if self.has(LookKind::Topics) { Vec::new() } else { vec![Look::Topics { names, deletes }] };
+            let to = Change::of(request.to.deletes(|at| committed.is_some_and(|committed| committed.contains_key(at))));
+            return if self.has(LookKind::Topics) { Vec::new() } else { vec![Look::Topics { names, to }] };
         };
         let partitions = request.selected(topics);
         // The log is not asked for before all leaders are known: without a leader the client would search for one until the deadline.

@@ -11,7 +11,9 @@ use strum::EnumDiscriminants;
 
 use super::precedence::{self, Names};
 use crate::target::Source;
-use crate::{Activity, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Request, RunState, Timing, TopicPartition};
+use crate::{
+    Activity, Change, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Request, RunState, Timing, TopicPartition,
+};
 use stream_pipeline_api::{BackendIdentity, OffsetResetStatus, OnUnknownOutcome, Reason, Stage};
 
 /// One look. Looks at the platform go to the pipeline of the record in [`Observation::superseded`], if there is one, else to the one that
@@ -69,10 +71,10 @@ pub enum Look {
         place: BackendIdentity,
         partitions: Vec<TopicPartition>,
     },
-    /// `deletes`: a commit of the group is to be deleted, which takes a right of its own.
+    /// `to`: what the group is then to be moved by, which takes rights.
     Topics {
         names: Vec<String>,
-        deletes: bool,
+        to: Change,
     },
     /// What is committed for these partitions.
     Committed(Vec<TopicPartition>),
@@ -135,8 +137,11 @@ impl Looking<'_> {
             if !rest.is_empty() || !compare {
                 return rest;
             }
-        } else if !self.has(LookKind::Identity) {
-            return vec![Look::Identity { known: None }];
+        } else if !self.has(LookKind::Identity) && !self.own().is_some_and(is_unsent) {
+            // Where it was seen before, its record's name is known.
+            let known = self.desired.backend.known_identity(self.prior).filter(|_| matches!(self.seen.record, Observed::Unread));
+            let record = known.map(|known| Look::Record(precedence::names(self.desired, request, Some(&known), None)));
+            return [Some(Look::Identity { known: None }), record].into_iter().flatten().collect();
         }
         // Also where the pipeline's place is unknown or the pipeline is gone: no end may be reported while a record is still open.
         if matches!(self.seen.record, Observed::Unread) {
@@ -189,6 +194,11 @@ impl Looking<'_> {
     fn activity(&self) -> Look {
         Look::Activity { since: self.now.mono }
     }
+}
+
+/// It is looked at all at once.
+fn is_unsent(record: &RecordView) -> bool {
+    matches!(record.state, PlanState::OursUnsent { .. })
 }
 
 /// This request's record, if its pipeline was seen stopped for it and not for another request that goes first.

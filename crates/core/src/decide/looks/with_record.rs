@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Look, LookKind, Looking};
-use crate::{Aim, Committed, Observed, PlanState, ReadBackTime, RecordView, Request, SendOutcome, retry_asked};
+use crate::{Aim, Change, Committed, Observed, PlanState, ReadBackTime, RecordView, Request, SendOutcome, retry_asked};
 use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase};
 
 impl Looking<'_> {
@@ -15,7 +15,7 @@ impl Looking<'_> {
                 let looks = self.after_send(record, &self.seen.committed);
                 if let (Some(_), Some(plan), false) = (self.seen.committed.get(), record.plan(), self.has(LookKind::Topics)) {
                     // To report partitions that the topics got since the plan.
-                    let topics = Look::Topics { names: plan.topic_ids.keys().cloned().collect(), deletes: false };
+                    let topics = Look::Topics { names: plan.topic_ids.keys().cloned().collect(), to: Change::None };
                     return looks.into_iter().chain([topics]).collect();
                 }
                 looks
@@ -97,8 +97,9 @@ impl Looking<'_> {
 fn second_look(record: &RecordView) -> Vec<Look> {
     let partitions = record.plan().map(|plan| plan.partitions()).unwrap_or_default();
     let names = record.plan().map(|plan| plan.topic_ids.keys().cloned().collect()).unwrap_or_default();
-    let deletes = record.plan().is_some_and(|plan| plan.changes().any(|row| row.aim == Aim::Delete));
-    vec![Look::Live, group_records(record), Look::ActivityAlone, Look::Committed(partitions), Look::Topics { names, deletes }]
+    let to = Change::of(record.plan().is_some_and(|plan| plan.changes().any(|row| row.aim == Aim::Delete)));
+    let place = Look::Identity { known: None };
+    vec![place, Look::Live, group_records(record), Look::ActivityAlone, Look::Committed(partitions), Look::Topics { names, to }]
 }
 
 fn group_records(record: &RecordView) -> Look {
