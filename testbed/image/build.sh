@@ -51,7 +51,8 @@ echo "building the program for $target …"
   # Rust's own linker, start files and libc; no path of this machine in messages.
   of_target=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")
   remap="--remap-path-prefix=$src=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$built=/target"
-  export "${of_target}_LINKER=rust-lld" "${of_target}_RUSTFLAGS=$remap"
+  # A megabyte of relocations is packed into some kilobytes.
+  export "${of_target}_LINKER=rust-lld" "${of_target}_RUSTFLAGS=$remap -Clink-arg=-zpack-relative-relocs"
   cargo build --release --locked --package stream-pipeline-operator --target "$target"
 )
 

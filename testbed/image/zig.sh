@@ -13,5 +13,5 @@ for arg; do
   *) set -- "$@" "$arg" ;;
   esac
 done
-# Zig would add checks for undefined behaviour, which a release has not.
-exec zig cc -target "$ZIG_TARGET" -fno-sanitize=all "$@"
+# Zig would add checks for undefined behaviour, which a release has not. Nothing unwinds through C, so it needs no tables for that.
+exec zig cc -target "$ZIG_TARGET" -fno-sanitize=all -fno-asynchronous-unwind-tables "$@"
