@@ -3,7 +3,7 @@ export NAME KEEP
 CARGO ?= cargo
 TESTBED = $(CARGO) run --quiet --bin testbed --
 
-.PHONY: help demo differential image image-twice test test-gitops test-image rights hostile hostile-broker fuzz up down node-up node-down test-node enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
+.PHONY: help bench demo differential image image-twice test test-gitops test-image rights hostile hostile-broker fuzz up down node-up node-down test-node enos-simulator run fmt lint generate verify parts tools clean-cache model endure simulate
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ fuzz: tools ## Feed the EnOS decoders with noise (FUZZ_INPUTS=1000000, FUZZ_SECO
 
 simulate: tools ## Run seeded histories of the real reconcile (SEEDS=1000, FROM=0); each failure is told, shortened
 	@SEEDS=$${SEEDS:-1000} FROM=$${FROM:-0} $(CARGO) test --quiet --test simulation histories_keep_every_promise -- --nocapture
+
+bench: parts ## Measure beside what would be run otherwise, half an hour (ONLY='words;words', RUNS=5, OPERATOR=path; PAGE=1 writes docs/performance.md)
+	@$(CARGO) run --quiet --bin bench -- $(if $(PAGE),--page)
 
 up: parts ## Start the testbed and leave it up (NAME=x for one of several)
 	@$(TESTBED) up

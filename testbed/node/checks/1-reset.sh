@@ -51,3 +51,20 @@ o01_the_operator_restarted_and_the_same_request_applied_again_move_nothing() {
   is streampipeline/pipeline .status.offsetReset.stage Verified
   brought_back 1
 }
+
+node_a_thousand_pipelines_at_rest_take_little_of_the_pods_memory() {
+  installed
+  local many=many-$RUN before
+  before=$(memory_kib)
+  kubectl create namespace "$many" >/dev/null
+  for n in $(seq 1000); do
+    echo "{apiVersion: streampipeline.io/v1alpha1, kind: StreamPipeline, metadata: {name: p$n, namespace: $many}, spec: {kafka: {bootstrapServers: ['kafka.kafka.svc.cluster.local:9093'], consumerGroup: $many-$n}}}"
+    echo ---
+  done | kubectl create -f - >/dev/null
+  expect "each was looked at" looked_at 1000 "$many"
+  note "memory of its container: $before KiB, and $(memory_kib) KiB with a thousand pipelines"
+  [ "$(memory_kib)" -lt $((64 << 10)) ] || wrong "more than 64 MiB"
+  kubectl delete namespace "$many" --wait=false >/dev/null
+}
+# looked_at COUNT NAMESPACE
+looked_at() { [ "$(kubectl -n "$2" get streampipelines -o 'jsonpath={range .items[*]}{.status.phase}{"\n"}{end}' | grep -c .)" = "$1" ]; }
