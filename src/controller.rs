@@ -42,6 +42,10 @@ use crate::running::Running;
 use stream_pipeline_api::{FINALIZER, OPERATOR, OffsetResetRecord, StreamPipeline};
 use stream_pipeline_core::decide::decide;
 
+/// How many may wait for their turn at once. Those beyond wait without regard to their namespace; but kube's runner asks all of these each
+/// time that one of them is done.
+const WAITING: u16 = 2048;
+
 /// Runs until `shutdown`, then finishes the passes under way.
 ///
 /// # Errors
@@ -86,8 +90,8 @@ pub async fn run(
         let (store, writer) = reflector::store();
         let pipelines: Vec<(_, Api<DeserializeGuard<StreamPipeline>>)> = scope.apis(&client);
         let changes = watch::objects(pipelines, store.clone()).modify(lean).reflect(writer).applied_objects();
-        // How many work at once is decided in `pass`: here a thousand that wait for their turn would keep others from waiting for theirs.
-        let settings = ControllerConfig::default().concurrency(0);
+        // How many work at once is decided in `pass`.
+        let settings = ControllerConfig::default().concurrency(WAITING);
         // What changed while this process stood by is looked at once it leads.
         let leads = stream::once(running.leading.clone().cancelled_owned());
         let controller = Controller::for_stream(changes, store.clone()).with_config(settings).reconcile_all_on(leads);
