@@ -90,7 +90,7 @@ async fn run() -> Result<()> {
         task
     };
     let (served, controlled, led) = tokio::join!(
-        async { ending(server::serve(config.listen, running.clone()).await).await },
+        async { ending(server::serve(config.listen, running.clone(), drained.clone()).await).await },
         async { ending(control.await).await },
         async { ending(lead.await).await },
     );

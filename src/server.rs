@@ -17,17 +17,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::running::Running;
 
-/// Listens, and serves until the process is to end.
+/// Listens, and serves until the process has nothing left to do: one that does not answer while it finishes would be killed as if it hung.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(listen: SocketAddr, running: Running) -> Result<()> {
+pub async fn serve(listen: SocketAddr, running: Running, drained: CancellationToken) -> Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen} (--listen)"))?;
     tracing::info!(address = %listener.local_addr()?, "Listening for probes and metrics");
-    let shutdown = running.shutdown.clone();
     let metrics = Arc::clone(&running.metrics);
     let readyz = async move || {
         if running.is_ready() {
@@ -42,7 +42,7 @@ pub async fn serve(listen: SocketAddr, running: Running) -> Result<()> {
         .route("/readyz", get(readyz))
         .route("/metrics", get(async move || (text, metrics.text())));
     axum::serve(BoundedListener::new(listener), app)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .with_graceful_shutdown(drained.cancelled_owned())
         .await
         .context("serving probes and metrics")
 }
