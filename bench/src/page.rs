@@ -39,7 +39,8 @@ const LIMITS: [(&str, &str); 16] = [
     ),
     (
         "idle: processor",
-        "The looks at the brokers: where more than forty pipelines are at rest, ten are looked at each second in all, however many there are",
+        "The looks at the brokers: where more than forty pipelines are at rest, ten are looked at each second in all, however many there are. Of \
+         10,000 each is looked at again after a quarter of an hour at the earliest, so five minutes after the first looks hold none",
     ),
     ("idle", "What is kept of each object: a copy of the StreamPipeline, and where its group stood when it was last looked at"),
     ("restart", "The first list of objects and of records; a request comes before every look at what is at rest"),
