@@ -95,6 +95,8 @@ impl Candidate {
         tracing::info!(identity = self.identity, "Leading");
         running.lead();
         if let Some(how) = running.shutdown.run_until_cancelled(self.hold(&mut held)).await {
+            // It still answers until it has finished.
+            running.metrics.leader.set(0);
             bail!("the Lease {} was lost: {how}. This process ends, so that it begins anew and stands by", self.name);
         }
         // What is read back for longer needs no Lease.

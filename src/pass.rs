@@ -114,6 +114,8 @@ pub async fn pass(turns: Turns, object: Arc<Object>, ctx: Arc<Context>) -> Resul
             Err(_) => turns.adapt(),
         }
     };
+    // Who waits asks no more, so it is noticed here that the API server is quick again.
+    turns.adapt();
     drop(turn);
     if let Some(after) = after {
         state.note_next_look(&uid, clock::mono() + after);

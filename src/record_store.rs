@@ -292,7 +292,10 @@ impl RecordStore {
     }
 
     async fn call<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Cause> {
-        call::call(what, self.deadline, call).await
+        let begun = Instant::now();
+        let answer = call::call(what, self.deadline, call).await;
+        call::note_pace(begun.elapsed());
+        answer
     }
 }
 
