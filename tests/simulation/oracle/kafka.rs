@@ -99,6 +99,7 @@ impl World {
         }
         let reads = self.oracle.reads.get(&process.incarnation);
         let live = self.api.all("offsetresetrecords").find(|(key, _)| key.2 == *record).and_then(|(_, o)| record_of(o));
+        let pipeline = live.as_ref().map(|live| live.spec.pipeline.name.clone());
         if let Some(live) = live.filter(|live| uid(live) == written.uid) {
             if is_closed(&live) || live.spec.writer.as_ref() != Some(&written.writer) {
                 wrong.push(format!("{who} sends for {record}, which does not hold this plan open any more"));
@@ -119,9 +120,13 @@ impl World {
                 wrong.push(format!("{who} sends for {record}, and did not see that it is still wanted"));
             }
         }
-        // A list names no pass. The first one after the plan is the earliest that the sender can have seen; a later one may be another's.
-        let lists = reads.map(|reads| reads.records_listed.as_slice()).unwrap_or_default();
-        let listed = lists.iter().find(|at| **at >= written.at).or(lists.last()).copied().unwrap_or_default();
+        // A list names no pass: it is the one that was asked for together with the StreamPipeline, or the last one.
+        let listed = reads.and_then(|reads| {
+            let asked = pipeline.and_then(|name| reads.asked_for.get(&name).copied());
+            let of_this = asked.and_then(|asked| reads.records_listed.iter().find(|(called, _)| *called >= asked));
+            of_this.or(reads.records_listed.last()).map(|(_, made)| *made)
+        });
+        let listed = listed.unwrap_or_default();
         for (_, other) in self.api.all("offsetresetrecords").filter(|(key, _)| key.2 != *record) {
             let Some(other) = record_of(other) else { continue };
             let since = self.oracle.plans.iter().rev().find(|p| p.uid == uid(&other)).map(|p| p.at);

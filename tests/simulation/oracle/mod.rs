@@ -66,8 +66,10 @@ struct Reads {
     /// By name, with the topic id.
     topics: BTreeMap<String, (Duration, Option<String>)>,
     pipelines: BTreeMap<String, (Duration, Asked)>,
-    /// Each list of a group's records.
-    records_listed: Vec<Duration>,
+    /// When a StreamPipeline was last asked for; a second look asks for the group's records right after it.
+    asked_for: BTreeMap<String, Duration>,
+    /// Each list of a group's records: when it was asked for, and when it was made.
+    records_listed: Vec<(Duration, Duration)>,
     /// The status of the pipeline on the platform, from the list.
     status: Option<(Duration, String)>,
     /// When the platform last showed a position.
@@ -223,10 +225,12 @@ impl World {
                     id: text(&object["spec"]["offsetReset"]["id"]),
                     deleted: object["metadata"]["deletionTimestamp"].is_string(),
                 };
-                self.oracle.reads_of(process).pipelines.insert(key.2, (at, asked));
+                let reads = self.oracle.reads_of(process);
+                reads.asked_for.insert(key.2.clone(), request.called_at);
+                reads.pipelines.insert(key.2, (at, asked));
             }
             None if request.path.contains("offsetresetrecords") && request.query.contains("backend") => {
-                self.oracle.reads_of(process).records_listed.push(at);
+                self.oracle.reads_of(process).records_listed.push((request.called_at, at));
             }
             _ => {}
         }
