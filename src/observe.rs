@@ -80,9 +80,13 @@ impl Looking<'_> {
             Look::OlderPipeline => Found::OlderPipeline(Ok(seen.identity.get().and_then(|at| self.ctx.older_pipeline(object, at)))),
             Look::OlderPipelineLive => Found::OlderPipeline(self.older_pipeline_live(seen.identity.get()).await),
             Look::Elsewhere => Found::Elsewhere(seen.identity.get().map(|at| self.ctx.elsewhere(object, at)).unwrap_or_default()),
-            Look::GroupRecords { backend, but } => {
+            Look::GroupRecords { backend, but, live: true } => {
                 let own = seen.record.get().and_then(Option::as_ref).map(|own| &own.object).filter(|own| own.name_any() == *but);
                 Found::GroupRecords(records.of_group(&object.namespace, backend, (own, but), known).await)
+            }
+            Look::GroupRecords { backend, but, live: false } => {
+                let told = self.ctx.records.of_group(&object.namespace, backend);
+                Found::GroupRecords(records.open_among(told, &object.namespace, but, known).await)
             }
             Look::Orphan(others) => self.orphan(others).await,
             Look::NamespaceRecords { .. } if self.desired.backend.workloads().is_empty() => Found::NamespaceRecords(Ok(Vec::new())),

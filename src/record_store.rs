@@ -1,6 +1,7 @@
 //! The records on the API server: reads and guarded writes. Every write names the version it was decided on, and of several creations only
 //! one succeeds. Nothing is decided here.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::api::{GetParams, ListParams, ObjectMeta, Patch};
-use kube::core::{DeserializeGuard, PartialObjectMeta, Request as Call};
+use kube::core::{DeserializeGuard, Request as Call};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
@@ -16,6 +17,7 @@ use crate::clock;
 use crate::kubernetes::call;
 use crate::kubernetes::shared::Shared;
 use crate::process_state::ProcessState;
+use crate::records::Meta;
 use stream_pipeline_api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
     RecordPhase, RecordedPlan, StreamPipeline, Undo, Writer, lenient,
@@ -124,7 +126,7 @@ impl RecordStore {
     ) -> Result<Vec<RecordView>, Cause> {
         let selector = format!("{BACKEND_LABEL}={}", backend_label(backend));
         let listed = self.list("listing the records of the group", namespace, &selector).await?;
-        let is_own = |meta: &Listed, own: &OffsetResetRecord| meta.uid() == own.uid() && meta.resource_version() == own.resource_version();
+        let is_own = |meta: &Meta, own: &OffsetResetRecord| meta.uid() == own.uid() && meta.resource_version() == own.resource_version();
         match own {
             Some(own) if !listed.iter().any(|meta| is_own(meta, own)) => Err(changed(&own.name_any())),
             _ => self.open_among(listed, namespace, but, known).await,
@@ -150,15 +152,25 @@ impl RecordStore {
         self.open_among(listed, &object.namespace, "", known).await
     }
 
-    async fn list(&self, what: &str, namespace: &str, selector: &str) -> Result<Vec<Listed>, Cause> {
+    async fn list(&self, what: &str, namespace: &str, selector: &str) -> Result<Vec<Meta>, Cause> {
         let params = ListParams { label_selector: Some(selector.to_owned()).filter(|s| !s.is_empty()), ..ListParams::default() };
         Ok(self.call(what, self.records(namespace).list_metadata(&params)).await?.items)
     }
 
-    /// Those that are not known to be over, except the one named `but`.
-    async fn open_among(&self, listed: Vec<Listed>, namespace: &str, but: &str, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
+    /// Of these, those that are not known to be over, except the one named `but`.
+    ///
+    /// # Errors
+    /// As [`RecordStore::get`].
+    pub async fn open_among(
+        &self,
+        listed: impl IntoIterator<Item: Borrow<Meta>>,
+        namespace: &str,
+        but: &str,
+        known: &ProcessState,
+    ) -> Result<Vec<RecordView>, Cause> {
         let mut found = Vec::new();
         for meta in listed {
+            let meta = meta.borrow();
             let name = meta.name_any();
             if name == but || known.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
                 continue;
@@ -298,8 +310,6 @@ impl RecordStore {
         answer
     }
 }
-
-type Listed = PartialObjectMeta<OffsetResetRecord>;
 
 fn changed(name: &str) -> Cause {
     Cause::new(Reason::APIServerError, format!("record {name} changed while it was looked at; it is looked at again"))

@@ -1,5 +1,5 @@
-//! The metadata of all records in scope, as the watch shows it, with an index by StreamPipeline: a look at one costs the same however many
-//! records there are.
+//! The metadata of all records in scope, as the watch shows it, with an index by StreamPipeline and by group: a look at one costs the same
+//! however many records there are.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,13 +10,17 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use parking_lot::RwLock;
 
-use stream_pipeline_api::{OffsetResetRecord, PIPELINE_LABEL};
+use stream_pipeline_api::{BACKEND_LABEL, BackendIdentity, OffsetResetRecord, PIPELINE_LABEL};
 use stream_pipeline_core::Identity;
+use stream_pipeline_core::names::backend_label;
 
 pub type Meta = PartialObjectMeta<OffsetResetRecord>;
 
-/// Namespace and name of a StreamPipeline.
-type Owner = (String, String);
+/// What records are found by.
+const LABELS: [&str; 2] = [PIPELINE_LABEL, BACKEND_LABEL];
+
+/// A namespace, and a label of records in it.
+type Shared = (String, &'static str, String);
 
 /// See the module's own comment.
 #[derive(Clone)]
@@ -35,31 +39,38 @@ pub struct Filler {
 
 #[derive(Default)]
 struct Index {
-    names: HashMap<Owner, BTreeSet<String>>,
+    names: HashMap<Shared, BTreeSet<String>>,
     /// By namespace and name of a record: labels can be changed.
-    owners: HashMap<(String, String), String>,
+    labels: HashMap<(String, String), [Option<String>; LABELS.len()]>,
 }
 
 impl Index {
     fn add(&mut self, record: &Meta) {
         self.remove(record);
-        let Some(pipeline) = record.labels().get(PIPELINE_LABEL) else { return };
+        let labels = LABELS.map(|label| record.labels().get(label).cloned());
         let (namespace, name) = key(record);
-        self.names.entry((namespace.clone(), pipeline.clone())).or_default().insert(name.clone());
-        self.owners.insert((namespace, name), pipeline.clone());
+        for shared in shared(&namespace, &labels) {
+            self.names.entry(shared).or_default().insert(name.clone());
+        }
+        self.labels.insert((namespace, name), labels);
     }
 
     fn remove(&mut self, record: &Meta) {
         let (namespace, name) = key(record);
-        let Some(pipeline) = self.owners.remove(&(namespace.clone(), name.clone())) else { return };
-        let owner = (namespace, pipeline);
-        if let Some(names) = self.names.get_mut(&owner) {
-            names.remove(&name);
-            if names.is_empty() {
-                self.names.remove(&owner);
+        let Some(labels) = self.labels.remove(&(namespace.clone(), name.clone())) else { return };
+        for shared in shared(&namespace, &labels) {
+            if let Some(names) = self.names.get_mut(&shared) {
+                names.remove(&name);
+                if names.is_empty() {
+                    self.names.remove(&shared);
+                }
             }
         }
     }
+}
+
+fn shared<'a>(namespace: &'a str, labels: &'a [Option<String>]) -> impl Iterator<Item = Shared> + 'a {
+    LABELS.into_iter().zip(labels).filter_map(|(label, value)| Some((namespace.to_owned(), label, value.clone()?)))
 }
 
 fn key(record: &Meta) -> (String, String) {
@@ -84,9 +95,18 @@ impl Records {
 
     /// A StreamPipeline's records, in the order of their names: the store's own order differs from process to process.
     pub fn of_pipeline(&self, object: &Identity) -> Vec<Arc<Meta>> {
+        self.found(&object.namespace, PIPELINE_LABEL, object.name.clone())
+    }
+
+    /// The records of a group in a namespace, but for dry runs, in the order of their names.
+    pub fn of_group(&self, namespace: &str, backend: &BackendIdentity) -> Vec<Arc<Meta>> {
+        self.found(namespace, BACKEND_LABEL, backend_label(backend))
+    }
+
+    fn found(&self, namespace: &str, label: &'static str, value: String) -> Vec<Arc<Meta>> {
         let index = self.index.read();
-        let names = index.names.get(&(object.namespace.clone(), object.name.clone()));
-        names.into_iter().flatten().filter_map(|name| self.get(&object.namespace, name)).collect()
+        let names = index.names.get(&(namespace.to_owned(), label, value));
+        names.into_iter().flatten().filter_map(|name| self.get(namespace, name)).collect()
     }
 }
 
@@ -144,6 +164,6 @@ mod tests {
         filler.apply(&Event::InitApply(record("e", Some("p"))));
         filler.apply(&Event::InitDone);
         assert_eq!((of("p"), of("q")), (vec!["e".to_owned()], vec![]), "what is gone meanwhile was told by no event");
-        assert!(records.index.read().owners.len() == 1 && records.index.read().names.len() == 1, "nothing is kept of the others");
+        assert!(records.index.read().labels.len() == 1 && records.index.read().names.len() == 1, "nothing is kept of the others");
     }
 }

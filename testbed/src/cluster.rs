@@ -57,7 +57,8 @@ impl Cluster {
         let [client, peer, _] = self.ports;
         let url = format!("http://127.0.0.1:{client}");
         let mut command = Command::new(self.bin.join("etcd"));
-        command.arg("--unsafe-no-fsync").arg("--data-dir").arg(self.file("etcd"));
+        // Thousands of large records, each in the versions of some minutes, are more than the 2 GiB that it allows by itself.
+        command.args(["--unsafe-no-fsync", "--quota-backend-bytes", "8589934592"]).arg("--data-dir").arg(self.file("etcd"));
         command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url, "--log-level", "error"]);
         command.args(["--listen-peer-urls", &format!("http://127.0.0.1:{peer}")]);
         let mut etcd = Server::start("etcd", command, &self.dir.path().join("etcd.log"))?;

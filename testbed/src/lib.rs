@@ -7,6 +7,7 @@ pub mod consumer;
 pub mod enos;
 pub mod hostile_broker;
 pub mod kafka;
+mod kept_port;
 pub mod offsets_topic;
 mod operator;
 mod parts;
@@ -32,6 +33,7 @@ use anyhow::{Context, Result};
 
 pub use broker::Broker;
 pub use cluster::{Cluster, RELEASE, SYSTEM_NAMESPACE};
+pub use kept_port::KeptPort;
 pub use operator::{Operator, Program};
 pub use parts::{Parts, ensure, ensure_node};
 pub use process::{spawn, tie_to_parent};

@@ -29,8 +29,9 @@ impl Mind {
                 read[usize::from(sight.pipeline.request) - 1] |= own.is_some();
                 Found::Record { name: names.name.clone(), record: Ok(own) }
             }
-            Look::GroupRecords { .. } => {
-                let others = self.others(sight);
+            Look::GroupRecords { live, .. } => {
+                let is_hidden = if *live { self.is(Break::ToldOnly) } else { sight.late };
+                let others = if is_hidden { Vec::new() } else { self.others(sight) };
                 others.iter().for_each(|other| read[usize::from(request_of(&other.object)) - 1] = true);
                 Found::GroupRecords(Ok(others))
             }

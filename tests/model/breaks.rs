@@ -21,6 +21,8 @@ pub enum Break {
     CloseUnguarded,
     DropTheRetry,
     NotAlone,
+    /// The second look knows of no other record than the watch has told of.
+    ToldOnly,
     /// A process forgets that it gave up a plan.
     ForgetDead,
     /// The wait counts since the record was first seen, not since this plan was.

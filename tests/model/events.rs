@@ -32,7 +32,7 @@ impl fmt::Display for Event {
         match self {
             Event::Tick => write!(f, "a tick passes"),
             Event::Pass { process, pipeline, late } => {
-                let late = if *late { ", not knowing of the earlier record" } else { "" };
+                let late = if *late { ", not knowing of the other record" } else { "" };
                 write!(f, "{} makes a pass for pipeline {pipeline}{late}", who(process))
             }
             Event::LookApi { process } => write!(f, "{} reads StreamPipeline and list", who(process)),

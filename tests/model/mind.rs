@@ -42,7 +42,7 @@ pub struct Sight {
     pub name: u8,
     /// The records, by request, and their plans' state in the eyes of this process.
     pub records: [Option<(Record, PlanState)>; 2],
-    /// The watch of records has not yet delivered the record of an earlier request.
+    /// The watch of records has not yet delivered the record of an earlier request, or of another StreamPipeline.
     pub late: bool,
     /// The StreamPipeline as it is now.
     pub live: Pipeline,
@@ -122,7 +122,8 @@ impl Mind {
             return *noted;
         }
         let own = self.own(&sight);
-        let group = Look::GroupRecords { backend: cluster(), but: own.as_ref().map_or_else(String::new, |own| own.name().to_owned()) };
+        let group =
+            Look::GroupRecords { backend: cluster(), but: own.as_ref().map_or_else(String::new, |own| own.name().to_owned()), live: true };
         let (desired, mut seen) = (self.desired(&sight), Observation { record: Observed::Read(own), ..Observation::default() });
         for look in [group, Look::Live] {
             let found = self.look(&look, &sight, &seen, &mut [false; 2]);

@@ -22,7 +22,7 @@ impl Actor<'_> {
     }
 
     /// Reads the records, and goes on until something of interest could come between. `late`: the watch of records has not yet delivered
-    /// that of an earlier request. None: this pass would change nothing.
+    /// that of an earlier request, or of another StreamPipeline. None: this pass would change nothing.
     pub fn begin(&mut self, world: &World, late: bool) -> Option<Result<World, Violation>> {
         let view = world.processes[self.process].view[self.pipeline];
         if !view.exists || world.processes[self.process].stage[self.pipeline] != Stage::Idle {
@@ -30,7 +30,9 @@ impl Actor<'_> {
         }
         let of_this = |request: u8| world.record(request).filter(|r| usize::from(r.pipeline) == self.pipeline);
         let superseded = [1, 2].into_iter().any(|r| r != view.request && of_this(r).is_some_and(|r| !r.is_closed()));
-        if late && !superseded || view.request == 0 && (late || !superseded) {
+        let is_beside = |r: &Record| usize::from(r.pipeline) != self.pipeline && !r.is_closed();
+        let overlooks = superseded || of_this(view.request).is_none() && world.records.iter().flatten().any(is_beside);
+        if late && !overlooks || view.request == 0 && (late || !superseded) {
             return None;
         }
         if let Some(record) = of_this(view.request).filter(|_| late || !superseded) {

@@ -238,6 +238,7 @@ pub const BROKEN: &[(Break, Scenario)] = &[
     (Break::CloseUnguarded, Scenario { replicas: 2, left: Left { writes: 1, joins: 1, ..NOTHING }, ..ONE }),
     (Break::DropTheRetry, Scenario { partitions: 2, left: Left { commits: 1, partial: 1, edits: RETRY, ..NOTHING }, ..ONE }),
     (Break::NotAlone, Scenario { pipelines: 2, ..ONE }),
+    (Break::ToldOnly, Scenario { pipelines: 2, ..ONE }),
     (Break::NoSecondLook, Scenario { pipelines: 2, apart: true, ..ONE }),
     (Break::ForgetDead, Scenario { left: Left { writes: 1, joins: 1, moves: 1, ..NOTHING }, ..ONE }),
     (Break::WaitPerRecord, Scenario { replicas: 2, left: Left { joins: 1, ..NOTHING }, ..ONE }),

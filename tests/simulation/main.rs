@@ -138,11 +138,23 @@ fn o20_a_plan_exchanged_in_a_held_record_is_not_sent_once_more() {
 }
 
 #[test]
+fn a_commit_that_goes_after_its_undo_was_planned_is_not_deleted_by_that_plan() {
+    let mut scenario = Scenario::deletes();
+    let calls = run::run(&scenario, None, false).calls;
+    let planned = calls.iter().rposition(|call| call == "POST offsetresetrecords").expect("it is recorded");
+    scenario.faults.push((planned, faults::Fault::After(environment::Act::DropCommit)));
+    let outcome = run::run(&scenario, None, true);
+    assert_eq!((&outcome.violations, outcome.told.matches("drops the plan").count()), (&Vec::new(), 1), "{}", outcome.told);
+    let broken = run::run(&scenario, Some(Break::DeletesWhatMoved), true);
+    assert!(broken.violations.iter().any(|v| v.contains("did not see events-1 as it must stand")), "{}", broken.told);
+}
+
+#[test]
 fn every_break_of_the_protocol_is_found() {
     let only = std::env::var("BREAK").ok();
     let mut missed = Vec::new();
-    // The exchanged plan needs a history of its own, which is above.
-    let drawn = Break::iter().filter(|b| *b != Break::ExchangedPlanSentAgain);
+    // These need a history of their own each, which are above.
+    let drawn = Break::iter().filter(|b| !matches!(b, Break::ExchangedPlanSentAgain | Break::DeletesWhatMoved));
     for broken in drawn.filter(|b| only.as_ref().is_none_or(|name| *name == format!("{b:?}"))) {
         let found = Mutex::new(None::<(u64, Vec<String>)>);
         side_by_side(0, 1000, |seed| {

@@ -148,6 +148,18 @@ impl Scenario {
         Self { acts, partitions: 2, chunk_size: 5000, ..Self::in_chunks(1, Vec::new()) }
     }
 
+    /// A reset, and an undo that is to delete the commit of the last partition, which had none before.
+    pub fn deletes() -> Self {
+        let ask = |id: u64, to: Value| {
+            let (pauses, quiet, runs_when_created, retries, timeout) = (false, 0, false, false, 150);
+            Ask { id, to, pauses, quiet, runs_when_created, retries, timeout }
+        };
+        let asked = [json!({ "position": "Latest" }), json!({ "undo": {} })].into_iter().zip(1..);
+        let requests = asked.map(|(to, n)| (Duration::from_secs(10 * n), Act::Request(0, ask(n, to))));
+        let acts = [(Duration::ZERO, Act::Create(0, None))].into_iter().chain(requests).collect();
+        Self { acts, partitions: 2, one_uncommitted: true, chunk_size: 5000, ..Self::in_chunks(1, Vec::new()) }
+    }
+
     /// Two StreamPipelines for one group, created at almost the same time, both to run at once; watches stand still for a while.
     pub fn in_one_apply(seed: u64, elders: bool) -> Self {
         let mut random = Random::new(seed).of("one apply", 0);

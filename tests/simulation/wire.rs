@@ -241,7 +241,7 @@ impl Admin for ToBrokers {
         let (group, partitions, process) = (group.to_owned(), partitions.map(<[_]>::to_vec), Arc::clone(&self.link.process));
         self.call("ListConsumerGroupOffsets", deadline, move |world, _| {
             let found = world.broker.committed(&group, partitions.as_deref(), require_stable);
-            world.saw_offsets(&process, &group, partitions.as_deref());
+            world.saw_offsets(&process, &group, partitions.as_deref().unwrap_or_default());
             Ok(found)
         })
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use testbed::KeptPort;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::task::JoinHandle;
@@ -58,6 +59,7 @@ pub struct Relay {
     to: String,
     came: Arc<AtomicUsize>,
     open: Option<JoinHandle<()>>,
+    _port: KeptPort,
 }
 
 impl Relay {
@@ -67,14 +69,14 @@ impl Relay {
 
     /// On a free port of this address.
     pub async fn at(host: &str, to: &str) -> Self {
-        let mut relay = Self { address: format!("{host}:0"), to: to.to_owned(), came: Arc::default(), open: None };
+        let port = KeptPort::at(host).expect("a port");
+        let mut relay = Self { address: port.address.clone(), to: to.to_owned(), came: Arc::default(), open: None, _port: port };
         relay.open().await;
         relay
     }
 
     pub async fn open(&mut self) {
         let listener = listen(self.address.clone()).await;
-        self.address = address(&listener);
         let (to, came) = (self.to.clone(), Arc::clone(&self.came));
         self.open = Some(tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {

@@ -47,20 +47,13 @@ struct Figures {
 pub async fn run(bed: &Bed) -> Result<Vec<Row>> {
     let many = set_up(bed).await?;
     let mut figures = Figures::default();
-    let mut writer = None;
     let (count, runs) = (bed.settings.count, bed.settings.runs);
+    let operator = many.operator().await?;
+    let writer = Writer::new(bed, &many.namespaces[2], many.templates().await?);
     for run in 0..runs {
         say(&format!("{NAME}: run {} of {runs}", run + 1));
-        let operator = many.operator().await?;
-        if run == 0 {
-            let templates = many.templates().await?;
-            writer = Some(Writer::new(bed, &many.namespaces[2], templates));
-        }
         many.ours(&operator, run, &mut figures).await?;
-        // At rest it looks at a thousand groups every few seconds, which would slow the others down.
-        drop(operator);
         figures.tool.push(tool::reset(bed.testbed, &bed.testbed.bootstrap(), &many.tools, position(run)).await?.as_secs_f64());
-        let writer = writer.as_ref().context("it was made in the first run")?;
         let live = writer.all().await?;
         let begun = Instant::now();
         writer.write_all(live, &format!("r{run}")).await?;

@@ -13,12 +13,12 @@ use super::{OffsetReset, OffsetResetRecordStatus, RecordedPlan, StartOptions, Wo
 
 /// The record of one request. Written by the operator only; people read it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cel", kube(cel))]
 #[kube(
     group = "streampipeline.io",
     version = "v1alpha1",
     kind = "OffsetResetRecord",
     namespaced,
-    cel,
     status = "OffsetResetRecordStatus",
     derive = "PartialEq",
     shortname = "osr",

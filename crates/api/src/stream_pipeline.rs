@@ -26,12 +26,12 @@ pub use targets::{PartitionOffset, Position, Target, exactly_one};
 
 /// A pipeline that reads from Kafka, and the request to move its read position.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cel", kube(cel))]
 #[kube(
     group = "streampipeline.io",
     version = "v1alpha1",
     kind = "StreamPipeline",
     namespaced,
-    cel,
     status = "StreamPipelineStatus",
     derive = "PartialEq",
     shortname = "sp",

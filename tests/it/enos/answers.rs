@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stream_pipeline_api::{RecordPhase, Stage};
+use testbed::KeptPort;
 use testbed::enos::{Call, Fault, Kind, Options, Simulator, When};
 
 use crate::support::enos::{EnosWorld, ID, SOON, id, pipeline};
@@ -101,9 +102,11 @@ async fn e06_a_reset_carried_out_is_held_without_an_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn e07_a_gateway_that_is_down_is_waited_for_and_the_reset_is_sent_once() {
-    let mut enos = EnosWorld::with("e07a", "PAUSED").await;
+    let kept = KeptPort::new().expect("a port");
+    let port = kept.address.rsplit(':').next().and_then(|p| p.parse().ok());
+    let mut enos = EnosWorld::new("e07a", Options { port, ..Options::default() }).await;
+    enos.sim.add(pipeline(1, "cleaning", "PAUSED"));
     enos.known("p").await;
-    let port = enos.sim.endpoint().rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
     let spec = enos.spec(ID);
     std::mem::replace(&mut enos.sim, Simulator::start(Options::default()).await).end().await;
     enos.apply_spec("p", spec.clone(), json!({ "id": "r1" })).await;
@@ -112,7 +115,7 @@ async fn e07_a_gateway_that_is_down_is_waited_for_and_the_reset_is_sent_once() {
     assert_eq!((reachable, why), ("False", "EndpointUnreachable"));
     assert!(reset(&waits).error.as_ref().is_some_and(|e| e.retryable), "expected an error that heals by itself: {waits:?}");
     assert_has(message(&waits), &["no connection to http://127.0.0.1:", "Check spec.enos.endpoint"]);
-    enos.sim = Simulator::start(Options { port: Some(port), ..Options::default() }).await;
+    enos.sim = Simulator::start(Options { port, ..Options::default() }).await;
     enos.sim.add(pipeline(1, "cleaning", "PAUSED"));
     let sent = enos.sent("p", "r1").await;
     assert_eq!((enos.reset_calls(), enos.sim.resets(ID), says(&sent, "BackendReachable").0), (1, 1, "True"));

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stream_pipeline_api::Stage;
+use testbed::KeptPort;
 use testbed::enos::Options;
 
 use crate::support::enos::{EnosWorld, id, numbered};
@@ -17,10 +18,7 @@ async fn e13_what_somebody_new_gets_wrong_is_told_with_what_to_do() {
         spec[field] = value;
         spec
     };
-    let closed = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        listener.local_addr().expect("an address")
-    };
+    let closed = KeptPort::new().expect("a port");
     for (name, spec, stage, reason, parts) in [
         (
             "organisation",
@@ -46,7 +44,7 @@ async fn e13_what_somebody_new_gets_wrong_is_told_with_what_to_do() {
         ),
         (
             "closed",
-            with("endpoint", json!(format!("http://{closed}"))),
+            with("endpoint", json!(format!("http://{}", closed.address))),
             Stage::Waiting,
             "EndpointUnreachable",
             &["no connection to http://127.0.0.1:", "Check spec.enos.endpoint, the port and the network"],

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use stream_pipeline_api::Stage;
+use testbed::KeptPort;
 use testbed::kafka;
 use testbed::trap::Side;
 
@@ -53,8 +54,8 @@ async fn f01_a_broker_stopped_under_the_commit_is_judged_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f12_an_advertised_address_that_cannot_be_reached_is_named() {
     let mut world = World::without_operator("f12").await;
-    // A port of this machine where nobody listens.
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
+    let nobody = KeptPort::new().expect("a port");
+    let nowhere = &nobody.address;
     let broker = brokers::own(&mut world, Some(nowhere.clone())).await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
@@ -62,7 +63,7 @@ async fn f12_an_advertised_address_that_cannot_be_reached_is_named() {
     world.start_operator();
     world.apply("p", &group, Value::Null).await;
     let status = world
-        .wait("p", "the advertised address to be named", |s| condition(s, "BackendReachable").is_some_and(|c| c.message.contains(&nowhere)))
+        .wait("p", "the advertised address to be named", |s| condition(s, "BackendReachable").is_some_and(|c| c.message.contains(nowhere)))
         .await;
     let (reachable, reason, message) = says(&status, "BackendReachable");
     assert_eq!((reachable, reason), ("False", "BrokerUnreachable"));

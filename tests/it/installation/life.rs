@@ -1,6 +1,5 @@
 //! A release that works on one namespace, with the rights of its Roles: installed, upgraded, rolled back and uninstalled while it works.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -8,7 +7,7 @@ use kube::Api;
 use serde_json::Value;
 use stream_pipeline_api::Stage;
 use testbed::consumer::Consumer;
-use testbed::{Operator, Scratch, eventually, pods};
+use testbed::{KeptPort, Operator, Scratch, eventually, pods};
 
 use super::release::{CHART, Release};
 use crate::support::commands::{both_streams, succeeded};
@@ -71,9 +70,8 @@ async fn helm_test_fails_with_what_is_missing() {
         let check = check.env("KUBECONFIG", kubeconfig).args(["check-install", "--service", service]);
         both_streams(&tokio::task::block_in_place(|| check.output()).expect("it runs"))
     };
-    // A port that nobody listens at any more.
-    let none = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").to_string();
-    assert_has(place(&none), &["the operator is not ready at ", &none]);
+    let nobody = KeptPort::new().expect("a port");
+    assert_has(place(&nobody.address), &["the operator is not ready at ", &nobody.address]);
 }
 
 /// A release of the version before: another strategy, one replica, no Service.

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use stream_pipeline_api::{RecordPhase, Stage, TargetReason};
+use testbed::KeptPort;
 use testbed::consumer::Consumer;
 use testbed::kafka::{self, OpenTransaction};
 
@@ -102,8 +103,8 @@ async fn k05_a_timestamp_before_the_first_record_is_the_log_start() {
 async fn k06_a_timestamp_in_the_future_is_refused_before_anything_is_read() {
     let mut world = World::new("k06").await;
     // Nobody listens there, so nothing can be read.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    world.named = Some(vec![nobody.to_string()]);
+    let nobody = KeptPort::new().expect("a port");
+    world.named = Some(vec![nobody.address.clone()]);
     let group = world.unique("g");
     world.known("p", &group).await;
     let ask = |id: &str, time: &str| json!({ "id": id, "quietPeriod": "0s", "to": { "timestamp": time } });

@@ -14,11 +14,10 @@ use crate::process::{Process, TIMING};
 use crate::world::World;
 
 impl World {
-    pub fn saw_offsets(&mut self, process: &Process, group: &str, partitions: Option<&[TopicPartition]>) {
+    pub fn saw_offsets(&mut self, process: &Process, group: &str, partitions: &[TopicPartition]) {
         let at = self.at();
         let offsets = &self.broker.group(group).offsets;
-        let read: Vec<TopicPartition> = partitions.map_or_else(|| offsets.keys().cloned().collect(), <[_]>::to_vec);
-        let values: Vec<_> = read.into_iter().map(|partition| (offsets.get(&partition).cloned(), partition)).collect();
+        let values: Vec<_> = partitions.iter().map(|partition| (offsets.get(partition).cloned(), partition.clone())).collect();
         let reads = self.oracle.reads_of(process);
         for (value, partition) in values {
             reads.offsets.entry(partition).or_default().push((at, value));

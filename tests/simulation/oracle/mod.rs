@@ -61,7 +61,8 @@ pub struct Oracle {
 /// What one process read last, and when.
 #[derive(Default)]
 struct Reads {
-    /// In the order in which they were read.
+    /// In the order in which they were read, by name: a look at all of a group may be of a pass for another StreamPipeline of it, and
+    /// proves nothing about a plan.
     offsets: BTreeMap<TopicPartition, Vec<(Duration, Option<Commit>)>>,
     /// By name, with the topic id.
     topics: BTreeMap<String, (Duration, Option<String>)>,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use testbed::KeptPort;
+
 use super::stub::*;
 use crate::backend::enos::failure::Effect;
 use crate::backend::enos::{EnosClient, Failure, FailureKind, Settings};
@@ -25,8 +27,8 @@ async fn met(answer: impl Fn() -> Do + Send + Sync + 'static) -> (FailureKind, E
 
 #[tokio::test]
 async fn a_connection_that_is_refused_is_not_sent() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let failure = reset(&EnosClient::new(settings(&format!("http://{free}"))).unwrap()).await;
+    let kept = KeptPort::new().unwrap();
+    let failure = reset(&EnosClient::new(settings(&format!("http://{}", kept.address))).unwrap()).await;
     assert_eq!((failure.call, failure.kind, failure.effect), (Operation::GetToken, FailureKind::Connect, Effect::NotSent));
     assert!(failure.text.contains("refused"), "{failure}");
 }
@@ -35,8 +37,9 @@ async fn a_connection_that_is_refused_is_not_sent() {
 #[tokio::test]
 async fn a_reset_that_finds_no_connection_is_not_sent() {
     let token = format!(r#"{{"status":0,"data":{{"accessToken":"{TOKEN}","expire":7200}}}}"#);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let kept = KeptPort::new().unwrap();
+    let address = kept.address.clone();
+    let listener = TcpListener::bind(&address).unwrap();
     std::thread::spawn(move || {
         use std::io::{Read, Write};
         let (mut first, _) = listener.accept().unwrap();

@@ -68,8 +68,10 @@ impl Looking<'_> {
         let but = || own.map(|r| r.name().to_owned()).or_else(|| self.seen.record_name.clone()).unwrap_or_default();
         // After a stop it tells what may have started it again.
         let before = stops && self.desired.facts.run_state && own.is_none_or(|own| own.calls.was_down);
+        // What nothing is stopped for is only recorded now, and the second look lists live what the watch has not told yet.
+        let live = stops || !first;
         let in_turn = [
-            Some(Look::GroupRecords { backend: identity.clone(), but: but() }),
+            Some(Look::GroupRecords { backend: identity.clone(), but: but(), live }),
             first.then_some(Look::Elsewhere),
             pauses.then(|| Look::NamespaceRecords { but: but() }),
             before.then_some(Look::RunStateBefore),

@@ -43,10 +43,12 @@ pub enum Look {
     OlderPipelineLive,
     /// StreamPipelines of other namespaces that have read the same group.
     Elsewhere,
-    /// Live: the records of this group in the namespace, but for the one of this name, that are not known to be over.
+    /// The records of this group in the namespace, but for the one of this name, that are not known to be over. `live`: not only those
+    /// that the watch has told of.
     GroupRecords {
         backend: BackendIdentity,
         but: String,
+        live: bool,
     },
     /// Live: the first of these records whose StreamPipeline no longer exists.
     Orphan(Vec<RecordView>),

@@ -103,5 +103,5 @@ fn second_look(record: &RecordView) -> Vec<Look> {
 }
 
 fn group_records(record: &RecordView) -> Look {
-    Look::GroupRecords { backend: record.object.spec.backend.clone(), but: record.name().to_owned() }
+    Look::GroupRecords { backend: record.object.spec.backend.clone(), but: record.name().to_owned(), live: true }
 }

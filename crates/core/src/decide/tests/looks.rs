@@ -56,6 +56,32 @@ fn who_goes_first_is_looked_at_before_what_would_be_stopped_is_counted() {
     assert!(!found.contains(&vec![OlderPipelineLive]), "it waits in any case: {found:?}");
 }
 
+/// What is only recorded is looked at once more before it is sent; what is stopped is stopped right away.
+#[test]
+fn other_records_are_listed_live_before_a_stop_and_before_a_send() {
+    let is_live = |request: serde_json::Value, seen: Observation| {
+        let mut object = pipeline(request, known());
+        object.spec.kafka.as_mut().unwrap().workloads =
+            serde_json::from_value(json!([{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "d" }])).unwrap();
+        let (desired, prior) = (Desired::of(&object, crate::facts_of, now().wall).unwrap(), PriorStatus::of(&object));
+        let mut seen = seen;
+        loop {
+            let looks = next(&desired, &prior, &seen);
+            assert!(!looks.is_empty(), "they are listed");
+            if let Some(live) = looks.iter().find_map(|look| if let Look::GroupRecords { live, .. } = look { Some(*live) } else { None }) {
+                return live;
+            }
+            seen.looked.extend(looks.iter().map(crate::decide::LookKind::from));
+        }
+    };
+    let ask = |when: &str| json!({ "id": "r1", "to": { "position": "Earliest" }, "whenActive": when });
+    assert!(!is_live(ask("Wait"), ready()));
+    assert!(!is_live(ask("Pause"), ready()), "nothing runs that had to be stopped");
+    assert!(is_live(ask("Pause"), Observation { activity: Observed::Read(active()), ..ready() }));
+    let recorded = super::fixtures::record(unsent(1));
+    assert!(is_live(ask("Wait"), Observation { record: Observed::Read(Some(recorded)), ..ready() }));
+}
+
 /// A name that was mistyped would keep the pipeline stopped until the deadline.
 #[test]
 fn nothing_is_stopped_for_numbers_that_are_not_there() {
