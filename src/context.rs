@@ -80,12 +80,17 @@ impl Context {
 
     /// Names of this pipeline's records that are not known to be over.
     pub fn open_records(&self, object: &Identity) -> Vec<String> {
-        let mut records = self.records.of_pipeline(object);
+        self.not_over(self.records.of_pipeline(object))
+    }
+
+    /// Names of this group's records in the namespace, but for dry runs, that are not known to be over.
+    pub fn open_records_of_group(&self, namespace: &str, backend: &BackendIdentity) -> Vec<String> {
+        self.not_over(self.records.of_group(namespace, backend))
+    }
+
+    fn not_over(&self, mut records: Vec<Arc<Meta>>) -> Vec<String> {
         let version = |meta: &Meta| (meta.uid().unwrap_or_default(), meta.resource_version().unwrap_or_default());
-        records.retain(|meta| {
-            let (uid, version) = version(meta);
-            !self.process_state.known_closed(&uid, &version)
-        });
+        records.retain(|meta| !self.process_state.known_closed(&version(meta)));
         records.iter().map(|meta| meta.name_any()).collect()
     }
 

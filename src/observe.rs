@@ -80,13 +80,15 @@ impl Looking<'_> {
             Look::OlderPipeline => Found::OlderPipeline(Ok(seen.identity.get().and_then(|at| self.ctx.older_pipeline(object, at)))),
             Look::OlderPipelineLive => Found::OlderPipeline(self.older_pipeline_live(seen.identity.get()).await),
             Look::Elsewhere => Found::Elsewhere(seen.identity.get().map(|at| self.ctx.elsewhere(object, at)).unwrap_or_default()),
-            Look::GroupRecords { backend, but, live: true } => {
+            Look::GroupRecords { backend, but, live } => {
                 let own = seen.record.get().and_then(Option::as_ref).map(|own| &own.object).filter(|own| own.name_any() == *but);
-                Found::GroupRecords(records.of_group(&object.namespace, backend, (own, but), known).await)
-            }
-            Look::GroupRecords { backend, but, live: false } => {
-                let told = self.ctx.records.of_group(&object.namespace, backend);
-                Found::GroupRecords(records.open_among(told, &object.namespace, but, known).await)
+                let mut told = self.ctx.open_records_of_group(&object.namespace, backend);
+                told.retain(|name| name != but);
+                Found::GroupRecords(if *live || told.len() > 1 {
+                    records.of_group(&object.namespace, backend, (own, but), known).await
+                } else {
+                    records.open_of(told, &object.namespace, known).await
+                })
             }
             Look::Orphan(others) => self.orphan(others).await,
             Look::NamespaceRecords { .. } if self.desired.backend.workloads().is_empty() => Found::NamespaceRecords(Ok(Vec::new())),
@@ -118,6 +120,11 @@ impl Looking<'_> {
         let own = self.carried.record.iter().filter(|record| record.spec.pipeline.name == self.desired.object.name);
         let names: BTreeSet<String> =
             self.ctx.open_records(&self.desired.object).into_iter().chain(own.map(|record| record.name_any())).collect();
+        if names.len() > 1 {
+            // As after a restart: one list shows which of them are over.
+            let found = self.ctx.record_store.of_pipeline(&self.desired.object, &self.ctx.process_state).await;
+            return found.map_or_else(|cause| Found::OpenRecords(Vec::new(), Some(cause)), |found| Found::OpenRecords(found, None));
+        }
         for name in names {
             match self.read(&name).await {
                 Ok(record) => {

@@ -1,12 +1,13 @@
 //! The records on the API server: reads and guarded writes. Every write names the version it was decided on, and of several creations only
 //! one succeeds. Nothing is decided here.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::http::HeaderValue;
+use axum::http::header::ACCEPT;
 use jiff::Timestamp;
 use kube::api::{GetParams, ListParams, ObjectMeta, Patch};
 use kube::core::{DeserializeGuard, Request as Call};
@@ -24,6 +25,10 @@ use stream_pipeline_api::{
 };
 use stream_pipeline_core::names::backend_label;
 use stream_pipeline_core::{Cause, Identity, RecordView, words};
+
+use listed::{Listed, TABLE, Table};
+
+mod listed;
 
 /// Access to records, and the live read of their StreamPipeline.
 #[derive(Clone)]
@@ -126,9 +131,9 @@ impl RecordStore {
     ) -> Result<Vec<RecordView>, Cause> {
         let selector = format!("{BACKEND_LABEL}={}", backend_label(backend));
         let listed = self.list("listing the records of the group", namespace, &selector).await?;
-        let is_own = |meta: &Meta, own: &OffsetResetRecord| meta.uid() == own.uid() && meta.resource_version() == own.resource_version();
+        let is_own = |found: &Meta, own: &OffsetResetRecord| found.uid() == own.uid() && found.resource_version() == own.resource_version();
         match own {
-            Some(own) if !listed.iter().any(|meta| is_own(meta, own)) => Err(changed(&own.name_any())),
+            Some(own) if !listed.iter().any(|found| is_own(&found.meta, own)) => Err(changed(&own.name_any())),
             _ => self.open_among(listed, namespace, but, known).await,
         }
     }
@@ -152,30 +157,38 @@ impl RecordStore {
         self.open_among(listed, &object.namespace, "", known).await
     }
 
-    async fn list(&self, what: &str, namespace: &str, selector: &str) -> Result<Vec<Meta>, Cause> {
+    async fn list(&self, what: &str, namespace: &str, selector: &str) -> Result<Vec<Listed>, Cause> {
         let params = ListParams { label_selector: Some(selector.to_owned()).filter(|s| !s.is_empty()), ..ListParams::default() };
-        Ok(self.call(what, self.records(namespace).list_metadata(&params)).await?.items)
+        let url = self.records(namespace).resource_url().to_owned();
+        let invalid = |error: String| Cause::new(Reason::APIServerError, format!("{what}: {error}"));
+        let mut request = Call::new(&url).list(&params).map_err(|e| invalid(e.to_string()))?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(TABLE));
+        Ok(self.call(what, self.client.request::<Table>(request)).await?.into_listed())
     }
 
     /// Of these, those that are not known to be over, except the one named `but`.
+    async fn open_among(&self, listed: Vec<Listed>, namespace: &str, but: &str, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
+        let mut open = Vec::new();
+        for Listed { meta, is_over } in listed {
+            let version = || (meta.uid().unwrap_or_default(), meta.resource_version().unwrap_or_default());
+            if is_over {
+                known.note_closed(version());
+            }
+            if meta.name_any() != but && !is_over && !known.known_closed(&version()) {
+                open.push(meta.name_any());
+            }
+        }
+        self.open_of(open, namespace, known).await
+    }
+
+    /// Of the records of these names, those that are not over.
     ///
     /// # Errors
     /// As [`RecordStore::get`].
-    pub async fn open_among(
-        &self,
-        listed: impl IntoIterator<Item: Borrow<Meta>>,
-        namespace: &str,
-        but: &str,
-        known: &ProcessState,
-    ) -> Result<Vec<RecordView>, Cause> {
+    pub async fn open_of(&self, names: Vec<String>, namespace: &str, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
         let mut found = Vec::new();
-        for meta in listed {
-            let meta = meta.borrow();
-            let name = meta.name_any();
-            if name == but || known.known_closed(&meta.uid().unwrap_or_default(), &meta.resource_version().unwrap_or_default()) {
-                continue;
-            }
-            // One at a time: a namespace may hold thousands of closed records, each of up to 1 MiB.
+        for name in names {
+            // One at a time: each may have up to 1 MiB.
             let record = self.get(namespace, &name).await?.map(|record| known.look(record, clock::mono()));
             found.extend(record.filter(|record| !record.is_over()));
         }

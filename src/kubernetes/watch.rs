@@ -1,4 +1,5 @@
-//! One watch of the objects of several namespaces, as if it were one: a store that is filled by it is ready once each was listed.
+//! One watch of the objects of several namespaces, as if it were one: a store that is filled by it is ready once each was listed. One that
+//! may not be listed, as where its Role went with it, holds nobody else up; what it has is told once it may.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,6 +13,8 @@ use kube::runtime::watcher::{Config, Error, Event, Result, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
+use stream_pipeline_api::Reason;
+
 use super::refusal;
 
 /// Every change, beginning with a list. A watch that failed is told, and tried again with growing delays: none waits for another one's.
@@ -23,20 +26,24 @@ where
     let mut merged = Merged::default();
     let mut watches = Vec::new();
     for (namespace, api) in apis {
-        let watch =
-            watcher(api, Config::default()).default_backoff().filter_map(async |event| event.map_err(|error| tell::<K>(&error)).ok());
-        let Some(namespace) = namespace else { return watch.map(Ok).boxed() };
+        let watch = watcher(api, Config::default()).default_backoff().map(|event| event.map_err(|error| tell::<K>(&error)));
+        let Some(namespace) = namespace else { return watch.filter_map(async |event| event.ok().map(Ok)).boxed() };
         let namespace = namespace.to_owned();
         merged.namespaces.insert(namespace.clone(), Namespace::default());
         watches.push(watch.map(move |event| (namespace.clone(), event)).boxed());
     }
-    let events = stream::select_all(watches);
-    events.flat_map(move |(namespace, event)| stream::iter(merged.take(&namespace, event, &store).into_iter().map(Ok))).boxed()
+    let events = stream::select_all(watches).map(move |(namespace, event)| match event {
+        Ok(event) => merged.take(&namespace, event, &store),
+        Err(Reason::PermissionMissing) => merged.refused(&namespace),
+        Err(_) => Vec::new(),
+    });
+    events.flat_map(|told| stream::iter(told.into_iter().map(Ok))).boxed()
 }
 
-fn tell<K: Resource<DynamicType = ()>>(error: &Error) {
+fn tell<K: Resource<DynamicType = ()>>(error: &Error) -> Reason {
     let cause = refusal::of_watch(&format!("watching {}s", K::kind(&())), error);
     tracing::warn!(reason = %cause.reason, "It is tried again: {}", cause.message);
+    cause.reason
 }
 
 /// What the store holds of a namespace, or of all.
@@ -52,13 +59,15 @@ where
 /// The lists of the namespaces, as far as nobody was told of them.
 struct Merged<K> {
     namespaces: BTreeMap<String, Namespace<K>>,
-    /// Each namespace was listed, and that was told.
+    /// Each namespace that may be was listed, and that was told.
     told: bool,
 }
 
 struct Namespace<K> {
     list: BTreeMap<String, K>,
     listed: bool,
+    /// It may not be listed.
+    refused: bool,
 }
 
 impl<K> Default for Merged<K> {
@@ -69,7 +78,7 @@ impl<K> Default for Merged<K> {
 
 impl<K> Default for Namespace<K> {
     fn default() -> Self {
-        Self { list: BTreeMap::new(), listed: false }
+        Self { list: BTreeMap::new(), listed: false, refused: false }
     }
 }
 
@@ -100,9 +109,16 @@ where
         Vec::new()
     }
 
-    /// The first list of all namespaces, once it is whole.
+    /// What is to be told where a namespace may not be listed.
+    fn refused(&mut self, namespace: &str) -> Vec<Event<K>> {
+        self.namespaces.get_mut(namespace).into_iter().for_each(|of| of.refused = true);
+        if self.told { Vec::new() } else { self.all() }
+    }
+
+    /// The first list of all namespaces, once it is whole. Where none may be listed, there is nothing to work with.
     fn all(&mut self) -> Vec<Event<K>> {
-        self.told = self.namespaces.values().all(|of| of.listed);
+        let all = || self.namespaces.values();
+        self.told = all().all(|of| of.listed || of.refused) && all().any(|of| of.listed);
         if !self.told {
             return Vec::new();
         }
@@ -124,14 +140,22 @@ mod tests {
         serde_json::from_value(json!({ "metadata": { "namespace": namespace, "name": name } })).unwrap()
     }
 
-    /// What a store holds after these events of namespaces; None: it is not ready.
+    /// What a store holds after these events of namespaces, or after what was refused; None: it is not ready.
     fn after(events: Vec<(&str, Event<ConfigMap>)>) -> Option<Vec<String>> {
+        after_all(events.into_iter().map(|(namespace, event)| (namespace, Some(event))).collect())
+    }
+
+    fn after_all(events: Vec<(&str, Option<Event<ConfigMap>>)>) -> Option<Vec<String>> {
         let mut merged = Merged::default();
         merged.namespaces.extend(["a", "b"].map(|namespace| (namespace.to_owned(), Namespace::default())));
         let (store, mut writer) = reflector::store();
         let mut ready = false;
         for (namespace, event) in events {
-            for event in merged.take(namespace, event, &store) {
+            let told = match event {
+                Some(event) => merged.take(namespace, event, &store),
+                None => merged.refused(namespace),
+            };
+            for event in told {
                 ready |= matches!(event, Event::InitDone);
                 writer.apply_watcher_event(&event);
             }
@@ -161,5 +185,18 @@ mod tests {
         assert_eq!(after([both(), meanwhile].concat()).unwrap(), ["a/x", "a/z", "b/x"]);
         assert_eq!(after([both(), listed("a", &["y", "w"])].concat()).unwrap(), ["a/w", "a/y", "b/x"]);
         assert_eq!(after([both(), listed("b", &[])].concat()).unwrap(), ["a/x", "a/y"]);
+    }
+
+    #[test]
+    fn a_namespace_that_may_not_be_listed_holds_up_no_other_and_is_told_once_it_may() {
+        let listed = |namespace, names| listed(namespace, names).into_iter().map(|(namespace, event)| (namespace, Some(event))).collect();
+        let (a, b): (Vec<_>, Vec<_>) = (listed("a", &["x"]), listed("b", &["y"]));
+        let refused = |namespace| vec![(namespace, None)];
+        assert_eq!(after_all([refused("b"), refused("a"), refused("b")].concat()), None, "none may be listed");
+        for order in [[a.clone(), refused("b")], [refused("b"), a.clone()]] {
+            assert_eq!(after_all(order.concat()).unwrap(), ["a/x"]);
+            assert_eq!(after_all([order.concat(), refused("b"), b.clone()].concat()).unwrap(), ["a/x", "b/y"]);
+        }
+        assert_eq!(after_all([a, b, refused("b")].concat()).unwrap(), ["a/x", "b/y"], "what was told stays");
     }
 }

@@ -129,8 +129,13 @@ impl ProcessState {
     }
 
     /// Whether a record of this version is known to be closed, so that it need not be read.
-    pub fn known_closed(&self, uid: &str, resource_version: &str) -> bool {
-        self.inner().closed.contains(&(uid.to_owned(), resource_version.to_owned()))
+    pub fn known_closed(&self, version: &(String, String)) -> bool {
+        self.inner().closed.contains(version)
+    }
+
+    /// A list shows that a record of this version is over.
+    pub fn note_closed(&self, version: (String, String)) {
+        self.inner().closed.insert(version);
     }
 
     /// After the API server was restored from a backup, a version may stand for something else.

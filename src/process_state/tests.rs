@@ -114,7 +114,8 @@ fn c1_what_is_remembered_of_objects_that_are_gone_is_let_go() {
     assert_eq!(process_state.note_finalizer(&object(7), false), 2, "it goes on counting");
     assert_eq!(process_state.note_finalizer(&object(7), true), 0);
     assert_eq!(process_state.note_finalizer(&object(7), false), 1);
-    assert!(process_state.known_closed("record-7", "1") && !process_state.known_closed("record-8", "1"));
+    let known_closed = |record: &str| process_state.known_closed(&(record.to_owned(), "1".to_owned()));
+    assert!(known_closed("record-7") && !known_closed("record-8"));
     assert_eq!(process_state.note_reached(&object(7), 1, false), 2, "it goes on counting");
     assert_eq!(process_state.note_reached(&object(7), 2, false), 1, "an edit begins anew");
     assert_eq!(process_state.note_reached(&object(7), 2, false), 2, "and only once");

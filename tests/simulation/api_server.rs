@@ -244,13 +244,23 @@ impl ApiServer {
         let selected = |object: &Value| {
             selector.as_deref().and_then(|s| s.split_once('=')).is_none_or(|(label, value)| object["metadata"]["labels"][label] == value)
         };
+        let as_table = request.accept.contains("as=Table");
         let metadata_only = request.accept.contains("PartialObjectMetadataList");
+        let row = |object: &Value| json!({ "cells": [object["status"]["phase"], object["spec"]["runStateBefore"]["running"]], "object": metadata(object) });
         let items: Vec<Value> = self
             .all(resource)
             .filter(|(key, _)| !(self.hides_elders && key.0 == "streampipelines"))
             .filter(|(key, object)| namespace.is_none_or(|ns| key.1 == ns) && selected(object))
-            .map(|(_, object)| if metadata_only { metadata(object) } else { object.clone() })
+            .map(|(_, object)| match () {
+                () if as_table => row(object),
+                () if metadata_only => metadata(object),
+                () => object.clone(),
+            })
             .collect();
+        if as_table {
+            let columns = json!([{ "name": "Phase" }, { "name": "Stopped" }]);
+            return (200, json!({ "apiVersion": "meta.k8s.io/v1", "kind": "Table", "columnDefinitions": columns, "rows": items }));
+        }
         let (version, kind) = if metadata_only { ("meta.k8s.io/v1", "PartialObjectMetadataList") } else { ("v1", "List") };
         (200, json!({ "apiVersion": version, "kind": kind, "metadata": { "resourceVersion": self.version.to_string() }, "items": items }))
     }

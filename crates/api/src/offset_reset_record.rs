@@ -34,6 +34,7 @@ use super::{OffsetReset, OffsetResetRecordStatus, RecordedPlan, StartOptions, Wo
     printcolumn(name = "Replayed", type_ = "integer", json_path = ".status.totals.replayed"),
     printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.totals.skipped"),
     printcolumn(name = "Undo", type_ = "string", json_path = ".status.undo"),
+    printcolumn(name = "Stopped", type_ = "boolean", json_path = ".spec.runStateBefore.running", priority = 1, description = "Whether the pipeline ran, and was to be stopped for the reset"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -17,7 +17,7 @@ use crate::support::status::assert_has;
 use crate::support::workloads::{QUICK, WorkloadWorld, pause};
 use crate::support::world::{EXE, LIMIT, World};
 
-async fn is_ready(operator: &Operator) {
+pub async fn is_ready(operator: &Operator) {
     eventually("the operator to be ready", LIMIT, async || match operator.log() {
         log if log.contains("probes and metrics address=") && metrics::get(operator, "/readyz").await.contains(" 200 ") => Ok(()),
         log => Err(log),

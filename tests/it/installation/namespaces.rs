@@ -6,6 +6,9 @@ use kube::Api;
 use stream_pipeline_api::StreamPipeline;
 use testbed::Operator;
 
+use super::life::is_ready;
+use super::release::{CHART, Release};
+use crate::support::commands::succeeded;
 use crate::support::requests::ask;
 use crate::support::world::{EXE, World, flags};
 
@@ -37,4 +40,30 @@ async fn those_that_are_named_are_served_as_one_and_others_are_left_alone() {
     let api: Api<StreamPipeline> = other.api();
     let status = api.get("p").await.expect("it is there").status.unwrap_or_default();
     assert!(status.conditions.is_empty() && !operator.log().contains(other.namespace.name()), "{status:?}");
+}
+
+/// With it goes its Role, so that an operator that starts later may not even list what is there no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_deleted_holds_up_none_of_the_others_also_not_after_a_restart() {
+    let worlds = [World::without_operator("stays").await, World::without_operator("goes").await];
+    let [stays, goes] = &worlds;
+    let named = format!("{},{}", stays.namespace.name(), goes.namespace.name());
+    let (release, _) = Release::install(stays.testbed, stays.namespace.name(), CHART, &[&format!("--set=watchNamespaces={{{named}}}")]);
+    let mut operator = release.operator_of(&named, &[]);
+    is_ready(&operator).await;
+    let topic = stays.topic(&[10]).await;
+    let group = stays.group(&topic, &[7]).await;
+    for world in &worlds {
+        world.known("p", &group).await;
+    }
+    let deleted = ["delete", "namespace", goes.namespace.name(), "--timeout=60s"];
+    tokio::task::block_in_place(|| succeeded(&stays.testbed.kubectl(&deleted)));
+    stays.apply("p", &group, ask("r1", "Earliest")).await;
+    stays.verified("p", "r1").await;
+    assert!(operator.terminate().success(), "{}", operator.log());
+    let again = release.operator_of(&named, &[]);
+    is_ready(&again).await;
+    assert!(again.log().contains("cannot list resource"), "it may not list in the other one: {}", again.log());
+    stays.apply("p", &group, ask("r2", "Latest")).await;
+    stays.verified("p", "r2").await;
 }

@@ -52,7 +52,12 @@ impl Release {
 
     /// Under the account of the release, whose rights it has.
     pub fn operator(&self, extra: &[&str]) -> Operator {
-        Operator::start_with(self.kubeconfig().as_ref(), Path::new(EXE), &self.name, &flags(extra))
+        self.operator_of(&self.name, extra)
+    }
+
+    /// The same for these namespaces, divided by commas.
+    pub fn operator_of(&self, namespaces: &str, extra: &[&str]) -> Operator {
+        Operator::start_with(self.kubeconfig().as_ref(), Path::new(EXE), namespaces, &flags(extra))
     }
 
     fn kubeconfig(&self) -> String {

@@ -1,5 +1,7 @@
 //! P06, F19: what is left of many resets, and what they cost.
 
+use std::time::Instant;
+
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 use stream_pipeline_api::{OffsetResetRecord, Stage, Undo};
@@ -58,7 +60,7 @@ async fn p06_old_records_lose_their_table_and_never_their_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f19_a_restart_among_many_large_records_reads_them_one_by_one() {
+async fn f19_a_restart_among_many_large_records_reads_few_of_them_and_those_one_by_one() {
     let mut world = World::new("f19").await;
     let topic = world.topic(&[10]).await;
     let group = world.group(&topic, &[7]).await;
@@ -83,13 +85,20 @@ async fn f19_a_restart_among_many_large_records_reads_them_one_by_one() {
         let record = OffsetResetRecord { metadata, spec: spec.clone(), status: None };
         assert!(n > 0 || serde_json::to_vec(&record).is_ok_and(|json| json.len() > 512 * 1024), "half a MiB");
         world.records().create(&PostParams::default(), &record).await.expect("the record is taken");
-        let status = Patch::Merge(json!({ "status": first.status }));
+        let mut status = json!({ "status": first.status });
+        if n % 10 == 0 {
+            // It may be retried, so it has to be read; of the others the list shows that they are over.
+            status["status"]["phase"] = json!("Held");
+        }
+        let status = Patch::Merge(status);
         world.records().patch_status(&format!("p-old-{n}"), &PatchParams::default(), &status).await.expect("it is closed");
     }
     world.start_operator();
+    let begun = Instant::now();
     world.apply("p", &group, ask("r2", "Latest")).await;
     world.verified("p", "r2").await;
+    let took = begun.elapsed().as_secs_f64();
     let most = process::field(world.operator().pid(), "VmHWM").expect("its peak");
-    println!("f19: {count} records of half a MiB, at most {} MiB resident", most / 1024);
+    println!("f19: {count} records of half a MiB, at most {} MiB resident; the first reset after {took:.1} s", most / 1024);
     assert!(most < 64 * 1024, "{most} KiB");
 }

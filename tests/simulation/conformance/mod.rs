@@ -99,9 +99,12 @@ fn essence((code, body): &Reply, before: Option<&Value>) -> Value {
     if *code >= 400 {
         return json!({ "code": code, "reason": body["reason"] });
     }
-    if body["items"].is_array() {
-        let names: Vec<_> = body["items"].as_array().into_iter().flatten().map(|item| item["metadata"]["name"].clone()).collect();
-        return json!({ "code": code, "items": names });
+    if body["kind"] == "Table" {
+        let columns: Vec<_> = body["columnDefinitions"].as_array().into_iter().flatten().map(|column| &column["name"]).collect();
+        let cell = |row: &Value, name: &str| columns.iter().position(|column| *column == name).map(|at| row["cells"][at].clone());
+        let row = |row: &Value| json!([row["object"]["metadata"]["name"], cell(row, "Phase"), cell(row, "Stopped")]);
+        let rows: Vec<_> = body["rows"].as_array().into_iter().flatten().map(row).collect();
+        return json!({ "code": code, "rows": rows });
     }
     let of = &body["metadata"];
     let is_scale = body["kind"] == "Scale";
@@ -133,7 +136,7 @@ impl Versions {
     }
 
     fn note(&mut self, object: &str, reply: &Reply) {
-        if reply.0 < 300 && reply.1["metadata"]["resourceVersion"].is_string() && !reply.1["items"].is_array() {
+        if reply.0 < 300 && reply.1["metadata"]["resourceVersion"].is_string() && reply.1["kind"] != "Table" {
             self.0.entry(object.to_owned()).or_insert_with(|| (reply.1.clone(), reply.1.clone())).1 = reply.1.clone();
         }
     }
@@ -144,11 +147,16 @@ fn object_of(path: &str, body: &Value) -> String {
     body["metadata"]["name"].as_str().filter(|name| !path.ends_with(name)).map_or_else(|| path.to_owned(), |name| format!("{path}/{name}"))
 }
 
+/// Records are listed as `kubectl get` prints them.
+fn accepts(path: &str) -> &'static str {
+    if path.contains("labelSelector") { "application/json;as=Table;v=v1;g=meta.k8s.io" } else { "application/json" }
+}
+
 async fn really(client: &Client, method: &str, path: &str, body: &Value) -> Reply {
     let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).expect("JSON") };
     let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-    let request =
-        http::Request::builder().method(method).uri(path).header("content-type", kind).body(Body::from(bytes)).expect("a request");
+    let request = http::Request::builder().method(method).uri(path).header("content-type", kind).header("accept", accepts(path));
+    let request = request.body(Body::from(bytes)).expect("a request");
     let response = client.send(request).await.expect("an answer");
     let code = response.status().as_u16();
     let bytes = response.into_body().collect_bytes().await.expect("a body");
@@ -171,7 +179,7 @@ async fn the_api_server_answers_as_the_real_one() {
             method: method.to_owned(),
             path: plain.to_owned(),
             query: query.to_owned(),
-            accept: String::new(),
+            accept: accepts(&path).to_owned(),
             called_at: Duration::ZERO,
             body: known.1.fill(&object, &body),
         };

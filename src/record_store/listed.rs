@@ -1,0 +1,84 @@
+//! Records as the API server prints them: of thousands that are over, up to 1 MiB each, none has to be read to see that.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::records::Meta;
+use stream_pipeline_api::RecordPhase;
+
+/// As `kubectl get` asks for it.
+pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+/// A record of a list.
+pub struct Listed {
+    pub meta: Meta,
+    /// What the columns show to be over, and nothing to be brought back for. The others have to be read.
+    pub is_over: bool,
+}
+
+/// `Table` of meta.k8s.io/v1, as far as it is needed. Which columns there are depends on the definitions that the API server has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Table {
+    column_definitions: Vec<Column>,
+    /// An empty list in Go may be null.
+    rows: Option<Vec<Row>>,
+}
+
+#[derive(Deserialize)]
+struct Column {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    cells: Vec<Value>,
+    object: Meta,
+}
+
+impl Table {
+    pub fn into_listed(self) -> Vec<Listed> {
+        let column = |name: &str| self.column_definitions.iter().position(|column| column.name == name);
+        let (phase, stopped) = (column("Phase"), column("Stopped"));
+        let is_over = |cells: &[Value]| {
+            let phase = phase.and_then(|at| RecordPhase::deserialize(cells.get(at)?).ok());
+            // One that is held may be retried.
+            let ended = matches!(phase, Some(RecordPhase::Planned | RecordPhase::Verified | RecordPhase::Abandoned));
+            let untouched = stopped.and_then(|at| cells.get(at)).is_some_and(|cell| matches!(cell, Value::Null | Value::Bool(false)));
+            ended && untouched
+        };
+        self.rows.into_iter().flatten().map(|row| Listed { is_over: is_over(&row.cells), meta: row.object }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_columns_show_to_be_over_is_not_read() {
+        let over = |columns: &[&str], cells: Value| {
+            let columns: Vec<_> = columns.iter().map(|name| json!({ "name": name })).collect();
+            let object = json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": { "name": "r" } });
+            let table: Table =
+                serde_json::from_value(json!({ "columnDefinitions": columns, "rows": [{ "cells": cells, "object": object }] })).unwrap();
+            let listed = table.into_listed();
+            assert_eq!(listed[0].meta.metadata.name.as_deref(), Some("r"));
+            listed[0].is_over
+        };
+        let columns = ["Request", "Phase", "Stopped"];
+        for phase in ["Verified", "Abandoned", "Planned"] {
+            assert!(over(&columns, json!(["r1", phase, null])) && over(&columns, json!(["r1", phase, false])), "{phase}");
+            assert!(!over(&columns, json!(["r1", phase, true])), "it may have to be brought back");
+        }
+        for phase in [json!("Held"), json!("Sent"), json!("OfTheNextVersion"), Value::Null] {
+            assert!(!over(&columns, json!(["r1", phase, null])), "{phase}");
+        }
+        assert!(!over(&["Phase"], json!(["Verified"])), "older definitions do not show what was stopped");
+        assert!(!over(&["Stopped"], json!([null])) && !over(&columns, json!([])));
+        let empty: Table = serde_json::from_value(json!({ "columnDefinitions": [], "rows": null })).unwrap();
+        assert!(empty.into_listed().is_empty());
+    }
+}
