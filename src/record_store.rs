@@ -18,7 +18,6 @@ use crate::clock;
 use crate::kubernetes::call;
 use crate::kubernetes::shared::Shared;
 use crate::process_state::ProcessState;
-use crate::records::Meta;
 use stream_pipeline_api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
     RecordPhase, RecordedPlan, StreamPipeline, Undo, Writer, lenient,
@@ -131,9 +130,9 @@ impl RecordStore {
     ) -> Result<Vec<RecordView>, Cause> {
         let selector = format!("{BACKEND_LABEL}={}", backend_label(backend));
         let listed = self.list("listing the records of the group", namespace, &selector).await?;
-        let is_own = |found: &Meta, own: &OffsetResetRecord| found.uid() == own.uid() && found.resource_version() == own.resource_version();
+        let version = |own: &OffsetResetRecord| (own.uid().unwrap_or_default(), own.resource_version().unwrap_or_default());
         match own {
-            Some(own) if !listed.iter().any(|found| is_own(&found.meta, own)) => Err(changed(&own.name_any())),
+            Some(own) if !listed.iter().any(|found| found.version == version(own)) => Err(changed(&own.name_any())),
             _ => self.open_among(listed, namespace, but, known).await,
         }
     }
@@ -169,13 +168,11 @@ impl RecordStore {
     /// Of these, those that are not known to be over, except the one named `but`.
     async fn open_among(&self, listed: Vec<Listed>, namespace: &str, but: &str, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
         let mut open = Vec::new();
-        for Listed { meta, is_over } in listed {
-            let version = || (meta.uid().unwrap_or_default(), meta.resource_version().unwrap_or_default());
+        for Listed { name, version, is_over } in listed {
             if is_over {
-                known.note_closed(version());
-            }
-            if meta.name_any() != but && !is_over && !known.known_closed(&version()) {
-                open.push(meta.name_any());
+                known.note_closed(version);
+            } else if name != but && !known.known_closed(&version) {
+                open.push(name);
             }
         }
         self.open_of(open, namespace, known).await

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::records::Meta;
 use stream_pipeline_api::RecordPhase;
 
 /// As `kubectl get` asks for it.
@@ -11,7 +10,9 @@ pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 /// A record of a list.
 pub struct Listed {
-    pub meta: Meta,
+    pub name: String,
+    /// uid and resourceVersion.
+    pub version: (String, String),
     /// What the columns show to be over, and nothing to be brought back for. The others have to be read.
     pub is_over: bool,
 }
@@ -33,7 +34,21 @@ struct Column {
 #[derive(Deserialize)]
 struct Row {
     cells: Vec<Value>,
-    object: Meta,
+    object: Object,
+}
+
+/// No more than is needed: what fields who manages is most of the metadata of thousands.
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    uid: String,
+    resource_version: String,
 }
 
 impl Table {
@@ -47,7 +62,11 @@ impl Table {
             let untouched = stopped.and_then(|at| cells.get(at)).is_some_and(|cell| matches!(cell, Value::Null | Value::Bool(false)));
             ended && untouched
         };
-        self.rows.into_iter().flatten().map(|row| Listed { is_over: is_over(&row.cells), meta: row.object }).collect()
+        let listed = |row: Row| {
+            let Metadata { name, uid, resource_version } = row.object.metadata;
+            Listed { name, version: (uid, resource_version), is_over: is_over(&row.cells) }
+        };
+        self.rows.into_iter().flatten().map(listed).collect()
     }
 }
 
@@ -61,11 +80,11 @@ mod tests {
     fn only_what_the_columns_show_to_be_over_is_not_read() {
         let over = |columns: &[&str], cells: Value| {
             let columns: Vec<_> = columns.iter().map(|name| json!({ "name": name })).collect();
-            let object = json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": { "name": "r" } });
+            let object = json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": { "name": "r", "uid": "u", "resourceVersion": "1" } });
             let table: Table =
                 serde_json::from_value(json!({ "columnDefinitions": columns, "rows": [{ "cells": cells, "object": object }] })).unwrap();
             let listed = table.into_listed();
-            assert_eq!(listed[0].meta.metadata.name.as_deref(), Some("r"));
+            assert_eq!((listed[0].name.as_str(), &listed[0].version), ("r", &("u".to_owned(), "1".to_owned())));
             listed[0].is_over
         };
         let columns = ["Request", "Phase", "Stopped"];
