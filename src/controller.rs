@@ -46,6 +46,11 @@ use stream_pipeline_core::decide::decide;
 /// time that one of them is done.
 const WAITING: u16 = 2048;
 
+/// StreamPipelines in a page of the first list.
+const PIPELINES: u32 = 500;
+/// Records, of which each may have up to 1 MiB on the API server's side, and here what fields who manages.
+const RECORDS: u32 = 100;
+
 /// Runs until `shutdown`, then finishes the passes under way.
 ///
 /// # Errors
@@ -89,7 +94,7 @@ pub async fn run(
         }
         let (store, writer) = reflector::store();
         let pipelines: Vec<(_, Api<DeserializeGuard<StreamPipeline>>)> = scope.apis(&client);
-        let changes = watch::objects(pipelines, store.clone()).modify(lean).reflect(writer).applied_objects();
+        let changes = watch::objects(pipelines, PIPELINES, store.clone()).modify(lean).reflect(writer).applied_objects();
         // How many work at once is decided in `pass`.
         let settings = ControllerConfig::default().concurrency(WAITING);
         // What changed while this process stood by is looked at once it leads.
@@ -180,7 +185,7 @@ fn lean(object: &mut DeserializeGuard<StreamPipeline>) {
 /// Keeps the metadata of all records; the second value resolves when the first list is there.
 fn watch_records(apis: Vec<(Option<&str>, Api<Meta>)>, shutdown: CancellationToken) -> (Records, impl Future<Output = Result<()>>) {
     let (records, mut filler) = Records::empty();
-    let changes = watch::objects(apis, records.store().clone()).modify(records::lean).take_until(shutdown.cancelled_owned());
+    let changes = watch::objects(apis, RECORDS, records.store().clone()).modify(records::lean).take_until(shutdown.cancelled_owned());
     tokio::spawn(async move {
         let mut changes = pin!(changes);
         while let Some(change) = changes.next().await {

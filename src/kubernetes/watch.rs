@@ -18,15 +18,15 @@ use stream_pipeline_api::Reason;
 use super::refusal;
 
 /// Every change, beginning with a list. A watch that failed is told, and tried again with growing delays: none waits for another one's.
-/// `store`: the one that these events fill.
-pub fn objects<K>(apis: Vec<(Option<&str>, Api<K>)>, store: Store<K>) -> BoxStream<'static, Result<Event<K>>>
+/// `page`: so many are listed at once. `store`: the one that these events fill.
+pub fn objects<K>(apis: Vec<(Option<&str>, Api<K>)>, page: u32, store: Store<K>) -> BoxStream<'static, Result<Event<K>>>
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let mut merged = Merged::default();
     let mut watches = Vec::new();
     for (namespace, api) in apis {
-        let watch = watcher(api, Config::default()).default_backoff().map(|event| event.map_err(|error| tell::<K>(&error)));
+        let watch = watcher(api, Config::default().page_size(page)).default_backoff().map(|event| event.map_err(|error| tell::<K>(&error)));
         let Some(namespace) = namespace else { return watch.filter_map(async |event| event.ok().map(Ok)).boxed() };
         let namespace = namespace.to_owned();
         merged.namespaces.insert(namespace.clone(), Namespace::default());
