@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
-use kube::{Client, ResourceExt};
 
 use crate::backend::{Platform, Platforms};
 use crate::clock::Clock;
 use crate::kubernetes::crds::Definitions;
 use crate::process_state::ProcessState;
 use crate::record_store::RecordStore;
-use crate::records::{Meta, Records};
+use crate::records::{Records, Told};
 use crate::running::Running;
 use stream_pipeline_api::{BackendIdentity, ConfigMapKeyReference, StreamPipeline};
 use stream_pipeline_core::{Cause, Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
@@ -88,10 +88,9 @@ impl Context {
         self.not_over(self.records.of_group(namespace, backend))
     }
 
-    fn not_over(&self, mut records: Vec<Arc<Meta>>) -> Vec<String> {
-        let version = |meta: &Meta| (meta.uid().unwrap_or_default(), meta.resource_version().unwrap_or_default());
-        records.retain(|meta| !self.process_state.known_closed(&version(meta)));
-        records.iter().map(|meta| meta.name_any()).collect()
+    fn not_over(&self, mut records: Vec<Told>) -> Vec<String> {
+        records.retain(|told| !self.process_state.known_closed(&told.version));
+        records.into_iter().map(|told| told.name).collect()
     }
 
     /// A delay from `base` to twice that, by the clock's last digits: it parts processes that would collide again and again.

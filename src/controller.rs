@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use futures::{StreamExt, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config as ControllerConfig, Error as ControllerError};
@@ -37,7 +37,7 @@ use crate::pass::{Turns, pass};
 use crate::process_state::ProcessState;
 use crate::prune::prune;
 use crate::record_store::RecordStore;
-use crate::records::{self, Meta, Records};
+use crate::records::{Meta, Records};
 use crate::running::Running;
 use stream_pipeline_api::{FINALIZER, OPERATOR, OffsetResetRecord, StreamPipeline};
 use stream_pipeline_core::decide::decide;
@@ -86,15 +86,15 @@ pub async fn run(
         let round = shutdown.child_token();
         let turns = Turns::new(config.concurrency.into(), round.clone());
         let upgraded = definitions.upgraded();
-        let (records, filled) = watch_records(scope.apis(&client), round.clone());
+        let records = watch_records(scope.apis(&client), round.clone());
         // Until the records are known, one of an earlier request would be overlooked.
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            filled = filled => filled.context("the watch of records ended")?,
+            () = records.filled() => {}
         }
         let (store, writer) = reflector::store();
         let pipelines: Vec<(_, Api<DeserializeGuard<StreamPipeline>>)> = scope.apis(&client);
-        let changes = watch::objects(pipelines, PIPELINES, store.clone()).modify(lean).reflect(writer).applied_objects();
+        let changes = watch::objects(pipelines, PIPELINES, held(store.clone())).modify(lean).reflect(writer).applied_objects();
         // How many work at once is decided in `pass`.
         let settings = ControllerConfig::default().concurrency(WAITING);
         // What changed while this process stood by is looked at once it leads.
@@ -138,7 +138,7 @@ pub async fn run(
             let of_records = scope
                 .apis(&client)
                 .into_iter()
-                .map(|(ns, api)| Watched::new::<OffsetResetRecord>(api, move || versions(told_of_records.store(), ns)));
+                .map(|(ns, api)| Watched::new::<OffsetResetRecord>(api, move || told_of_records.versions(ns)));
             let watched: Vec<_> = pipelines.chain(of_records).collect();
             fresh::disproven(&watched, config.timing().call_deadline).await
         };
@@ -182,10 +182,16 @@ fn lean(object: &mut DeserializeGuard<StreamPipeline>) {
     metadata.managed_fields = None;
 }
 
-/// Keeps the metadata of all records; the second value resolves when the first list is there.
-fn watch_records(apis: Vec<(Option<&str>, Api<Meta>)>, shutdown: CancellationToken) -> (Records, impl Future<Output = Result<()>>) {
+/// What a store of StreamPipelines holds of a namespace.
+fn held(store: reflector::Store<DeserializeGuard<StreamPipeline>>) -> impl Fn(&str) -> Vec<DeserializeGuard<StreamPipeline>> {
+    move |namespace| watch::held(&store, Some(namespace)).iter().map(|object| object.as_ref().clone()).collect()
+}
+
+/// Keeps what is needed of the metadata of all records.
+fn watch_records(apis: Vec<(Option<&str>, Api<Meta>)>, shutdown: CancellationToken) -> Records {
     let (records, mut filler) = Records::empty();
-    let changes = watch::objects(apis, RECORDS, records.store().clone()).modify(records::lean).take_until(shutdown.cancelled_owned());
+    let told = records.clone();
+    let changes = watch::objects(apis, RECORDS, move |namespace: &str| told.named(namespace)).take_until(shutdown.cancelled_owned());
     tokio::spawn(async move {
         let mut changes = pin!(changes);
         while let Some(change) = changes.next().await {
@@ -193,8 +199,7 @@ fn watch_records(apis: Vec<(Option<&str>, Api<Meta>)>, shutdown: CancellationTok
             let _ = change.map(|change| filler.apply(&change));
         }
     });
-    let filled = records.store().clone();
-    (records, async move { filled.wait_until_ready().await.map_err(Into::into) })
+    records
 }
 
 /// Closes idle clients and updates the gauges now and then.
@@ -218,8 +223,7 @@ async fn forget(ctx: Arc<Context>, turns: Turns, listed: CancellationToken, shut
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
         let pipelines = ctx.pipelines.state();
-        let records = ctx.records.store().state();
-        let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(records.iter().filter_map(|r| r.uid())).collect();
+        let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(ctx.records.uids()).collect();
         if ctx.running.leads() {
             let stages: Vec<_> =
                 pipelines.iter().filter_map(|p| Some(p.0.as_ref().ok()?.status.as_ref()?.offset_reset.as_ref()?.stage)).collect();

@@ -146,7 +146,7 @@ impl Looking<'_> {
 
     async fn record(&self, names: &Names) -> Found {
         let namespace = &self.desired.object.namespace;
-        let is_there = |name: &&String| self.ctx.records.get(namespace, name).is_some();
+        let is_there = |name: &&String| self.ctx.records.has(namespace, name);
         let name = names.former.as_ref().filter(is_there).unwrap_or(&names.name);
         let record = self.read(name).await;
         let record = record.map(|found| found.map(|record| self.ctx.process_state.look(record, self.now.mono)));

@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::process_state::is_closed;
-use crate::records::Meta;
-use stream_pipeline_api::{PIPELINE_LABEL, StreamPipeline};
+use stream_pipeline_api::StreamPipeline;
 use stream_pipeline_core::prune::{Keep, Listed, Walk, due};
 use stream_pipeline_core::{Cause, PlanState, RecordView, RunStateCalls};
 
@@ -37,7 +36,7 @@ pub async fn prune(ctx: Arc<Context>, keep: Keep, listed: CancellationToken, shu
         if ctx.definitions.outdated().is_some() {
             continue;
         }
-        let all: Vec<_> = ctx.records.store().state().iter().filter_map(|meta| row(meta)).collect();
+        let all = ctx.records.listed();
         let there: HashSet<_> = all.iter().map(key).collect();
         bare.retain(|known| there.contains(known));
         let left: Vec<_> = all.into_iter().filter(|record| !bare.contains(&key(record))).collect();
@@ -72,15 +71,6 @@ fn key(record: &Listed) -> Key {
 
 fn pipeline(records: &[(&Listed, bool)]) -> Option<Key> {
     records.first().map(|(record, _)| (record.namespace.clone(), record.pipeline.clone()))
-}
-
-fn row(meta: &Meta) -> Option<Listed> {
-    Some(Listed {
-        namespace: meta.namespace()?,
-        name: meta.name_any(),
-        pipeline: meta.labels().get(PIPELINE_LABEL)?.clone(),
-        created_at: meta.creation_timestamp()?.0,
-    })
 }
 
 /// The records of one StreamPipeline, the newest first. Whether nothing is left to do until another is made or one more is due.

@@ -1,132 +1,204 @@
-//! The metadata of all records in scope, as the watch shows it, with an index by StreamPipeline and by group: a look at one costs the same
-//! however many records there are.
+//! What is kept of the metadata of all records in scope, as the watch shows it, with an index by StreamPipeline and by group: a look at one
+//! costs the same however many there are. A history is kept for a year and longer, so each of its records is kept in few bytes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::core::{ObjectMeta, PartialObjectMeta, PartialObjectMetaExt};
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
 use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
 
+use crate::kubernetes::fresh::Versions;
 use stream_pipeline_api::{BACKEND_LABEL, BackendIdentity, OffsetResetRecord, PIPELINE_LABEL};
 use stream_pipeline_core::Identity;
 use stream_pipeline_core::names::backend_label;
+use stream_pipeline_core::prune;
 
 pub type Meta = PartialObjectMeta<OffsetResetRecord>;
 
 /// What records are found by.
 const LABELS: [&str; 2] = [PIPELINE_LABEL, BACKEND_LABEL];
 
-/// A namespace, and a label of records in it.
-type Shared = (String, &'static str, String);
-
 /// See the module's own comment.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Records {
-    store: Store<Meta>,
-    index: Arc<RwLock<Index>>,
+    all: Arc<RwLock<BTreeMap<String, Namespace>>>,
+    filled: CancellationToken,
 }
 
 /// Fills them by what the watch tells.
 pub struct Filler {
-    writer: reflector::store::Writer<Meta>,
     records: Records,
     /// A list under way.
-    list: Index,
+    list: BTreeMap<String, Namespace>,
 }
 
 #[derive(Default)]
-struct Index {
-    names: HashMap<Shared, BTreeSet<String>>,
-    /// By namespace and name of a record: labels can be changed.
-    labels: HashMap<(String, String), [Option<String>; LABELS.len()]>,
+struct Namespace {
+    records: BTreeMap<Arc<str>, Kept>,
+    /// Names, by a label and its value.
+    labelled: HashMap<(&'static str, Box<str>), BTreeSet<Arc<str>>>,
 }
 
-impl Index {
+struct Kept {
+    uid: Box<str>,
+    version: Box<str>,
+    created_at: Option<Timestamp>,
+    labels: [Option<Box<str>>; LABELS.len()],
+}
+
+/// A record that the watch has told of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    pub name: String,
+    /// uid and resourceVersion.
+    pub version: (String, String),
+}
+
+impl Namespace {
     fn add(&mut self, record: &Meta) {
-        self.remove(record);
-        let labels = LABELS.map(|label| record.labels().get(label).cloned());
-        let (namespace, name) = key(record);
-        for shared in shared(&namespace, &labels) {
-            self.names.entry(shared).or_default().insert(name.clone());
+        let name: Arc<str> = record.name_any().into();
+        self.remove(&name);
+        let labels = LABELS.map(|label| record.labels().get(label).map(|value| value.as_str().into()));
+        for label in labelled(&labels) {
+            self.labelled.entry(label).or_default().insert(Arc::clone(&name));
         }
-        self.labels.insert((namespace, name), labels);
+        let kept = Kept {
+            uid: record.uid().unwrap_or_default().into(),
+            version: record.resource_version().unwrap_or_default().into(),
+            created_at: record.creation_timestamp().map(|time| time.0),
+            labels,
+        };
+        self.records.insert(name, kept);
     }
 
-    fn remove(&mut self, record: &Meta) {
-        let (namespace, name) = key(record);
-        let Some(labels) = self.labels.remove(&(namespace.clone(), name.clone())) else { return };
-        for shared in shared(&namespace, &labels) {
-            if let Some(names) = self.names.get_mut(&shared) {
-                names.remove(&name);
+    fn remove(&mut self, name: &str) {
+        let Some(kept) = self.records.remove(name) else { return };
+        for label in labelled(&kept.labels) {
+            if let Some(names) = self.labelled.get_mut(&label) {
+                names.remove(name);
                 if names.is_empty() {
-                    self.names.remove(&shared);
+                    self.labelled.remove(&label);
                 }
             }
         }
     }
 }
 
-fn shared<'a>(namespace: &'a str, labels: &'a [Option<String>]) -> impl Iterator<Item = Shared> + 'a {
-    LABELS.into_iter().zip(labels).filter_map(|(label, value)| Some((namespace.to_owned(), label, value.clone()?)))
+fn labelled(labels: &[Option<Box<str>>]) -> impl Iterator<Item = (&'static str, Box<str>)> {
+    LABELS.into_iter().zip(labels).filter_map(|(label, value)| Some((label, value.clone()?)))
 }
 
-fn key(record: &Meta) -> (String, String) {
-    (record.namespace().unwrap_or_default(), record.name_any())
+fn add(all: &mut BTreeMap<String, Namespace>, record: &Meta) {
+    all.entry(record.namespace().unwrap_or_default()).or_default().add(record);
 }
 
 impl Records {
     pub fn empty() -> (Self, Filler) {
-        let (store, writer) = reflector::store();
-        let records = Self { store, index: Arc::default() };
-        let filler = Filler { writer, records: records.clone(), list: Index::default() };
-        (records, filler)
+        let records = Self::default();
+        (records.clone(), Filler { records, list: BTreeMap::new() })
     }
 
-    pub fn store(&self) -> &Store<Meta> {
-        &self.store
+    /// Waits until the first list is there.
+    pub async fn filled(&self) {
+        self.filled.cancelled().await;
     }
 
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Meta>> {
-        self.store.get(&ObjectRef::new(name).within(namespace))
+    pub fn has(&self, namespace: &str, name: &str) -> bool {
+        self.all.read().get(namespace).is_some_and(|of| of.records.contains_key(name))
     }
 
-    /// A StreamPipeline's records, in the order of their names: the store's own order differs from process to process.
-    pub fn of_pipeline(&self, object: &Identity) -> Vec<Arc<Meta>> {
-        self.found(&object.namespace, PIPELINE_LABEL, object.name.clone())
+    /// A StreamPipeline's records, in the order of their names.
+    pub fn of_pipeline(&self, object: &Identity) -> Vec<Told> {
+        self.labelled(&object.namespace, (PIPELINE_LABEL, object.name.as_str().into()))
     }
 
     /// The records of a group in a namespace, but for dry runs, in the order of their names.
-    pub fn of_group(&self, namespace: &str, backend: &BackendIdentity) -> Vec<Arc<Meta>> {
-        self.found(namespace, BACKEND_LABEL, backend_label(backend))
+    pub fn of_group(&self, namespace: &str, backend: &BackendIdentity) -> Vec<Told> {
+        self.labelled(namespace, (BACKEND_LABEL, backend_label(backend).into()))
     }
 
-    fn found(&self, namespace: &str, label: &'static str, value: String) -> Vec<Arc<Meta>> {
-        let index = self.index.read();
-        let names = index.names.get(&(namespace.to_owned(), label, value));
-        names.into_iter().flatten().filter_map(|name| self.get(namespace, name)).collect()
+    fn labelled(&self, namespace: &str, label: (&'static str, Box<str>)) -> Vec<Told> {
+        let all = self.all.read();
+        let Some(of) = all.get(namespace) else { return Vec::new() };
+        let told = |name: &Arc<str>| {
+            let kept = of.records.get(name)?;
+            Some(Told { name: name.to_string(), version: (kept.uid.to_string(), kept.version.to_string()) })
+        };
+        of.labelled.get(&label).into_iter().flatten().filter_map(told).collect()
+    }
+
+    /// Of a namespace, or of all.
+    pub fn versions(&self, namespace: Option<&str>) -> Versions {
+        let mut versions = Versions::new();
+        self.each(|at, name, kept| {
+            if namespace.is_none_or(|namespace| namespace == at) {
+                versions.insert((at.to_owned(), name.to_owned()), kept.version.to_string());
+            }
+        });
+        versions
+    }
+
+    pub fn uids(&self) -> Vec<String> {
+        let mut uids = Vec::new();
+        self.each(|_, _, kept| uids.push(kept.uid.to_string()));
+        uids
+    }
+
+    /// All that belong to a StreamPipeline, as they are looked through for old tables.
+    pub fn listed(&self) -> Vec<prune::Listed> {
+        let mut listed = Vec::new();
+        self.each(|namespace, name, kept| {
+            let ([Some(pipeline), _], Some(created_at)) = (&kept.labels, kept.created_at) else { return };
+            let (namespace, name, pipeline) = (namespace.to_owned(), name.to_owned(), pipeline.to_string());
+            listed.push(prune::Listed { namespace, name, pipeline, created_at });
+        });
+        listed
+    }
+
+    fn each(&self, mut see: impl FnMut(&str, &str, &Kept)) {
+        let all = self.all.read();
+        for (namespace, of) in all.iter() {
+            of.records.iter().for_each(|(name, kept)| see(namespace, name, kept));
+        }
+    }
+
+    /// What a watch has to know of those of a namespace: their names.
+    pub fn named(&self, namespace: &str) -> Vec<Meta> {
+        let all = self.all.read();
+        let meta = |name: &Arc<str>| {
+            let (namespace, name) = (Some(namespace.to_owned()), Some(name.to_string()));
+            ObjectMeta { namespace, name, ..ObjectMeta::default() }.into_response_partial()
+        };
+        all.get(namespace).into_iter().flat_map(|of| of.records.keys()).map(meta).collect()
     }
 }
 
 impl Filler {
     pub fn apply(&mut self, event: &Event<Meta>) {
         match event {
-            Event::Apply(record) => self.records.index.write().add(record),
-            Event::Delete(record) => self.records.index.write().remove(record),
-            Event::Init => self.list = Index::default(),
-            Event::InitApply(record) => self.list.add(record),
-            Event::InitDone => *self.records.index.write() = std::mem::take(&mut self.list),
+            Event::Apply(record) => add(&mut self.records.all.write(), record),
+            Event::Delete(record) => {
+                let mut all = self.records.all.write();
+                let namespace = record.namespace().unwrap_or_default();
+                if let Some(of) = all.get_mut(&namespace) {
+                    of.remove(&record.name_any());
+                    if of.records.is_empty() {
+                        all.remove(&namespace);
+                    }
+                }
+            }
+            Event::Init => self.list = BTreeMap::new(),
+            Event::InitApply(record) => add(&mut self.list, record),
+            Event::InitDone => {
+                *self.records.all.write() = std::mem::take(&mut self.list);
+                self.records.filled.cancel();
+            }
         }
-        // After it, since it tells who waits that they are all there.
-        self.writer.apply_watcher_event(event);
     }
-}
-
-/// managedFields are most of a record's metadata by size, and nobody here reads them.
-pub fn lean(record: &mut Meta) {
-    record.meta_mut().managed_fields = None;
 }
 
 #[cfg(test)]
@@ -137,7 +209,7 @@ mod tests {
         let labels = pipeline.map(|pipeline| serde_json::json!({ PIPELINE_LABEL: pipeline }));
         serde_json::from_value(serde_json::json!({
             "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord",
-            "metadata": { "name": name, "namespace": "n", "labels": labels }
+            "metadata": { "name": name, "namespace": "n", "labels": labels, "uid": format!("u-{name}"), "resourceVersion": "1" }
         }))
         .unwrap()
     }
@@ -147,23 +219,46 @@ mod tests {
         let (records, mut filler) = Records::empty();
         let of = |pipeline: &str| {
             let object = Identity { namespace: "n".to_owned(), name: pipeline.to_owned(), uid: String::new() };
-            records.of_pipeline(&object).iter().map(|record| record.name_any()).collect::<Vec<_>>()
+            records.of_pipeline(&object).into_iter().map(|told| told.name).collect::<Vec<_>>()
         };
         filler.apply(&Event::Init);
         for (name, pipeline) in [("b", Some("p")), ("a", Some("p")), ("c", Some("q")), ("d", None)] {
             filler.apply(&Event::InitApply(record(name, pipeline)));
         }
-        assert_eq!(of("p"), [""; 0], "a list that is not whole is none");
+        assert_eq!((of("p"), records.filled.is_cancelled()), (vec![], false), "a list that is not whole is none");
         filler.apply(&Event::InitDone);
         assert_eq!((of("p"), of("q")), (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]));
+        assert!(records.filled.is_cancelled() && records.has("n", "d") && !records.has("m", "d"));
         filler.apply(&Event::Apply(record("a", Some("q"))));
         filler.apply(&Event::Delete(record("b", Some("p"))));
         assert_eq!((of("p"), of("q")), (vec![], vec!["a".to_owned(), "c".to_owned()]), "a label may change");
+        assert_eq!((records.versions(Some("n")).len(), records.versions(Some("m")).len(), records.uids().len()), (3, 0, 3));
         filler.apply(&Event::Apply(record("c", None)));
         filler.apply(&Event::Init);
         filler.apply(&Event::InitApply(record("e", Some("p"))));
         filler.apply(&Event::InitDone);
         assert_eq!((of("p"), of("q")), (vec!["e".to_owned()], vec![]), "what is gone meanwhile was told by no event");
-        assert!(records.index.read().labels.len() == 1 && records.index.read().names.len() == 1, "nothing is kept of the others");
+        let named: Vec<_> = records.named("n").iter().map(|record| (record.namespace().unwrap(), record.name_any())).collect();
+        assert_eq!(named, [("n".to_owned(), "e".to_owned())]);
+        filler.apply(&Event::Delete(record("e", None)));
+        assert!(records.all.read().is_empty(), "nothing is kept of those that are gone");
+    }
+
+    #[test]
+    fn a_record_is_told_in_the_version_that_came_last_and_found_by_its_group() {
+        let (records, mut filler) = Records::empty();
+        let place = BackendIdentity::Kafka { cluster_id: "c".to_owned(), consumer_group: "g".to_owned() };
+        let of_group = |version: &str| {
+            let mut record = record("a", Some("p"));
+            record.metadata.labels.as_mut().unwrap().insert(BACKEND_LABEL.to_owned(), backend_label(&place));
+            record.metadata.resource_version = Some(version.to_owned());
+            record
+        };
+        for version in ["1", "2"] {
+            filler.apply(&Event::Apply(of_group(version)));
+            let told = Told { name: "a".to_owned(), version: ("u-a".to_owned(), version.to_owned()) };
+            assert_eq!(records.of_group("n", &place), [told]);
+        }
+        assert_eq!(records.of_group("m", &place), []);
     }
 }

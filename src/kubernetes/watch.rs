@@ -18,8 +18,12 @@ use stream_pipeline_api::Reason;
 use super::refusal;
 
 /// Every change, beginning with a list. A watch that failed is told, and tried again with growing delays: none waits for another one's.
-/// `page`: so many are listed at once. `store`: the one that these events fill.
-pub fn objects<K>(apis: Vec<(Option<&str>, Api<K>)>, page: u32, store: Store<K>) -> BoxStream<'static, Result<Event<K>>>
+/// `page`: so many are listed at once. `held`: what was kept of a namespace, with its names at least.
+pub fn objects<K>(
+    apis: Vec<(Option<&str>, Api<K>)>,
+    page: u32,
+    held: impl Fn(&str) -> Vec<K> + Send + 'static,
+) -> BoxStream<'static, Result<Event<K>>>
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -33,7 +37,7 @@ where
         watches.push(watch.map(move |event| (namespace.clone(), event)).boxed());
     }
     let events = stream::select_all(watches).map(move |(namespace, event)| match event {
-        Ok(event) => merged.take(&namespace, event, &store),
+        Ok(event) => merged.take(&namespace, event, &held),
         Err(Reason::PermissionMissing) => merged.refused(&namespace),
         Err(_) => Vec::new(),
     });
@@ -86,8 +90,8 @@ impl<K> Merged<K>
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone,
 {
-    /// What is to be told after this event of one namespace. `store`: holds what was told.
-    fn take(&mut self, namespace: &str, event: Event<K>, store: &Store<K>) -> Vec<Event<K>> {
+    /// What is to be told after this event of one namespace. `held`: what was told and is there.
+    fn take(&mut self, namespace: &str, event: Event<K>, held: impl Fn(&str) -> Vec<K>) -> Vec<Event<K>> {
         let Some(of) = self.namespaces.get_mut(namespace) else { return Vec::new() };
         match event {
             Event::Apply(_) | Event::Delete(_) if self.told => return vec![event],
@@ -99,8 +103,8 @@ where
                 if self.told {
                     // What is gone meanwhile was told by no event.
                     let list = std::mem::take(&mut of.list);
-                    let gone = held(store, Some(namespace)).into_iter().filter(|object| !list.contains_key(&object.name_any()));
-                    let gone: Vec<_> = gone.map(|object| Event::Delete(object.as_ref().clone())).collect();
+                    let gone = held(namespace).into_iter().filter(|object| !list.contains_key(&object.name_any()));
+                    let gone: Vec<_> = gone.map(Event::Delete).collect();
                     return gone.into_iter().chain(list.into_values().map(Event::Apply)).collect();
                 }
                 return self.all();
@@ -148,11 +152,13 @@ mod tests {
     fn after_all(events: Vec<(&str, Option<Event<ConfigMap>>)>) -> Option<Vec<String>> {
         let mut merged = Merged::default();
         merged.namespaces.extend(["a", "b"].map(|namespace| (namespace.to_owned(), Namespace::default())));
-        let (store, mut writer) = reflector::store();
+        let (store, mut writer) = reflector::store::<ConfigMap>();
         let mut ready = false;
         for (namespace, event) in events {
             let told = match event {
-                Some(event) => merged.take(namespace, event, &store),
+                Some(event) => merged.take(namespace, event, |namespace| {
+                    held(&store, Some(namespace)).iter().map(|object| object.as_ref().clone()).collect()
+                }),
                 None => merged.refused(namespace),
             };
             for event in told {

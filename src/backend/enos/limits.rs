@@ -1,11 +1,12 @@
 //! How many calls may be in flight, and how fast they may follow each other.
 //!
 //! Tenants share an endpoint but must not slow each other down. So pace and queue are kept per client (one namespace, endpoint and pair of
-//! keys): 8 reads and 4 changes in flight, 20 calls a second; a 429 or a Retry-After slows that client only. All clients of an endpoint
-//! host share a ceiling (32 reads, 16 changes, 80 calls a second) that protects the gateway. A permit of it is taken last, first come first
-//! served, and held only while a call is on the wire: a client that waits for a token, its pace or a pause holds none. A client with
-//! refused credentials sends one token call per pause (see `token`). Changes have permits of their own, so that an urgent reset does not
-//! queue behind a thousand reads.
+//! keys): 8 reads, 2 lists and 4 changes in flight, 20 calls a second; a 429 or a Retry-After slows that client only. All clients of an
+//! endpoint host share a ceiling (32 reads, 8 lists, 16 changes, 80 calls a second) that protects the gateway. A permit of it is taken
+//! last, first come first served, and held only while a call is on the wire: a client that waits for a token, its pace or a pause holds
+//! none. A client with refused credentials sends one token call per pause (see `token`). Changes have permits of their own, so that an
+//! urgent reset does not queue behind a thousand reads; and so has the list, which all share and each looks at once more right before its
+//! reset. Both go before reads at the pace, too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,10 +26,15 @@ const SLOWEST: Duration = Duration::from_secs(2);
 /// How many calls may follow each other at once after a rest.
 const BURST: u32 = 8;
 
+/// Of so many turns one is for a read, where reads wait.
+const SHARE: u32 = 4;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallClass {
-    /// List, details, offset and lag.
+    /// Details, offset and lag.
     Read,
+    /// A page of the list.
+    List,
     /// Reset, start, pause, stop.
     Change,
     /// Token calls; a client makes only one at a time.
@@ -46,16 +52,22 @@ pub(super) enum NotAdmitted {
 
 struct InFlight {
     reads: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
     changes: Arc<Semaphore>,
 }
 
 impl InFlight {
-    fn new(reads: usize, changes: usize) -> Self {
-        Self { reads: Arc::new(Semaphore::new(reads)), changes: Arc::new(Semaphore::new(changes)) }
+    fn new(reads: usize, lists: usize, changes: usize) -> Self {
+        let [reads, lists, changes] = [reads, lists, changes].map(|most| Arc::new(Semaphore::new(most)));
+        Self { reads, lists, changes }
     }
 
     async fn take(&self, class: CallClass, until: Instant) -> Result<OwnedSemaphorePermit, NotAdmitted> {
-        let in_flight = if class == CallClass::Change { &self.changes } else { &self.reads };
+        let in_flight = match class {
+            CallClass::Change => &self.changes,
+            CallClass::List => &self.lists,
+            CallClass::Read | CallClass::Token => &self.reads,
+        };
         match tokio::time::timeout_at(until.into(), Arc::clone(in_flight).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             // The semaphores are never closed.
@@ -74,13 +86,15 @@ struct Pacer {
 #[derive(Clone, Copy)]
 struct Pace {
     next: Option<Instant>,
+    /// When the last read had its turn.
+    read: Option<Instant>,
     interval: Duration,
 }
 
 impl Pacer {
     fn new(per_second: u32) -> Self {
         let normal = Duration::from_secs(1) / per_second.max(1);
-        Self { state: Mutex::new(Pace { next: None, interval: normal }), normal }
+        Self { state: Mutex::new(Pace { next: None, read: None, interval: normal }), normal }
     }
 
     /// When the next call may go. None: only after `until`; then no turn is taken.
@@ -113,10 +127,26 @@ impl Pacer {
         pace.next = pace.next.max(Some(at));
     }
 
-    async fn wait(&self, until: Instant) -> Result<(), NotAdmitted> {
-        let go = self.next_turn(mono(), until).ok_or(NotAdmitted::Late)?;
-        tokio::time::sleep_until(go.into()).await;
-        Ok(())
+    /// Lists and changes take the next turn there is, each after the other. A read goes when nobody else does, and every fourth turn at the
+    /// latest: a thousand reads may wait, and what was recorded has to be sent within its window.
+    async fn wait(&self, class: CallClass, until: Instant) -> Result<(), NotAdmitted> {
+        if class != CallClass::Read {
+            let go = self.next_turn(mono(), until).ok_or(NotAdmitted::Late)?;
+            tokio::time::sleep_until(go.into()).await;
+            return Ok(());
+        }
+        loop {
+            let now = mono();
+            let Pace { next, read, interval } = *self.state.lock();
+            let due = read.is_none_or(|last| last + SHARE * interval <= next.unwrap_or(now).max(now));
+            if let Some(go) = self.next_turn(now, if due { until } else { now }) {
+                self.state.lock().read = Some(go);
+                tokio::time::sleep_until(go.into()).await;
+                return Ok(());
+            }
+            let next = next.filter(|next| !due && *next <= until).ok_or(NotAdmitted::Late)?;
+            tokio::time::sleep_until(next.into()).await;
+        }
     }
 }
 
@@ -128,7 +158,7 @@ pub struct EndpointLimits {
 
 impl Default for EndpointLimits {
     fn default() -> Self {
-        Self { in_flight: InFlight::new(32, 16), pacer: Pacer::new(80) }
+        Self { in_flight: InFlight::new(32, 8, 16), pacer: Pacer::new(80) }
     }
 }
 
@@ -142,7 +172,7 @@ pub(super) struct ClientLimits {
 
 impl ClientLimits {
     pub(super) fn new(endpoint: Arc<EndpointLimits>) -> Self {
-        Self { endpoint, in_flight: InFlight::new(8, 4), pacer: Pacer::new(20), paused: Mutex::new(None) }
+        Self { endpoint, in_flight: InFlight::new(8, 2, 4), pacer: Pacer::new(20), paused: Mutex::new(None) }
     }
 
     /// A permit for one call in flight; taken first, and held while the call waits for token and pace and until it ends.
@@ -154,7 +184,7 @@ impl ClientLimits {
     /// A turn to send one request now; held until its answer is read.
     pub(super) async fn acquire(&self, class: CallClass, until: Instant) -> Result<OwnedSemaphorePermit, NotAdmitted> {
         self.check_pause(mono(), until)?;
-        self.pacer.wait(until).await?;
+        self.pacer.wait(class, until).await?;
         // A pause may have begun while this call waited.
         self.check_pause(mono(), until)?;
         let resume = *self.paused.lock();
@@ -162,7 +192,7 @@ impl ClientLimits {
             tokio::time::sleep_until(resume.into()).await;
         }
         let permit = self.endpoint.in_flight.take(class, until).await?;
-        self.endpoint.pacer.wait(until).await?;
+        self.endpoint.pacer.wait(class, until).await?;
         Ok(permit)
     }
 
@@ -239,8 +269,47 @@ mod tests {
         assert!(other.acquire(CallClass::Read, until).await.is_ok());
     }
 
+    /// A thousand may read; what is recorded has to be sent within seconds.
+    #[tokio::test(start_paused = true)]
+    async fn lists_and_changes_go_before_the_reads_that_wait() {
+        let pacer = Arc::new(Pacer::new(20));
+        let until = mono() + Duration::from_secs(60);
+        for _ in 0..BURST + 1 {
+            pacer.wait(CallClass::Read, until).await.unwrap();
+        }
+        let went = Arc::new(Mutex::new(Vec::new()));
+        let classes = [vec![CallClass::Read; 100], vec![CallClass::List; 3], vec![CallClass::Change; 2]].concat();
+        let calls = classes.into_iter().map(|class| {
+            let (pacer, went) = (Arc::clone(&pacer), Arc::clone(&went));
+            tokio::spawn(async move {
+                pacer.wait(class, until).await.unwrap();
+                went.lock().push(class);
+            })
+        });
+        futures::future::join_all(calls.collect::<Vec<_>>()).await;
+        let went = went.lock().clone();
+        let last = went.iter().rposition(|class| *class != CallClass::Read).unwrap();
+        assert!(went.len() == 105 && last <= 8, "the last of the five that are urgent is number {last}: {went:?}");
+        assert_eq!(pacer.wait(CallClass::Read, mono()).await, Err(NotAdmitted::Late));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_have_their_share_however_much_is_sent() {
+        let pacer = Arc::new(Pacer::new(20));
+        let until = mono() + Duration::from_secs(60);
+        let sender = Arc::clone(&pacer);
+        let sends = tokio::spawn(async move { while sender.wait(CallClass::Change, until).await.is_ok() {} });
+        let begun = mono();
+        for _ in 0..20 {
+            pacer.wait(CallClass::Read, until).await.unwrap();
+        }
+        let took = mono() - begun;
+        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(5), "20 reads took {took:?}");
+        sends.abort();
+    }
+
     #[tokio::test]
-    async fn changes_do_not_stand_behind_reads() {
+    async fn neither_changes_nor_the_list_stand_behind_reads() {
         let limits = ClientLimits::new(Arc::default());
         let soon = || Instant::now() + Duration::from_millis(50);
         let mut held = Vec::new();
@@ -249,5 +318,6 @@ mod tests {
         }
         assert_eq!(limits.begin(CallClass::Read, soon()).await.unwrap_err(), NotAdmitted::Late);
         assert!(limits.begin(CallClass::Change, soon()).await.is_ok());
+        assert!(limits.begin(CallClass::List, soon()).await.is_ok());
     }
 }

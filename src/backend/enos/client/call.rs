@@ -8,7 +8,11 @@ use super::*;
 
 impl Inner {
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Envelope, Failure> {
-        let class = if call.not_after.is_some() { CallClass::Change } else { CallClass::Read };
+        let class = match call.name {
+            _ if call.not_after.is_some() => CallClass::Change,
+            Operation::List => CallClass::List,
+            _ => CallClass::Read,
+        };
         let until = call.not_after.unwrap_or_else(|| mono() + self.call_deadline);
         let not_admitted = |why| not_admitted(call.name, class, why);
         let _place = self.limits.begin(class, until).await.map_err(not_admitted)?;
