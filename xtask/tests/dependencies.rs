@@ -1,4 +1,5 @@
-//! Every dependency holds to `deny.toml`: its licence, where it comes from, what is banned. Offline, from `cargo metadata`.
+//! Every dependency holds to `deny.toml`: its licence, where it comes from, what is banned. From `cargo metadata`, which downloads what only
+//! other platforms need.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +22,7 @@ fn words(list: &Item) -> Vec<&str> {
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--offline", "--locked", "--format-version", "1"])
+        .args(["metadata", "--locked", "--format-version", "1"])
         .current_dir(root())
         .output()
         .expect("cargo runs");
