@@ -83,9 +83,11 @@ impl Context {
         self.not_over(self.records.of_pipeline(object))
     }
 
-    /// Names of this group's records in the namespace, but for dry runs, that are not known to be over.
-    pub fn open_records_of_group(&self, namespace: &str, backend: &BackendIdentity) -> Vec<String> {
-        self.not_over(self.records.of_group(namespace, backend))
+    /// Names of this group's records in the namespace, but for dry runs and the one named `but`, that are not known to be over.
+    pub fn open_records_of_group(&self, namespace: &str, backend: &BackendIdentity, but: &str) -> Vec<String> {
+        let mut names = self.not_over(self.records.of_group(namespace, backend));
+        names.retain(|name| name != but);
+        names
     }
 
     fn not_over(&self, mut records: Vec<Told>) -> Vec<String> {

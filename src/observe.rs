@@ -82,12 +82,10 @@ impl Looking<'_> {
             Look::Elsewhere => Found::Elsewhere(seen.identity.get().map(|at| self.ctx.elsewhere(object, at)).unwrap_or_default()),
             Look::GroupRecords { backend, but, live } => {
                 let own = seen.record.get().and_then(Option::as_ref).map(|own| &own.object).filter(|own| own.name_any() == *but);
-                let mut told = self.ctx.open_records_of_group(&object.namespace, backend);
-                told.retain(|name| name != but);
-                Found::GroupRecords(if *live || told.len() > 1 {
-                    records.of_group(&object.namespace, backend, (own, but), known).await
-                } else {
-                    records.open_of(told, &object.namespace, known).await
+                let told = (!live).then(|| self.ctx.open_records_of_group(&object.namespace, backend, but));
+                Found::GroupRecords(match told {
+                    Some(few) if few.len() <= 1 => records.open_of(few, &object.namespace, known).await,
+                    _ => records.of_group(&object.namespace, backend, (own, but), known).await,
                 })
             }
             Look::Orphan(others) => self.orphan(others).await,

@@ -6,7 +6,7 @@
 //! last, first come first served, and held only while a call is on the wire: a client that waits for a token, its pace or a pause holds
 //! none. A client with refused credentials sends one token call per pause (see `token`). Changes have permits of their own, so that an
 //! urgent reset does not queue behind a thousand reads; and so has the list, which all share and each looks at once more right before its
-//! reset. Both go before reads at the pace, too.
+//! reset. Both go before the client's own reads at its pace, too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,13 +127,18 @@ impl Pacer {
         pace.next = pace.next.max(Some(at));
     }
 
-    /// Lists and changes take the next turn there is, each after the other. A read goes when nobody else does, and every fourth turn at the
-    /// latest: a thousand reads may wait, and what was recorded has to be sent within its window.
+    /// One after the other.
+    async fn in_turn(&self, until: Instant) -> Result<(), NotAdmitted> {
+        let go = self.next_turn(mono(), until).ok_or(NotAdmitted::Late)?;
+        tokio::time::sleep_until(go.into()).await;
+        Ok(())
+    }
+
+    /// Lists and changes one after the other. A read goes when nobody else does, and every fourth turn at the latest: a thousand reads may
+    /// wait, and what was recorded has to be sent within its window.
     async fn wait(&self, class: CallClass, until: Instant) -> Result<(), NotAdmitted> {
         if class != CallClass::Read {
-            let go = self.next_turn(mono(), until).ok_or(NotAdmitted::Late)?;
-            tokio::time::sleep_until(go.into()).await;
-            return Ok(());
+            return self.in_turn(until).await;
         }
         loop {
             let now = mono();
@@ -192,7 +197,8 @@ impl ClientLimits {
             tokio::time::sleep_until(resume.into()).await;
         }
         let permit = self.endpoint.in_flight.take(class, until).await?;
-        self.endpoint.pacer.wait(class, until).await?;
+        // Among tenants nobody goes before others.
+        self.endpoint.pacer.in_turn(until).await?;
         Ok(permit)
     }
 
