@@ -46,19 +46,12 @@ func (c Case) wanted() string {
 	return "InProgress"
 }
 
-// A tool that sees an older generation looks at nothing else, so that no condition can make this one Failed.
-var notAsWanted = map[string]string{"edited after its end, the same id": "InProgress"}
-
 func TestKstatusIsCurrentExactlyWhenTheDeclaredStateHolds(t *testing.T) {
 	told := map[string]bool{}
 	for _, c := range sample(t) {
 		got, want := kstatus(t, c), c.wanted()
 		told[got] = true
-		if known, is := notAsWanted[c.stands()]; is {
-			if got != known || got == want {
-				t.Errorf("%s: %s, which is not the known exception %s any more", c.Case, got, known)
-			}
-		} else if got != want {
+		if got != want {
 			t.Errorf("%s (%s, %s): %s, not %s", c.Case, c.stands(), c.condition("Ready").Reason, got, want)
 		}
 		if got == "Current" && !c.seen() {

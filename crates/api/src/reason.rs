@@ -221,7 +221,7 @@ impl Reason {
                 "A record of this id exists from an earlier object, of this cluster or another. It does not run again; a new id does."
             }
             RequestEditedWithoutNewId => {
-                "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` and `status.observedGeneration` stay at the generation they are true for, so that `kubectl wait` and Git tools wait."
+                "What would be reset was edited after the request ended. Nothing runs under the same id; a new id does. `OffsetsReset` stays at the generation it is true for, so that `kubectl wait` waits; `Stalled` says that a person has to act, so that Git tools fail at once."
             }
             InvalidTarget => "The target cannot mean anything; the message says why. Correct it, with a new id.",
             OutOfRange => "A target lies outside of the log. `outOfRange: Clamp`, or another target, with a new id.",

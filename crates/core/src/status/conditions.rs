@@ -51,10 +51,9 @@ impl Conditions {
             return self.owed(owed.reason, &said);
         }
         if ending.is_edited() {
-            self.edited("");
-        } else {
-            self.set(ConditionType::Ready, ready, reason, &message);
+            return self.edited("");
         }
+        self.set(ConditionType::Ready, ready, reason, &message);
         for (kind, speaks) in [(ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)] {
             if speaks {
                 self.set(kind, "True", reason, &message);
@@ -71,19 +70,18 @@ impl Conditions {
         self.remove(ConditionType::Stalled);
     }
 
-    /// The result is not of what is asked for now. This text is for people: tools that wait for success see the observed generation, which
-    /// stays behind.
+    /// The result is not of what is asked for now, and nothing more happens until a person acts: Stalled. Whoever waits for success sees the
+    /// generation of `OffsetsReset`, which stays behind.
     pub(super) fn edited(&mut self, why: &str) {
         let before =
             self.list.iter().find(|c| c.type_ == ConditionType::OffsetsReset.as_str()).map(|c| c.message.clone()).unwrap_or_default();
         let text = "the request was edited after it ended; under the same id nothing runs. Choose a new id to run it";
         let text = if why.is_empty() { text.to_owned() } else { words::and(text, why) };
-        self.set(
-            ConditionType::Ready,
-            "True",
-            Reason::RequestEditedWithoutNewId,
-            &words::and(&text, &format!("The result before: {before}")),
-        );
+        let text = words::and(&text, &format!("The result before: {before}"));
+        for kind in [ConditionType::Ready, ConditionType::Stalled] {
+            self.set(kind, "True", Reason::RequestEditedWithoutNewId, &text);
+        }
+        self.remove(ConditionType::Reconciling);
     }
 
     /// A pipeline that the operator keeps paused for long; where the platform has a limit, how much of it is left.

@@ -48,8 +48,6 @@ pub fn status_of(
     status.phase = seen.phase.or(status.phase);
     let generation = pipeline.metadata.generation;
     let mut conditions = Conditions { list: std::mem::take(&mut status.conditions), generation, now, code_of: desired.facts.code_of };
-    // The generation that this status speaks of: GitOps tools wait until it is the one they wrote.
-    let before_edit = status.observed_generation.min(generation.map(|now| now - 1));
     match report {
         Report::Unchanged | Report::LeftPaused(_) => {}
         Report::Settled { edited } => {
@@ -57,13 +55,10 @@ pub fn status_of(
             match edited.as_ref().filter(|_| done) {
                 Some(refused) => {
                     conditions.edited(&format!("What it says now is refused: {}", refused.message));
-                    status.observed_generation = before_edit;
                 }
-                None => {
-                    conditions.refresh();
-                    status.observed_generation = generation;
-                }
+                None => conditions.refresh(),
             }
+            status.observed_generation = generation;
         }
         Report::Outstanding(cause) => conditions.owed(cause.reason, &conditions.message(cause)),
         Report::NotRequested => {
@@ -97,7 +92,7 @@ pub fn status_of(
             status.offset_reset =
                 desired.id.as_ref().map(|id| OffsetResetStatus { dry_run: desired.dry_run, ..reset_status(id, ending, known, error) });
             conditions.of_request(ending);
-            status.observed_generation = if ending.is_edited() { before_edit } else { generation };
+            status.observed_generation = generation;
         }
     }
     if status.offset_reset.as_ref().is_some_and(|r| r.paused_by_operator.is_some())

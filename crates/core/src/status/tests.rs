@@ -162,6 +162,9 @@ fn o07_success_is_told_of_the_generation_it_was_seen_in_where_something_else_is_
     assert!(!is_green(&edited, &status) && !is_current(&edited, &status), "{status:?}");
     let (ready, reason, message, generation) = says(&status, "Ready");
     assert_eq!((ready, reason, generation), ("True", "RequestEditedWithoutNewId", Some(3)));
+    // Failed to kstatus: a person must act.
+    assert_eq!(says(&status, "Stalled").1, "RequestEditedWithoutNewId");
+    assert_eq!((status.observed_generation, says(&status, "OffsetsReset").3), (Some(3), Some(2)));
     assert!(message.contains("Choose a new id to run it") && message.contains("read back as planned"), "{message}");
     // Written once, and the same if written again, also where no status is left.
     let again = object(3, ask("a", "Latest"), Some(&status));

@@ -16,7 +16,7 @@ local function is(kind, status)
 end
 
 health.message = ready.message
-if is("Stalled", "True") or ready.reason == "RequestEditedWithoutNewId" then
+if is("Stalled", "True") then
   -- Nothing more happens until a person acts.
   health.status = "Degraded"
 elseif obj.status.observedGeneration ~= obj.metadata.generation then
