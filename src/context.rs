@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::core::DeserializeGuard;
-use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 
 use crate::backend::{Platform, Platforms};
@@ -14,6 +13,7 @@ use crate::kubernetes::crds::Definitions;
 use crate::process_state::ProcessState;
 use crate::record_store::RecordStore;
 use crate::records::{Records, Told};
+use crate::report::Events;
 use crate::running::Running;
 use stream_pipeline_api::{BackendIdentity, ConfigMapKeyReference, StreamPipeline};
 use stream_pipeline_core::{Cause, Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
@@ -34,7 +34,7 @@ pub struct Context {
     pub timing: Timing,
     pub clock: Clock,
     pub decide: Decide,
-    pub recorder: Recorder,
+    pub events: Events,
     pub running: Running,
 }
 

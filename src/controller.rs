@@ -11,7 +11,7 @@ use anyhow::Result;
 use futures::{StreamExt, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config as ControllerConfig, Error as ControllerError};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::runtime::{Controller, WatchStreamExt, reflector};
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,7 @@ use crate::process_state::ProcessState;
 use crate::prune::prune;
 use crate::record_store::RecordStore;
 use crate::records::{Meta, Records};
+use crate::report::Events;
 use crate::running::Running;
 use stream_pipeline_api::{FINALIZER, OPERATOR, OffsetResetRecord, StreamPipeline};
 use stream_pipeline_core::decide::decide;
@@ -118,7 +119,7 @@ pub async fn run(
             timing: config.timing(),
             clock: clock.clone(),
             decide: Box::new(decide),
-            recorder: Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance.clone()) }),
+            events: Events::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance: Some(instance.clone()) }),
             running: running.clone(),
             client: client.clone(),
         });

@@ -74,14 +74,23 @@ impl Fair {
         }
     }
 
+    /// A place, if one is free and nobody waits for one.
+    pub fn take_now(self: &Arc<Self>, namespace: &str) -> Option<Place> {
+        let mut state = self.state.lock();
+        let free = state.waiting.is_empty() && state.places() < state.limit;
+        free.then(|| self.place(&mut state, namespace))
+    }
+
     /// A place, if nobody waits for one and at least half of them are free.
     pub fn take_spare(self: &Arc<Self>, namespace: &str) -> Option<Place> {
         let mut state = self.state.lock();
-        if !state.waiting.is_empty() || 2 * state.places() >= state.limit {
-            return None;
-        }
+        let spare = state.waiting.is_empty() && 2 * state.places() < state.limit;
+        spare.then(|| self.place(&mut state, namespace))
+    }
+
+    fn place(self: &Arc<Self>, state: &mut State, namespace: &str) -> Place {
         state.taken.entry(namespace.to_owned()).or_default().places += 1;
-        Some(Place { fair: Arc::clone(self), namespace: namespace.to_owned(), aside: false })
+        Place { fair: Arc::clone(self), namespace: namespace.to_owned(), aside: false }
     }
 
     /// Gives free places to those who wait, in turn.
@@ -95,8 +104,8 @@ impl Fair {
             let next = state.waiting.keys().min_by_key(|namespace| has(namespace)).cloned();
             let Some(namespace) = next.filter(|_| free) else { break };
             let Some(one) = state.waiting.get_mut(&namespace).and_then(VecDeque::pop_front) else { break };
-            state.taken.entry(namespace.clone()).or_default().places += 1;
-            if let Err(unclaimed) = one.send(Place { fair: Arc::clone(self), namespace, aside: false }) {
+            let place = self.place(state, &namespace);
+            if let Err(unclaimed) = one.send(place) {
                 returned.push(unclaimed);
             }
         }
@@ -221,6 +230,7 @@ mod tests {
         assert!((&mut fifth).now_or_never().is_none());
         fair.set_limit(9);
         assert!((&mut fifth).now_or_never().is_some(), "a raised limit is used at once");
+        assert!(fair.take_now("b").is_some());
         drop((both, asked));
         let gone = (fair.take("a").await, fair.take_spare("b").is_some());
         assert!(gone.1);

@@ -28,7 +28,7 @@ pub mod prune;
 pub mod reconcile;
 pub mod record_store;
 pub mod records;
-mod report;
+pub mod report;
 pub mod running;
 pub mod server;
 pub mod telemetry;

@@ -1,13 +1,15 @@
 //! Makes the looks that `decide` asks for, and no others. Reads only; a failed read is a value in the `Observation`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures::future::join_all;
 use kube::ResourceExt;
 
 use crate::backend::Platform;
 use crate::context::Context;
-use stream_pipeline_api::{BackendIdentity, OffsetResetRecord};
+use crate::fair::{Fair, Place};
+use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord};
 use stream_pipeline_core::decide::precedence::Names;
 use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, note};
 use stream_pipeline_core::target::Source;
@@ -21,8 +23,21 @@ pub struct Carried {
     pub identity: Option<BackendIdentity>,
 }
 
-/// See the module's own comment.
-pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, carried: &Carried, now: Now) -> Observation {
+/// The request could be planned, but the platform takes only so many at a time: it is looked at again when it has a place in this line.
+pub struct InLine(pub Arc<Fair>);
+
+/// See the module's own comment. `place`: in the platform's line; taken where one is needed and free.
+///
+/// # Errors
+/// One is needed, and none is free.
+pub async fn observe(
+    ctx: &Context,
+    desired: &Desired,
+    prior: &PriorStatus,
+    carried: &Carried,
+    place: &mut Option<Place>,
+    now: Now,
+) -> Result<Observation, InLine> {
     let platform = ctx.platform(desired).await;
     let mut seen = Observation {
         draining: ctx.running.shutdown.is_cancelled(),
@@ -46,13 +61,19 @@ pub async fn observe(ctx: &Context, desired: &Desired, prior: &PriorStatus, carr
             looking.platform = ctx.platform_of(desired, &left.record.object.spec.backend).await;
             elsewhere = true;
         }
+        if place.is_none()
+            && next.iter().any(Look::is_last_before_plan)
+            && let Some(line) = looking.platform.line()
+        {
+            *place = Some(line.take_now(&desired.object.namespace).ok_or(InLine(line))?);
+        }
         let found = join_all(next.iter().map(|look| looking.look(look, &seen))).await;
         next.iter().zip(found).for_each(|(look, found)| note(&mut seen, desired, look, found));
     }
     if let Some(record) = is_seen_stopped(&seen) {
         ctx.process_state.note_down(&record.object);
     }
-    seen
+    Ok(seen)
 }
 
 struct Looking<'a> {
@@ -94,7 +115,7 @@ impl Looking<'_> {
             Look::RunStateBefore => Found::RunStateBefore(self.platform.before().await),
             Look::RunState => self.run_state(seen).await,
             Look::Sample { running } => {
-                let sample = self.platform.sample().await.ok().flatten();
+                let sample = self.sample().await;
                 if let Some(newest) = sample.filter(|_| *running) {
                     known.note_reading(object, newest, since);
                 }
@@ -209,8 +230,17 @@ impl Looking<'_> {
         Ok(OtherGroup { committed: committed?, active })
     }
 
+    /// Without a reading the reset goes on, so why there is none is only logged.
+    async fn sample(&self) -> Option<LagSample> {
+        let object = &self.desired.object;
+        self.platform.sample().await.unwrap_or_else(|cause| {
+            tracing::debug!(namespace = object.namespace, name = object.name, reason = %cause.reason, "No reading: {}", cause.message);
+            None
+        })
+    }
+
     async fn sample_after_start(&self, seen: &Observation) -> Found {
-        let sample = self.platform.sample().await.ok().flatten();
+        let sample = self.sample().await;
         let running = seen.subject().map(|record| self.ctx.process_state.note_running(&record.object, self.now, sample.map(|s| s.at)));
         Found::SampleAfterStart { sample, running: running.unwrap_or((self.now, None)) }
     }

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -18,7 +19,8 @@ use crate::clock;
 use crate::context::Context;
 use crate::fair::{Fair, Place};
 use crate::kubernetes::call;
-use crate::reconcile::reconcile;
+use crate::observe::InLine;
+use crate::reconcile::{Next, reconcile};
 use crate::unreadable;
 use stream_pipeline_api::StreamPipeline;
 use stream_pipeline_core::{LOOKS_A_SECOND, PriorStatus};
@@ -103,16 +105,30 @@ pub async fn pass(turns: Turns, object: Arc<Object>, ctx: Arc<Context>) -> Resul
         return Ok(Action::requeue(ctx.jitter(Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)))));
     };
     // It may have changed while it waited.
-    let object = ctx.pipelines.get(&ObjectRef::from_obj(object.as_ref())).unwrap_or(object);
-    let begun = Instant::now();
-    let mut work = Box::pin(work(&ctx, object));
-    let after = loop {
-        match tokio::time::timeout(PATIENCE, &mut work).await {
-            Ok(after) => break after,
-            // If it is the API server that is slow, more of them would only make it slower.
-            Err(_) if call::pace() < SLOW => turn.stand_aside(),
-            Err(_) => turns.adapt(),
-        }
+    let mut object = ctx.pipelines.get(&ObjectRef::from_obj(object.as_ref())).unwrap_or(object);
+    let (mut waiting, mut place) = (None, None);
+    let (begun, after) = loop {
+        let begun = Instant::now();
+        let mut work = Box::pin(work(&ctx, Arc::clone(&object), place.take()));
+        let next = loop {
+            match tokio::time::timeout(PATIENCE, &mut work).await {
+                Ok(next) => break next,
+                // If it is the API server that is slow, more of them would only make it slower.
+                Err(_) if call::pace() < SLOW => turn.stand_aside(),
+                Err(_) => turns.adapt(),
+            }
+        };
+        let InLine(line) = match next {
+            Ok(after) => break (begun, after),
+            Err(in_line) => in_line,
+        };
+        turn.stand_aside();
+        drop(work);
+        let wait = Waiting::or_go_on(waiting.take(), line, &object);
+        let Some(Some(found)) = turns.over.run_until_cancelled(wait.until_placed_or_changed(&ctx, &object)).await else {
+            return Ok(Action::await_change());
+        };
+        (waiting, place, object) = found;
     };
     // Who waits asks no more, so it is noticed here that the API server is quick again.
     turns.adapt();
@@ -124,14 +140,42 @@ pub async fn pass(turns: Turns, object: Arc<Object>, ctx: Arc<Context>) -> Resul
     Ok(after.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// When to look again, if nothing changes before; None: only after a change.
-async fn work(ctx: &Context, object: Arc<Object>) -> Option<Duration> {
+/// A request's wait in its platform's line. It keeps its rank when its object changes.
+struct Waiting {
+    line: Arc<Fair>,
+    place: BoxFuture<'static, Place>,
+}
+
+impl Waiting {
+    fn or_go_on(before: Option<Self>, line: Arc<Fair>, object: &Object) -> Self {
+        before.filter(|before| Arc::ptr_eq(&before.line, &line)).unwrap_or_else(|| {
+            let (fair, namespace) = (Arc::clone(&line), object.namespace().unwrap_or_default());
+            Self { line, place: Box::pin(async move { fair.take(&namespace).await }) }
+        })
+    }
+
+    /// The object as it is by then, with a place or with the wait that goes on; None: it is gone.
+    async fn until_placed_or_changed(mut self, ctx: &Context, object: &Arc<Object>) -> Option<(Option<Self>, Option<Place>, Arc<Object>)> {
+        let key = ObjectRef::from_obj(object.as_ref());
+        loop {
+            let place = tokio::time::timeout(PATIENCE, &mut self.place).await.ok();
+            let now = ctx.pipelines.get(&key)?;
+            match place {
+                Some(place) => return Some((None, Some(place), now)),
+                None if now.resource_version() != object.resource_version() => return Some((Some(self), None, now)),
+                None => {}
+            }
+        }
+    }
+}
+
+async fn work(ctx: &Context, object: Arc<Object>, place: Option<Place>) -> Next {
     match Arc::unwrap_or_clone(object).0 {
-        Ok(pipeline) if unreadable::is_done(&pipeline.metadata) => None,
-        Ok(pipeline) => reconcile(ctx, &pipeline).await,
+        Ok(pipeline) if unreadable::is_done(&pipeline.metadata) => Ok(None),
+        Ok(pipeline) => reconcile(ctx, &pipeline, place).await,
         Err(invalid) => {
             let (namespace, name) = (invalid.metadata.namespace.unwrap_or_default(), invalid.metadata.name.unwrap_or_default());
-            unreadable::serve(ctx, &namespace, &name, &invalid.error).await
+            unreadable::serve(ctx, &namespace, &name, &invalid.error, place).await
         }
     }
 }

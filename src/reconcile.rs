@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::backend;
 use crate::context::Context;
-use crate::observe::{Carried, observe};
+use crate::fair::Place;
+use crate::observe::{Carried, InLine, observe};
 use crate::perform::perform;
 use crate::report::{left_paused, report};
 use stream_pipeline_api::StreamPipeline;
@@ -23,8 +24,14 @@ const CONFLICT: i32 = 409;
 /// HTTP status of a write to an object that is gone.
 const NOT_FOUND: i32 = 404;
 
-/// Runs passes until nothing is left to do at once. Returns when to look again if nothing changes before; None: only after a change.
-pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Duration> {
+/// When to look again if nothing changes before; None: only after a change.
+pub type Next = Result<Option<Duration>, InLine>;
+
+/// Runs passes until nothing is left to do at once. `place`: in the platform's line, once it was the request's turn.
+///
+/// # Errors
+/// It is not its turn yet.
+pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline, mut place: Option<Place>) -> Next {
     let mut told = StatusInputs::default();
     let mut left = PASSES;
     let mut carried = Carried::default();
@@ -35,12 +42,12 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             Ok(desired) => desired,
             Err(cause) => {
                 tracing::warn!(name = pipeline.metadata.name, "{}", cause.message);
-                return None;
+                return Ok(None);
             }
         };
         let timing = ctx.timing.among(desired.facts, ctx.pipelines.len());
         let prior = PriorStatus::of(pipeline);
-        let seen = observe(ctx, &desired, &prior, &std::mem::take(&mut carried), now).await;
+        let seen = observe(ctx, &desired, &prior, &std::mem::take(&mut carried), &mut place, now).await?;
         // The looks took time: the window and the waits are judged by the time after them.
         let now = ctx.now();
         told.note(&seen, &desired.facts, now.wall);
@@ -64,17 +71,19 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
                 // The step changed the object, so the watch delivers it again.
                 Ok(_) if guard => {
                     ctx.process_state.note_finalizer(&desired.object, true);
-                    return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1)));
+                    return Ok(Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))));
                 }
                 // Another pass would at once write again what an older CRD drops.
                 Ok(_) if seen.outdated.is_some() => None,
                 Ok(record) if !unload => {
+                    // Once it is sent, others may plan.
+                    place = place.filter(|_| !over);
                     left = if next_chunk { PASSES } else { left };
                     carried = Carried { record, identity: seen.identity.get().filter(|_| over).cloned() };
                     continue;
                 }
                 // Somebody else was faster: look again.
-                Err(cause) if cause.backend_code == Some(CONFLICT) => return Some(ctx.jitter(Duration::from_millis(200))),
+                Err(cause) if cause.backend_code == Some(CONFLICT) => return Ok(Some(ctx.jitter(Duration::from_millis(200)))),
                 Ok(_) => None,
                 Err(cause) => Some(cause),
             };
@@ -102,9 +111,9 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline) -> Option<Durat
             let reason = told.reached.as_ref().and_then(|reached| reached.as_ref().err()).map(|cause| cause.reason);
             again = again.max(after_failed_looks(failures, reason, &ctx.timing));
         }
-        return Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
+        return Ok(Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again }));
     }
-    Some(ctx.jitter(Duration::from_secs(1)))
+    Ok(Some(ctx.jitter(Duration::from_secs(1))))
 }
 
 /// A line for each decision: at info if it differs from this object's last one in more than times.
@@ -146,7 +155,7 @@ fn log(ctx: &Context, desired: &Desired, seen: &Observation, decision: &Decision
 }
 
 fn is_news(ctx: &Context, desired: &Desired, said: &str) -> bool {
-    ctx.process_state.is_news(&desired.object, words::apart_from_times(said))
+    ctx.process_state.is_news(&desired.object, &words::apart_from_times(said))
 }
 
 /// What a step is done for although nobody asks for it now: a withdrawn request, or a deleted object.

@@ -185,7 +185,7 @@ fn accepted_is_read(object: &Value) -> Result<bool, String> {
         return Ok(false);
     }
     let request = decode(object).map_err(|e| format!("accepted, but not decoded: {e}"))?.spec.offset_reset;
-    same_in_the_record(&request.ok_or("no request")?).map(|()| true)
+    same_in_the_record(&*request.ok_or("no request")?).map(|()| true)
 }
 
 proptest! {

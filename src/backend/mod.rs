@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use crate::fair::Fair;
 use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
 use stream_pipeline_core::{
     Activity, Aim, Backend, Cause, Change, Committed, LogBounds, PlatformFacts, RunState, SendOutcome, TopicPartition, Topics,
@@ -79,6 +80,11 @@ impl Platform {
     /// As [`Platform::identity`].
     pub async fn sample(&self) -> Result<Option<LagSample>, Cause> {
         self.position.sample().await
+    }
+
+    /// See [`Position::line`].
+    pub fn line(&self) -> Option<Arc<Fair>> {
+        self.position.line()
     }
 
     /// See [`Position::send`].

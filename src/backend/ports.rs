@@ -2,11 +2,13 @@
 //! answered with nothing, so that nobody needs to know which platform it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::fair::Fair;
 use stream_pipeline_api::{BackendIdentity, LagSample, RunStateBefore};
 use stream_pipeline_core::{Activity, Aim, Cause, Change, Committed, LogBounds, RunState, SendOutcome, TopicPartition, Topics};
 
@@ -38,6 +40,11 @@ pub trait Position: Send + Sync {
     /// The newest position as the platform reports it; None where it does not.
     async fn sample(&self) -> Result<Option<LagSample>, Cause> {
         Ok(None)
+    }
+
+    /// Where a request waits before its plan is made, if the platform takes only so many calls a second.
+    fn line(&self) -> Option<Arc<Fair>> {
+        None
     }
 
     /// The one call that moves the position: commits, and then deletions of commits. Nothing is sent after `not_after`.

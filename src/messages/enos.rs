@@ -39,7 +39,7 @@ pub(super) fn on_enos() -> Vec<Row> {
     let record = |state: PlanState| {
         let (plan, deadline) = planned();
         let mut record = bare_record(&plan, deadline);
-        record.spec.request = object.spec.offset_reset.clone().unwrap();
+        record.spec.request = *object.spec.offset_reset.clone().unwrap();
         record.spec.backend = pipeline_on_enos();
         record.spec.run_state_before = Some(RunStateBefore { running: true, ..RunStateBefore::default() });
         if matches!(state, PlanState::Absent) {

@@ -21,7 +21,7 @@ use consumption::Consumption;
 use plans::OurPlan;
 use quiet::Look;
 use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord, Writer};
-use stream_pipeline_core::{Identity, RunStateCalls};
+use stream_pipeline_core::{Identity, RunStateCalls, digest};
 
 /// How often a running pipeline is asked for its position while its request waits.
 const READING: Duration = Duration::from_secs(60);
@@ -61,8 +61,8 @@ struct Inner {
     unguarded: HashMap<String, u32>,
     /// Uids of objects before which none comes, by a live list of a time when none could come any more.
     first: HashSet<String>,
-    /// What was last logged of an object.
-    told: HashMap<Identity, String>,
+    /// A digest of what was last logged of an object.
+    told: HashMap<Identity, [u8; 32]>,
     /// By uid of an object: the version of it that this process has made, and when it is to be looked at next.
     own_versions: HashMap<String, (String, Option<Instant>)>,
 }
@@ -168,9 +168,9 @@ impl ProcessState {
     }
 
     /// Whether this differs from what was last logged of this object.
-    pub fn is_news(&self, object: &Identity, said: String) -> bool {
-        let mut inner = self.inner();
-        inner.told.insert(object.clone(), said.clone()).is_none_or(|last| last != said)
+    pub fn is_news(&self, object: &Identity, said: &str) -> bool {
+        let said = digest::of_parts([said]);
+        self.inner().told.insert(object.clone(), said).is_none_or(|last| last != said)
     }
 
     /// Counts the passes in a row that could not reach the backend. Failures of an earlier generation do not count.

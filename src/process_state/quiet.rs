@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ProcessState;
 use stream_pipeline_api::BackendIdentity;
-use stream_pipeline_core::{Committed, Identity, Quiet};
+use stream_pipeline_core::{Committed, Identity, Quiet, digest};
 
 /// Looks further apart than this prove nothing about the time between them (promise 2; the usual quiet period).
 const GAP: Duration = Duration::from_secs(10);
@@ -13,7 +13,8 @@ const GAP: Duration = Duration::from_secs(10);
 const LATE_LOOKS: u32 = 5;
 
 pub(super) struct Look {
-    committed: Committed,
+    /// A digest: it is only compared, and there are many.
+    committed: [u8; 32],
     inactive: bool,
     /// The most recent looks, oldest first.
     pub(super) recent: Vec<Instant>,
@@ -62,18 +63,11 @@ impl ProcessState {
         period: Duration,
         now: Instant,
     ) -> Quiet {
+        let committed = digest::of_parts(committed.iter().map(|one| format!("{one:?}")));
         let mut inner = self.inner();
-        let fresh = || Look {
-            committed: committed.clone(),
-            inactive,
-            recent: Vec::new(),
-            same_since: now,
-            same: 0,
-            watched_since: now,
-            moved_at: None,
-        };
+        let fresh = || Look { committed, inactive, recent: Vec::new(), same_since: now, same: 0, watched_since: now, moved_at: None };
         let look = inner.looks.entry((object.clone(), backend.clone())).or_insert_with(fresh);
-        let moved = look.committed != *committed;
+        let moved = look.committed != committed;
         let unwatched = look.recent.last().is_some_and(|last| now.saturating_duration_since(*last) > GAP);
         if unwatched {
             look.watched_since = now;
@@ -84,7 +78,7 @@ impl ProcessState {
             }
             (look.same_since, look.same, look.watched_since) = (now, 0, now);
             look.inactive = inactive;
-            look.committed.clone_from(committed);
+            look.committed = committed;
         }
         let ago = |t: Instant| now.saturating_duration_since(t);
         if look.watched_since == now {

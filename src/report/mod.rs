@@ -1,5 +1,9 @@
 //! Reports: the status (computed by a pure function, written if it differs), and one event per change.
 
+mod events;
+
+pub use events::Events;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
@@ -63,7 +67,7 @@ pub async fn left_paused(ctx: &Context, pipeline: &StreamPipeline, cause: &Cause
 
 /// Writes an event about this object; a failure is only logged.
 pub async fn publish(ctx: &Context, about: &ObjectReference, event: &Event) {
-    if let Err(cause) = call::call("writing an event", ctx.timing.call_deadline, ctx.recorder.publish(event, about)).await {
+    if let Err(cause) = call::call("writing an event", ctx.timing.call_deadline, ctx.events.publish(event, about)).await {
         tracing::warn!("{}", cause.message);
     }
 }

@@ -117,7 +117,7 @@ fn object(setting: &Setting, request: u8, record: &Record) -> OffsetResetRecord 
     let metadata = ObjectMeta { name: Some(format!("r{request}")), creation_timestamp: Some(Time(now().wall)), ..ObjectMeta::default() };
     let spec = OffsetResetRecordSpec {
         pipeline: PipelineRef { name: asking.metadata.name.unwrap_or_default(), uid: asking.metadata.uid.unwrap_or_default() },
-        request: asking.spec.offset_reset.expect("it asks"),
+        request: *asking.spec.offset_reset.expect("it asks"),
         target: String::new(),
         backend: cluster(),
         run_state_before: None,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector;
 use stream_pipeline_api::FINALIZER;
 use stream_pipeline_core::Timing;
@@ -29,6 +29,7 @@ use stream_pipeline_operator::process_state::ProcessState;
 use stream_pipeline_operator::reconcile::reconcile;
 use stream_pipeline_operator::record_store::RecordStore;
 use stream_pipeline_operator::records::Records;
+use stream_pipeline_operator::report::Events;
 use stream_pipeline_operator::running::Running;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -239,10 +240,7 @@ async fn operate(world: Shared, process: Arc<Process>, pipelines: Vec<String>) {
         timing,
         clock: clock(&link),
         decide: breaks::decide(&world),
-        recorder: Recorder::new(
-            client.clone(),
-            Reporter { controller: "operator".to_owned(), instance: Some(process.incarnation.clone()) },
-        ),
+        events: Events::new(client.clone(), Reporter { controller: "operator".to_owned(), instance: Some(process.incarnation.clone()) }),
         running: Running::named(process.incarnation.clone()),
         client,
     };
@@ -268,7 +266,8 @@ async fn work(ctx: &Context, name: &str, cache: &Cache, changed: &Notify) {
         let pipeline = cache.lock().expect("no panic under this lock").get(name).cloned();
         let again = match pipeline {
             Some(p) if p.metadata.deletion_timestamp.is_some() && !p.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER) => None,
-            Some(p) => reconcile(ctx, &p).await,
+            // There are fewer pipelines than places.
+            Some(p) => reconcile(ctx, &p, None).await.unwrap_or(None),
             None => None,
         };
         match again {

@@ -71,10 +71,10 @@ pub struct StreamPipelineSpec {
     pub kafka: Option<KafkaBackend>,
     /// The pipeline is one of the EnOS Stream Processing Service; the operator asks the platform to reset it. Omitted: it runs on `kafka`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enos: Option<EnosBackend>,
+    pub enos: Option<Box<EnosBackend>>,
     /// The request to move the read position. Omitted: nothing is asked for, and nothing is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offset_reset: Option<OffsetReset>,
+    pub offset_reset: Option<Box<OffsetReset>>,
 }
 
 /// A request: one value of `id` is carried out at most once.

@@ -114,12 +114,12 @@ impl Backend {
             return Some(Backend::Kafka(Box::new(KafkaGroup {
                 bootstrap: kafka.bootstrap_servers.clone(),
                 group: kafka.consumer_group.clone(),
-                tls: kafka.tls.clone(),
-                sasl: kafka.sasl.clone(),
+                tls: kafka.tls.as_deref().cloned(),
+                sasl: kafka.sasl.as_deref().cloned(),
                 workloads: kafka.workloads.clone().unwrap_or_default(),
             })));
         }
-        let spec = pipeline.spec.enos.clone()?;
+        let spec = pipeline.spec.enos.as_deref().cloned()?;
         let id = spec.pipeline_id.clone().or_else(|| PriorStatus::of(pipeline).pinned_pipeline);
         Some(Backend::Enos(Box::new(EnosPipeline { spec, id })))
     }

@@ -45,7 +45,7 @@ impl Desired {
             Backend::of(pipeline).ok_or_else(|| Cause::new(Reason::InvalidObject, "spec: exactly one of kafka and enos is needed"))?;
         let facts = facts(&backend);
         let deleted = pipeline.metadata.deletion_timestamp.as_ref().map(|t| t.0);
-        let reset = pipeline.spec.offset_reset.as_ref().filter(|_| deleted.is_none());
+        let reset = pipeline.spec.offset_reset.as_deref().filter(|_| deleted.is_none());
         Ok(Self {
             object: Identity {
                 namespace: pipeline.metadata.namespace.clone().unwrap_or_default(),

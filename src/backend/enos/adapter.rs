@@ -11,6 +11,7 @@ use super::codes::{self, Code};
 use super::starts::Starts;
 use super::{EnosClient, Failure, RunStatus, StartBody};
 use crate::clock::mono;
+use crate::fair::Fair;
 use stream_pipeline_api::{BackendIdentity, ExecutionMode, LagSample, Phase, Reason, StartOptions};
 use stream_pipeline_core::{Activity, Cause, EnosPipeline, RunState, SendOutcome};
 
@@ -146,6 +147,10 @@ impl Enos {
     pub async fn reading(&self) -> Result<Option<LagSample>, Cause> {
         let point = self.client.offset_lag(self.org(), self.id()?).await.map_err(|f| self.cause(&f))?;
         Ok(point.and_then(|p| Some(LagSample { offset: p.offset?, lag: p.lag?, at: Timestamp::from_millisecond(p.ts).ok()? })))
+    }
+
+    pub fn line(&self) -> Arc<Fair> {
+        self.client.line()
     }
 
     /// Calls Reset Pipeline Offset, once. `not_after`: checked again right before the request is written to the socket.

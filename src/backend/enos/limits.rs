@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backend::http::MAX_PAUSE;
 use crate::clock::mono;
+use crate::fair::Fair;
 
 /// The pause after a 429 without a Retry-After.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,6 +26,9 @@ const SLOWEST: Duration = Duration::from_secs(2);
 
 /// How many calls may follow each other at once after a rest.
 const BURST: u32 = 8;
+
+/// Plans of a client on record that are not sent yet: with the list read twice meanwhile they take about half a send window at its pace.
+const PLANS: usize = 32;
 
 /// Of so many turns one is for a read, where reads wait.
 const SHARE: u32 = 4;
@@ -79,6 +83,8 @@ impl InFlight {
 /// Spreads calls over time. A turn that is given but not used is lost.
 struct Pacer {
     state: Mutex<Pace>,
+    /// The read that is next: one after the other, or of those that look out for a turn some would find none.
+    reading: tokio::sync::Mutex<()>,
     /// The interval between two calls at the normal pace.
     normal: Duration,
 }
@@ -94,7 +100,8 @@ struct Pace {
 impl Pacer {
     fn new(per_second: u32) -> Self {
         let normal = Duration::from_secs(1) / per_second.max(1);
-        Self { state: Mutex::new(Pace { next: None, read: None, interval: normal }), normal }
+        let state = Mutex::new(Pace { next: None, read: None, interval: normal });
+        Self { state, reading: tokio::sync::Mutex::default(), normal }
     }
 
     /// When the next call may go. None: only after `until`; then no turn is taken.
@@ -140,6 +147,7 @@ impl Pacer {
         if class != CallClass::Read {
             return self.in_turn(until).await;
         }
+        let _next = tokio::time::timeout_at(until.into(), self.reading.lock()).await.map_err(|_| NotAdmitted::Late)?;
         loop {
             let now = mono();
             let Pace { next, read, interval } = *self.state.lock();
@@ -169,6 +177,8 @@ impl Default for EndpointLimits {
 
 /// One client's own limits, below its endpoint's.
 pub(super) struct ClientLimits {
+    /// Who may have a plan on record that is not sent yet. More than these would wait for their call for longer than the send window.
+    line: Arc<Fair>,
     endpoint: Arc<EndpointLimits>,
     in_flight: InFlight,
     pacer: Pacer,
@@ -177,7 +187,18 @@ pub(super) struct ClientLimits {
 
 impl ClientLimits {
     pub(super) fn new(endpoint: Arc<EndpointLimits>) -> Self {
-        Self { endpoint, in_flight: InFlight::new(8, 2, 4), pacer: Pacer::new(20), paused: Mutex::new(None) }
+        Self { line: Fair::new(PLANS), endpoint, in_flight: InFlight::new(8, 2, 4), pacer: Pacer::new(20), paused: Mutex::new(None) }
+    }
+
+    pub(super) fn line(&self) -> Arc<Fair> {
+        Arc::clone(&self.line)
+    }
+
+    /// Half as fast, half as many plans.
+    fn adapt(&self) {
+        let interval = self.pacer.state.lock().interval;
+        let most = PLANS as u128 * self.pacer.normal.as_nanos() / interval.as_nanos().max(1);
+        self.line.set_limit(usize::try_from(most).unwrap_or(PLANS));
     }
 
     /// A permit for one call in flight; taken first, and held while the call waits for token and pace and until it ends.
@@ -208,11 +229,15 @@ impl ClientLimits {
             (429, _) | (503, Some(_)) => {
                 let pause = retry_after.unwrap_or(PAUSE).clamp(PAUSE, MAX_PAUSE);
                 self.pacer.slower();
+                self.adapt();
                 self.pacer.not_before(now + pause);
                 let mut paused = self.paused.lock();
                 *paused = (*paused).max(Some(now + pause));
             }
-            (200..300, _) => self.pacer.faster(),
+            (200..300, _) => {
+                self.pacer.faster();
+                self.adapt();
+            }
             _ => {}
         }
     }
@@ -246,12 +271,12 @@ mod tests {
         let (limits, now) = (ClientLimits::new(Arc::default()), Instant::now());
         limits.on_response(429, Some(Duration::from_secs(7)), now);
         let interval = || limits.pacer.state.lock().interval;
-        assert_eq!(interval(), Duration::from_millis(100));
+        assert_eq!((interval(), limits.line().limit()), (Duration::from_millis(100), 16));
         assert_eq!(limits.check_pause(now, now + Duration::from_secs(5)), Err(NotAdmitted::Paused(Duration::from_secs(7))));
         assert_eq!(limits.check_pause(now, now + Duration::from_secs(8)), Ok(()));
         assert!(limits.pacer.next_turn(now, now + FAR).unwrap() >= now + Duration::from_secs(7));
         (0..20).for_each(|_| limits.on_response(200, None, now));
-        assert_eq!(interval(), Duration::from_millis(50));
+        assert_eq!((interval(), limits.line().limit()), (Duration::from_millis(50), 32));
     }
 
     #[test]
@@ -262,7 +287,7 @@ mod tests {
         for _ in 0..20 {
             limits.on_response(429, None, now);
         }
-        assert_eq!(limits.pacer.state.lock().interval, SLOWEST);
+        assert_eq!((limits.pacer.state.lock().interval, limits.line().limit()), (SLOWEST, 1));
     }
 
     #[tokio::test]

@@ -1,11 +1,13 @@
 //! An EnOS pipeline as the parts of a platform.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 
 use super::Enos;
 use crate::backend::{Position, RunStateChange, RunStates};
+use crate::fair::Fair;
 use stream_pipeline_api::{BackendIdentity, LagSample, Reason, RunStateBefore, StartOptions};
 use stream_pipeline_core::{Activity, Aim, Cause, Committed, RunState, SendOutcome, TopicPartition};
 
@@ -26,6 +28,10 @@ impl Position for Enos {
 
     async fn sample(&self) -> Result<Option<LagSample>, Cause> {
         self.reading().await
+    }
+
+    fn line(&self) -> Option<Arc<Fair>> {
+        Some(Enos::line(self))
     }
 
     /// The platform chooses the target, so the rows are ignored.

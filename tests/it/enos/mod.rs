@@ -4,6 +4,7 @@ mod addresses;
 mod answers;
 mod average_rate;
 mod codes;
+mod crowd;
 mod deleted;
 mod held;
 mod listing;

@@ -31,10 +31,9 @@ const ATTACKED: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long a reset beside it may take, on a busy machine.
 const HEALTHY: Duration = Duration::from_secs(20);
-/// How much memory may grow since the first seconds under attack, and for each reset: the operator keeps its record, and its events
-/// for six minutes (`kube`'s recorder).
+/// How much memory may grow since the first seconds under attack, and for each reset: the operator keeps what its record is found by.
 const GROWTH_KIB: u64 = 32 * 1024;
-const OF_A_RESET_KIB: u64 = 24;
+const OF_A_RESET_KIB: u64 = 12;
 /// As of [`FAST`].
 const DEADLINE: Duration = Duration::from_secs(3);
 /// First offset and end of each partition: no target is 0, and no two are the same.

@@ -28,10 +28,10 @@ pub struct KafkaBackend {
     pub consumer_group: String,
     /// Speak TLS with the brokers; certificates and host names are always verified. {} trusts the system's CAs. Omitted: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls>,
+    pub tls: Option<Box<Tls>>,
     /// Authenticate by SASL. Omitted: no SASL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sasl: Option<Sasl>,
+    pub sasl: Option<Box<Sasl>>,
     /// What runs the consumers: anything with a scale subresource, in the same namespace. The pipeline is inactive only
     /// when all of them are at 0 too; with `whenActive: Pause` they are scaled to 0 and back. Omitted: the group alone counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]

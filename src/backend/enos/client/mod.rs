@@ -24,6 +24,7 @@ use super::wire::answers::{Details, LagPoint, Page};
 use super::wire::{Envelope, Undecodable, answers};
 use crate::backend::http::{ExchangeError, HttpClient, HttpConfig, HttpPolicy, HttpRequest, HttpResponse, Transport};
 use crate::clock::{Clock, mono};
+use crate::fair::Fair;
 use stream_pipeline_core::words::cut;
 
 /// The vendor's own clients send this.
@@ -135,6 +136,11 @@ impl EnosClient {
         let limits = ClientLimits::new(limits(&http.authority()));
         let inner = Inner { http, credentials, limits, tokens: Tokens::default(), stamps: Stamps::default(), call_deadline, clock };
         Ok(Self { inner: Arc::new(inner), polls: Arc::default() })
+    }
+
+    /// Where a request waits before its plan is made.
+    pub fn line(&self) -> Arc<Fair> {
+        self.inner.limits.line()
     }
 
     /// The organization's released pipelines, read at or after `since`; all callers share one poll.

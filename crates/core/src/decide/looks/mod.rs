@@ -90,6 +90,13 @@ pub enum Look {
     Live,
 }
 
+impl Look {
+    /// Whether it is the last look before a plan could be made, and sent.
+    pub fn is_last_before_plan(&self) -> bool {
+        matches!(self, Look::Sample { running: false })
+    }
+}
+
 /// What to look at next; nothing where everything is seen that this pass needs.
 pub fn looks(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing: &Timing, now: Now) -> Vec<Look> {
     let mut looks = Looking { desired, prior, seen, timing, now }.next();

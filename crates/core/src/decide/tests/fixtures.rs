@@ -140,7 +140,7 @@ pub fn record(state: PlanState) -> RecordView {
 }
 
 pub fn bare_record(plan: &Plan, deadline: Timestamp) -> OffsetResetRecord {
-    let request = pipeline(earliest(), Value::Null).spec.offset_reset.unwrap();
+    let request = *pipeline(earliest(), Value::Null).spec.offset_reset.unwrap();
     let metadata = ObjectMeta { name: Some("p-1".to_owned()), creation_timestamp: Some(Time(now().wall)), ..ObjectMeta::default() };
     let spec = OffsetResetRecordSpec {
         pipeline: PipelineRef { name: "p".to_owned(), uid: "u".to_owned() },

@@ -57,7 +57,7 @@ fn looked(activity: Observed<Activity>, record: Option<RecordView>) -> Observati
 fn record(state: PlanState) -> RecordView {
     let Some(Step::WriteAhead { plan, deadline, .. }) = pause(&looked(is(Phase::Paused), None)).step else { panic!("the call is planned") };
     let mut object = bare_record(&plan, deadline);
-    object.spec.request = enos(json!({ "id": "r1", "whenActive": "Pause" }), Value::Null, false).spec.offset_reset.unwrap();
+    object.spec.request = *enos(json!({ "id": "r1", "whenActive": "Pause" }), Value::Null, false).spec.offset_reset.unwrap();
     object.spec.backend = pipeline_on_enos();
     object.spec.run_state_before = Some(RunStateBefore { running: true, ..RunStateBefore::default() });
     if matches!(state, PlanState::Absent) {

@@ -63,7 +63,7 @@ impl World {
         });
         let scaled = ScaledWorkload { api_version: "apps/v1".to_owned(), kind: "Deployment".to_owned(), name: "d".to_owned(), replicas: 2 };
         look.object.spec.run_state_before = Some(RunStateBefore { running: true, workloads: vec![scaled], ..RunStateBefore::default() });
-        look.object.spec.request = pipeline(asked(), Value::Null).spec.offset_reset.unwrap();
+        look.object.spec.request = *pipeline(asked(), Value::Null).spec.offset_reset.unwrap();
         look.object.spec.deadline = now().wall + jiff::SignedDuration::from_secs(300);
         let closed = |phase, reason| OffsetResetRecordStatus { attempt: 1, ..OffsetResetRecordStatus::new(phase, reason, now().wall) };
         look.object.status = match when {
