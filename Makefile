@@ -13,7 +13,7 @@ demo: parts ## Show the main job on a real API server, a real broker and a simul
 	@./testbed/demo.sh
 
 test: parts lint verify test-gitops ## Run every check and every test
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --workspace -- --skip f16_ --skip f25_
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(CARGO) test --workspace -- --skip f16_ --skip f25_
 	@# Alone: two hundred pipelines under a storm are a load of their own, and so is a minute of floods.
 	$(CARGO) test --test it f16_
 	$(CARGO) test --test it f25_
@@ -33,7 +33,7 @@ model: tools ## Explore the reset protocol in larger worlds too (MODEL_ONLY=word
 	MODEL=all $(CARGO) test --test model -- --nocapture
 
 endure: parts ## Kill, stop and continue brokers and operators for minutes, with the real waits
-	ENDURE=1 $(CARGO) test --test it kill:: -- --nocapture --test-threads=2
+	ENDURE=1 $(CARGO) test --test it -- kill:: broker_restarts --nocapture --test-threads=2
 
 differential: parts ## Compare plans with kafka-consumer-groups, number by number (CASES=300, SEED=7)
 	CASES=$${CASES:-300} SEED=$${SEED:-7} $(CARGO) test --quiet --test it differential:: -- --nocapture

@@ -20,9 +20,14 @@ async fn kubectl_alone_installs_it_and_a_kustomization_sets_the_image() {
     let applied = succeeded(&kubectl(&["apply", "--server-side", "-k", DEPLOY]));
     assert!(applied.contains("deployment.apps/stream-pipeline-operator serverside-applied"), "{applied}");
     succeeded(&kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "streampipelines.streampipeline.io"]));
-    // Once more: nothing is left to change. The file alone has the same.
-    succeeded(&kubectl(&["diff", "--server-side", "-k", DEPLOY]));
-    succeeded(&kubectl(&["diff", "--server-side", "-f", &format!("{DEPLOY}/install.yaml")]));
+    // Once more: nothing is left to change, once its controller has noted the Deployment. The file alone has the same.
+    for source in [["-k", DEPLOY], ["-f", &format!("{DEPLOY}/install.yaml")]] {
+        eventually("nothing to be left to change", LIMIT, async || {
+            let compared = kubectl(&[&["diff", "--server-side"], &source[..]].concat());
+            if compared.status.success() { Ok(()) } else { Err(both_streams(&compared)) }
+        })
+        .await;
+    }
 
     // The account has the rights: with it the operator becomes ready.
     let token = succeeded(&kubectl(&["create", "token", NAME, "-n", SYSTEM_NAMESPACE]));
