@@ -18,7 +18,7 @@ use crate::support::world::{EXE, LIMIT, World, flags};
 const LEASE: &str = "operator";
 
 /// A namespace in which the operator's account may hold a Lease.
-async fn world(test: &str) -> World {
+pub(super) async fn world(test: &str) -> World {
     let world = World::without_operator(test).await;
     let ns = world.namespace.name();
     let verbs = "--verb=get,create,update";
@@ -28,17 +28,17 @@ async fn world(test: &str) -> World {
     world
 }
 
-fn replica(world: &World, lease_duration: &str) -> Operator {
+pub(super) fn replica(world: &World, lease_duration: &str) -> Operator {
     let (lease, length) = (format!("--leader-election={}/{LEASE}", world.namespace.name()), format!("--lease-duration={lease_duration}"));
     Operator::start(world.testbed, Path::new(EXE), world.namespace.name(), &flags(&[&lease, &length]))
 }
 
-async fn leads(operator: &Operator) {
+pub(super) async fn leads(operator: &Operator) {
     says(operator, "\nstreampipeline_leader 1\n").await;
 }
 
 /// It has its caches, says that it is ready, and does not work.
-async fn stands_by(operator: &Operator) {
+pub(super) async fn stands_by(operator: &Operator) {
     eventually("a replica to be ready", LIMIT, async || {
         if !operator.log().contains("Listening for probes") {
             return Err("it does not listen yet".to_owned());

@@ -5,6 +5,7 @@ mod crash;
 mod created;
 mod duplicates;
 mod etcd_set_back;
+mod hand_over;
 mod leader;
 mod partly;
 mod records;
