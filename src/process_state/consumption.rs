@@ -53,12 +53,12 @@ impl Consumption {
 impl ProcessState {
     /// Notes where a pipeline is that runs, or does not.
     pub fn note_consumption(&self, object: &Identity, active: bool, committed: &Committed, now: Instant) {
-        self.inner().consumption.entry(object.clone()).or_default().note(active, committed, now);
+        self.inner().consumption.entry(object.uid.clone()).or_default().note(active, committed, now);
     }
 
     /// The highest rate at which the pipeline was seen to read.
     pub fn consumed(&self, object: &Identity) -> Option<Consumed> {
-        self.inner().consumption.get(object).and_then(|seen| seen.highest)
+        self.inner().consumption.get(&object.uid).and_then(|seen| seen.highest)
     }
 }
 

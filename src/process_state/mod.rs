@@ -49,7 +49,8 @@ struct Inner {
     /// (uid, resourceVersion) of records known to be closed.
     closed: HashSet<(String, String)>,
     looks: HashMap<(Identity, BackendIdentity), Look>,
-    consumption: HashMap<Identity, Consumption>,
+    /// By uid of the object.
+    consumption: HashMap<String, Consumption>,
     /// The generation whose backend could not be reached, and how often in a row.
     failures: HashMap<Identity, (i64, u32)>,
     /// By uid of the record.
@@ -61,8 +62,8 @@ struct Inner {
     unguarded: HashMap<String, u32>,
     /// Uids of objects before which none comes, by a live list of a time when none could come any more.
     first: HashSet<String>,
-    /// A digest of what was last logged of an object.
-    told: HashMap<Identity, [u8; 32]>,
+    /// A digest of what was last logged of an object, by its uid.
+    told: HashMap<String, [u8; 32]>,
     /// By uid of an object: the version of it that this process has made, and when it is to be looked at next.
     own_versions: HashMap<String, (String, Option<Instant>)>,
 }
@@ -143,7 +144,7 @@ impl ProcessState {
         let mut inner = self.inner();
         inner.failures.retain(|object, _| alive(&object.uid));
         inner.readings.retain(|object, _| alive(&object.uid));
-        inner.consumption.retain(|object, _| alive(&object.uid));
+        inner.consumption.retain(|object, _| alive(object));
         inner.closed.retain(|(record, _)| alive(record));
         inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNWATCHED));
         inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
@@ -159,7 +160,7 @@ impl ProcessState {
         inner.consumption.shrink_to_fit();
         inner.closed.shrink_to_fit();
         inner.looks.shrink_to_fit();
-        inner.told.retain(|object, _| alive(&object.uid));
+        inner.told.retain(|object, _| alive(object));
         inner.own_versions.retain(|object, _| alive(object));
         inner.told.shrink_to_fit();
         inner.first_seen.shrink_to_fit();
@@ -170,7 +171,7 @@ impl ProcessState {
     /// Whether this differs from what was last logged of this object.
     pub fn is_news(&self, object: &Identity, said: &str) -> bool {
         let said = digest::of_parts([said]);
-        self.inner().told.insert(object.clone(), said).is_none_or(|last| last != said)
+        self.inner().told.insert(object.uid.clone(), said).is_none_or(|last| last != said)
     }
 
     /// Counts the passes in a row that could not reach the backend. Failures of an earlier generation do not count.

@@ -26,7 +26,7 @@ pub struct StreamPipelineStatus {
     pub conditions: Vec<Condition>,
     /// The request last dealt with. Stays readable after the request is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offset_reset: Option<OffsetResetStatus>,
+    pub offset_reset: Option<Box<OffsetResetStatus>>,
     /// Lag of the selected partitions at the time beside it. Written only along with something else, and left out where a reset has moved
     /// the position since.
     #[serde(default, skip_serializing_if = "Option::is_none")]

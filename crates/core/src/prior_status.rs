@@ -30,7 +30,7 @@ impl PriorStatus {
         Self {
             seen_before: true,
             acknowledged_id: status.acknowledged_id.clone(),
-            last: status.offset_reset.clone(),
+            last: status.offset_reset.as_deref().cloned(),
             ended_ids: status.ended_ids.clone(),
             last_reason: status
                 .conditions

@@ -84,13 +84,15 @@ pub fn status_of(
         Report::Request(ending) => {
             status.acknowledged_id.clone_from(&desired.id);
             let same = |last: &OffsetResetStatus| desired.id.as_ref() == Some(&last.id) && last.is_dry_run() == desired.dry_run;
-            if !status.offset_reset.as_ref().is_some_and(same) {
+            if !status.offset_reset.as_deref().is_some_and(same) {
                 status.leave_last();
             }
-            let known = status.offset_reset.take();
+            let known = status.offset_reset.take().map(|known| *known);
             let error = error(ending, &conditions);
-            status.offset_reset =
-                desired.id.as_ref().map(|id| OffsetResetStatus { dry_run: desired.dry_run, ..reset_status(id, ending, known, error) });
+            status.offset_reset = desired
+                .id
+                .as_ref()
+                .map(|id| Box::new(OffsetResetStatus { dry_run: desired.dry_run, ..reset_status(id, ending, known, error) }));
             conditions.of_request(ending);
             status.observed_generation = generation;
         }
