@@ -9,7 +9,11 @@ use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
 use stream_pipeline_api::{Stage, StreamPipeline};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot::channel;
 use tokio::task::JoinHandle;
+
+/// How long the first list may take.
+const LISTED: Duration = Duration::from_secs(60);
 
 /// An object, its request, and how that stands.
 struct Seen {
@@ -27,16 +31,34 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// Everything of the namespace from now on.
-    pub fn start(api: Api<StreamPipeline>) -> Self {
+    /// Everything of the namespace from now on. Returns once it was listed, so that the list takes nobody's time.
+    pub async fn start(api: Api<StreamPipeline>) -> Self {
+        Self::as_configured(api, watcher::Config::default()).await
+    }
+
+    /// As [`Self::start`], of one object.
+    pub async fn of_one(api: Api<StreamPipeline>, name: &str) -> Self {
+        Self::as_configured(api, watcher::Config::default().fields(&format!("metadata.name={name}"))).await
+    }
+
+    async fn as_configured(api: Api<StreamPipeline>, config: watcher::Config) -> Self {
         let (tell, seen) = unbounded_channel();
+        let (is_listed, listed) = channel();
         let task = tokio::spawn(async move {
-            let events = watcher::watcher(api, watcher::Config::default());
+            let mut is_listed = Some(is_listed);
+            let events = watcher::watcher(api, config);
             pin_mut!(events);
             while let Some(event) = events.next().await {
                 let at = Instant::now();
                 let told = match event {
                     Ok(Event::Apply(object) | Event::InitApply(object)) => stand(at, &object),
+                    Ok(Event::InitDone) => {
+                        if let Some(tell) = is_listed.take() {
+                            // Fails only if nobody waits any more.
+                            let _ = tell.send(());
+                        }
+                        None
+                    }
                     // The watcher tries again by itself.
                     Ok(_) | Err(_) => None,
                 };
@@ -45,6 +67,8 @@ impl Watching {
                 }
             }
         });
+        // Without a list nothing is seen, which is told where something is waited for.
+        let _ = tokio::time::timeout(LISTED, listed).await;
         Self { seen, task }
     }
 

@@ -44,7 +44,7 @@ pub async fn run(bed: &Bed) -> Result<Vec<Row>> {
     bed.create(&namespace, (0..count).map(|n| pipeline(&format!("p{n}"), spec(n)))).await?;
     let operator = bed.operator(&[&namespace], &FLAGS).await?;
     operator.settled(bed, count).await?;
-    let (api, mut watching) = (bed.pipelines(&namespace), Watching::start(bed.pipelines(&namespace)));
+    let (api, mut watching) = (bed.pipelines(&namespace), Watching::start(bed.pipelines(&namespace)).await);
     let (mut calls, mut lists) = (Counts::new(), 0.0);
     say(&format!("{NAME}: all ask"));
     simulator.clear_calls();

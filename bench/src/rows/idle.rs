@@ -33,10 +33,10 @@ pub async fn run(bed: &Bed, idle: bool, restart: bool) -> Result<Vec<Row>> {
     if idle {
         rows.extend(rest(bed, &operator, count).await?);
     }
-    drop(operator);
     if restart {
         say(&format!("{RESTART}: waiting until the objects are ten minutes old"));
         tokio::time::sleep(YOUNG.saturating_sub(begun.elapsed())).await;
+        drop(operator);
         rows.extend(anew(bed, &namespace, count).await?);
     }
     Ok(rows)
@@ -95,8 +95,8 @@ async fn anew(bed: &Bed, namespace: &str, count: usize) -> Result<Vec<Row>> {
     let api = bed.pipelines(namespace);
     // In the middle, where it may come late in any order.
     let asked = format!("p{}", count / 2);
+    let mut watching = Watching::of_one(api.clone(), &asked).await;
     let begun = Instant::now();
-    let mut watching = Watching::start(api.clone());
     patch(&api, &asked, &ask("after-restart", &json!({ "position": "Earliest" }))).await?;
     let first = watching.succeeded(&asked, "after-restart").await? - begun;
     drop(watching);

@@ -35,7 +35,7 @@ pub async fn run(bed: &Bed) -> Result<Vec<Row>> {
     bed.create(&namespace, groups.iter().enumerate().map(|(n, group)| bed.kafka_pipeline(&format!("p{n}"), group))).await?;
     let operator = bed.operator(&[&namespace], &[]).await?;
     operator.settled(bed, PIPELINES).await?;
-    let (api, mut watching) = (bed.pipelines(&namespace), Watching::start(bed.pipelines(&namespace)));
+    let (api, mut watching) = (bed.pipelines(&namespace), Watching::start(bed.pipelines(&namespace)).await);
     let rounds = bed.settings.row.div_ceil(PIPELINES);
     let (mut first, mut done) = (None, 0);
     for round in 0..rounds {

@@ -37,7 +37,7 @@ pub async fn run(bed: &Bed) -> Result<Vec<Row>> {
     bed.create(&namespace, [bed.kafka_pipeline("p", &groups.ours)]).await?;
     let operator = bed.operator(&[&namespace], &[]).await?;
     operator.settled(bed, 1).await?;
-    let mut watching = Watching::start(bed.pipelines(&namespace));
+    let mut watching = Watching::start(bed.pipelines(&namespace)).await;
     for n in 0..WARM {
         ours(bed, &namespace, &mut watching, &format!("warm-{n}"), n).await?;
     }

@@ -38,7 +38,7 @@ pub async fn run(bed: &Bed) -> Result<Vec<Row>> {
     bed.create(&namespace, [pipeline("p", spec)]).await?;
     let operator = bed.operator(&[&namespace], &[]).await?;
     operator.settled(bed, 1).await?;
-    let (api, mut watching) = (bed.pipelines(&namespace), Watching::start(bed.pipelines(&namespace)));
+    let (api, mut watching) = (bed.pipelines(&namespace), Watching::start(bed.pipelines(&namespace)).await);
     let (mut ours, mut tools, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..bed.settings.runs {
         say(&format!("{NAME}: run {} of {}", run + 1, bed.settings.runs));

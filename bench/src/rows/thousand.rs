@@ -97,7 +97,7 @@ impl Many<'_> {
     /// What the operator writes for a reset of so many partitions.
     async fn templates(&self) -> Result<Templates> {
         let beside = &self.namespaces[1];
-        let mut watching = Watching::start(self.bed.pipelines(beside));
+        let mut watching = Watching::start(self.bed.pipelines(beside)).await;
         patch(&self.bed.pipelines(beside), "p", &ask("first", &json!({ "position": "Latest" }))).await?;
         watching.succeeded("p", "first").await?;
         Templates::of(self.bed, beside, "p").await
@@ -107,7 +107,7 @@ impl Many<'_> {
         let (bed, target) = (self.bed, json!({ "position": position(run) }));
         let pid = bed.testbed.broker.pid().context("the broker runs")?;
         let (api, other) = (bed.pipelines(&self.namespaces[0]), bed.pipelines(&self.namespaces[1]));
-        let (mut watching, mut beside) = (Watching::start(api.clone()), Watching::start(other.clone()));
+        let (mut watching, mut beside) = (Watching::start(api.clone()).await, Watching::start(other.clone()).await);
         let id = format!("r{run}");
         let asked: HashMap<_, _> = (0..bed.settings.count).map(|n| (format!("p{n}"), id.clone())).collect();
         let before = (counts::api(&bed.client).await?, counts::broker(pid).await?, process::cpu(&operator.family()));
