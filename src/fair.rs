@@ -36,6 +36,25 @@ pub struct Place {
     aside: bool,
 }
 
+/// Somebody's place in a line that is found out on the way, or the line to wait in.
+#[derive(Default)]
+pub struct Queued {
+    pub place: Option<Place>,
+    /// Set where a place is needed and none is free.
+    pub line: Option<Arc<Fair>>,
+}
+
+impl Queued {
+    /// Takes a place of this line if there is none yet. False: none is free.
+    pub fn take_now(&mut self, line: Arc<Fair>, namespace: &str) -> bool {
+        if self.place.is_none() {
+            self.place = line.take_now(namespace);
+            self.line = self.place.is_none().then_some(line);
+        }
+        self.place.is_some()
+    }
+}
+
 impl Fair {
     /// `limit`: at least one.
     pub fn new(limit: usize) -> Arc<Self> {

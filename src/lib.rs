@@ -10,7 +10,7 @@ pub mod config;
 pub mod context;
 pub mod controller;
 pub mod endpoints;
-mod fair;
+pub mod fair;
 /// The fixtures of `decide`'s tests, for the tests of this crate.
 #[cfg(test)]
 #[path = "../crates/core/src/decide/tests/fixtures.rs"]

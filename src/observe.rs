@@ -1,19 +1,21 @@
 //! Makes the looks that `decide` asks for, and no others. Reads only; a failed read is a value in the `Observation`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use futures::future::join_all;
 use kube::ResourceExt;
 
 use crate::backend::Platform;
 use crate::context::Context;
-use crate::fair::{Fair, Place};
-use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord};
+use crate::fair::Queued;
+use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord, Reason};
 use stream_pipeline_core::decide::precedence::Names;
 use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, note};
 use stream_pipeline_core::target::Source;
 use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, OtherGroup, PriorStatus, RecordView, TopicPartition};
+
+const IN_LINE: &str =
+    "other requests of its application go first, since the platform takes only so many calls a second. It goes on by itself";
 
 /// What the pass right before this one leaves, so that it need not be read again.
 #[derive(Default)]
@@ -23,21 +25,15 @@ pub struct Carried {
     pub identity: Option<BackendIdentity>,
 }
 
-/// The request could be planned, but the platform takes only so many at a time: it is looked at again when it has a place in this line.
-pub struct InLine(pub Arc<Fair>);
-
-/// See the module's own comment. `place`: in the platform's line; taken where one is needed and free.
-///
-/// # Errors
-/// One is needed, and none is free.
+/// See the module's own comment. `queued`: in the platform's line, if it takes only so many plans at a time.
 pub async fn observe(
     ctx: &Context,
     desired: &Desired,
     prior: &PriorStatus,
     carried: &Carried,
-    place: &mut Option<Place>,
+    queued: &mut Queued,
     now: Now,
-) -> Result<Observation, InLine> {
+) -> Observation {
     let platform = ctx.platform(desired).await;
     let mut seen = Observation {
         draining: ctx.running.shutdown.is_cancelled(),
@@ -61,11 +57,12 @@ pub async fn observe(
             looking.platform = ctx.platform_of(desired, &left.record.object.spec.backend).await;
             elsewhere = true;
         }
-        if place.is_none()
-            && next.iter().any(Look::is_last_before_plan)
+        if next.iter().any(Look::is_last_before_plan)
             && let Some(line) = looking.platform.line()
+            && !queued.take_now(line, &desired.object.namespace)
         {
-            *place = Some(line.take_now(&desired.object.namespace).ok_or(InLine(line))?);
+            seen.in_line = Some(Cause::new(Reason::RateLimited, IN_LINE));
+            break;
         }
         let found = join_all(next.iter().map(|look| looking.look(look, &seen))).await;
         next.iter().zip(found).for_each(|(look, found)| note(&mut seen, desired, look, found));
@@ -73,7 +70,7 @@ pub async fn observe(
     if let Some(record) = is_seen_stopped(&seen) {
         ctx.process_state.note_down(&record.object);
     }
-    Ok(seen)
+    seen
 }
 
 struct Looking<'a> {

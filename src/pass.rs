@@ -8,19 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::context::Context;
-use crate::fair::{Fair, Place};
+use crate::fair::{Fair, Place, Queued};
 use crate::kubernetes::call;
-use crate::observe::InLine;
-use crate::reconcile::{Next, reconcile};
+use crate::reconcile::reconcile;
 use crate::unreadable;
 use stream_pipeline_api::StreamPipeline;
 use stream_pipeline_core::{LOOKS_A_SECOND, PriorStatus};
@@ -30,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where calls to the API server take longer, fewer passes go at a time.
 const SLOW: Duration = Duration::from_millis(100);
+
+/// A request that waits in its platform's line is looked at this often: its own wait may end meanwhile.
+const MEANWHILE: Duration = Duration::from_secs(20);
 
 type Object = DeserializeGuard<StreamPipeline>;
 
@@ -106,29 +108,27 @@ pub async fn pass(turns: Turns, object: Arc<Object>, ctx: Arc<Context>) -> Resul
     };
     // It may have changed while it waited.
     let mut object = ctx.pipelines.get(&ObjectRef::from_obj(object.as_ref())).unwrap_or(object);
-    let (mut waiting, mut place) = (None, None);
+    let (mut waiting, mut queued) = (None, Queued::default());
     let (begun, after) = loop {
         let begun = Instant::now();
-        let mut work = Box::pin(work(&ctx, Arc::clone(&object), place.take()));
-        let next = loop {
+        let mut work = Box::pin(work(&ctx, Arc::clone(&object), &mut queued));
+        let after = loop {
             match tokio::time::timeout(PATIENCE, &mut work).await {
-                Ok(next) => break next,
+                Ok(after) => break after,
                 // If it is the API server that is slow, more of them would only make it slower.
                 Err(_) if call::pace() < SLOW => turn.stand_aside(),
                 Err(_) => turns.adapt(),
             }
         };
-        let InLine(line) = match next {
-            Ok(after) => break (begun, after),
-            Err(in_line) => in_line,
-        };
-        turn.stand_aside();
         drop(work);
+        queued.place = None;
+        let Some(line) = queued.line.take() else { break (begun, after) };
+        turn.stand_aside();
         let wait = Waiting::or_go_on(waiting.take(), line, &object);
-        let Some(Some(found)) = turns.over.run_until_cancelled(wait.until_placed_or_changed(&ctx, &object)).await else {
+        let Some(Some(found)) = turns.over.run_until_cancelled(wait.until_placed_or_due(&ctx, &object)).await else {
             return Ok(Action::await_change());
         };
-        (waiting, place, object) = found;
+        (waiting, queued.place, object) = found;
     };
     // Who waits asks no more, so it is noticed here that the API server is quick again.
     turns.adapt();
@@ -154,28 +154,32 @@ impl Waiting {
         })
     }
 
-    /// The object as it is by then, with a place or with the wait that goes on; None: it is gone.
-    async fn until_placed_or_changed(mut self, ctx: &Context, object: &Arc<Object>) -> Option<(Option<Self>, Option<Place>, Arc<Object>)> {
-        let key = ObjectRef::from_obj(object.as_ref());
+    /// The object as it is by then, with a place, or with the wait that goes on: it was edited, or is to be looked at meanwhile. None: it
+    /// is gone.
+    async fn until_placed_or_due(mut self, ctx: &Context, object: &Arc<Object>) -> Option<(Option<Self>, Option<Place>, Arc<Object>)> {
+        let (key, begun) = (ObjectRef::from_obj(object.as_ref()), Instant::now());
         loop {
             let place = tokio::time::timeout(PATIENCE, &mut self.place).await.ok();
             let now = ctx.pipelines.get(&key)?;
             match place {
                 Some(place) => return Some((None, Some(place), now)),
-                None if now.resource_version() != object.resource_version() => return Some((Some(self), None, now)),
+                None if now.meta().generation != object.meta().generation || begun.elapsed() >= MEANWHILE => {
+                    return Some((Some(self), None, now));
+                }
                 None => {}
             }
         }
     }
 }
 
-async fn work(ctx: &Context, object: Arc<Object>, place: Option<Place>) -> Next {
+/// When to look again, if nothing changes before; None: only after a change.
+async fn work(ctx: &Context, object: Arc<Object>, queued: &mut Queued) -> Option<Duration> {
     match Arc::unwrap_or_clone(object).0 {
-        Ok(pipeline) if unreadable::is_done(&pipeline.metadata) => Ok(None),
-        Ok(pipeline) => reconcile(ctx, &pipeline, place).await,
+        Ok(pipeline) if unreadable::is_done(&pipeline.metadata) => None,
+        Ok(pipeline) => reconcile(ctx, &pipeline, queued).await,
         Err(invalid) => {
             let (namespace, name) = (invalid.metadata.namespace.unwrap_or_default(), invalid.metadata.name.unwrap_or_default());
-            unreadable::serve(ctx, &namespace, &name, &invalid.error, place).await
+            unreadable::serve(ctx, &namespace, &name, &invalid.error, queued).await
         }
     }
 }

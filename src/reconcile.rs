@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::backend;
 use crate::context::Context;
-use crate::fair::Place;
-use crate::observe::{Carried, InLine, observe};
+use crate::fair::Queued;
+use crate::observe::{Carried, observe};
 use crate::perform::perform;
 use crate::report::{left_paused, report};
 use stream_pipeline_api::StreamPipeline;
@@ -24,14 +24,9 @@ const CONFLICT: i32 = 409;
 /// HTTP status of a write to an object that is gone.
 const NOT_FOUND: i32 = 404;
 
-/// When to look again if nothing changes before; None: only after a change.
-pub type Next = Result<Option<Duration>, InLine>;
-
-/// Runs passes until nothing is left to do at once. `place`: in the platform's line, once it was the request's turn.
-///
-/// # Errors
-/// It is not its turn yet.
-pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline, mut place: Option<Place>) -> Next {
+/// Runs passes until nothing is left to do at once. Returns when to look again if nothing changes before; None: only after a change.
+/// `queued`: in the platform's line, where it has one.
+pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline, queued: &mut Queued) -> Option<Duration> {
     let mut told = StatusInputs::default();
     let mut left = PASSES;
     let mut carried = Carried::default();
@@ -42,12 +37,12 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline, mut place: Opti
             Ok(desired) => desired,
             Err(cause) => {
                 tracing::warn!(name = pipeline.metadata.name, "{}", cause.message);
-                return Ok(None);
+                return None;
             }
         };
         let timing = ctx.timing.among(desired.facts, ctx.pipelines.len());
         let prior = PriorStatus::of(pipeline);
-        let seen = observe(ctx, &desired, &prior, &std::mem::take(&mut carried), &mut place, now).await?;
+        let seen = observe(ctx, &desired, &prior, &std::mem::take(&mut carried), queued, now).await;
         // The looks took time: the window and the waits are judged by the time after them.
         let now = ctx.now();
         told.note(&seen, &desired.facts, now.wall);
@@ -71,19 +66,19 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline, mut place: Opti
                 // The step changed the object, so the watch delivers it again.
                 Ok(_) if guard => {
                     ctx.process_state.note_finalizer(&desired.object, true);
-                    return Ok(Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1))));
+                    return Some(ctx.timing.recheck_waiting.min(Duration::from_secs(1)));
                 }
                 // Another pass would at once write again what an older CRD drops.
                 Ok(_) if seen.outdated.is_some() => None,
                 Ok(record) if !unload => {
                     // Once it is sent, others may plan.
-                    place = place.filter(|_| !over);
+                    queued.place.take_if(|_| over);
                     left = if next_chunk { PASSES } else { left };
                     carried = Carried { record, identity: seen.identity.get().filter(|_| over).cloned() };
                     continue;
                 }
                 // Somebody else was faster: look again.
-                Err(cause) if cause.backend_code == Some(CONFLICT) => return Ok(Some(ctx.jitter(Duration::from_millis(200)))),
+                Err(cause) if cause.backend_code == Some(CONFLICT) => return Some(ctx.jitter(Duration::from_millis(200))),
                 Ok(_) => None,
                 Err(cause) => Some(cause),
             };
@@ -111,9 +106,9 @@ pub async fn reconcile(ctx: &Context, pipeline: &StreamPipeline, mut place: Opti
             let reason = told.reached.as_ref().and_then(|reached| reached.as_ref().err()).map(|cause| cause.reason);
             again = again.max(after_failed_looks(failures, reason, &ctx.timing));
         }
-        return Ok(Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again }));
+        return Some(if again >= timing.recheck_idle { ctx.jitter(again) } else { again });
     }
-    Ok(Some(ctx.jitter(Duration::from_secs(1))))
+    Some(ctx.jitter(Duration::from_secs(1)))
 }
 
 /// A line for each decision: at info if it differs from this object's last one in more than times.

@@ -10,23 +10,18 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::fair::Place;
+use crate::fair::Queued;
 use crate::kubernetes::call;
-use crate::reconcile::{Next, reconcile};
+use crate::reconcile::reconcile;
 use crate::report::{event, publish};
 use stream_pipeline_api::{FINALIZER, Reason, StreamPipeline};
 use stream_pipeline_core::{Identity, after_failed_steps, words};
 
 /// A pass for an object that does not decode. Returns as [`reconcile`].
-pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str, place: Option<Place>) -> Next {
+pub async fn serve(ctx: &Context, namespace: &str, name: &str, error: &str, queued: &mut Queued) -> Option<Duration> {
     if let Ok(Some(pipeline)) = ctx.record_store.pipeline(namespace, name).await {
-        return if is_done(pipeline.meta()) { Ok(None) } else { reconcile(ctx, &pipeline, place).await };
+        return if is_done(pipeline.meta()) { None } else { reconcile(ctx, &pipeline, queued).await };
     }
-    Ok(unread(ctx, namespace, name, error).await)
-}
-
-/// When to look again; None: only after a change.
-async fn unread(ctx: &Context, namespace: &str, name: &str, error: &str) -> Option<Duration> {
     tracing::warn!(namespace, name, error, "This StreamPipeline cannot be read; the others are served");
     let resource = ApiResource::erase::<StreamPipeline>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);

@@ -22,6 +22,7 @@ use stream_pipeline_operator::backend::kafka::pool::ClientPool;
 use stream_pipeline_operator::clock::Clock;
 use stream_pipeline_operator::context::Context;
 use stream_pipeline_operator::endpoints::EndpointPolicy;
+use stream_pipeline_operator::fair::Queued;
 use stream_pipeline_operator::kubernetes::crds::Definitions;
 use stream_pipeline_operator::kubernetes::secrets::Secrets;
 use stream_pipeline_operator::kubernetes::workloads::Kinds;
@@ -267,7 +268,7 @@ async fn work(ctx: &Context, name: &str, cache: &Cache, changed: &Notify) {
         let again = match pipeline {
             Some(p) if p.metadata.deletion_timestamp.is_some() && !p.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER) => None,
             // There are fewer pipelines than places.
-            Some(p) => reconcile(ctx, &p, None).await.unwrap_or(None),
+            Some(p) => reconcile(ctx, &p, &mut Queued::default()).await,
             None => None,
         };
         match again {

@@ -65,6 +65,8 @@ pub struct Observation {
     pub draining: bool,
     /// Why nothing but statuses may be written.
     pub outdated: Option<Outdated>,
+    /// Why it is not this request's turn to be planned yet, where all else allows it.
+    pub in_line: Option<Cause>,
     /// It is time to ask a running pipeline for its position once more.
     pub sample_is_due: bool,
     /// The records of `conflicting_records`.

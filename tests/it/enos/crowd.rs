@@ -6,8 +6,11 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use stream_pipeline_api::{Stage, StreamPipeline};
 use testbed::enos::{Call, Options};
+use testbed::eventually;
 
 use crate::support::enos::{EnosWorld, id, numbered};
+use crate::support::status::has_reason;
+use crate::support::world::LIMIT;
 
 /// At 20 calls a second, two for each and the list between them.
 const MANY: usize = 100;
@@ -36,6 +39,12 @@ async fn many_that_ask_at_once_are_planned_in_turn_each_once_and_one_taken_back_
     let is_sent = |p: &StreamPipeline| p.status.as_ref().and_then(|s| s.offset_reset.as_ref()).is_some_and(|r| r.stage == Stage::Sent);
     let left = all.iter().filter(|p| waiting.contains(&p.name_any()) && !is_sent(p)).count();
     assert!(left > 0, "who took a request back waited until all others were served");
+    eventually("one that waits for its turn to say so", LIMIT, async || {
+        let all = enos.world.pipelines().list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        let says = |p: &StreamPipeline| p.status.as_ref().is_some_and(|s| has_reason(s, "Ready", "RateLimited"));
+        if all.iter().any(says) { Ok(()) } else { Err("none does".to_owned()) }
+    })
+    .await;
     join_all(waiting.iter().map(|name| enos.sent(name, "r1"))).await;
     // A plan that was dropped would have been made again, from another reading.
     for n in 1..back {

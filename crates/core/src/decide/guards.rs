@@ -63,6 +63,9 @@ impl Pass<'_> {
             })?;
             self.alone().map_err(Transient)?;
         }
+        if let Some(cause) = &self.seen.in_line {
+            return Err(Transient(cause.clone()));
+        }
         if let Some(operation) = self.facts().call {
             return Ok(self.warned(self.call(operation, activity)));
         }

@@ -22,6 +22,7 @@ fn what_a_request_without_a_record_comes_to() {
     };
     let pending = BTreeMap::from([(at(0), Commit { pending: true, ..Commit::default() })]);
     let waiting = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Waiting", "acceptedAt": "2025-12-30T00:00:00Z" } });
+    let in_line = |s: &mut Observation| s.in_line = Some(Cause::new(RateLimited, "others go first"));
     type Row = (&'static str, Value, Value, Observation, Option<(Stage, Reason)>);
     let table: Vec<Row> = vec![
         ("O28 there when first seen: skipped, loudly", earliest(), Value::Null, ready(), Some((Skipped, SkippedAtCreation))),
@@ -137,6 +138,8 @@ fn what_a_request_without_a_record_comes_to() {
             set(&|s| s.topics = Observed::Read(BTreeMap::from([("t".to_owned(), None)]))),
             Some((Failed, PartitionNotFound)),
         ),
+        ("E13 others of its application go first", earliest(), known(), set(&in_line), Some((Waiting, RateLimited))),
+        ("A14 the deadline, while others go first", earliest(), waiting.clone(), set(&in_line), Some((Failed, WaitTimedOut))),
         ("A14 the deadline", earliest(), waiting, set(&|s| s.activity = Observed::Read(active())), Some((Failed, WaitTimedOut))),
         ("nothing new is started on the way out", earliest(), known(), set(&|s| s.draining = true), None),
         (
