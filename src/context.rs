@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
 
 use crate::backend::{Platform, Platforms};
 use crate::clock::Clock;
 use crate::kubernetes::crds::Definitions;
+use crate::pipelines::Pipelines;
 use crate::process_state::ProcessState;
 use crate::record_store::RecordStore;
 use crate::records::{Records, Told};
 use crate::report::Events;
 use crate::running::Running;
-use stream_pipeline_api::{BackendIdentity, ConfigMapKeyReference, StreamPipeline};
+use stream_pipeline_api::{BackendIdentity, ConfigMapKeyReference};
 use stream_pipeline_core::{Cause, Decision, Desired, Identity, Now, Observation, OlderPipeline, PriorStatus, Timing, elsewhere};
 
 /// What to do next, from what is known: [`stream_pipeline_core::decide::decide`].
@@ -27,7 +26,7 @@ pub struct Context {
     pub record_store: RecordStore,
     /// Metadata of all records in scope; a record itself is read only when it is needed.
     pub records: Records,
-    pub pipelines: Store<DeserializeGuard<StreamPipeline>>,
+    pub pipelines: Pipelines,
     pub process_state: Arc<ProcessState>,
     pub platforms: Platforms,
     pub definitions: Definitions,
@@ -68,14 +67,14 @@ impl Context {
 
     /// The StreamPipeline that goes before this one on the same group or pipeline, as far as the watch cache shows.
     pub fn older_pipeline(&self, object: &Identity, identity: &BackendIdentity) -> Option<OlderPipeline> {
-        let state = self.pipelines.state();
-        OlderPipeline::among(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
+        let near = self.pipelines.near(object, identity);
+        OlderPipeline::among(near.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
     }
 
     /// StreamPipelines of other namespaces on the same group or pipeline.
     pub fn elsewhere(&self, object: &Identity, identity: &BackendIdentity) -> Vec<String> {
-        let state = self.pipelines.state();
-        elsewhere(state.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
+        let near = self.pipelines.near(object, identity);
+        elsewhere(near.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
     }
 
     /// Names of this pipeline's records that are not known to be over.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use futures::{StreamExt, stream};
-use kube::core::DeserializeGuard;
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::runtime::controller::{Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::events::Reporter;
 use kube::runtime::{Controller, WatchStreamExt, reflector};
@@ -34,6 +33,7 @@ use crate::kubernetes::watch;
 use crate::kubernetes::workloads::Kinds;
 use crate::metrics::Metrics;
 use crate::pass::{Turns, pass};
+use crate::pipelines::{Object, Pipelines};
 use crate::process_state::ProcessState;
 use crate::prune::prune;
 use crate::record_store::RecordStore;
@@ -93,9 +93,11 @@ pub async fn run(
             () = shutdown.cancelled() => return Ok(()),
             () = records.filled() => {}
         }
-        let (store, writer) = reflector::store();
-        let pipelines: Vec<(_, Api<DeserializeGuard<StreamPipeline>>)> = scope.apis(&client);
-        let changes = watch::objects(pipelines, PIPELINES, held(store.clone())).modify(lean).reflect(writer).applied_objects();
+        let (known, mut filler) = Pipelines::empty();
+        let store = known.store().clone();
+        let pipelines: Vec<(_, Api<Object>)> = scope.apis(&client);
+        let changes = watch::objects(pipelines, PIPELINES, held(store.clone())).modify(lean);
+        let changes = changes.inspect_ok(move |event| filler.apply(event)).applied_objects();
         // How many work at once is decided in `pass`.
         let settings = ControllerConfig::default().concurrency(WAITING);
         // What changed while this process stood by is looked at once it leads.
@@ -104,7 +106,7 @@ pub async fn run(
         let context = Arc::new(Context {
             record_store: RecordStore::new(client.clone(), config.timing().call_deadline),
             records: records.clone(),
-            pipelines: store.clone(),
+            pipelines: known,
             process_state: Arc::clone(&process_state),
             platforms: Platforms {
                 client: client.clone(),
@@ -178,13 +180,13 @@ where
 }
 
 /// managedFields are a good part of an object by size, and nobody here reads them.
-fn lean(object: &mut DeserializeGuard<StreamPipeline>) {
+fn lean(object: &mut Object) {
     let metadata = object.0.as_mut().map_or_else(|invalid| &mut invalid.metadata, |pipeline| &mut pipeline.metadata);
     metadata.managed_fields = None;
 }
 
 /// What a store of StreamPipelines holds of a namespace.
-fn held(store: reflector::Store<DeserializeGuard<StreamPipeline>>) -> impl Fn(&str) -> Vec<DeserializeGuard<StreamPipeline>> {
+fn held(store: reflector::Store<Object>) -> impl Fn(&str) -> Vec<Object> {
     move |namespace| watch::held(&store, Some(namespace)).iter().map(|object| object.as_ref().clone()).collect()
 }
 
@@ -223,7 +225,7 @@ async fn forget(ctx: Arc<Context>, turns: Turns, listed: CancellationToken, shut
     }
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-        let pipelines = ctx.pipelines.state();
+        let pipelines = ctx.pipelines.all();
         let alive: HashSet<String> = pipelines.iter().filter_map(|p| p.uid()).chain(ctx.records.uids()).collect();
         if ctx.running.leads() {
             let stages: Vec<_> =

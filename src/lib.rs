@@ -23,6 +23,7 @@ pub mod metrics;
 mod observe;
 mod pass;
 mod perform;
+pub mod pipelines;
 pub mod process_state;
 pub mod prune;
 pub mod reconcile;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -19,9 +18,9 @@ use crate::clock;
 use crate::context::Context;
 use crate::fair::{Fair, Place, Queued};
 use crate::kubernetes::call;
+use crate::pipelines::Object;
 use crate::reconcile::reconcile;
 use crate::unreadable;
-use stream_pipeline_api::StreamPipeline;
 use stream_pipeline_core::{LOOKS_A_SECOND, PriorStatus};
 
 /// A pass that takes longer waits for somebody else's brokers or gateway, and makes room meanwhile.
@@ -32,8 +31,6 @@ const SLOW: Duration = Duration::from_millis(100);
 
 /// A request that waits in its platform's line is looked at this often: its own wait may end meanwhile.
 const MEANWHILE: Duration = Duration::from_secs(20);
-
-type Object = DeserializeGuard<StreamPipeline>;
 
 /// Who works, and who waits.
 #[derive(Clone)]

@@ -6,8 +6,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderValue;
-use axum::http::header::ACCEPT;
 use jiff::Timestamp;
 use kube::api::{GetParams, ListParams, ObjectMeta, Patch};
 use kube::core::{DeserializeGuard, Request as Call};
@@ -25,7 +23,7 @@ use stream_pipeline_api::{
 use stream_pipeline_core::names::backend_label;
 use stream_pipeline_core::{Cause, Identity, RecordView, words};
 
-use listed::{Listed, TABLE, Table};
+use listed::{Listed, Which};
 
 mod listed;
 
@@ -129,7 +127,7 @@ impl RecordStore {
         known: &ProcessState,
     ) -> Result<Vec<RecordView>, Cause> {
         let selector = format!("{BACKEND_LABEL}={}", backend_label(backend));
-        let listed = self.list("listing the records of the group", namespace, &selector).await?;
+        let listed = self.list("listing the records of the group", namespace, &selector, Which::Open).await?;
         let version = |own: &OffsetResetRecord| (own.uid().unwrap_or_default(), own.resource_version().unwrap_or_default());
         match own {
             Some(own) if !listed.iter().any(|found| found.version == version(own)) => Err(changed(&own.name_any())),
@@ -142,7 +140,7 @@ impl RecordStore {
     /// # Errors
     /// As [`RecordStore::get`].
     pub async fn of_namespace(&self, namespace: &str, but: &str, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
-        let listed = self.list("listing the records of the namespace", namespace, "").await?;
+        let listed = self.list("listing the records of the namespace", namespace, "", Which::All).await?;
         self.open_among(listed, namespace, but, known).await
     }
 
@@ -152,17 +150,13 @@ impl RecordStore {
     /// As [`RecordStore::get`].
     pub async fn of_pipeline(&self, object: &Identity, known: &ProcessState) -> Result<Vec<RecordView>, Cause> {
         let selector = format!("{PIPELINE_LABEL}={}", object.name);
-        let listed = self.list("listing the records of the pipeline", &object.namespace, &selector).await?;
+        let listed = self.list("listing the records of the pipeline", &object.namespace, &selector, Which::All).await?;
         self.open_among(listed, &object.namespace, "", known).await
     }
 
-    async fn list(&self, what: &str, namespace: &str, selector: &str) -> Result<Vec<Listed>, Cause> {
-        let params = ListParams { label_selector: Some(selector.to_owned()).filter(|s| !s.is_empty()), ..ListParams::default() };
+    async fn list(&self, what: &str, namespace: &str, selector: &str, which: Which) -> Result<Vec<Listed>, Cause> {
         let url = self.records(namespace).resource_url().to_owned();
-        let invalid = |error: String| Cause::new(Reason::APIServerError, format!("{what}: {error}"));
-        let mut request = Call::new(&url).list(&params).map_err(|e| invalid(e.to_string()))?;
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(TABLE));
-        Ok(self.call(what, self.client.request::<Table>(request)).await?.into_listed())
+        self.call(what, listed::list(&self.client, &url, selector, which)).await
     }
 
     /// Of these, those that are not known to be over, except the one named `but`.
@@ -223,7 +217,9 @@ impl RecordStore {
     /// # Errors
     /// As [`RecordStore::put_plan`].
     pub async fn mark_resumed(&self, record: &OffsetResetRecord, at: Timestamp) -> Result<(), Cause> {
-        let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "broughtBackAt": at } });
+        let over = record.status.as_ref().is_some_and(|status| status.phase.is_end());
+        let status = json!({ "broughtBackAt": at, "over": if_so(over) });
+        let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": status });
         let (records, name) = (self.records(&record.namespace().unwrap_or_default()), record.name_any());
         self.call("noting in the record that the pipeline runs", records.patch_status(&name, &call::patch(), &Patch::Merge(&patch)))
             .await
@@ -274,9 +270,11 @@ impl RecordStore {
         let (status, plan) = (record.status.as_ref(), record.spec.plan.as_ref());
         let totals = status.and_then(|status| status.totals.clone()).or_else(|| plan.and_then(|plan| plan.totals.clone()));
         let undo = status.filter(|status| status.phase != RecordPhase::Planned).map(|_| Undo::Impossible);
+        // Earlier versions did not say so.
+        let over = if_so(status.is_some_and(|status| status.phase.is_end()));
         let records = self.records(&record.namespace().unwrap_or_default());
         let name = record.name_any();
-        let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "undo": undo, "totals": totals } });
+        let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "undo": undo, "totals": totals, "over": over } });
         let (params, patch) = (call::patch(), Patch::Merge(&patch));
         let marked = self.call("noting that a record loses its table", records.patch_status(&name, &params, &patch)).await?;
         self.drop_plan(&marked).await.map(drop)
@@ -293,7 +291,11 @@ impl RecordStore {
     /// # Errors
     /// As [`RecordStore::put_plan`].
     pub async fn close(&self, record: &OffsetResetRecord, status: &OffsetResetRecordStatus) -> Result<OffsetResetRecord, Cause> {
+        let owed = record.spec.run_state_before.as_ref().is_some_and(|before| before.running);
+        let brought_back = record.status.as_ref().is_some_and(|status| status.brought_back_at.is_some());
+        let over = status.phase.is_end() && (!owed || brought_back);
         let mut status = json!(status);
+        status["over"] = if_so(over);
         // Fields of an earlier attempt's status that this one does not have: a merge patch would keep them.
         for field in ["code", "verification", "failures", "totals", "undo"] {
             if status.get(field).is_none() {
@@ -319,6 +321,11 @@ impl RecordStore {
         call::note_pace(begun.elapsed());
         answer
     }
+}
+
+/// Left out where it is not so.
+fn if_so(so: bool) -> serde_json::Value {
+    if so { json!(true) } else { serde_json::Value::Null }
 }
 
 fn changed(name: &str) -> Cause {

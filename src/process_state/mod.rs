@@ -10,7 +10,7 @@ mod tests;
 
 pub use plans::is_closed;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,8 @@ struct Inner {
     first_seen: HashMap<(String, Option<Writer>), Instant>,
     /// (uid, resourceVersion) of records known to be closed.
     closed: HashSet<(String, String)>,
-    looks: HashMap<(Identity, BackendIdentity), Look>,
+    /// In this order, so that those of a place lie beside each other.
+    looks: BTreeMap<(BackendIdentity, Identity), Look>,
     /// By uid of the object.
     consumption: HashMap<String, Consumption>,
     /// The generation whose backend could not be reached, and how often in a row.
@@ -146,7 +147,7 @@ impl ProcessState {
         inner.readings.retain(|object, _| alive(&object.uid));
         inner.consumption.retain(|object, _| alive(object));
         inner.closed.retain(|(record, _)| alive(record));
-        inner.looks.retain(|(object, _), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNWATCHED));
+        inner.looks.retain(|(_, object), look| alive(&object.uid) && look.recent.last().is_some_and(|last| ago(*last) < UNWATCHED));
         inner.ours.retain(|_, ours| ago(ours.loaded_at) < KEPT);
         inner.first.retain(|object| alive(object));
         inner.unguarded.retain(|object, _| alive(object));
@@ -159,7 +160,6 @@ impl ProcessState {
         inner.readings.shrink_to_fit();
         inner.consumption.shrink_to_fit();
         inner.closed.shrink_to_fit();
-        inner.looks.shrink_to_fit();
         inner.told.retain(|object, _| alive(object));
         inner.own_versions.retain(|object, _| alive(object));
         inner.told.shrink_to_fit();

@@ -66,7 +66,7 @@ impl ProcessState {
         let committed = digest::of_parts(committed.iter().map(|one| format!("{one:?}")));
         let mut inner = self.inner();
         let fresh = || Look { committed, inactive, recent: Vec::new(), same_since: now, same: 0, watched_since: now, moved_at: None };
-        let look = inner.looks.entry((object.clone(), backend.clone())).or_insert_with(fresh);
+        let look = inner.looks.entry((backend.clone(), object.clone())).or_insert_with(fresh);
         let moved = look.committed != committed;
         let unwatched = look.recent.last().is_some_and(|last| now.saturating_duration_since(*last) > GAP);
         if unwatched {
@@ -93,6 +93,12 @@ impl ProcessState {
     /// The operator's own commits are not movement, so the looks of all objects of the namespace start anew. Those of other namespaces do
     /// not, or whoever resets there could keep a group from ever being quiet here.
     pub fn forget_looks(&self, namespace: &str, backend: &BackendIdentity) {
-        self.inner().looks.retain(|(object, of), _| object.namespace != namespace || of != backend);
+        let looks = &mut self.inner().looks;
+        let first = Identity { namespace: namespace.to_owned(), name: String::new(), uid: String::new() };
+        let of_them = looks.range((backend.clone(), first)..).map(|(of, _)| of);
+        let of_them = of_them.take_while(|(at, object)| at == backend && object.namespace == namespace);
+        for of in of_them.cloned().collect::<Vec<_>>() {
+            looks.remove(&of);
+        }
     }
 }

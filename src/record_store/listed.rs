@@ -1,12 +1,51 @@
 //! Records as the API server prints them: of thousands that are over, up to 1 MiB each, none has to be read to see that.
 
+use axum::http::HeaderValue;
+use axum::http::header::ACCEPT;
+use kube::Client;
+use kube::api::ListParams;
+use kube::core::Request as Call;
 use serde::Deserialize;
 use serde_json::Value;
 
 use stream_pipeline_api::RecordPhase;
 
 /// As `kubectl get` asks for it.
-pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+/// Of a long history nothing but what is open has to be sent. See `OffsetResetRecordStatus::over`.
+const OPEN: &str = "status.over!=true";
+
+/// Which records are listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Also those that are over, so that they are known from then on.
+    All,
+    /// But for those that say themselves that they are over.
+    Open,
+}
+
+/// Live. `url`: of a namespace's records. `selector`: labels; empty for all of them.
+///
+/// # Errors
+/// The API server refused, or could not be reached.
+pub async fn list(client: &Client, url: &str, selector: &str, which: Which) -> kube::Result<Vec<Listed>> {
+    let label_selector = Some(selector.to_owned()).filter(|s| !s.is_empty());
+    let all = ListParams { label_selector, ..ListParams::default() };
+    let listed = async |params: &ListParams| {
+        let mut request = Call::new(url).list(params).map_err(kube::Error::BuildRequest)?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(TABLE));
+        client.request::<Table>(request).await.map(Table::into_listed)
+    };
+    if which == Which::All {
+        return listed(&all).await;
+    }
+    match listed(&ListParams { field_selector: Some(OPEN.to_owned()), ..all.clone() }).await {
+        // Older definitions have no such field.
+        Err(kube::Error::Api(status)) if status.code == 400 => listed(&all).await,
+        listed => listed,
+    }
+}
 
 /// A record of a list.
 pub struct Listed {
@@ -57,8 +96,7 @@ impl Table {
         let (phase, stopped) = (column("Phase"), column("Stopped"));
         let is_over = |cells: &[Value]| {
             let phase = phase.and_then(|at| RecordPhase::deserialize(cells.get(at)?).ok());
-            // One that is held may be retried.
-            let ended = matches!(phase, Some(RecordPhase::Planned | RecordPhase::Verified | RecordPhase::Abandoned));
+            let ended = phase.is_some_and(RecordPhase::is_end);
             let untouched = stopped.and_then(|at| cells.get(at)).is_some_and(|cell| matches!(cell, Value::Null | Value::Bool(false)));
             ended && untouched
         };

@@ -14,6 +14,31 @@ use super::*;
 #[derive(Clone)]
 struct Records;
 
+/// As [`Records`], but its definitions have no field that a list could leave records out by.
+#[derive(Clone)]
+struct OfOlderDefinitions;
+
+impl tower::Service<Request<Body>> for OfOlderDefinitions {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if !request.uri().query().unwrap_or_default().contains("fieldSelector=status.over%21%3Dtrue") {
+            return Records.call(request);
+        }
+        let text = "field label not supported: status.over";
+        let refused =
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": text, "reason": "BadRequest", "code": 400 });
+        let answer = Response::builder().status(400).body(Body::from(refused.to_string().into_bytes()));
+        ready(Ok(answer.unwrap()))
+    }
+}
+
 impl tower::Service<Request<Body>> for Records {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -72,6 +97,9 @@ async fn the_list_of_the_group_shows_whether_the_own_record_is_still_as_it_was_w
     let place = own.spec.backend.clone();
     let others = async |own: &OffsetResetRecord| store.of_group("n", &place, (Some(own), "r-2"), &known).await.map(|others| others.len());
     assert_eq!(others(&own).await, Ok(0), "it is there, and the others are over");
+    let of_older = RecordStore::new(Client::new(OfOlderDefinitions, "n"), Duration::from_secs(1));
+    let found = of_older.of_group("n", &place, (Some(&own), "r-2"), &known).await.map(|others| others.len());
+    assert_eq!(found, Ok(0), "all are listed, as before");
     let mut changed = own.clone();
     changed.metadata.resource_version = Some("0".to_owned());
     let mut gone = own.clone();

@@ -244,13 +244,15 @@ impl ApiServer {
         let selected = |object: &Value| {
             selector.as_deref().and_then(|s| s.split_once('=')).is_none_or(|(label, value)| object["metadata"]["labels"][label] == value)
         };
+        let only_open = request.query.contains("fieldSelector=status.over%21%3Dtrue");
+        let listed = |object: &Value| !(only_open && object["status"]["over"] == true);
         let as_table = request.accept.contains("as=Table");
         let metadata_only = request.accept.contains("PartialObjectMetadataList");
         let row = |object: &Value| json!({ "cells": [object["status"]["phase"], object["spec"]["runStateBefore"]["running"]], "object": metadata(object) });
         let items: Vec<Value> = self
             .all(resource)
             .filter(|(key, _)| !(self.hides_elders && key.0 == "streampipelines"))
-            .filter(|(key, object)| namespace.is_none_or(|ns| key.1 == ns) && selected(object))
+            .filter(|(key, object)| namespace.is_none_or(|ns| key.1 == ns) && selected(object) && listed(object))
             .map(|(_, object)| match () {
                 () if as_table => row(object),
                 () if metadata_only => metadata(object),

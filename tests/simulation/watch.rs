@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::core::DeserializeGuard;
-use kube::runtime::{reflector, watcher};
+use kube::runtime::watcher;
 use stream_pipeline_api::StreamPipeline;
+use stream_pipeline_operator::pipelines;
 use stream_pipeline_operator::records::Filler;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -16,13 +16,11 @@ use crate::world::{Link, lock};
 
 pub type Cache = Arc<Mutex<BTreeMap<String, StreamPipeline>>>;
 
-type Pipelines = reflector::store::Writer<DeserializeGuard<StreamPipeline>>;
-
 /// Updates the copies of pipelines and of the records' metadata, some time behind the API server.
 pub async fn watch(
     link: &Link,
     cache: &Cache,
-    (mut records, mut elders): (Filler, Option<Pipelines>),
+    (mut records, mut elders): (Filler, Option<pipelines::Filler>),
     changes: &BTreeMap<String, Arc<Notify>>,
 ) {
     let (mut seen, first): (usize, Vec<(Key, serde_json::Value)>) = {
@@ -40,7 +38,7 @@ pub async fn watch(
     let mut beside = |object: &serde_json::Value, gone: bool| {
         let Some(elders) = &mut elders else { return };
         let object = serde_json::from_value(object.clone()).expect("an object");
-        elders.apply_watcher_event(&if gone { watcher::Event::Delete(object) } else { watcher::Event::Apply(object) });
+        elders.apply(&if gone { watcher::Event::Delete(object) } else { watcher::Event::Apply(object) });
     };
     let tell = |key: &Key, object: &serde_json::Value, gone: bool| {
         let mut cache = cache.lock().expect("no panic under this lock");

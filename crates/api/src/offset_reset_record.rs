@@ -23,6 +23,8 @@ use super::{OffsetReset, OffsetResetRecordStatus, RecordedPlan, StartOptions, Wo
     derive = "PartialEq",
     shortname = "osr",
     category = "streaming",
+    selectable = ".status.phase",
+    selectable = ".status.over",
     doc = "OffsetResetRecord is the record of one reset request: the plan, written before anything is sent, and what became of it. Written by the operator only.",
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.phase) || !has(self.spec.plan) || has(oldSelf.spec.plan)").message("spec.plan of a closed record may be dropped, never put there"),
     printcolumn(name = "Pipeline", type_ = "string", json_path = ".spec.pipeline.name"),
@@ -78,7 +80,7 @@ pub struct PipelineRef {
 }
 
 /// Where a reset is carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum BackendIdentity {
     Kafka {

@@ -12,6 +12,9 @@ use super::{LagSample, PlanTotals, Reason};
 #[serde(rename_all = "camelCase")]
 pub struct OffsetResetRecordStatus {
     pub phase: RecordPhase,
+    /// Nothing is left to be done: it is closed, and what was stopped for it runs again. Left out of some that are over too, such as a held one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
     /// The attempt this phase closes.
     pub attempt: i32,
     pub reason: Reason,
@@ -52,6 +55,7 @@ impl OffsetResetRecordStatus {
     pub fn new(phase: RecordPhase, reason: Reason, completed_at: Timestamp) -> Self {
         Self {
             phase,
+            over: false,
             attempt: 0,
             reason,
             message: String::new(),
@@ -82,6 +86,13 @@ pub enum RecordPhase {
     #[serde(other)]
     #[schemars(skip)]
     OfAnotherVersion,
+}
+
+impl RecordPhase {
+    /// Nothing is ever sent from it again: one that is held may be retried, one that was sent may still be proven.
+    pub fn is_end(self) -> bool {
+        matches!(self, RecordPhase::Planned | RecordPhase::Verified | RecordPhase::Abandoned)
+    }
 }
 
 /// Whether a reset can be undone.

@@ -83,6 +83,20 @@ impl Backend {
         }
     }
 
+    /// What a pipeline's spec shares with that of each other one that may be at the same place, and with that place; others may share it too.
+    pub fn key(pipeline: &StreamPipeline) -> Option<&str> {
+        let spec = &pipeline.spec;
+        spec.kafka.as_ref().map(|kafka| kafka.consumer_group.as_str()).or_else(|| spec.enos.as_ref().map(|enos| enos.org_id.as_str()))
+    }
+
+    /// The same of a place.
+    pub fn key_of(place: &BackendIdentity) -> &str {
+        match place {
+            BackendIdentity::Kafka { consumer_group, .. } => consumer_group,
+            BackendIdentity::Enos { org_id, .. } => org_id,
+        }
+    }
+
     /// Whether a pipeline's spec may name this place, as far as that can be told without looking.
     pub fn may_be_at(pipeline: &StreamPipeline, place: &BackendIdentity) -> bool {
         match (&pipeline.spec.kafka, &pipeline.spec.enos, place) {

@@ -6,7 +6,7 @@ use super::{Backend, Cause, PlatformFacts, Request};
 use stream_pipeline_api::{FINALIZER, OffsetReset, Reason, StreamPipeline};
 
 /// The identity of a StreamPipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     pub namespace: String,
     pub name: String,
