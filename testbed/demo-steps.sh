@@ -53,6 +53,56 @@ say "The record: the plan, written before anything was sent, and what became of 
 kubectl get osr
 kubectl get osr -o jsonpath='{range .items[0].spec.plan.topics[*]}{.name}{"  partition "}{.partition}{"  from "}{.from}{"  to "}{.to}{"\n"}{end}'
 
+say "The same manifest applied again, after the consumer went on"
+consume readings turbine-cleaning --max-messages 100
+there=$(sum turbine-cleaning)
+apply examples/earliest.yaml turbine-cleaning
+again=$SECONDS
+look "what became of it is looked at in the end"
+
+enos() {
+  local host=${ENOS_ENDPOINT#http://} body=${2:-}
+  exec 3<>"/dev/tcp/${host%:*}/${host#*:}"
+  local method=GET; [ -z "$body" ] || method=POST
+  printf '%s /simulator/%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\nConnection: close\r\n\r\n%s' "$method" "$1" "$host" "${#body}" "$body" >&3
+  cat <&3; exec 3>&-
+}
+kubectl create secret generic enos-app --from-literal=accessKey="$ENOS_ACCESS_KEY" --from-literal=secretKey="$ENOS_SECRET_KEY" >/dev/null
+apply_enos() { sed "s|https://apigw.example.com|$ENOS_ENDPOINT|; s/o15500000000001/$ENOS_ORG/; s/565c0114-0000-4372-86d1-000000000000/$2/; s/name: cleaning/name: $1/; ${3:-}" examples/enos.yaml | kubectl apply -f -; }
+
+say "EnOS (simulated): a reset that the platform answers with 61168, which does not say whether it moved"
+enos pipelines "{\"org\":\"$ENOS_ORG\",\"id\":\"demo-2\",\"name\":\"second\",\"status\":\"PAUSED\"}" >/dev/null
+enos faults '{"call":"reset","when":"before","kind":{"code":[61168,null]},"pipeline":"demo-2"}' >/dev/null
+apply_enos second demo-2
+until_state second AverageRateUnavailable
+kubectl get sp second
+printf '%s\n' "$(message second)"
+look "nothing is repeated before a person says so; here one does, with onUnknownOutcome: Retry"
+kubectl patch sp second --type=merge -p '{"spec":{"offsetReset":{"onUnknownOutcome":"Retry"}}}' >/dev/null
+look "that is looked at in the end: what the first call did is waited for first"
+
+say "A pipeline that runs, with a backlog of 5,000,000 records"
+enos pipelines "{\"org\":\"$ENOS_ORG\",\"id\":\"demo-1\",\"name\":\"cleaning\",\"status\":\"RUNNING\",\"backing\":{\"series\":{\"offset\":1000000,\"end\":6000000,\"input_per_second\":100}}}" >/dev/null
+
+say "kubectl apply -f examples/enos.yaml: pause it, reset it, start it again"
+sed -n '/^spec/,$p' examples/enos.yaml
+apply_enos cleaning demo-1
+kubectl get sp cleaning -w & watch=$!
+until_state cleaning ResetVerified
+sleep 0.3; kill "$watch" 2>/dev/null || true
+printf '\n%s\n' "$(message cleaning)"
+look "the platform shows a position only while a pipeline runs, so the proof came after the start"
+say "What the platform was called about it, tokens and reads apart"
+enos calls | tr '{' '\n' | grep '"pipeline":"demo-1"' | grep -oE '"call":"(pause|reset|start)"' | tr -d '"' | tee "$work/calls" | column
+[ "$(grep -c 'call:reset' "$work/calls")" = 1 ] || fail "the platform was not called once"
+
+say "A pipeline that does not exist: 61108"
+apply_enos nowhere no-such-id
+until_state nowhere PipelineNotFound
+kubectl get sp nowhere
+printf '%s\n' "$(message nowhere)"
+message nowhere | grep -q '^61108: ' || fail "the code is not named"
+
 say "A second pipeline, whose consumer is running"
 fill panels
 "$TESTBED" run "$KAFKA_BIN/kafka-console-consumer.sh" --bootstrap-server "$KAFKA_BOOTSTRAP" --topic panels --group solar --from-beginning --command-property client.id=solar-1 >/dev/null 2>&1 & consumer=$!
@@ -68,53 +118,7 @@ until_state solar ResetVerified
 kubectl get sp
 [ "$(sum solar)" = 0 ] || fail "the group is at $(sum solar), not at 0"
 
-say "The same manifest applied again, after the consumer went on"
-consume readings turbine-cleaning --max-messages 100
-there=$(sum turbine-cleaning)
-apply examples/earliest.yaml turbine-cleaning
-again=$SECONDS
-look "what became of it is looked at in the end"
-
-say "EnOS (simulated): a pipeline that runs, with a backlog of 5,000,000 records"
-enos() {
-  local host=${ENOS_ENDPOINT#http://} body=${2:-}
-  exec 3<>"/dev/tcp/${host%:*}/${host#*:}"
-  local method=GET; [ -z "$body" ] || method=POST
-  printf '%s /simulator/%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\nConnection: close\r\n\r\n%s' "$method" "$1" "$host" "${#body}" "$body" >&3
-  cat <&3; exec 3>&-
-}
-enos pipelines "{\"org\":\"$ENOS_ORG\",\"id\":\"demo-1\",\"name\":\"cleaning\",\"status\":\"RUNNING\",\"backing\":{\"series\":{\"offset\":1000000,\"end\":6000000,\"input_per_second\":100}}}" >/dev/null
-kubectl create secret generic enos-app --from-literal=accessKey="$ENOS_ACCESS_KEY" --from-literal=secretKey="$ENOS_SECRET_KEY" >/dev/null
-apply_enos() { sed "s|https://apigw.example.com|$ENOS_ENDPOINT|; s/o15500000000001/$ENOS_ORG/; s/565c0114-0000-4372-86d1-000000000000/$2/; s/name: cleaning/name: $1/; ${3:-}" examples/enos.yaml | kubectl apply -f -; }
-
-say "kubectl apply -f examples/enos.yaml: pause it, reset it, start it again"
-sed -n '/^spec/,$p' examples/enos.yaml
-apply_enos cleaning demo-1
-kubectl get sp cleaning -w & watch=$!
-until_state cleaning ResetVerified
-sleep 0.3; kill "$watch" 2>/dev/null || true
-printf '\n%s\n' "$(message cleaning)"
-look "the platform shows a position only while a pipeline runs, so the proof came after the start"
-say "What the platform was called, tokens and reads apart"
-enos calls | tr '{' '\n' | grep -oE '"call":"(pause|reset|start)"' | tr -d '"' | column
-[ "$(enos calls | grep -oE '"call":"reset"' | wc -l)" = 1 ] || fail "the platform was not called once"
-
-say "A pipeline that does not exist: 61108"
-apply_enos nowhere no-such-id
-until_state nowhere PipelineNotFound
-kubectl get sp nowhere
-printf '%s\n' "$(message nowhere)"
-message nowhere | grep -q '^61108: ' || fail "the code is not named"
-
-say "A reset that the platform answers with 61168, which does not say whether it moved"
-enos pipelines "{\"org\":\"$ENOS_ORG\",\"id\":\"demo-2\",\"name\":\"second\",\"status\":\"PAUSED\"}" >/dev/null
-enos faults '{"call":"reset","when":"before","kind":{"code":[61168,null]},"pipeline":"demo-2"}' >/dev/null
-apply_enos second demo-2
-until_state second AverageRateUnavailable
-kubectl get sp second
-printf '%s\n' "$(message second)"
-look "nothing is repeated before a person says so; here one does, with onUnknownOutcome: Retry"
-kubectl patch sp second --type=merge -p '{"spec":{"offsetReset":{"onUnknownOutcome":"Retry"}}}' >/dev/null
+say "The reset that a person had repeated"
 until_state second NoReadBackWhilePaused
 kubectl get sp
 

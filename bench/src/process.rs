@@ -1,5 +1,6 @@
 //! What a process and those it started have used, from /proc.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -21,6 +22,30 @@ fn ticks(pid: u32) -> Option<u64> {
     // After the name, which is in brackets: utime, stime and the same of its children are the 12th to the 15th.
     let (_, rest) = stat.rsplit_once(") ")?;
     Some(rest.split(' ').skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
+}
+
+/// Time on processors of this measurement and of what it has started, by the names of their programs.
+pub fn all() -> BTreeMap<String, Duration> {
+    let own = std::process::id();
+    let started = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    // A thread of its own may have started it.
+    let threads = fs::read_dir(format!("/proc/{own}/task")).into_iter().flatten().flatten();
+    let of_threads = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect::<String>();
+    let pids: BTreeSet<u32> =
+        [started, of_threads].iter().flat_map(|all| all.split(' ')).filter_map(|pid| pid.trim().parse().ok()).collect();
+    let mut all = BTreeMap::from([("this measurement".to_owned(), own_time())]);
+    for pid in pids {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        *all.entry(name.trim().to_owned()).or_default() += cpu(&[pid]);
+    }
+    all
+}
+
+/// Without what its children have used that have ended.
+fn own_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').skip(11).take(2);
+    Duration::from_millis(10 * fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>())
 }
 
 /// Resident memory of all of them, MiB.

@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 
 use crate::parts::Parts;
 use crate::process::{Server, free_ports, retrying};
@@ -92,7 +94,7 @@ impl Broker {
     pub(crate) fn start_extended(parts: &Parts, ports: usize, extra: impl Fn(&[u16]) -> Result<Extra>) -> Result<Self> {
         retrying(|| {
             let ports = free_ports(2 + ports)?;
-            let cluster = cluster_id(&parts.jars)?;
+            let cluster = cluster_id();
             let broker =
                 Self::prepare(parts, Node { id: 1, cluster, controllers: vec![ports[1]], port: ports[0], extra: extra(&ports[2..])? })?;
             broker.run()?;
@@ -106,7 +108,7 @@ impl Broker {
         retrying(|| {
             let all = free_ports(3 * addresses.len())?;
             let (controllers, ports) = all.split_at(addresses.len());
-            let cluster = cluster_id(&parts.jars)?;
+            let cluster = cluster_id();
             let start = |(n, address): (usize, &String)| {
                 let ports = &ports[2 * n..];
                 let extra = Extra {
@@ -205,7 +207,7 @@ impl Broker {
     pub fn replace(&mut self) -> Result<()> {
         self.kill();
         fs::remove_dir_all(self.dir.path().join("data")).context("removing the data")?;
-        self.node.cluster = cluster_id(&self.jars)?;
+        self.node.cluster = cluster_id();
         format(self.dir.path(), &self.jars, &self.node.cluster)?;
         self.run()
     }
@@ -270,9 +272,15 @@ fn configure(dir: &Path, node: &Node) -> Result<()> {
     fs::write(dir.join("server.properties"), text).context("writing server.properties")
 }
 
-fn cluster_id(jars: &Path) -> Result<String> {
-    let id = java(jars).args(["kafka.tools.StorageTool", "random-uuid"]).output().context("starting java")?;
-    Ok(String::from_utf8_lossy(&id.stdout).trim().to_owned())
+/// As `kafka-storage random-uuid` makes it, without the start of a JVM: 16 bytes in URL-safe base64, which tools would take for an option if it
+/// began with a dash.
+fn cluster_id() -> String {
+    loop {
+        let id = URL_SAFE_NO_PAD.encode(fastrand::u128(..).to_be_bytes());
+        if !id.starts_with('-') {
+            return id;
+        }
+    }
 }
 
 fn format(dir: &Path, jars: &Path, cluster: &str) -> Result<()> {

@@ -1,6 +1,6 @@
 //! A thousand pipelines at rest that ask for a reset at once: from the first patch to the last condition that a watch sees.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -31,6 +31,23 @@ struct Many<'a> {
     tools: Vec<String>,
 }
 
+type Used = BTreeMap<String, f64>;
+
+/// Adds what was used since.
+fn add_used(used: &mut Used, before: &BTreeMap<String, Duration>) {
+    for (program, time) in process::all() {
+        let since = time.saturating_sub(before.get(&program).copied().unwrap_or_default());
+        *used.entry(program).or_default() += since.as_secs_f64();
+    }
+}
+
+/// A run's part of it, the most first.
+fn of_a_run(used: &Used, runs: usize) -> String {
+    let mut used: Vec<_> = used.iter().map(|(program, seconds)| (seconds / runs as f64, program)).filter(|(s, _)| *s >= 0.05).collect();
+    used.sort_by(|a, b| b.0.total_cmp(&a.0));
+    used.iter().map(|(seconds, program)| format!("{program} {}", figure(*seconds))).collect::<Vec<_>>().join(", ")
+}
+
 #[derive(Default)]
 struct Figures {
     ours: Vec<f64>,
@@ -38,6 +55,9 @@ struct Figures {
     tool: Vec<f64>,
     bare: Vec<f64>,
     cpu: Vec<f64>,
+    /// Of all programs, seconds; and the same while the bare writes are made.
+    used: Used,
+    used_bare: Used,
     peak: Vec<f64>,
     dropped: Vec<f64>,
     api: Counts,
@@ -55,9 +75,10 @@ pub async fn run(bed: &Bed) -> Result<Vec<Row>> {
         many.ours(&operator, run, &mut figures).await?;
         figures.tool.push(tool::reset(bed.testbed, &bed.testbed.bootstrap(), &many.tools, position(run)).await?.as_secs_f64());
         let live = writer.all().await?;
-        let begun = Instant::now();
+        let (used, begun) = (process::all(), Instant::now());
         writer.write_all(live, &format!("r{run}")).await?;
         figures.bare.push(begun.elapsed().as_secs_f64());
+        add_used(&mut figures.used_bare, &used);
     }
     Ok(figures.rows(count, runs))
 }
@@ -112,7 +133,7 @@ impl Many<'_> {
         let asked: HashMap<_, _> = (0..bed.settings.count).map(|n| (format!("p{n}"), id.clone())).collect();
         let before = (counts::api(&bed.client).await?, counts::broker(pid).await?, process::cpu(&operator.family()));
         let dropped = operator.told("step=\"DropPlan\"");
-        let begun = Instant::now();
+        let (used, begun) = (process::all(), Instant::now());
         let request = ask(&id, &target);
         let all = async {
             stream::iter(asked.keys()).map(|name| patch(&api, name, &request)).buffer_unordered(CLIENTS).try_collect::<()>().await?;
@@ -128,6 +149,7 @@ impl Many<'_> {
         let last = done.values().max().context("there is one at least")?;
         figures.ours.push((*last - begun).as_secs_f64());
         figures.elsewhere.push(ms(elsewhere));
+        add_used(&mut figures.used, &used);
         let family = operator.family();
         figures.cpu.push((process::cpu(&family) - before.2).as_secs_f64());
         figures.peak.push(process::peak(&family));
@@ -160,7 +182,11 @@ impl Figures {
                 .at_most_times(1.3),
             Row::new(format!("{NAME}: plans dropped"), "", Spread::of(&self.dropped)).at_most(0.0),
             Row::new(format!("{NAME}: one in another namespace, 1 s later"), "ms", Spread::of(&self.elsewhere)),
-            Row::new(format!("{NAME}: processor time"), "s", Spread::of(&self.cpu)),
+            Row::new(format!("{NAME}: processor time"), "s", Spread::of(&self.cpu)).note(format!(
+                "seconds of processor time of all programs: {}; of the bare writes: {}",
+                of_a_run(&self.used, runs),
+                of_a_run(&self.used_bare, runs)
+            )),
             Row::new(format!("{NAME}: peak memory"), "MiB", Spread::of(&self.peak)),
             Row::new(format!("{NAME}: writes to the API server, each"), "", per(&self.api, &counts::WRITES))
                 .note(counts::each(&self.api, resets)),
