@@ -38,9 +38,17 @@ fi
 rustup target add --toolchain "$rust" "$target"
 for name in zigcc zigar zigranlib; do ln -sf "$src/testbed/image/zig.sh" "$built/image-tools/$name"; done
 
+# Cargo does not see when these change.
+made=$(cat testbed/image/zig.sh testbed/image/perl.sh | sha256sum)
+if [ "$(cat "$built/image-tools/$target" 2>/dev/null)" != "$made" ]; then
+  cargo clean --quiet --release --target "$target" --package openssl-sys --package rdkafka-sys --package ring
+  echo "$made" >"$built/image-tools/$target"
+fi
+
 echo "building the program for $target …"
 (
   export PATH="$built/image-tools:$zig/ziglang:$PATH" ZIG_TARGET=$cpu-linux-musl
+  export OPENSSL_SRC_PERL=$src/testbed/image/perl.sh
   # OpenSSL writes down when it was built. A fixed time, so that only the source makes a difference.
   export SOURCE_DATE_EPOCH=1
   # C by Zig. librdkafka's build reads the names without a target and knows no host, so what is built to run here gets its own.

@@ -13,5 +13,6 @@ for arg; do
   *) set -- "$@" "$arg" ;;
   esac
 done
-# Zig would add checks for undefined behaviour, which a release has not. Nothing unwinds through C, so it needs no tables for that.
-exec zig cc -target "$ZIG_TARGET" -fno-sanitize=all -fno-asynchronous-unwind-tables "$@"
+# Zig would add checks for undefined behaviour, which a release has not. Nothing unwinds through C, so it needs no tables for that. Each function
+# by itself, so that the linker leaves out those that nobody calls.
+exec zig cc -target "$ZIG_TARGET" -fno-sanitize=all -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections "$@"
