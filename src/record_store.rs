@@ -21,7 +21,7 @@ use stream_pipeline_api::{
     RecordPhase, RecordedPlan, StreamPipeline, Undo, Writer, lenient,
 };
 use stream_pipeline_core::names::backend_label;
-use stream_pipeline_core::{Cause, Identity, RecordView, words};
+use stream_pipeline_core::{Cause, Identity, RecordView, is_over_in, words};
 
 use listed::{Listed, Which};
 
@@ -217,7 +217,7 @@ impl RecordStore {
     /// # Errors
     /// As [`RecordStore::put_plan`].
     pub async fn mark_resumed(&self, record: &OffsetResetRecord, at: Timestamp) -> Result<(), Cause> {
-        let over = record.status.as_ref().is_some_and(|status| status.phase.is_end());
+        let over = record.status.as_ref().is_some_and(|status| is_over_in(record, status.phase, true));
         let status = json!({ "broughtBackAt": at, "over": if_so(over) });
         let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": status });
         let (records, name) = (self.records(&record.namespace().unwrap_or_default()), record.name_any());
@@ -271,7 +271,7 @@ impl RecordStore {
         let totals = status.and_then(|status| status.totals.clone()).or_else(|| plan.and_then(|plan| plan.totals.clone()));
         let undo = status.filter(|status| status.phase != RecordPhase::Planned).map(|_| Undo::Impossible);
         // Earlier versions did not say so.
-        let over = if_so(status.is_some_and(|status| status.phase.is_end()));
+        let over = if_so(status.is_some_and(|status| is_over_in(record, status.phase, status.brought_back_at.is_some())));
         let records = self.records(&record.namespace().unwrap_or_default());
         let name = record.name_any();
         let patch = json!({ "metadata": { "resourceVersion": record.resource_version() }, "status": { "undo": undo, "totals": totals, "over": over } });
@@ -291,9 +291,8 @@ impl RecordStore {
     /// # Errors
     /// As [`RecordStore::put_plan`].
     pub async fn close(&self, record: &OffsetResetRecord, status: &OffsetResetRecordStatus) -> Result<OffsetResetRecord, Cause> {
-        let owed = record.spec.run_state_before.as_ref().is_some_and(|before| before.running);
         let brought_back = record.status.as_ref().is_some_and(|status| status.brought_back_at.is_some());
-        let over = status.phase.is_end() && (!owed || brought_back);
+        let over = is_over_in(record, status.phase, brought_back);
         let mut status = json!(status);
         status["over"] = if_so(over);
         // Fields of an earlier attempt's status that this one does not have: a merge patch would keep them.

@@ -81,7 +81,7 @@ look "nothing is repeated before a person says so; here one does, with onUnknown
 kubectl patch sp second --type=merge -p '{"spec":{"offsetReset":{"onUnknownOutcome":"Retry"}}}' >/dev/null
 look "that is looked at in the end: what the first call did is waited for first"
 
-say "A pipeline that runs, with a backlog of 5,000,000 records"
+say "EnOS: a pipeline that runs, with a backlog of 5,000,000 records"
 enos pipelines "{\"org\":\"$ENOS_ORG\",\"id\":\"demo-1\",\"name\":\"cleaning\",\"status\":\"RUNNING\",\"backing\":{\"series\":{\"offset\":1000000,\"end\":6000000,\"input_per_second\":100}}}" >/dev/null
 
 say "kubectl apply -f examples/enos.yaml: pause it, reset it, start it again"
@@ -96,7 +96,7 @@ say "What the platform was called about it, tokens and reads apart"
 enos calls | tr '{' '\n' | grep '"pipeline":"demo-1"' | grep -oE '"call":"(pause|reset|start)"' | tr -d '"' | tee "$work/calls" | column
 [ "$(grep -c 'call:reset' "$work/calls")" = 1 ] || fail "the platform was not called once"
 
-say "A pipeline that does not exist: 61108"
+say "EnOS: a pipeline that does not exist: 61108"
 apply_enos nowhere no-such-id
 until_state nowhere PipelineNotFound
 kubectl get sp nowhere

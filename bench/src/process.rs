@@ -1,6 +1,6 @@
 //! What a process and those it started have used, from /proc.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -26,13 +26,10 @@ fn ticks(pid: u32) -> Option<u64> {
 
 /// Time on processors of this measurement and of what it has started, by the names of their programs.
 pub fn all() -> BTreeMap<String, Duration> {
-    let own = std::process::id();
-    let started = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-    // A thread of its own may have started it.
-    let threads = fs::read_dir(format!("/proc/{own}/task")).into_iter().flatten().flatten();
-    let of_threads = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect::<String>();
-    let pids: BTreeSet<u32> =
-        [started, of_threads].iter().flat_map(|all| all.split(' ')).filter_map(|pid| pid.trim().parse().ok()).collect();
+    // Any of its threads may have started one.
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let started = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect::<String>();
+    let pids = started.split_whitespace().filter_map(|pid| pid.parse().ok());
     let mut all = BTreeMap::from([("this measurement".to_owned(), own_time())]);
     for pid in pids {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();

@@ -62,7 +62,7 @@ pub use plan::{Aim, OffsetAndMetadata, PartitionPlan, Plan};
 pub use position::{Change, Commit, Committed, Consumed, LogBounds, OtherGroup, Topic, Topics, lag};
 pub use prior_status::PriorStatus;
 pub use read_back::ReadBack;
-pub use record::{PlanState, RecordView, RunStateCall, RunStateCalls, SendOutcome, SupersededRecord, retry_asked};
+pub use record::{PlanState, RecordView, RunStateCall, RunStateCalls, SendOutcome, SupersededRecord, is_over_in, retry_asked};
 pub use request::{Request, Selection};
 pub use target::Target;
 pub use waiting::Waiting;

@@ -174,6 +174,12 @@ impl RecordView {
     }
 }
 
+/// What `status.over` says of a record that is closed in this phase. `brought_back`: what was stopped for it runs again.
+pub fn is_over_in(record: &OffsetResetRecord, phase: RecordPhase, brought_back: bool) -> bool {
+    let stopped = record.spec.run_state_before.as_ref().is_some_and(|before| before.running);
+    phase.is_end() && (brought_back || !stopped)
+}
+
 /// Whether a held request asks for one more send.
 pub fn retry_asked(request: &Request, record: &RecordView) -> bool {
     let unknown = |reason| matches!(reason, Reason::OutcomeUnknown | Reason::AverageRateUnavailable);
