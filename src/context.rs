@@ -68,13 +68,13 @@ impl Context {
     /// The StreamPipeline that goes before this one on the same group or pipeline, as far as the watch cache shows.
     pub fn older_pipeline(&self, object: &Identity, identity: &BackendIdentity) -> Option<OlderPipeline> {
         let near = self.pipelines.near(object, identity);
-        OlderPipeline::among(near.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
+        OlderPipeline::among(near.iter().filter_map(|object| object.0.as_ref().ok()), object, identity)
     }
 
     /// StreamPipelines of other namespaces on the same group or pipeline.
     pub fn elsewhere(&self, object: &Identity, identity: &BackendIdentity) -> Vec<String> {
         let near = self.pipelines.near(object, identity);
-        elsewhere(near.iter().filter_map(|guard| guard.0.as_ref().ok()), object, identity)
+        elsewhere(near.iter().filter_map(|object| object.0.as_ref().ok()), object, identity)
     }
 
     /// Names of this pipeline's records that are not known to be over.

@@ -32,8 +32,9 @@ use crate::kubernetes::secrets::Secrets;
 use crate::kubernetes::watch;
 use crate::kubernetes::workloads::Kinds;
 use crate::metrics::Metrics;
+use crate::object::Object;
 use crate::pass::{Turns, pass};
-use crate::pipelines::{Object, Pipelines};
+use crate::pipelines::Pipelines;
 use crate::process_state::ProcessState;
 use crate::prune::prune;
 use crate::record_store::RecordStore;
@@ -96,7 +97,7 @@ pub async fn run(
         let (known, mut filler) = Pipelines::empty();
         let store = known.store().clone();
         let pipelines: Vec<(_, Api<Object>)> = scope.apis(&client);
-        let changes = watch::objects(pipelines, PIPELINES, held(store.clone())).modify(lean);
+        let changes = watch::objects(pipelines, PIPELINES, held(store.clone()));
         let changes = changes.inspect_ok(move |event| filler.apply(event)).applied_objects();
         // How many work at once is decided in `pass`.
         let settings = ControllerConfig::default().concurrency(WAITING);
@@ -177,12 +178,6 @@ where
     K: kube::Resource<DynamicType = ()> + reflector::Lookup<DynamicType = ()> + Clone,
 {
     watch::held(store, namespace).iter().map(|object| version(object.as_ref())).collect()
-}
-
-/// managedFields are a good part of an object by size, and nobody here reads them.
-fn lean(object: &mut Object) {
-    let metadata = object.0.as_mut().map_or_else(|invalid| &mut invalid.metadata, |pipeline| &mut pipeline.metadata);
-    metadata.managed_fields = None;
 }
 
 /// What a store of StreamPipelines holds of a namespace.

@@ -20,6 +20,7 @@ pub mod leader;
 #[cfg(test)]
 mod messages;
 pub mod metrics;
+pub mod object;
 mod observe;
 mod pass;
 mod perform;

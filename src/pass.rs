@@ -18,7 +18,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::fair::{Fair, Place, Queued};
 use crate::kubernetes::call;
-use crate::pipelines::Object;
+use crate::object::Object;
 use crate::reconcile::reconcile;
 use crate::unreadable;
 use stream_pipeline_core::{LOOKS_A_SECOND, PriorStatus};

@@ -5,15 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 
-use stream_pipeline_api::{BackendIdentity, StreamPipeline};
+use crate::object::Object;
+use stream_pipeline_api::BackendIdentity;
 use stream_pipeline_core::{Backend, Identity};
-
-pub type Object = DeserializeGuard<StreamPipeline>;
 
 /// By a digest of what [`Backend::key`] gives, the namespace and name, with a slash between them. There are many, so each takes few bytes.
 type Index = BTreeSet<(u64, Box<str>)>;

@@ -107,5 +107,5 @@ fn named(ctx: &Context) -> HashSet<Key> {
         let namespace = pipeline.namespace().unwrap_or_default();
         names.map(|name| (namespace.clone(), name)).collect::<Vec<_>>()
     };
-    ctx.pipelines.all().iter().filter_map(|guard| guard.0.as_ref().ok()).flat_map(of).collect()
+    ctx.pipelines.all().iter().filter_map(|object| object.0.as_ref().ok()).flat_map(of).collect()
 }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::api::{GetParams, ListParams, ObjectMeta, Patch};
-use kube::core::{DeserializeGuard, Request as Call};
+use kube::core::Request as Call;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use crate::clock;
 use crate::kubernetes::call;
 use crate::kubernetes::shared::Shared;
+use crate::object::Object;
 use crate::process_state::ProcessState;
 use stream_pipeline_api::{
     BACKEND_LABEL, BackendIdentity, FINALIZER, OffsetResetRecord, OffsetResetRecordSpec, OffsetResetRecordStatus, PIPELINE_LABEL, Reason,
@@ -60,10 +61,10 @@ impl RecordStore {
     /// # Errors
     /// As [`RecordStore::get`].
     pub async fn pipelines(&self, namespace: &str) -> Result<Arc<Vec<StreamPipeline>>, Cause> {
-        let all: Api<DeserializeGuard<StreamPipeline>> = Api::namespaced(self.client.clone(), namespace);
+        let all: Api<Object> = Api::namespaced(self.client.clone(), namespace);
         let list = async {
             let listed = self.call("listing the StreamPipelines of the namespace", all.list(&ListParams::default())).await?;
-            Ok(listed.items.into_iter().filter_map(|guard| guard.0.ok()).collect())
+            Ok(listed.items.into_iter().filter_map(|object| object.0.ok()).collect())
         };
         self.lists.read(namespace, list).await
     }
