@@ -15,12 +15,11 @@ use stream_pipeline_api::{StreamPipeline, StreamPipelineSpec};
 #[derive(Clone, Debug)]
 pub struct Object(pub Result<StreamPipeline, InvalidObject>);
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Parts {
     metadata: ObjectMeta,
-    #[serde(default)]
     spec: Value,
-    #[serde(default)]
     status: Value,
 }
 
@@ -106,6 +105,7 @@ mod tests {
         let mut without = shown(&of_group(), &Value::Null);
         without.as_object_mut().unwrap().remove("spec");
         assert!(error(&without).starts_with("spec: "));
+        assert!(serde_json::from_value::<Object>(json!({})).is_ok_and(|bare| bare.0.is_err()), "nor does one without metadata end a list");
     }
 
     /// Each of them as decoded alone, but for managedFields.

@@ -12,11 +12,10 @@ impl Looking<'_> {
             PlanState::Absent => self.for_plan(request, Some(record)),
             PlanState::OursUnsent { .. } => second_look(record),
             PlanState::OursSent { .. } | PlanState::InDoubt { .. } => {
-                let looks = self.after_send(record, &self.seen.committed);
-                if let (Some(_), Some(plan), false) = (self.seen.committed.get(), record.plan(), self.has(LookKind::Topics)) {
+                let mut looks = self.after_send(record, &self.seen.committed);
+                if let (true, Some(plan)) = (looks.iter().any(|look| matches!(look, Look::Committed(_))), record.plan()) {
                     // To report partitions that the topics got since the plan.
-                    let topics = Look::Topics { names: plan.topic_ids.keys().cloned().collect(), to: Change::None };
-                    return looks.into_iter().chain([topics]).collect();
+                    looks.push(Look::Topics { names: plan.topic_ids.keys().cloned().collect(), to: Change::None });
                 }
                 looks
             }
