@@ -47,7 +47,7 @@ const LIMITS: [(&str, &str); 16] = [
     ("idle", "What is kept of each object: a copy of the StreamPipeline, and where its group stood when it was last looked at"),
     (
         "restart",
-        "The first list, page by page: two thirds of the time the API server takes 10,000 objects out of etcd, one third the operator decodes them. A \
+        "The first list, page by page: three quarters of the time the API server takes 10,000 objects out of etcd, a quarter the operator reads them. A \
          request comes before every look at what is at rest",
     ),
     ("hand-over", "The write by which the one gives the Lease back and the other takes it; after a crash the Lease has to run out"),

@@ -5,18 +5,22 @@ use serde_json::{Value, json};
 use stream_pipeline_api::Stage;
 use testbed::consumer::Consumer;
 use testbed::eventually;
+use testbed::trap::Side;
 
+use crate::support::calls::{closes_record, creates_record, is_commit};
 use crate::support::commands::succeeded;
+use crate::support::proxied::ProxiedWorld;
 use crate::support::requests::{ask, with};
-use crate::support::status::{assert_has, reset, says};
+use crate::support::sockets::ports;
+use crate::support::status::{assert_has, has_reason, is_over, reset, says};
 use crate::support::world::{LIMIT, OwnServers, World};
 
 pub const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties";
+const SCHEMA: &str = "schema/openAPIV3Schema/properties";
 
-/// Makes a CRD an older one, without these fields.
+/// Makes a CRD an older one, without these parts of its version.
 fn older(world: &World, plural: &str, without: &[&str]) {
-    let gone: Vec<_> = without.iter().map(|path| json!({ "op": "remove", "path": format!("{SCHEMA}/{path}") })).collect();
+    let gone: Vec<_> = without.iter().map(|path| json!({ "op": "remove", "path": format!("/spec/versions/0/{path}") })).collect();
     succeeded(&world.testbed.kubectl(&[
         "patch",
         "crd",
@@ -72,7 +76,7 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     world.kill_operator();
 
     // An older CRD drops fields of a request without a word: a dry run would become a real reset.
-    let offset_reset = "spec/properties/offsetReset";
+    let offset_reset = format!("{SCHEMA}/spec/properties/offsetReset");
     let gone = [format!("{offset_reset}/properties/dryRun"), format!("{offset_reset}/x-kubernetes-preserve-unknown-fields")];
     older(&world, "streampipelines", &[&gone[0], &gone[1]]);
     let dry = |id: &str| with(ask(id, "Earliest"), "dryRun", json!(true));
@@ -129,7 +133,7 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     world.apply("p", &group, ask("r3", "Earliest")).await;
     let waits = world.reaches("p", "r3", Stage::Waiting, "GroupActive").await;
     world.kill_operator();
-    older(&world, "offsetresetrecords", &["spec/properties/plan/properties/chunkSize"]);
+    older(&world, "offsetresetrecords", &[&format!("{SCHEMA}/spec/properties/plan/properties/chunkSize")]);
     world.restart();
     let status = world.reaches("p", "r3", Stage::Waiting, "CRDOutdated").await;
     assert_has(says(&status, "Ready").2, &["offsetresetrecords.streampipeline.io is older"]);
@@ -145,4 +149,60 @@ async fn o29_an_operator_on_older_definitions_takes_no_step_and_says_how_to_upgr
     let done = world.verified("p", "r3").await;
     assert_eq!(reset(&done).deadline, reset(&waits).deadline, "the deadline must stay the same");
     assert_eq!(world.offset(&group, &topic).await, Some(0));
+}
+
+/// Somebody puts older CRDs in place while a reset is under way, and the newer ones back after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn o29_definitions_that_become_older_in_the_middle_of_a_reset_neither_repeat_nor_lose_it() {
+    let (mut socket, addresses) = ports(1);
+    let own = OwnServers::start(addresses).await;
+    let world = World::on(own.0, "o29m").await;
+    let mut proxied = ProxiedWorld::behind(world, vec![(socket.remove(0), own.0.broker.second())]).await;
+    proxied.restart_with(&[]);
+    proxied.fresh("first").await;
+    proxied.ask().await;
+    let status = proxied.world.verified("first", "r1").await;
+    let record = reset(&status).record_ref.as_ref().expect("a record").name.clone();
+    let gone = ["spec/properties/plan/properties/chunkSize", "status/properties/over"].map(|path| format!("{SCHEMA}/{path}"));
+    let gone = [gone[0].as_str(), &gone[1], "selectableFields"];
+    type Call = fn(&str) -> bool;
+    let moments: [(Side, Call, &str); 6] = [
+        (Side::Before, creates_record, "before the plan is recorded"),
+        (Side::After, creates_record, "after the plan is recorded"),
+        (Side::Before, is_commit, "before the commit"),
+        (Side::After, is_commit, "after the commit"),
+        (Side::Before, closes_record, "before the record is closed"),
+        (Side::After, closes_record, "after the record is closed"),
+    ];
+    for (n, (side, call, moment)) in moments.into_iter().enumerate() {
+        proxied.fresh(&format!("p{n}")).await;
+        proxied.ask_and_stop(side, call).await;
+        // What an older CRD does not know is left out of what is read, too.
+        let served = async |newest: bool| {
+            eventually("the API server to serve the other CRD", LIMIT, async || {
+                match proxied.world.records().get(&record).await.expect("it can be read").status {
+                    Some(status) if status.over == newest => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await;
+        };
+        older(&proxied.world, "offsetresetrecords", &gone);
+        served(false).await;
+        proxied.traps.release();
+        let told = |status: &_| is_over(status) || has_reason(status, "Ready", "CRDOutdated");
+        proxied.world.wait(&proxied.name, "an end, or the older CRD to be told", told).await;
+        upgraded(&proxied.world);
+        served(true).await;
+        let stage = proxied.honest_end().await;
+        println!("older CRDs {moment}: {stage:?}");
+        proxied.world.decides_twice(&proxied.name).await;
+        assert_eq!(proxied.honest_end().await, stage, "{moment}");
+    }
+    // Who starts anew reads them as they were written under the older CRDs.
+    proxied.crash();
+    proxied.fresh("last").await;
+    proxied.ask().await;
+    proxied.verified().await;
+    assert_eq!(proxied.world.all_records().await.len(), moments.len() + 2, "records");
 }
