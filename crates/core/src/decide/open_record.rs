@@ -144,18 +144,7 @@ impl OpenRecord<'_> {
         if let Some(cause) = transaction_open(committed) {
             return Err(cause);
         }
-        match &seen.topics {
-            Observed::Read(topics) => {
-                let same = |(name, id): (&String, &String)| topics.get(name).and_then(|t| t.as_ref()).is_some_and(|t| t.id == *id);
-                if let Some((name, _)) = plan.topic_ids.iter().find(|(n, id)| !same((n, id))) {
-                    return Err(Cause::new(
-                        Reason::TopicRecreated,
-                        format!("topic {name} was deleted or made anew since the plan; nothing was sent. A new id asks again"),
-                    ));
-                }
-            }
-            reading => return Err(unread(reading)),
-        }
+        self.same_topics(plan)?;
         // The window is checked last here, and once more right before the socket.
         if !in_window {
             return no(Reason::PlanRecorded, &words::too_slow(self.timing.send_window));
@@ -170,6 +159,19 @@ impl OpenRecord<'_> {
         let unmoved = plan.changes().filter(|row| renews && row.is_unchanged(committed.get(&row.at))).map(|row| row.at.clone());
         let left: BTreeSet<_> = plan.read_back(committed).as_before.into_iter().chain(unmoved).collect();
         Ok(plan.chunk(chunk).filter(|at| !retry || left.contains(at)).cloned().collect())
+    }
+
+    /// The plan's numbers are of topics that are there still.
+    pub(super) fn same_topics(&self, plan: &Plan) -> Result<(), Cause> {
+        let topics = match self.second_look.map(|seen| &seen.topics) {
+            Some(Observed::Read(topics)) => topics,
+            reading => return Err(unread(reading.unwrap_or(&Observed::Unread))),
+        };
+        let same = |(name, id): &(&String, &String)| topics.get(*name).and_then(|t| t.as_ref()).is_some_and(|t| t.id == **id);
+        plan.topic_ids.iter().find(|topic| !same(topic)).map_or(Ok(()), |(name, _)| {
+            let text = format!("topic {name} was deleted or made anew since the plan; nothing was sent. A new id asks again");
+            Err(Cause::new(Reason::TopicRecreated, text))
+        })
     }
 
     /// Step 2': nothing of the plan was sent. A later chunk or a retry is never dropped: something was sent before it.

@@ -55,7 +55,9 @@ impl OpenRecord<'_> {
         }
         let unmoved = |row: &&PartitionPlan| refused.contains_key(&row.at) && row.is_unchanged(committed.get(&row.at));
         let again: BTreeSet<_> = plan.changes().filter(unmoved).map(|row| row.at.clone()).collect();
-        if in_window && tries < TRIES && again.len() == refused.len() && self.second_look.is_some() {
+        // Without the right the broker refuses by itself, and it may come back.
+        let may_be_there = self.same_topics(plan).err().is_none_or(|cause| cause.reason == Reason::PermissionMissing);
+        if in_window && tries < TRIES && again.len() == refused.len() && may_be_there {
             let text = format!("{} refused, sent again with the same numbers", words::partitions(again.len()));
             return Action::act(Step::Send { plan: plan.clone(), only: again }, Cause::new(Reason::Sent, text));
         }

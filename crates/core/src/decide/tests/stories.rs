@@ -88,6 +88,10 @@ impl Story {
                 let offsets: Vec<i64> = words[1..].iter().map(|w| w.parse().unwrap()).collect();
                 self.seen.committed = Observed::Read(committed(&offsets));
             }
+            ["the", "topic", "is", "made", "anew"] => {
+                let Observed::Read(topics) = &mut self.seen.topics else { panic!("the topics were looked at") };
+                topics.values_mut().flatten().for_each(|topic| topic.id = "another".to_owned());
+            }
             ["an", "older", "StreamPipeline", "acts"] => self.seen.older_pipeline = Some(OlderPipeline::Acts("n/older".to_owned())),
             ["the", "older", "StreamPipeline", "is", "gone"] => self.seen.older_pipeline = None,
             ["another", "record", "is", "open"] => self.seen.conflicting_records = Observed::Read(vec!["n/other".to_owned()]),
