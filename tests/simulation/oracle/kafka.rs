@@ -41,34 +41,38 @@ impl World {
             let offsets: Vec<_> = changes.iter().map(told).collect();
             format!("{who} sends {}", offsets.join(", "))
         });
-        let plan = self.plan_of(process, changes);
-        let mut wrong = Vec::new();
-        match plan.map(|i| &self.oracle.plans[i]) {
-            None => wrong.push(format!("{who} sends to {group} what it has written into no record")),
-            Some(written) => {
-                wrong.extend(self.check_wanted(process, written, at));
-                wrong.extend(self.check_second_look(process, plan, written, changes));
-                if changes.iter().any(|(_, to)| to.is_none()) {
-                    wrong.extend(self.check_commits_before(process, written));
-                }
+        let judge = |plan: usize| {
+            let written = &self.oracle.plans[plan];
+            let mut wrong = self.check_wanted(process, written, at);
+            wrong.extend(self.check_second_look(process, Some(plan), written, changes));
+            if changes.iter().any(|(_, to)| to.is_none()) {
+                wrong.extend(self.check_commits_before(process, written));
             }
-        }
+            (Some(plan), wrong)
+        };
+        // The plans of two records may have the same numbers: then it is for the one of which it is right.
+        let mut judged: Vec<_> = self.plans_of(process, changes).into_iter().map(judge).collect();
+        judged.sort_by_key(|(_, wrong)| !wrong.is_empty());
+        let nowhere = || (None, vec![format!("{who} sends to {group} what it has written into no record")]);
+        let (plan, wrong) = judged.into_iter().next().unwrap_or_else(nowhere);
         self.sent(process, plan, wrong)
     }
 
-    /// The newest plan of this process that these changes are of.
-    fn plan_of(&self, process: &Process, changes: &[(TopicPartition, Option<i64>)]) -> Option<usize> {
+    /// The plans of this process that these changes may be of: of each record the newest, and the newest of all first.
+    fn plans_of(&self, process: &Process, changes: &[(TopicPartition, Option<i64>)]) -> Vec<usize> {
         let covers = |written: &PlanWritten| {
             let row = |(at, to): &(TopicPartition, Option<i64>)| written.plan.changes().any(|row| row.at == *at && row.aim.offset() == *to);
             written.writer.incarnation == process.incarnation && changes.iter().all(row)
         };
-        self.oracle.plans.iter().rposition(covers)
+        let mut records = BTreeSet::new();
+        let newest_first = self.oracle.plans.iter().enumerate().rev().filter(|(_, written)| covers(written));
+        newest_first.filter(|(_, written)| records.insert(&written.uid)).map(|(plan, _)| plan).collect()
     }
 
     /// A break: commits are not sent where deletions follow.
     pub fn holds_back(&self, process: &Process, changes: &[(TopicPartition, Option<i64>)]) -> bool {
         let deletes = |plan: usize| self.oracle.plans[plan].plan.changes().any(|row| row.aim == Aim::Delete);
-        self.breaks == Some(Break::DeletesFirst) && self.plan_of(process, changes).is_some_and(deletes)
+        self.breaks == Some(Break::DeletesFirst) && self.plans_of(process, changes).first().copied().is_some_and(deletes)
     }
 
     /// Notes that something is sent now.
