@@ -38,11 +38,19 @@ pub fn adopted(desired: &Desired, found: Option<RecordView>) -> Result<Option<Re
 
 /// Of a StreamPipeline's records that are not over: the one of the current request, and the first of any other request.
 pub fn open_records(desired: &Desired, records: Vec<RecordView>) -> (Option<RecordView>, Option<RecordView>) {
-    let mut own = None;
+    let mut own: Option<RecordView> = None;
     for record in records.into_iter().filter(|record| !record.is_over()) {
         let request = &record.object.spec.request;
         if Some(&request.id) == desired.id.as_ref() && request.is_dry_run() == desired.dry_run {
-            own = Some(record);
+            let of_this = |record: &RecordView| record.object.spec.pipeline.uid == desired.object.uid;
+            match own.take() {
+                // Where a record of an earlier object, which had the same id, is back from a backup.
+                Some(first) if of_this(&first) != of_this(&record) => {
+                    let (own, left) = if of_this(&first) { (first, record) } else { (record, first) };
+                    return (Some(own), Some(left));
+                }
+                _ => own = Some(record),
+            }
         } else if !request.is_dry_run() {
             return (own, Some(record));
         }
@@ -97,7 +105,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::decide::tests::fixtures::record;
+    use crate::decide::tests::fixtures::{earliest, known, now, pipeline, record};
     use stream_pipeline_api::Writer;
 
     #[test]
@@ -137,5 +145,23 @@ mod tests {
                 assert!(!wants(edited, again), "what it asks for by now has another {field}");
             }
         }
+    }
+
+    /// Whatever their order: a restored one would stay open for as long as the object's own is held.
+    #[test]
+    fn of_two_open_records_of_one_id_the_other_objects_is_dealt_with_first() {
+        let desired = Desired::of(&pipeline(earliest(), known()), crate::facts_of, now().wall).unwrap();
+        let of = |uid: &str| {
+            let mut open = record(PlanState::Absent);
+            open.object.spec.pipeline.uid = uid.to_owned();
+            open
+        };
+        for records in [[of("u"), of("before")], [of("before"), of("u")]] {
+            let (own, left) = open_records(&desired, records.to_vec());
+            let uid = |record: Option<RecordView>| record.map(|record| record.object.spec.pipeline.uid);
+            assert_eq!((uid(own).as_deref(), uid(left).as_deref()), (Some("u"), Some("before")));
+        }
+        let (own, left) = open_records(&desired, vec![of("before")]);
+        assert!(own.is_some() && left.is_none(), "alone it is adopted");
     }
 }
