@@ -162,6 +162,9 @@ impl OpenRecord<'_> {
     }
 
     /// The plan's numbers are of topics that are there still.
+    ///
+    /// # Errors
+    /// One is gone or another one, or they could not be looked at.
     pub(super) fn same_topics(&self, plan: &Plan) -> Result<(), Cause> {
         let topics = match self.second_look.map(|seen| &seen.topics) {
             Some(Observed::Read(topics)) => topics,

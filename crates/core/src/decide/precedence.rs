@@ -36,7 +36,8 @@ pub fn adopted(desired: &Desired, found: Option<RecordView>) -> Result<Option<Re
     }
 }
 
-/// Of a StreamPipeline's records that are not over: the one of the current request, and the first of any other request.
+/// Of a StreamPipeline's records that are not over: the one of the current request, and the first of any other request, or of another
+/// object's request of the same id.
 pub fn open_records(desired: &Desired, records: Vec<RecordView>) -> (Option<RecordView>, Option<RecordView>) {
     let mut own: Option<RecordView> = None;
     for record in records.into_iter().filter(|record| !record.is_over()) {

@@ -14,7 +14,7 @@ impl Looking<'_> {
             PlanState::OursSent { .. } | PlanState::InDoubt { .. } => {
                 let mut looks = self.after_send(record, &self.seen.committed);
                 if let (true, Some(plan)) = (looks.iter().any(|look| matches!(look, Look::Committed(_))), record.plan()) {
-                    // To report partitions that the topics got since the plan.
+                    // To report partitions that the topics got since the plan, and before what was refused is sent again.
                     looks.push(Look::Topics { names: plan.topic_ids.keys().cloned().collect(), to: Change::None });
                 }
                 looks
