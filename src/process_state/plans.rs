@@ -12,6 +12,8 @@ use stream_pipeline_core::{PlanState, RecordView, RunStateCalls, SendOutcome};
 
 pub(super) struct OurPlan {
     pub(super) loaded_at: Instant,
+    /// Of the record that it was first seen in. A record that a backup brought back is another one.
+    record: Option<String>,
     /// Shared by the chunks of one plan.
     written: Arc<RecordedPlan>,
     sent: Sent,
@@ -46,7 +48,7 @@ impl ProcessState {
         let mut inner = self.inner();
         // Forgetting is always safe: a plan that is not known as ours is never sent.
         inner.ours.retain(|_, ours| now.saturating_duration_since(ours.loaded_at) < KEPT);
-        inner.ours.insert(writer.clone(), OurPlan { loaded_at: now, written, sent: Sent::No });
+        inner.ours.insert(writer.clone(), OurPlan { loaded_at: now, record: None, written, sent: Sent::No });
         writer
     }
 
@@ -118,8 +120,11 @@ impl ProcessState {
             return PlanState::Closed;
         }
         let (Some(plan), Some(writer)) = (&record.spec.plan, writer) else { return PlanState::Absent };
-        let since = *inner.first_seen.entry((uid, Some(writer.clone()))).or_insert(now);
-        let Some(ours) = inner.ours.get(&writer) else { return PlanState::InDoubt { since } };
+        let since = *inner.first_seen.entry((uid.clone(), Some(writer.clone()))).or_insert(now);
+        let Some(ours) = inner.ours.get_mut(&writer) else { return PlanState::InDoubt { since } };
+        if *ours.record.get_or_insert_with(|| uid.clone()) != uid {
+            return PlanState::InDoubt { since };
+        }
         match &ours.sent {
             Sent::No | Sent::Dead => {
                 PlanState::OursUnsent { loaded_at: ours.loaded_at, intact: *ours.written == *plan, dead: matches!(ours.sent, Sent::Dead) }

@@ -183,3 +183,23 @@ fn however_late_looks_come_a_quiet_period_ends() {
         assert!(at >= period, "never before it has passed");
     }
 }
+
+/// Of a plan in chunks each is named anew, so the record that a backup brings back may name one that this process still knows.
+#[test]
+fn o30_a_plan_is_of_the_record_it_was_first_seen_in_and_of_no_other() {
+    let (process_state, start) = (ProcessState::new("i".to_owned()), Instant::now());
+    let plan = stream_pipeline_core::Plan::default().to_record();
+    let writer = process_state.register_plan(1, &plan, start);
+    let record = |uid: &str| -> OffsetResetRecord {
+        let record = serde_json::json!({
+            "apiVersion": "streampipeline.io/v1alpha1", "kind": "OffsetResetRecord", "metadata": { "name": "r", "uid": uid },
+            "spec": {
+                "pipeline": { "name": "p", "uid": "u" }, "request": { "id": "r1" }, "backend": { "clusterID": "c", "consumerGroup": "g" },
+                "createdAt": "2026-01-01T00:00:00Z", "deadline": "2026-01-02T00:00:00Z", "writer": writer, "plan": plan,
+            },
+        });
+        serde_json::from_value(record).unwrap()
+    };
+    let is_ours = |uid: &str| matches!(process_state.look(record(uid), start).state, stream_pipeline_core::PlanState::OursUnsent { .. });
+    assert!(is_ours("made") && !is_ours("restored") && is_ours("made"));
+}
