@@ -263,7 +263,9 @@ impl Reason {
             OfAnotherVersion => {
                 "Another version of the operator wrote a word that this one does not know. What stands beside it is in that version's words."
             }
-            RecordMissing => "The status says that the request was sent, and its record is gone. It never runs again; a new id asks anew.",
+            RecordMissing => {
+                "The status says that the request was under way, and its record is gone. It never runs again; a new id asks anew."
+            }
         }
     }
 

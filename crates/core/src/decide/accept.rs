@@ -23,8 +23,8 @@ impl Acceptance {
     }
 }
 
-/// `record`: the record of this id, if there is one and it is of this very object.
-pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView>, now: Now) -> Acceptance {
+/// `record`: the record of this id, if there is one and it is of this very object. `is_missed`: there is none, and the status names it.
+pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView>, is_missed: bool, now: Now) -> Acceptance {
     if request.dry_run {
         // A dry run moves nothing and uses up no id: it runs once per spec, whatever became of a reset under the same id.
         return match prior.of_request(&request.id, true) {
@@ -40,6 +40,8 @@ pub fn accept(request: &Request, prior: &PriorStatus, record: Option<&RecordView
     if let Some(last) = prior.of_request(&request.id, false) {
         return match last.stage {
             Stage::Waiting if ended => over_before(),
+            // It may have been sent since.
+            Stage::Waiting if is_missed => missing(),
             Stage::Waiting => Acceptance::Run { accepted_at: last.accepted_at.map_or(now.wall, |t| t.min(now.wall)) },
             // The status says Pausing or Sending only once the record exists, so a missing record was deleted.
             Stage::Pausing | Stage::Sending | Stage::OfAnotherVersion if record.is_none() => missing(),

@@ -57,11 +57,14 @@ impl Pass<'_> {
     /// Adds what is already known of the request.
     pub(super) fn as_known(&self, told: RequestState) -> RequestState {
         let (known, record) = (self.known(), self.own());
+        // What could not be read is not gone.
+        let unread = known.filter(|_| self.seen.record.get().is_none()).and_then(|known| known.record_ref.as_ref());
+        let name = record.map(RecordView::name).or(unread.map(|named| named.name.as_str()));
         RequestState {
             kept: record.and_then(|record| self.kept(record, &self.seen.run_state)),
             accepted_at: known.and_then(|k| k.accepted_at),
             deadline: known.and_then(|k| k.deadline),
-            record: record.map(|record| record.name().to_owned()),
+            record: name.map(str::to_owned),
             ..told
         }
     }

@@ -29,7 +29,14 @@ impl Pass<'_> {
     }
 
     pub(super) fn accept(&self, request: &Request) -> Acceptance {
-        accept::accept(request, self.prior, self.own(), self.now)
+        accept::accept(request, self.prior, self.own(), self.is_missed(request), self.now)
+    }
+
+    /// Whether the status names the very record that was looked for, and it is not there. One that an earlier object left behind has
+    /// another name.
+    fn is_missed(&self, request: &Request) -> bool {
+        let named = self.prior.of_request(&request.id, false).and_then(|last| last.record_ref.as_ref());
+        matches!(self.seen.record, Observed::Read(None)) && named.is_some_and(|named| Some(&named.name) == self.seen.record_name.as_ref())
     }
 
     /// Until when a request that was accepted at this time may run.

@@ -32,7 +32,7 @@ fn d4_every_example_runs_as_it_is_shipped_also_in_years() {
             let desired = Desired::of(&object, crate::facts_of, wall).unwrap();
             let request = desired.request.as_ref().unwrap_or_else(|| panic!("{name} asks for nothing"));
             let request = request.as_ref().unwrap_or_else(|cause| panic!("{name}: {cause:?}"));
-            let accepted = accept(request, &PriorStatus::of(&object), None, Now { wall, ..now() });
+            let accepted = accept(request, &PriorStatus::of(&object), None, false, Now { wall, ..now() });
             assert_eq!(accepted, Acceptance::Run { accepted_at: wall }, "{name}");
         }
     }

@@ -23,6 +23,11 @@ fn what_a_request_without_a_record_comes_to() {
     let pending = BTreeMap::from([(at(0), Commit { pending: true, ..Commit::default() })]);
     let waiting = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Waiting", "acceptedAt": "2025-12-30T00:00:00Z" } });
     let in_line = |s: &mut Observation| s.in_line = Some(Cause::new(RateLimited, "others go first"));
+    let waits_with = |name: &str| {
+        let last = json!({ "id": "r1", "stage": "Waiting", "acceptedAt": "2026-01-01T00:00:00Z", "recordRef": { "name": name } });
+        json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": last })
+    };
+    let looked_for = |name: &str| set(&|s| (s.record, s.record_name) = (Observed::Read(None), Some(name.to_owned())));
     type Row = (&'static str, Value, Value, Observation, Option<(Stage, Reason)>);
     let table: Vec<Row> = vec![
         ("O28 there when first seen: skipped, loudly", earliest(), Value::Null, ready(), Some((Skipped, SkippedAtCreation))),
@@ -148,6 +153,27 @@ fn what_a_request_without_a_record_comes_to() {
             json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Sending" } }),
             ready(),
             Some((Stage::Held, RecordMissing)),
+        ),
+        (
+            "O20 waiting by its status, which names its record, and the record gone: it may have been sent since",
+            earliest(),
+            waits_with("p-1"),
+            looked_for("p-1"),
+            Some((Stage::Held, RecordMissing)),
+        ),
+        (
+            "O27 it names one that an earlier object left behind",
+            earliest(),
+            waits_with("p-1"),
+            looked_for("p-2"),
+            Some((Waiting, PlanRecorded)),
+        ),
+        (
+            "O20 the named record cannot be read, so it is not known to be gone",
+            earliest(),
+            waits_with("p-1"),
+            set(&|s| (s.record, s.record_name) = (unread_record(), Some("p-1".to_owned()))),
+            Some((Waiting, APIServerError)),
         ),
         (
             "O24 an id that ended before another one, and its record pruned",
