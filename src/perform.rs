@@ -78,7 +78,7 @@ impl Act<'_> {
     async fn record_pause(&self, seen: &Observation, before: RunStateBefore, deadline: Timestamp) -> Result<OffsetResetRecord, Cause> {
         let (name, mut spec) = self.spec(seen, deadline)?;
         spec.run_state_before = Some(before);
-        self.ctx.record_store.create(&self.desired.object, &name, spec).await
+        self.create(&name, spec).await
     }
 
     /// Stops the pipeline, or starts it again. Noted before the call, because a call that times out may still land.
@@ -125,7 +125,15 @@ impl Act<'_> {
         // The window counts from just before the write.
         spec.writer = Some(self.ctx.process_state.register_plan(1, &recorded, self.ctx.now().mono));
         spec.plan = Some(recorded);
-        self.ctx.record_store.create(&self.desired.object, &name, spec).await
+        self.create(&name, spec).await
+    }
+
+    async fn create(&self, name: &str, spec: OffsetResetRecordSpec) -> Result<OffsetResetRecord, Cause> {
+        let record = self.ctx.record_store.create(&self.desired.object, name, spec).await?;
+        if record.spec.run_state_before.is_some() {
+            self.ctx.process_state.note_made(&record);
+        }
+        Ok(record)
     }
 
     async fn record_dry_run(&self, seen: &Observation, plan: &Plan, deadline: Timestamp) -> Result<OffsetResetRecord, Cause> {

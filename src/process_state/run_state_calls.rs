@@ -10,6 +10,11 @@ use stream_pipeline_api::OffsetResetRecord;
 use stream_pipeline_core::{Cause, Now, RunStateCall};
 
 impl ProcessState {
+    /// Notes that this process has made this record.
+    pub fn note_made(&self, record: &OffsetResetRecord) {
+        self.inner().calls.entry(record.uid().unwrap_or_default()).or_default().made_here = true;
+    }
+
     /// Notes that the pipeline of this record is stopped (`start: false`) or started, just before the call.
     pub fn note_call(&self, record: &OffsetResetRecord, start: bool, now: Instant) {
         let mut inner = self.inner();

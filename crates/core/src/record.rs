@@ -35,6 +35,8 @@ pub struct RecordView {
 #[derive(Clone, Debug, Default)]
 pub struct RunStateCalls {
     pub first_seen: Option<Instant>,
+    /// This process made the record, so that no earlier one has called anything for it.
+    pub made_here: bool,
     pub stop: Option<RunStateCall>,
     pub start: Option<RunStateCall>,
     /// The pipeline was seen stopped since the stop call.

@@ -100,18 +100,17 @@ fn unread(reading: &Observed<RunState>) -> Cause {
 }
 
 /// How long until every stop that was sent has certainly landed. A stop that was answered has landed once the pipeline was seen down. Of an
-/// earlier process's stop only the time since this process started is known.
+/// earlier process's stop only the time since this process has known the record is known.
 fn landing(record: &RecordView, timing: &Timing, now: Now) -> Option<Duration> {
-    let last = match &record.calls.stop {
-        Some(stop) if !stop.under_way && record.calls.was_down && stop.tries == 1 => return None,
+    let calls = &record.calls;
+    let own = calls.stop.as_ref().and_then(|stop| match stop {
+        _ if !stop.under_way && calls.was_down && stop.tries == 1 => None,
         // Accepted, but the pipeline was not seen stopped yet: a platform may take its time.
-        Some(stop) if stop.accepted() && !record.calls.was_down => {
-            return left(stop.last + timing.landed().max(timing.slow_stop), now.mono);
-        }
-        Some(stop) => stop.last,
-        None => record.calls.first_seen?,
-    };
-    left(last + timing.landed(), now.mono)
+        _ if stop.accepted() && !calls.was_down => Some(stop.last + timing.landed().max(timing.slow_stop)),
+        _ => Some(stop.last + timing.landed()),
+    });
+    let of_others = calls.first_seen.filter(|_| !calls.made_here).map(|seen| seen + timing.landed());
+    left(own.max(of_others)?, now.mono)
 }
 
 /// How long until the next call: none at first, then growing delays, so that a call that is still taking effect is not repeated.
