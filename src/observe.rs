@@ -10,12 +10,15 @@ use crate::context::Context;
 use crate::fair::Queued;
 use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetRecord, Reason};
 use stream_pipeline_core::decide::precedence::Names;
-use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, note};
+use stream_pipeline_core::decide::{Found, Look, is_seen_stopped, looks, may_explain, note};
 use stream_pipeline_core::target::Source;
 use stream_pipeline_core::{Cause, Desired, Now, Observation, OlderPipeline, OtherGroup, PriorStatus, RecordView, TopicPartition};
 
 const IN_LINE: &str =
     "other requests of its application go first, since the platform takes only so many calls a second. It goes on by itself";
+
+/// So many records are read to find one whose reset may explain a difference; beyond that the next one counts as if it did.
+const MANY: usize = 32;
 
 /// What the pass right before this one leaves, so that it need not be read again.
 #[derive(Default)]
@@ -113,12 +116,15 @@ impl Looking<'_> {
             Look::RunState => self.run_state(seen).await,
             Look::Sample { running } => {
                 let sample = self.sample().await;
-                if let Some(newest) = sample.filter(|_| *running) {
-                    known.note_reading(object, newest, since);
-                }
+                self.remember(sample.filter(|_| *running));
                 Found::Sample(sample)
             }
             Look::SampleAfterStart => self.sample_after_start(seen).await,
+            Look::OtherReset { backend, but, before, since } => {
+                let mut names = self.ctx.records.of_group_since(&object.namespace, backend, *since);
+                names.retain(|name| name != but);
+                Found::OtherReset(self.other_reset(names, *before).await)
+            }
             Look::Numbers(Source::File(file)) => Found::File(self.ctx.offsets_file(&object.namespace, file).await),
             Look::Numbers(Source::Record(name)) => Found::NamedRecord(records.get(&object.namespace, name).await),
             Look::OtherGroup { place, partitions } => Found::OtherGroup(self.other_group(place, partitions).await),
@@ -211,6 +217,17 @@ impl Looking<'_> {
         Found::Orphan(None)
     }
 
+    /// The first of these records whose reset may explain a difference to this reading.
+    async fn other_reset(&self, names: Vec<String>, before: LagSample) -> Result<Option<String>, Cause> {
+        for (n, name) in names.into_iter().enumerate() {
+            let record = if n < MANY { self.read(&name).await? } else { return Ok(Some(name)) };
+            if record.is_some_and(|record| may_explain(&record, before)) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     async fn run_state(&self, seen: &Observation) -> Found {
         let gone =
             || Cause::new(stream_pipeline_api::Reason::BackendError, "what was stopped is not recorded any more; it is looked at again");
@@ -236,8 +253,16 @@ impl Looking<'_> {
         })
     }
 
+    /// Where a running pipeline was read last, for when it is reset while it does not run.
+    fn remember(&self, sample: Option<LagSample>) {
+        if let Some(sample) = sample {
+            self.ctx.process_state.note_reading(&self.desired.object, sample, self.now.mono);
+        }
+    }
+
     async fn sample_after_start(&self, seen: &Observation) -> Found {
         let sample = self.sample().await;
+        self.remember(sample);
         let running = seen.subject().map(|record| self.ctx.process_state.note_running(&record.object, self.now, sample.map(|s| s.at)));
         Found::SampleAfterStart { sample, running: running.unwrap_or((self.now, None)) }
     }

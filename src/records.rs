@@ -47,6 +47,8 @@ struct Kept {
     uid: Box<str>,
     version: Box<str>,
     created_at: Option<Timestamp>,
+    /// See [`last_written`].
+    changed_at: Option<Timestamp>,
     labels: [Option<Box<str>>; LABELS.len()],
 }
 
@@ -70,6 +72,7 @@ impl Namespace {
             uid: record.uid().unwrap_or_default().into(),
             version: record.resource_version().unwrap_or_default().into(),
             created_at: record.creation_timestamp().map(|time| time.0),
+            changed_at: last_written(&record.metadata),
             labels,
         };
         self.records.insert(name, kept);
@@ -90,6 +93,11 @@ impl Namespace {
 
 fn labelled(labels: &[Option<Box<str>>]) -> impl Iterator<Item = (&'static str, Box<str>)> {
     LABELS.into_iter().zip(labels).filter_map(|(label, value)| Some((label, value.clone()?)))
+}
+
+/// When an object was last written, in whole seconds, by the API server's clock; None: nobody manages a field of it.
+pub fn last_written(metadata: &ObjectMeta) -> Option<Timestamp> {
+    metadata.managed_fields.iter().flatten().filter_map(|of| of.time.as_ref()).map(|time| time.0).max()
 }
 
 fn add(all: &mut BTreeMap<String, Namespace>, record: &Meta) {
@@ -121,14 +129,22 @@ impl Records {
         self.labelled(namespace, (BACKEND_LABEL, backend_label(backend).into()))
     }
 
+    /// Of these the names of those that are not known to be unchanged since this time.
+    pub fn of_group_since(&self, namespace: &str, backend: &BackendIdentity, since: Timestamp) -> Vec<String> {
+        let changed = |name: &str, kept: &Kept| kept.changed_at.is_none_or(|at| at >= since).then(|| name.to_owned());
+        self.select(namespace, (BACKEND_LABEL, backend_label(backend).into()), changed)
+    }
+
     fn labelled(&self, namespace: &str, label: (&'static str, Box<str>)) -> Vec<Told> {
+        let told = |name: &str, kept: &Kept| Told { name: name.to_owned(), version: (kept.uid.to_string(), kept.version.to_string()) };
+        self.select(namespace, label, |name, kept| Some(told(name, kept)))
+    }
+
+    fn select<T>(&self, namespace: &str, label: (&'static str, Box<str>), select: impl Fn(&str, &Kept) -> Option<T>) -> Vec<T> {
         let all = self.all.read();
         let Some(of) = all.get(namespace) else { return Vec::new() };
-        let told = |name: &Arc<str>| {
-            let kept = of.records.get(name)?;
-            Some(Told { name: name.to_string(), version: (kept.uid.to_string(), kept.version.to_string()) })
-        };
-        of.labelled.get(&label).into_iter().flatten().filter_map(told).collect()
+        let names = of.labelled.get(&label).into_iter().flatten();
+        names.filter_map(|name| select(name, of.records.get(name)?)).collect()
     }
 
     /// Of a namespace, or of all.
@@ -260,5 +276,12 @@ mod tests {
             assert_eq!(records.of_group("n", &place), [told]);
         }
         assert_eq!(records.of_group("m", &place), []);
+        let since = |second| records.of_group_since("n", &place, Timestamp::from_second(second).unwrap());
+        assert_eq!(since(9), ["a"], "it does not say when it changed");
+        let mut told = of_group("3");
+        let entry = |time: &str| serde_json::from_value(serde_json::json!({ "manager": time, "time": time })).unwrap();
+        told.metadata.managed_fields = Some(["1970-01-01T00:00:07Z", "1970-01-01T00:00:05Z"].map(entry).to_vec());
+        filler.apply(&Event::Apply(told));
+        assert_eq!((since(7), since(8)), (vec!["a".to_owned()], vec![]));
     }
 }

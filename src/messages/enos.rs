@@ -112,11 +112,16 @@ pub(super) fn on_enos() -> Vec<Row> {
         call.before_was_read_while_inactive = true;
         look.calls.running = Some((now(), None));
         let reading = Some(LagSample { offset: after.0, lag: after.1, at: "2026-01-01T12:00:01Z".parse().unwrap() });
-        Observation { reading, ..looked(running(), up(), Some(look)) }
+        Observation { reading, other_reset: Observed::Read(None), ..looked(running(), up(), Some(look)) }
     };
     add("it runs again, further back than before", &compared(Some((500, 10)), (20, 490)));
     add("it runs again, from where it was", &compared(Some((500, 1000)), (600, 900)));
     add("it runs again, and the readings fit both", &compared(Some((500, 10)), (510, 0)));
+    let other = Observed::Read(Some("cleaning-1f0c3a9be1d24c77".to_owned()));
+    add(
+        "it runs again, and another reset was sent between the readings",
+        &Observation { other_reset: other, ..compared(Some((500, 10)), (20, 490)) },
+    );
     let named = crate::backend::enos::ambiguous("cleaning", "o1", &["a", "b", "c"]);
     add(
         "its name is not unique",

@@ -16,6 +16,8 @@ pub struct ApiServer {
     version: u64,
     /// Every change in order, as a watch delivers it: the object, and whether it was deleted.
     pub changes: Vec<(Key, Value, bool)>,
+    /// The time of the last call.
+    now: Timestamp,
     /// A break: writes succeed whatever resourceVersion they name.
     pub ignores_versions: bool,
     /// StreamPipelines do not see each other, so nobody waits for an older one: that only one at a time resets a group must not depend on
@@ -92,12 +94,13 @@ impl ApiServer {
             return failure(409, "AlreadyExists", &format!("{} \"{}\" already exists", key.0, key.2));
         }
         self.version += 1;
+        self.now = now;
         let metadata = &mut object["metadata"];
         metadata["name"] = json!(key.2);
         metadata["namespace"] = json!(key.1);
         metadata["uid"] = json!(format!("uid-{}", self.version));
         metadata["generation"] = json!(1);
-        metadata["creationTimestamp"] = json!(Timestamp::from_second(now.as_second()).expect("a time").to_string());
+        metadata["creationTimestamp"] = whole_seconds(now);
         prune(&mut object["spec"]);
         // The default from the CRD's schema.
         if key.0 == "streampipelines" && object["status"].is_null() {
@@ -137,8 +140,7 @@ impl ApiServer {
         if held {
             self.change(key, |o| {
                 if !o["metadata"]["deletionTimestamp"].is_string() {
-                    let now = Timestamp::from_second(now.as_second()).expect("a time");
-                    o["metadata"]["deletionTimestamp"] = json!(now.to_string());
+                    o["metadata"]["deletionTimestamp"] = whole_seconds(now);
                     o["metadata"]["generation"] = json!(o["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
                 }
             });
@@ -156,6 +158,7 @@ impl ApiServer {
 
     fn store(&mut self, key: Key, mut object: Value) -> Reply {
         self.version += 1;
+        object["metadata"]["managedFields"] = json!([{ "manager": "any", "operation": "Update", "time": whole_seconds(self.now) }]);
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert(key.clone(), object.clone());
         self.changes.push((key, object.clone(), false));
@@ -163,6 +166,7 @@ impl ApiServer {
     }
 
     pub fn serve(&mut self, request: &Request, now: Timestamp) -> Reply {
+        self.now = now;
         let Some(place) = request.place() else { return self.discovery(request) };
         if place.resource == "events" {
             return (201, request.body.clone());
@@ -280,6 +284,11 @@ impl ApiServer {
             json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "apps/v1", "resources": [resource("deployments", "Deployment"), scale] }),
         )
     }
+}
+
+/// A time as objects' metadata have it.
+fn whole_seconds(time: Timestamp) -> Value {
+    json!(Timestamp::from_second(time.as_second()).expect("a time").to_string())
 }
 
 /// The part of an object that a watch of metadata delivers.

@@ -68,6 +68,8 @@ pub enum Break {
     UnclearTakenForRefused,
     /// Reported as done because the platform accepted it, without comparing positions.
     SaidDoneUncompared,
+    /// What other resets of the pipeline may have moved counts as moved by this one.
+    OtherResetsUnseen,
 }
 
 fn broken(world: &Shared) -> Option<Break> {
@@ -223,6 +225,7 @@ fn lie(broken: Break, seen: &mut Observation) {
                 committed.extend(plan.changes().filter(|row| row.aim == Aim::Delete).filter_map(before));
             }
         }
+        Break::OtherResetsUnseen => seen.other_reset = Observed::Read(None),
         Break::NotAskedAgain if unsent => seen.wanted = Observed::Read(true),
         Break::ExchangedPlanSentAgain => {
             if let Some(record) = own(seen)

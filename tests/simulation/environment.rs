@@ -15,6 +15,8 @@ use crate::world::World;
 pub const GROUP: &str = "turbine";
 pub const TOPIC: &str = "events";
 const APPLICATION: &str = "application";
+/// The rate that manifests say, in records a second.
+pub const KAFKA_RATE: i64 = 1000;
 
 /// What one pipeline asks for.
 #[derive(Clone, Debug)]
@@ -275,7 +277,7 @@ fn in_group(world: &World) -> Value {
 fn on_platform(number: usize) -> Value {
     let mut enos = json!({
         "endpoint": "https://gateway.example", "orgID": platform::ORG, "credentialsSecretRef": { "name": APPLICATION },
-        "start": { "executionMode": "Standalone", "kafkaRate": 1000 },
+        "start": { "executionMode": "Standalone", "kafkaRate": KAFKA_RATE },
     });
     if number == 0 {
         enos["pipelineName"] = json!(platform::NAME);

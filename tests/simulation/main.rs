@@ -150,11 +150,33 @@ fn a_commit_that_goes_after_its_undo_was_planned_is_not_deleted_by_that_plan() {
 }
 
 #[test]
+fn of_two_resets_between_two_samples_none_is_proven_by_what_the_other_moved() {
+    let of = |done: [bool; 2], broken| {
+        let mut scenario = Scenario::two_between_samples();
+        let calls = run::run(&scenario, None, false).calls;
+        let resets: Vec<usize> = (0..calls.len()).filter(|n| calls[*n] == "enos reset").collect();
+        assert_eq!(resets.len(), 2, "{calls:?}");
+        let answered = resets.into_iter().zip(done).map(|(at, done)| (at, faults::Fault::Answered { code: 0, done }));
+        scenario.faults.extend(answered.filter(|(_, fault)| matches!(fault, faults::Fault::Answered { done: false, .. })));
+        run::run(&scenario, broken, true)
+    };
+    for done in [[true, true], [true, false], [false, true]] {
+        let outcome = of(done, None);
+        let unproven = outcome.told.matches("as Sent (Unproven)").count();
+        assert_eq!((&outcome.violations, unproven), (&Vec::new(), 2), "{done:?}\n{}", outcome.told);
+        let broken = of(done, Some(Break::OtherResetsUnseen));
+        let found = broken.violations.iter().any(|v| v.contains("itself has reset nothing"));
+        assert_eq!(found, done.contains(&false), "{done:?}\n{}", broken.told);
+    }
+}
+
+#[test]
 fn every_break_of_the_protocol_is_found() {
     let only = std::env::var("BREAK").ok();
     let mut missed = Vec::new();
     // These need a history of their own each, which are above.
-    let drawn = Break::iter().filter(|b| !matches!(b, Break::ExchangedPlanSentAgain | Break::DeletesWhatMoved));
+    let own = |b: &Break| matches!(b, Break::ExchangedPlanSentAgain | Break::DeletesWhatMoved | Break::OtherResetsUnseen);
+    let drawn = Break::iter().filter(|b| !own(b));
     for broken in drawn.filter(|b| only.as_ref().is_none_or(|name| *name == format!("{b:?}"))) {
         let found = Mutex::new(None::<(u64, Vec<String>)>);
         side_by_side(0, 1000, |seed| {

@@ -160,6 +160,27 @@ impl Scenario {
         Self { acts, partitions: 2, one_uncommitted: true, chunk_size: 5000, ..Self::in_chunks(1, Vec::new()) }
     }
 
+    /// Two StreamPipelines for one pipeline of a platform that samples its position less often than one reset follows the other.
+    pub fn two_between_samples() -> Self {
+        let setup = Setup {
+            status: "RUNNING",
+            resets_to_latest: false,
+            transition: Duration::ZERO,
+            sample_every: Duration::from_secs(30),
+            lag_empty: true,
+            as_documented: true,
+            token_life: Duration::from_secs(7200),
+            refresh_kills_old: false,
+            backlog: 0,
+            input_per_second: 0,
+        };
+        let ask = |id| Ask { id, to: Value::Null, pauses: true, quiet: 0, runs_when_created: true, retries: false, timeout: 150 };
+        let mut acts = [(0, 1), (1, 2)].map(|(number, id)| (Duration::from_secs(id), Act::Create(number, Some(ask(id))))).to_vec();
+        // Until then the history goes on, so that both are compared.
+        acts.push((Duration::from_secs(120), Act::Console(Console::RevokeTokens)));
+        Self { acts, pipelines: 2, platform: Some(setup), elders: false, ..Self::in_chunks(1, Vec::new()) }
+    }
+
     /// Two StreamPipelines for one group, created at almost the same time, both to run at once; watches stand still for a while.
     pub fn in_one_apply(seed: u64, elders: bool) -> Self {
         let mut random = Random::new(seed).of("one apply", 0);

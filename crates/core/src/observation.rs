@@ -29,6 +29,8 @@ pub struct Observation {
     pub reading: Option<LagSample>,
     /// The last reading taken while the pipeline ran.
     pub remembered: Option<LagSample>,
+    /// A record whose reset may explain why the newest reading differs from the one before; read where these are compared.
+    pub other_reset: Observed<Option<String>>,
     /// Names of this object's records whose pipeline is still to be started (live list); read where our finalizer is on the object.
     pub needing_resume: Observed<Vec<String>>,
     /// For how long group and offsets have looked the same.

@@ -10,6 +10,9 @@ use serde_json::json;
 use stream_pipeline_api::{
     BackendIdentity, OffsetResetRecord, OffsetResetRecordSpec, PipelineRef, PlanTotals, RecordedPlan, TopicPlan, Writer,
 };
+use stream_pipeline_operator::records::last_written;
+
+use crate::support::world::LIMIT;
 
 const ROWS: usize = 15_000;
 const MIB: usize = 1024 * 1024;
@@ -161,4 +164,21 @@ async fn f08_a_record_of_1000_topics_with_15_partitions_each_keeps_its_rules() {
 #[tokio::test]
 async fn f08_a_record_of_15_000_partitions_looked_up_by_time_keeps_its_rules() {
     rules_hold("f08-record-time", 1, true).await;
+}
+
+/// By this a reset is told from one of long before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_tells_in_its_metadata_when_its_status_was_written() {
+    let testbed = testbed::start().await;
+    let namespace = testbed.namespace("written");
+    let api: Api<OffsetResetRecord> = Api::namespaced(testbed.client().await, namespace.name());
+    let made = api.create(&PostParams::default(), &record("r1", plan(1, false))).await.expect("it is created");
+    let since = last_written(&made.metadata).expect("a time");
+    testbed::eventually("a time of a later second", LIMIT, async || {
+        let closed = json!({ "status": { "phase": "Held", "attempt": 1, "reason": "OutcomeUnknown", "message": Timestamp::now().to_string(), "completedAt": Timestamp::now() } });
+        let told = api.patch_status("r1", &PatchParams::default(), &Patch::Merge(&closed)).await.map_err(|e| e.to_string())?;
+        let written = last_written(&told.metadata).expect("a time");
+        if written > since { Ok(()) } else { Err(format!("{written}")) }
+    })
+    .await;
 }

@@ -1,12 +1,14 @@
 //! O01, O02, O05, O06, O16, O18, E06, E07 on EnOS: once per request. The faults of every single call are in `matrix`.
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use stream_pipeline_api::{Reason, RecordPhase, Stage};
-use testbed::enos::{Call, Fault, Kind, When};
+use testbed::enos::{Call, Fault, Kind, Options, ResetTo, When};
 
-use crate::support::enos::{EnosWorld, ID, pause};
+use crate::support::enos::{EnosWorld, ID, QUICK, pause, pipeline};
 use crate::support::requests::{from_now, with};
 use crate::support::status::{assert_has, assert_skipped, reset, says};
 use crate::support::world::LOG_EVERY_LOOK;
@@ -173,4 +175,25 @@ async fn e01_a_reset_that_was_accepted_and_not_carried_out_is_held_and_not_calle
     assert_has(says(&status, "OffsetsReset").2, &["it went on from where it was"]);
     enos.brought_back("p", &enos.world.only_record().await.name_any()).await;
     assert_eq!((enos.changes(), enos.sim.resets(ID)), ([1, 1, 1, 0], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e01_of_two_resets_between_two_samples_the_second_is_not_proven_by_what_the_first_moved() {
+    let enos = EnosWorld::with_flags("e01s", Options { lag_sample: Duration::from_secs(3600), ..Options::default() }, &QUICK).await;
+    enos.sim.add(pipeline(1, "cleaning", "RUNNING").reset_to(ResetTo::Earliest));
+    enos.sim.sample(ID).await;
+    enos.known("p").await;
+    enos.apply("p", ID, pause("r1")).await;
+    enos.sent("p", "r1").await;
+    let first = enos.world.only_record().await.name_any();
+    enos.world.brought_back(&first).await;
+    enos.sim.fault(Fault::new(Call::Reset, When::Before, Kind::Code(0, Some("OK".to_owned()))));
+    enos.apply("p", ID, pause("r2")).await;
+    let second = reset(&enos.sent("p", "r2").await).record_ref.clone().expect("a record").name;
+    enos.world.brought_back(&second).await;
+    // Only the first one was carried out, and the platform shows it only now.
+    enos.sim.sample(ID).await;
+    let status = enos.world.reaches("p", "r2", Stage::Sent, "Unproven").await;
+    assert_has(says(&status, "OffsetsReset").2, &[&format!("the reset of record {first} may have moved it between these readings")]);
+    assert_eq!((enos.reset_calls(), enos.sim.resets(ID)), (2, 1));
 }

@@ -7,6 +7,7 @@ use stream_pipeline_operator::backend::kafka::admin::TopicPartition;
 use stream_pipeline_operator::process_state::is_closed;
 
 use super::{Oracle, PlanWritten, counts, name, record_of, uid};
+use crate::environment::KAFKA_RATE;
 use crate::platform::{Answer, Call};
 use crate::process::Process;
 use crate::world::World;
@@ -149,9 +150,20 @@ impl World {
         if lag.is_none_or(|at| at < landed) || record.status.as_ref().is_none_or(|s| s.reading.is_none()) {
             return Some(format!("its lag was not read after the reset (read at {lag:?})"));
         }
-        let reset = |p: &crate::platform::Pipeline| p.resets.iter().any(|at| *at >= written.at);
-        let truly = self.platform.as_ref().is_some_and(|p| p.pipelines.values().any(reset));
-        (!truly).then(|| format!("nothing has reset the pipeline since {} was planned", name(record)))
+        if self.oracle.moved(&name(record)) || self.oracle.pardoned.contains(&written.uid) {
+            return None;
+        }
+        let pipelines = || self.platform.iter().flat_map(|p| p.pipelines.values());
+        // How much it skipped is judged by the manifest's rate; that others started it with a higher one cannot be seen.
+        if pipelines().any(|p| p.rate_at_console > KAFKA_RATE) {
+            return None;
+        }
+        // What others reset cannot be told from it, nor what a record tells of that somebody deleted.
+        let forgotten = !self.oracle.deleted.is_empty();
+        let by_others = |p: &crate::platform::Pipeline| if forgotten { p.resets.clone() } else { p.resets_at_console.clone() };
+        let resets: Vec<Duration> = pipelines().flat_map(by_others).collect();
+        let truly = resets.iter().any(|at| *at >= written.at);
+        (!truly).then(|| format!("{} itself has reset nothing, nor has anybody else since it was planned", name(record)))
     }
 
     /// What the operator paused may stay paused only if a record is held for a person.

@@ -18,10 +18,14 @@ impl World {
         self.say(|| format!("{} scales {workload} from {from} to {to}", process.name));
         self.oracle.last_scale.insert(workload.to_owned(), to);
         self.plan(Duration::from_millis(800), Act::Pods);
+        let late = self.at().saturating_sub(self.oracle.called_at);
+        let called_at = self.wall().checked_sub(late).expect("a time");
         let asked = |r: &OffsetResetRecord| {
             let before = r.spec.run_state_before.as_ref().filter(|b| b.running);
             let recorded = before.and_then(|b| b.workloads.iter().find(|w| w.name == workload)).map(|w| i64::from(w.replicas));
-            let open = if to == 0 { !is_closed(r) && recorded == Some(from) } else { recorded == Some(to) };
+            // A stop may land late. It is awaited before the workload counts as brought back.
+            let was_open = || r.status.as_ref().is_none_or(|s| !is_closed(r) || s.completed_at >= called_at);
+            let open = if to == 0 { was_open() && recorded == Some(from) } else { recorded == Some(to) };
             open && counts(r)
         };
         let is_asked = self.api.all("offsetresetrecords").filter_map(|(_, o)| record_of(o)).any(|r| asked(&r));

@@ -23,11 +23,14 @@ impl World {
                 self.violation(format!("{who} drops the plan of {record} although it was sent"));
             }
         }
-        let phase = is.status.as_ref().map(|s| (s.phase, s.attempt));
-        if phase != was.and_then(|r| r.status.as_ref()).map(|s| (s.phase, s.attempt))
-            && let Some((phase, _)) = phase
+        let closed = |r: &OffsetResetRecord| r.status.as_ref().map(|s| (s.phase, s.attempt, s.reason));
+        let (then, end) = (was.and_then(closed), closed(is));
+        if let Some((phase, _, reason)) = end.filter(|_| end != then) {
+            self.say(|| format!("{who} closes {record} as {phase:?} ({reason})"));
+        }
+        if let Some((phase, attempt, _)) = end
+            && then.is_none_or(|(was, before, _)| (was, before) != (phase, attempt))
         {
-            self.say(|| format!("{who} closes {record} as {phase:?} ({:?})", is.status.as_ref().map(|s| s.reason)));
             if phase == RecordPhase::Verified {
                 self.oracle.verified.insert(record.clone());
                 self.check_verified(process, is);

@@ -86,6 +86,10 @@ pub struct Pipeline {
     sampled: Option<Duration>,
     /// When resets took effect.
     pub resets: Vec<Duration>,
+    /// Those of others than the operator.
+    pub resets_at_console: Vec<Duration>,
+    /// The highest rate with which others started it.
+    pub rate_at_console: i64,
 }
 
 pub struct Platform {
@@ -151,6 +155,8 @@ impl Platform {
             points: Vec::new(),
             sampled: None,
             resets: Vec::new(),
+            resets_at_console: Vec::new(),
+            rate_at_console: 0,
         };
         let pipelines = BTreeMap::from([(ID.to_owned(), pipeline)]);
         Self { setup, pipelines, tokens: Tokens::default() }
@@ -168,6 +174,7 @@ impl Platform {
             pipeline.settle(now, setup);
             if matches!(pipeline.status, "PAUSED" | "STOPPED") && pipeline.becoming.is_none() {
                 pipeline.reset(now, setup);
+                pipeline.resets_at_console.push(now.at);
             }
         }
     }
@@ -182,8 +189,14 @@ impl Platform {
         let Self { setup, pipelines, .. } = self;
         if let Some(pipeline) = pipelines.get_mut(ID) {
             pipeline.settle(now, setup);
+            if to == "RUNNING" {
+                if pipeline.status == to {
+                    return;
+                }
+                pipeline.rate = rate;
+                pipeline.rate_at_console = rate.max(pipeline.rate_at_console);
+            }
             (pipeline.status, pipeline.becoming) = (to, None);
-            pipeline.rate = if to == "RUNNING" { rate } else { pipeline.rate };
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::lag_evidence::{Comparison, compare};
+use super::lag_evidence::{self, Comparison, compare};
 use super::{Pass, read_back, run_state};
-use crate::{Cause, Decision, PartitionPlan, RecordView, Report, Request, RequestState, Step, Waiting, retry_asked, words};
+use crate::{Cause, Decision, Observed, PartitionPlan, RecordView, Report, Request, RequestState, Step, Waiting, retry_asked, words};
 use stream_pipeline_api::{LagSample, Reason, RecordPhase, Stage};
 
 impl Pass<'_> {
@@ -109,14 +109,16 @@ impl Pass<'_> {
     /// The pipeline runs again: the position that the platform reports now is compared with the one before the reset.
     fn after_start(&self, record: &RecordView, ending: RequestState) -> Decision {
         let wait = |ending: RequestState| self.decision(Report::request(ending), None, self.timing.recheck_idle);
-        let (Some((since, newest)), Some(plan)) = (record.calls.running, record.plan()) else { return wait(ending) };
+        let (Some((since, _)), Some(plan)) = (record.calls.running, record.plan()) else { return wait(ending) };
         let Some(call) = &plan.call else { return wait(ending) };
-        // With no earlier reading to compare with, any reading will do; else only one that was certainly taken after the start.
-        let baseline =
-            if call.before_was_read_while_inactive { call.before.map(|b| b.at) } else { newest.filter(|_| call.before.is_some()) };
-        let after = self.seen.reading.filter(|r| baseline.is_none_or(|b| r.at > b));
+        let after = lag_evidence::after_start(record, self.seen.reading);
+        let other = match &self.seen.other_reset {
+            Observed::Read(other) => other.as_deref(),
+            _ if after.is_some() && call.before.is_some() => return wait(ending),
+            _ => None,
+        };
         let (phase, reason, text) = match after {
-            Some(after) => match compare(call.before, after, self.natural(record, call.before, after)) {
+            Some(after) => match compare(call.before, other, after, self.natural(record, call.before, after)) {
                 Comparison::Moved(text) => (RecordPhase::Verified, Reason::ResetVerified, format!("after the start {text}")),
                 Comparison::NotTakenUp(text) => (
                     RecordPhase::Held,

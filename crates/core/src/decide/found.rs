@@ -41,6 +41,8 @@ pub enum Found {
         sample: Option<LagSample>,
         running: (Now, Option<Timestamp>),
     },
+    /// Its name.
+    OtherReset(Result<Option<String>, Cause>),
     /// The text of the ConfigMap's key.
     File(Result<String, Cause>),
     /// The record that the target names. None: it is not there.
@@ -114,6 +116,7 @@ pub fn note(seen: &mut Observation, desired: &Desired, look: &Look, found: Found
                 record.calls.running = Some(running);
             }
         }
+        Found::OtherReset(found) => seen.other_reset = found.into(),
         Found::File(found) => note_numbers(seen, desired, found, |text, place, _| Observed::Read(Target::of_csv(text, place))),
         Found::NamedRecord(found) => {
             note_numbers(seen, desired, found, |record, place, asked| asked.to.with_record(record.as_ref(), place, &asked.written));

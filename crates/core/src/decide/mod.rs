@@ -23,6 +23,7 @@ mod told;
 mod unplanned;
 
 pub use found::{Found, note};
+pub use lag_evidence::may_explain;
 pub use looks::{Look, LookKind, is_seen_stopped, looks};
 pub use unplanned::next_look;
 

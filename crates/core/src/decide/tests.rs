@@ -10,7 +10,7 @@ mod outdated;
 mod pausing;
 mod records;
 mod requests;
-mod run_state;
+pub(crate) mod run_state;
 mod stories;
 mod taken_away;
 

@@ -14,7 +14,7 @@ use crate::target::Source;
 use crate::{
     Activity, Change, Desired, Now, Observation, Observed, PlanState, PriorStatus, RecordView, Request, RunState, Timing, TopicPartition,
 };
-use stream_pipeline_api::{BackendIdentity, OffsetResetStatus, OnUnknownOutcome, Reason, Stage};
+use stream_pipeline_api::{BackendIdentity, LagSample, OffsetResetStatus, OnUnknownOutcome, Reason, Stage};
 
 /// One look. Looks at the platform go to the pipeline of the record in [`Observation::superseded`], if there is one, else to the one that
 /// the spec names.
@@ -66,6 +66,14 @@ pub enum Look {
     },
     /// The newest position of a pipeline that runs again after its reset.
     SampleAfterStart,
+    /// Another record of this pipeline whose reset may explain a difference to the reading `before`, among those that changed after
+    /// `since`; but for the one of this name. What changed earlier was done before that reading.
+    OtherReset {
+        backend: BackendIdentity,
+        but: String,
+        before: LagSample,
+        since: Timestamp,
+    },
     /// Live: what holds the numbers of the target.
     Numbers(Source),
     /// The group whose position is copied: what it does, and what is committed for these partitions.

@@ -1,10 +1,16 @@
 //! The looks for a record with a plan: what became of the plan, and whether the pipeline runs again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use super::{Look, LookKind, Looking};
+use crate::decide::lag_evidence;
 use crate::{Aim, Change, Committed, Observed, PlanState, ReadBackTime, RecordView, Request, SendOutcome, retry_asked};
-use stream_pipeline_api::{OffsetResetRecordStatus, Reason, RecordPhase};
+use stream_pipeline_api::{LagSample, OffsetResetRecordStatus, Reason, RecordPhase};
+
+/// The API server's clock and the platform's may be this far apart.
+const CLOCKS: Duration = Duration::from_secs(300);
 
 impl Looking<'_> {
     pub(super) fn with_record(&self, request: &Request, record: &RecordView) -> Vec<Look> {
@@ -86,10 +92,21 @@ impl Looking<'_> {
         }
         match self.seen.activity {
             Observed::Unread => vec![self.activity()],
-            _ if self.is_active() => vec![Look::SampleAfterStart],
-            _ => Vec::new(),
+            _ if !self.is_active() => Vec::new(),
+            _ if !self.has(LookKind::SampleAfterStart) => vec![Look::SampleAfterStart],
+            _ => {
+                let before = record.plan().and_then(|plan| plan.call.as_ref()?.before);
+                let before = before.filter(|_| lag_evidence::after_start(record, self.seen.reading).is_some());
+                before.map(|before| other_reset(record, before)).into_iter().collect()
+            }
         }
     }
+}
+
+/// Of the pipeline's other records those that may tell of a reset which this reading does not show.
+fn other_reset(record: &RecordView, before: LagSample) -> Look {
+    let since = before.at.checked_sub(CLOCKS).unwrap_or(Timestamp::MIN);
+    Look::OtherReset { backend: record.object.spec.backend.clone(), but: record.name().to_owned(), before, since }
 }
 
 /// Everything again, live (docs/design/protocol.md, step 2).

@@ -51,7 +51,7 @@ proptest! {
     #[test]
     fn no_number_of_a_platform_overflows(numbers in (any_number(), any_number(), any_number(), any_number()), natural in prop::option::of(any_number())) {
         let reading = |offset, lag| LagSample { offset, lag, at: Timestamp::UNIX_EPOCH };
-        compare(Some(reading(numbers.0, numbers.1)), reading(numbers.2, numbers.3), natural);
+        compare(Some(reading(numbers.0, numbers.1)), None, reading(numbers.2, numbers.3), natural);
     }
 }
 

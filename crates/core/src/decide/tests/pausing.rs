@@ -165,6 +165,7 @@ fn e01_what_it_could_have_read_by_itself_is_no_proof_also_after_a_restart() {
         look.calls.running = Some((Now { mono: Instant::now(), wall: at(seconds - 1) }, Some(at(seconds - 1))));
         let mut seen = seen(Some(look));
         seen.reading = Some(LagSample { offset: 1_000_000, lag: 0, at: at(seconds) });
+        seen.other_reset = Observed::Read(None);
         let mut object = object(told("Sent"), &Value::Null);
         object.spec.enos.as_mut().unwrap().start.as_mut().unwrap().kafka_rate = rate;
         let Some(Step::Close(status)) = run(&object, &seen, seconds).step else { panic!("{seconds} s at {rate}") };

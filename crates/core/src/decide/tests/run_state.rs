@@ -66,7 +66,7 @@ fn record(state: PlanState) -> RecordView {
     RecordView::new(object, state, RunStateCalls { first_seen: Some(*BEGINNING), ..RunStateCalls::default() })
 }
 
-fn closed(phase: RecordPhase, reason: Reason) -> RecordView {
+pub fn closed(phase: RecordPhase, reason: Reason) -> RecordView {
     let mut look = record(PlanState::Closed);
     look.object.status = Some(closing(&look, phase, reason, 1));
     look
@@ -204,6 +204,11 @@ fn what_was_stopped_runs_again_before_the_end_is_told() {
     assert_eq!(back(started.clone(), running()), "MarkResumed, Sent BringingBack", "refused");
     started.calls.stop = Some(RunStateCall { under_way: false, ..ago(1).unwrap() });
     started.calls.was_down = true;
+    assert_eq!(back(started.clone(), running()), "MarkResumed, Sent BringingBack");
+    // An earlier process may have called a stop for it before this one knew of it.
+    started.calls.first_seen = Some(now().mono);
+    assert_eq!(back(started.clone(), running()), "wait, Sent BringingBack", "O35: of whoever made the record");
+    started.calls.made_here = true;
     assert_eq!(back(started, running()), "MarkResumed, Sent BringingBack");
     assert_eq!(back(sent(), is(Phase::Stopped)), "MarkResumed, Sent BringingBack", "A09: theirs counts");
     assert_eq!(back(closed(RecordPhase::Abandoned, Reason::PauseTimedOut), is(Phase::Paused)), "Resume, Failed BringingBack", "A08");
@@ -246,7 +251,7 @@ fn a08_a_pause_that_never_takes_effect_ends_with_the_deadline() {
 
 #[test]
 fn e01_readings_are_compared_once_it_runs_again() {
-    let compared = |before: Option<(i64, i64)>, after: Option<(i64, i64, &str)>| {
+    let beside = |other: Observed<Option<String>>, before: Option<(i64, i64)>, after: Option<(i64, i64, &str)>| {
         let mut look = closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused);
         look.object.status.as_mut().unwrap().brought_back_at = Some(now().wall);
         let call = look.object.spec.plan.as_mut().unwrap().call.as_mut().unwrap();
@@ -255,8 +260,10 @@ fn e01_readings_are_compared_once_it_runs_again() {
         look.calls.running = Some((now(), None));
         let mut seen = looked(running(), Some(look));
         seen.reading = after.map(|(offset, lag, at)| LagSample { offset, lag, at: at.parse().unwrap() });
+        seen.other_reset = other;
         word(&pause(&seen))
     };
+    let compared = |before, after| beside(Observed::Read(None), before, after);
     let (new, old) = ("2026-01-01T12:00:01Z", "2026-01-01T11:59:00Z");
     assert_eq!(compared(Some((500, 10)), Some((20, 490, new))), "close Verified ResetVerified, Sent NoReadBackWhilePaused");
     assert_eq!(compared(Some((500, 1000)), Some((600, 900, new))), "close Held NotTakenUp, Sent NoReadBackWhilePaused");
@@ -264,6 +271,17 @@ fn e01_readings_are_compared_once_it_runs_again() {
     assert_eq!(compared(None, Some((510, 0, new))), "close Sent Unproven, Sent NoReadBackWhilePaused");
     assert_eq!(compared(Some((500, 10)), Some((20, 490, old))), "wait, Sent NoReadBackWhilePaused", "from before the start");
     assert_eq!(compared(Some((500, 10)), None), "wait, Sent NoReadBackWhilePaused");
+    let other = || Observed::Read(Some("p-2".to_owned()));
+    for after in [(20, 490), (510, 0), (505, 5)] {
+        let after = Some((after.0, after.1, new));
+        assert_eq!(
+            beside(other(), Some((500, 10)), after),
+            "close Sent Unproven, Sent NoReadBackWhilePaused",
+            "it may have been the other"
+        );
+    }
+    let unread = Observed::Unreadable(Cause::new(Reason::APIServerError, "no answer"));
+    assert_eq!(beside(unread, Some((500, 10)), Some((20, 490, new))), "wait, Sent NoReadBackWhilePaused", "others are not known");
 }
 
 #[test]
