@@ -103,6 +103,7 @@ mod tests {
             assert_eq!(word(before, after, natural), expected, "{sentence}");
         }
     }
+
     /// A record whose reset was closed so, with this reading after its start.
     fn other(phase: Option<RecordPhase>, after: Option<i64>, compared: bool) -> OffsetResetRecord {
         let mut other = closed(RecordPhase::Sent, Reason::NoReadBackWhilePaused).object;
