@@ -257,7 +257,10 @@ impl Link {
                 }
                 Fault::CrashAfter(restart) => journey.dies_after = Some(restart),
                 Fault::Stall(by) => self.process.stall(by),
-                Fault::StaleWatch(by) => self.process.freeze_watch(by),
+                Fault::StaleWatch(by) => {
+                    self.process.freeze_watch(by);
+                    world.oracle.watches_stale_until = world.at() + by;
+                }
                 Fault::BrokerDown(by) => self.process.cut_broker(by),
                 Fault::ConnectionDown(by) => self.connection.cut(by),
                 Fault::ClientDies(lands) => {

@@ -14,12 +14,20 @@ fn stopped_by(record: &OffsetResetRecord) -> Option<Vec<String>> {
 }
 
 impl World {
-    /// Somebody deletes a record. A status that mentions it still prevents a second run; else this is one of the stated limits.
+    /// Somebody deletes a record. A status that mentions it still prevents a second run, if whoever could run it has seen that or the
+    /// second look shows its end; else this is one of the stated limits.
     pub fn record_deleted(&mut self, object: &Value) {
         let Some(record) = record_of(object) else { return };
+        let stale = self.oracle.watches_stale_until > self.at();
         let told = self.api.get(&pipeline_key(&record.spec.pipeline.name)).is_some_and(|p| {
-            p["status"]["offsetReset"]["id"] == record.spec.request.id.as_str()
-                && !matches!(p["status"]["offsetReset"]["stage"].as_str(), Some("Waiting") | None)
+            let told = &p["status"]["offsetReset"];
+            let mentions = match told["stage"].as_str() {
+                None => false,
+                Some("Waiting") => told["recordRef"]["name"] == name(&record) && !stale,
+                Some("Pausing" | "Sending") => !stale,
+                Some(_) => true,
+            };
+            mentions && told["id"] == record.spec.request.id.as_str()
         });
         self.oracle.deleted.insert(uid(&record));
         self.oracle.unknown_pauses.extend(stopped_by(&record).into_iter().flatten());

@@ -40,6 +40,8 @@ pub struct Oracle {
     pardoned: BTreeSet<String>,
     /// All records (by uid) that somebody deleted: nobody can know any more that they were in doubt, or that a start was due.
     deleted: BTreeSet<String>,
+    /// Until then some process may not know what statuses say.
+    pub watches_stale_until: Duration,
     /// Workloads that were stopped for one of these.
     pub unknown_pauses: BTreeSet<String>,
     /// Deleted records that only a status still mentions: its object, and the record's name and uid.

@@ -49,7 +49,7 @@ pub fn decide(desired: &Desired, prior: &PriorStatus, seen: &Observation, timing
         Situation::Refused(cause) => pass.refused(cause),
         Situation::Unplanned(request) => pass.unplanned(request),
     };
-    pass.while_outdated(pass.guarded(until_done(decision)))
+    pass.while_outdated(pass.guarded(pass.not_reopened(until_done(decision))))
 }
 
 /// The report stands until the step is done, and then the next pass looks again. So an end is reported only once the record is closed: a
@@ -103,6 +103,20 @@ impl Pass<'_> {
     /// The record of the request, where there is one.
     fn own(&self) -> Option<&RecordView> {
         self.seen.record.get().and_then(Option::as_ref)
+    }
+
+    /// A request that was told to have ended stays so, whatever turns up of it later: the record of an earlier object of this name, or one
+    /// that another replica made without knowing. Only a held one may go on, by a retry, and nothing that was sent was never sent.
+    fn not_reopened(&self, decision: Decision) -> Decision {
+        let ended = self.known().filter(|last| last.stage.is_final() && !self.desired.dry_run).map(|last| last.stage);
+        let (Report::Request(told), Some(ended)) = (&decision.report, ended) else { return decision };
+        let reopened = !told.stage.is_final() && ended != Stage::Held;
+        let unsent = told.stage == Stage::Failed && matches!(ended, Stage::Verified | Stage::Sent | Stage::Held);
+        if !reopened && !unsent {
+            return decision;
+        }
+        let report = told.owed.clone().map_or(Report::Settled { edited: None }, Report::Outstanding);
+        Decision { report, ..decision }
     }
 
     /// An object whose pipeline is kept stopped has our finalizer, also where somebody has replaced it by a manifest without one: else a

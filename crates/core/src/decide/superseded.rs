@@ -2,7 +2,7 @@
 
 use super::{Action, Pass, accept, open_record, run_state};
 use crate::{Cause, Decision, PlanState, RecordView, Report, RequestState, SupersededRecord};
-use stream_pipeline_api::Reason;
+use stream_pipeline_api::{Reason, Stage};
 
 impl Pass<'_> {
     /// A record that nobody asks for any more is dealt with before anything else.
@@ -66,8 +66,12 @@ impl Pass<'_> {
     pub(super) fn open(&self, record: &RecordView) -> Decision {
         let own = record.object.spec.pipeline.uid == self.desired.object.uid;
         let action = self.open_record(record, &self.seen.committed, &self.seen.activity, own.then_some(self.seen)).action();
-        let told = self.state_of(record, stream_pipeline_api::Stage::Sending, action.cause.clone());
-        action.told(Report::request(told))
+        // Whether this object's own request runs is decided once the record is closed: it is not accepted by what an earlier object began.
+        let report = match own {
+            true => Report::request(self.state_of(record, Stage::Sending, action.cause.clone())),
+            false => Report::Outstanding(action.cause.clone()),
+        };
+        action.told(report)
     }
 
     /// Closes a record of which nothing was sent.

@@ -53,6 +53,7 @@ impl Pass<'_> {
         }
         match self.accept(request) {
             Acceptance::Keep => self.ended_before(),
+            Acceptance::End { .. } if self.may_have_record(request) => self.as_it_was(request),
             Acceptance::End { stage, cause } => self.at_rest(Report::request(RequestState::new(stage, cause)), None),
             Acceptance::Run { accepted_at } => self.taken_on(request, self.term(request, accepted_at)),
         }
@@ -62,6 +63,11 @@ impl Pass<'_> {
     fn is_unread(&self, request: &Request) -> bool {
         let known = self.prior.has_ended(&request.id) || self.was_begun(request);
         !request.dry_run && known && self.seen.record.get().is_none()
+    }
+
+    /// Its record could not be read. An end that is told beside an open one, or beside a result, would be untrue.
+    fn may_have_record(&self, request: &Request) -> bool {
+        !request.dry_run && self.seen.record.get().is_none()
     }
 
     fn was_begun(&self, request: &Request) -> bool {
@@ -90,7 +96,10 @@ impl Pass<'_> {
 
     fn taken_on(&self, request: &Request, term: Term) -> Decision {
         let own = self.own();
-        let failed = |cause| self.give_up(self.within(term, RequestState::new(Stage::Failed, cause)));
+        let failed = |cause| match self.may_have_record(request) {
+            true => self.waiting(request, self.unread(), term, None),
+            false => self.give_up(self.within(term, RequestState::new(Stage::Failed, cause))),
+        };
         if let Some(cause) = self.cut_short(request).or_else(|| request.pauses_too_long()).or_else(|| self.expired(request)) {
             return failed(cause);
         }

@@ -129,3 +129,49 @@ fn f09_what_another_version_said_of_a_request_begins_nothing_and_is_told() {
         assert!(decision.step.is_none() && says(&decision).contains("cannot be read by this version"), "{stage}: {decision:?}");
     }
 }
+
+/// A write of the deleted object's record lands late, with a plan: until it is closed, nothing is said of this object's own request, which
+/// would count as accepted from then on.
+#[test]
+fn o02_what_an_earlier_object_began_accepts_nothing_for_this_one_and_opens_nothing_again() {
+    let mut of_earlier = record(unsent(1));
+    of_earlier.object.spec.pipeline.uid = "earlier".to_owned();
+    let seen = Observation { wanted: Observed::Read(false), ..with(of_earlier, &[7, 8]) };
+    let skipped = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Skipped" } });
+    for status in [Value::Null, known(), skipped] {
+        let decision = run(earliest(), status, &seen);
+        assert!(matches!((&decision.step, &decision.report), (Some(Step::DropPlan), Report::Outstanding(_))), "{decision:?}");
+    }
+}
+
+#[test]
+fn a_request_that_has_ended_is_not_opened_again_and_what_was_sent_was_not_never_sent() {
+    let told = |stage: &str| json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": stage } });
+    let late = Observation { wanted: Observed::Read(false), ..with(record(unsent(1)), &[7, 8]) };
+    for stage in ["Failed", "Skipped", "Sent", "Verified"] {
+        let decision = run(earliest(), told(stage), &late);
+        assert!(matches!((&decision.step, &decision.report), (Some(Step::DropPlan), Report::Settled { .. })), "{stage}: {decision:?}");
+    }
+    let mut unrun = record(PlanState::Closed);
+    unrun.object.status = Some(closing(&unrun, RecordPhase::Abandoned, Reason::NoLongerRequested, 1));
+    for stage in ["Sent", "Verified", "Held"] {
+        let decision = run(earliest(), told(stage), &with(unrun.clone(), &[0, 0]));
+        assert!(matches!((&decision.step, &decision.report), (None, Report::Settled { .. })), "{stage}: {decision:?}");
+    }
+    let decision = run(earliest(), told("Sending"), &with(unrun, &[7, 8]));
+    assert_eq!(stands(&decision), Some((Stage::Failed, Reason::AbandonedUnrun)), "it may have been planned and given up");
+}
+
+/// Where the API server does not answer for a while, as right after a start.
+#[test]
+fn while_its_record_cannot_be_read_no_end_of_a_request_is_told() {
+    let unread = || Observation { record: Observed::Unreadable(Cause::new(Reason::APIServerError, "no answer")), ..ready() };
+    let first = run(earliest(), Value::Null, &unread());
+    assert!(matches!(first.report, Report::Unchanged), "not skipped: {first:?}");
+    let late = json!({ "observedUID": "u", "acknowledgedID": "r1", "offsetReset": { "id": "r1", "stage": "Waiting", "acceptedAt": "2025-12-30T00:00:00Z" } });
+    let expired = json!({ "id": "r1", "to": { "position": "Earliest" }, "expiresAt": "2026-01-01T00:00:00Z" });
+    for (request, status) in [(earliest(), late), (expired, known())] {
+        let decision = run(request, status, &unread());
+        assert_eq!((stands(&decision), decision.step.is_none()), (Some((Stage::Waiting, Reason::APIServerError)), true), "{decision:?}");
+    }
+}
