@@ -16,7 +16,7 @@ impl Looking<'_> {
     pub(super) fn with_record(&self, request: &Request, record: &RecordView) -> Vec<Look> {
         match &record.state {
             PlanState::Absent => self.for_plan(request, Some(record)),
-            PlanState::OursUnsent { .. } => second_look(record),
+            PlanState::OursUnsent { .. } => self.second_look(record),
             PlanState::OursSent { .. } | PlanState::InDoubt { .. } => {
                 let mut looks = self.after_send(record, &self.seen.committed);
                 if let (true, Some(plan)) = (looks.iter().any(|look| matches!(look, Look::Committed(_))), record.plan()) {
@@ -38,6 +38,18 @@ impl Looking<'_> {
             }
             PlanState::Closed => self.after_start(record),
         }
+    }
+
+    /// Everything again, live (docs/design/protocol.md, step 2). Where the partitions are comes after the list: what was sent for a record that
+    /// it shows as closed, or not at all, is then seen in them.
+    fn second_look(&self, record: &RecordView) -> Vec<Look> {
+        let partitions = record.plan().map(|plan| plan.partitions()).unwrap_or_default();
+        if self.has(LookKind::GroupRecords) {
+            return vec![Look::Committed(partitions)];
+        }
+        let names = record.plan().map(|plan| plan.topic_ids.keys().cloned().collect()).unwrap_or_default();
+        let to = Change::of(record.plan().is_some_and(|plan| plan.changes().any(|row| row.aim == Aim::Delete)));
+        vec![Look::Identity { known: None }, Look::Live, group_records(record), Look::ActivityAlone, Look::Topics { names, to }]
     }
 
     /// What is needed to judge an open record, or to close one that nobody asks for any more: what became of what was sent, what the
@@ -107,15 +119,6 @@ impl Looking<'_> {
 fn other_reset(record: &RecordView, before: LagSample) -> Look {
     let since = before.at.checked_sub(CLOCKS).unwrap_or(Timestamp::MIN);
     Look::OtherReset { backend: record.object.spec.backend.clone(), but: record.name().to_owned(), before, since }
-}
-
-/// Everything again, live (docs/design/protocol.md, step 2).
-fn second_look(record: &RecordView) -> Vec<Look> {
-    let partitions = record.plan().map(|plan| plan.partitions()).unwrap_or_default();
-    let names = record.plan().map(|plan| plan.topic_ids.keys().cloned().collect()).unwrap_or_default();
-    let to = Change::of(record.plan().is_some_and(|plan| plan.changes().any(|row| row.aim == Aim::Delete)));
-    let place = Look::Identity { known: None };
-    vec![place, Look::Live, group_records(record), Look::ActivityAlone, Look::Committed(partitions), Look::Topics { names, to }]
 }
 
 fn group_records(record: &RecordView) -> Look {

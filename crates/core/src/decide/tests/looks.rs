@@ -174,3 +174,18 @@ fn k07_a_lookback_goes_back_from_the_record_where_there_is_one() {
     own.object.spec.created_at = now().wall - hours(5);
     assert_eq!(time_with(Some(own)), Some(now().wall - hours(7)));
 }
+
+/// What another request sent before its record was closed has landed by the time that the list no longer shows it as open.
+#[test]
+fn the_second_look_reads_where_the_partitions_are_after_the_list_of_records() {
+    let object = pipeline(earliest(), known());
+    let (desired, prior) = (Desired::of(&object, crate::facts_of, now().wall).unwrap(), PriorStatus::of(&object));
+    let mut seen = with(record(unsent(1)), &[7, 8]);
+    seen.looked = [crate::decide::LookKind::OpenRecords].into();
+    let first = next(&desired, &prior, &seen);
+    assert!(first.iter().any(|look| matches!(look, Look::GroupRecords { live: true, .. })), "{first:?}");
+    assert!(!first.iter().any(|look| matches!(look, Look::Committed(_))), "{first:?}");
+    seen.looked.extend(first.iter().map(crate::decide::LookKind::from));
+    let second = next(&desired, &prior, &seen);
+    assert!(matches!(second.as_slice(), [Look::Committed(partitions)] if partitions.len() == 2), "{second:?}");
+}
