@@ -91,6 +91,7 @@ async fn history(scenario: &Scenario, breaks: Option<Break>, told: bool) -> Outc
         let mut world = lock(&world);
         world.faults = scenario.by_call();
         world.api.hides_elders = !scenario.elders;
+        world.oracle.replicas = scenario.replicas.len();
         let partitions = usize::try_from(scenario.partitions).expect("few");
         world.broker.make_topic(TOPIC, vec![(5, 100); partitions]);
         for partition in 0..i32::try_from(partitions - usize::from(scenario.one_uncommitted)).expect("few") {

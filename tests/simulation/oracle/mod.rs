@@ -40,7 +40,9 @@ pub struct Oracle {
     pardoned: BTreeSet<String>,
     /// All records (by uid) that somebody deleted: nobody can know any more that they were in doubt, or that a start was due.
     deleted: BTreeSet<String>,
-    /// Until then some process may not know what statuses say.
+    /// How many work at once, without a Lease.
+    pub replicas: usize,
+    /// Until then the watches of one of them stand still.
     pub watches_stale_until: Duration,
     /// Workloads that were stopped for one of these.
     pub unknown_pauses: BTreeSet<String>,

@@ -67,9 +67,10 @@ impl Pass<'_> {
         let own = record.object.spec.pipeline.uid == self.desired.object.uid;
         let action = self.open_record(record, &self.seen.committed, &self.seen.activity, own.then_some(self.seen)).action();
         // Whether this object's own request runs is decided once the record is closed: it is not accepted by what an earlier object began.
-        let report = match own {
-            true => Report::request(self.state_of(record, Stage::Sending, action.cause.clone())),
-            false => Report::Outstanding(action.cause.clone()),
+        let report = if own {
+            Report::request(self.state_of(record, Stage::Sending, action.cause.clone()))
+        } else {
+            Report::Outstanding(action.cause.clone())
         };
         action.told(report)
     }

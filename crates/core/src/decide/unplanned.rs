@@ -59,15 +59,15 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether the status says that the request was sent or ended, but its record could not be read: an unread record is not a deleted one.
-    fn is_unread(&self, request: &Request) -> bool {
-        let known = self.prior.has_ended(&request.id) || self.was_begun(request);
-        !request.dry_run && known && self.seen.record.get().is_none()
-    }
-
-    /// Its record could not be read. An end that is told beside an open one, or beside a result, would be untrue.
+    /// Its record could not be read, and an unread record is not a missing one: an end that is told beside an open one, or beside a result,
+    /// would be untrue.
     fn may_have_record(&self, request: &Request) -> bool {
         !request.dry_run && self.seen.record.get().is_none()
+    }
+
+    /// The same, where the status says that the request was under way or has ended.
+    fn is_unread(&self, request: &Request) -> bool {
+        self.may_have_record(request) && (self.prior.has_ended(&request.id) || self.was_begun(request))
     }
 
     fn was_begun(&self, request: &Request) -> bool {
@@ -96,9 +96,11 @@ impl Pass<'_> {
 
     fn taken_on(&self, request: &Request, term: Term) -> Decision {
         let own = self.own();
-        let failed = |cause| match self.may_have_record(request) {
-            true => self.waiting(request, self.unread(), term, None),
-            false => self.give_up(self.within(term, RequestState::new(Stage::Failed, cause))),
+        let failed = |cause| {
+            if self.may_have_record(request) {
+                return self.waiting(request, self.unread(), term, None);
+            }
+            self.give_up(self.within(term, RequestState::new(Stage::Failed, cause)))
         };
         if let Some(cause) = self.cut_short(request).or_else(|| request.pauses_too_long()).or_else(|| self.expired(request)) {
             return failed(cause);
